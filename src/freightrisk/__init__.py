@@ -1,0 +1,48 @@
+"""Pricing of e-commerce return-freight insurance: category models, tariffs, and quotes to the fen."""
+
+from freightrisk.book.book import OrderBook
+from freightrisk.book.factors import Band, Factor, Hierarchy
+from freightrisk.datasets import SimulatedBook, simulate_book
+from freightrisk.errors import FitError, FreightRiskError, FreightRiskWarning, InputError, TariffDocumentError
+from freightrisk.models.fitted import FittedModel
+from freightrisk.models.frequency import FrequencyModel, at_most_one_claim
+from freightrisk.models.severity import SeverityModel
+from freightrisk.portfolio.validation import actual_vs_expected
+from freightrisk.tariff.cover import ByLevel, Cover, expected_claims, limited_expected_value
+from freightrisk.tariff.document import load_tariff
+from freightrisk.tariff.loading import Loadings
+from freightrisk.tariff.subsidy import Interval, Subsidy
+from freightrisk.tariff.tariff import CodedOrders, Tariff
+from freightrisk.tariff.worksheet import Worksheet
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Band",
+    "ByLevel",
+    "CodedOrders",
+    "Cover",
+    "Factor",
+    "FitError",
+    "FittedModel",
+    "FreightRiskError",
+    "FreightRiskWarning",
+    "FrequencyModel",
+    "Hierarchy",
+    "InputError",
+    "Interval",
+    "Loadings",
+    "OrderBook",
+    "SeverityModel",
+    "SimulatedBook",
+    "Subsidy",
+    "Tariff",
+    "TariffDocumentError",
+    "Worksheet",
+    "actual_vs_expected",
+    "at_most_one_claim",
+    "expected_claims",
+    "limited_expected_value",
+    "load_tariff",
+    "simulate_book",
+]

@@ -1,0 +1,159 @@
+"""The only code that coerces or refuses input. Each message says what was wrong, where, what is allowed, what to do."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from freightrisk import _core
+from freightrisk.errors import InputError
+
+SHOWN_ROWS = 5
+
+
+def rows_text(rows: NDArray[Any], total: int | None = None) -> str:
+    """Return "3 rows (first: 4, 8, 15)" for an array of row numbers."""
+    total = len(rows) if total is None else total
+    shown = ", ".join(str(row) for row in rows[:SHOWN_ROWS].tolist())
+    return f"{total:,} row{'s' if total != 1 else ''} (first: {shown})"
+
+
+def refuse_rows(bad: NDArray[np.bool_], message: str, *, rows: NDArray[np.int64] | None = None) -> None:
+    """Raise `message` with its "{rows}" filled in, if any element of `bad` is true."""
+    where = np.flatnonzero(bad)
+    if len(where):
+        raise InputError(message.replace("{rows}", rows_text(where if rows is None else rows[where])))
+
+
+def columns_present(wanted: Iterable[str], present: Sequence[str], *, argument: str) -> None:
+    """Raise unless every wanted column is among those present."""
+    missing = [name for name in dict.fromkeys(wanted) if name not in present]
+    if missing:
+        raise InputError(
+            f"{argument}: missing column{'s' if len(missing) > 1 else ''} {_names(missing)}; "
+            f"the columns present are {_names(present)}. Rename the columns or name the right ones in the call."
+        )
+
+
+def in_interval(
+    values: NDArray[np.float64],
+    *,
+    column: str,
+    low: float,
+    high: float,
+    open_low: bool = False,
+    rows: NDArray[np.int64] | None = None,
+) -> None:
+    """Raise for NaN, or for values outside [low, high] (or (low, high])."""
+    refuse_rows(
+        np.isnan(values),
+        f"column '{column}' is missing (NaN) in {{rows}}; every row needs a number. Fill or drop these rows.",
+        rows=rows,
+    )
+    bad = (values <= low) if open_low else (values < low)
+    bad |= (values > high) | np.isinf(values)
+    refuse_rows(
+        bad,
+        f"column '{column}' is outside {'(' if open_low else '['}{low:g}, {high:g}] in {{rows}}; "
+        "correct or drop these rows.",
+        rows=rows,
+    )
+
+
+def number(
+    value: Any,
+    *,
+    argument: str,
+    low: float = -np.inf,
+    high: float = np.inf,
+    open_low: bool = False,
+    open_high: bool = False,
+) -> float:
+    """Return `value` as a finite float inside the interval."""
+    text = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise InputError(f"{argument} is {value!r}; it must be a number in {text}.")
+    result = float(value)
+    too_low = result <= low if open_low else result < low
+    too_high = result >= high if open_high else result > high
+    if not np.isfinite(result) or too_low or too_high:
+        raise InputError(f"{argument} is {value!r}; it must be a finite number in {text}.")
+    return result
+
+
+def whole(value: Any, *, argument: str, low: int, high: int) -> int:
+    """Return `value` as an int inside [low, high]."""
+    if (
+        isinstance(value, (bool, np.bool_))
+        or not isinstance(value, (int, np.integer))
+        or not low <= int(value) <= high
+    ):
+        raise InputError(f"{argument} is {value!r}; it must be a whole number in [{low}, {high}].")
+    return int(value)
+
+
+def one_of(value: Any, allowed: Iterable[str], *, argument: str) -> str:
+    """Return `value` if it is one of the allowed words."""
+    allowed = list(allowed)
+    if value not in allowed:
+        raise InputError(f"{argument} is {value!r}; it must be one of {_names(allowed)}.")
+    return str(value)
+
+
+def label(value: Any, *, argument: str) -> str:
+    """Return a non-empty string."""
+    if not isinstance(value, str) or not value.strip():
+        raise InputError(f"{argument} is {value!r}; it must be a non-empty string.")
+    return value
+
+
+def real_array(values: ArrayLike, *, argument: str, length: int) -> NDArray[np.float64]:
+    """Return a contiguous float64 array of the given length with no NaN or infinity."""
+    array = np.ascontiguousarray(values, dtype=np.float64)
+    if array.shape != (length,):
+        raise InputError(
+            f"{argument} has shape {array.shape}; it must be one value a row, shape ({length},)."
+        )
+    refuse_rows(
+        ~np.isfinite(array), f"{argument} is not finite in {{rows}}; give a finite number for every row."
+    )
+    return array
+
+
+def threads(value: int | None) -> int:
+    """Return the number of threads: all the cores this process may use by default."""
+    if value is not None:
+        return whole(value, argument="threads", low=1, high=1024)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def code_columns(codes: Mapping[str, NDArray[Any]], sizes: Mapping[str, int]) -> _core.CodeColumns:
+    """Prove that every code is below its column's size and return the columns in the kernels' form."""
+    if len(codes) > _core.COLUMN_LIMIT:
+        raise InputError(
+            f"{len(codes)} code columns were given; the kernels take at most {_core.COLUMN_LIMIT}."
+        )
+    arrays = [np.ascontiguousarray(array) for array in codes.values()]
+    lengths = {len(array) for array in arrays}
+    if len(lengths) > 1:
+        raise InputError(
+            f"code columns have different lengths {sorted(lengths)}; they must be of one length."
+        )
+    for name, array in zip(codes, arrays, strict=True):
+        if array.dtype not in (np.uint8, np.uint16, np.uint32):
+            raise InputError(f"codes of '{name}' are {array.dtype}; they must be uint8, uint16 or uint32.")
+        refuse_rows(
+            array >= sizes[name],
+            f"codes of '{name}' are at or above the {sizes[name]} slots of its table in {{rows}}; "
+            "encode the rows with the coding of the model or tariff that reads them.",
+        )
+    slots = np.array([sizes[name] for name in codes], dtype=np.int64)
+    return _core.CodeColumns(arrays, slots, lengths.pop() if lengths else 0)
+
+
+def _names(names: Iterable[Any]) -> str:
+    return ", ".join(f"'{name}'" for name in names)

@@ -1,0 +1,237 @@
+"""Frames of any kind as named columns, reading only the columns that are asked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk import _check
+from freightrisk.errors import InputError
+
+type_names = "a pandas, polars or pyarrow table, or the path of a Parquet file"
+
+
+class Columns(Protocol):
+    """Named columns of one length."""
+
+    names: Sequence[str]
+    n_rows: int
+
+    def real(self, name: str) -> NDArray[np.float64]: ...
+
+    def categories(self, name: str) -> tuple[NDArray[Any], list[Any]]: ...
+
+    def days(self, name: str) -> NDArray[np.datetime64]: ...
+
+    def ids(self, name: str) -> NDArray[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PandasColumns:
+    """Columns of a pandas frame."""
+
+    frame: Any
+    argument: str
+    names: list[str]
+    n_rows: int
+
+    def real(self, name: str) -> NDArray[np.float64]:
+        """Return the column as float64, NaN where missing."""
+        import pandas as pd
+
+        try:
+            return np.ascontiguousarray(self.frame[name].to_numpy(dtype=np.float64, na_value=np.nan))
+        except (TypeError, ValueError):
+            bad = (
+                pd.to_numeric(self.frame[name].astype("object"), errors="coerce").isna()
+                & self.frame[name].notna()
+            )
+            raise _not_numbers(self.argument, name, bad.to_numpy()) from None
+
+    def categories(self, name: str) -> tuple[NDArray[Any], list[Any]]:
+        """Return integer codes (-1 where missing) and the distinct values they name."""
+        import pandas as pd
+
+        column = self.frame[name]
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            return column.cat.codes.to_numpy(), _plain(column.cat.categories)
+        codes, values = pd.factorize(column)
+        return codes, _plain(values)
+
+    def days(self, name: str) -> NDArray[np.datetime64]:
+        """Return the column as days, NaT where missing."""
+        import pandas as pd
+
+        try:
+            times = pd.to_datetime(self.frame[name])
+            if getattr(times.dtype, "tz", None) is not None:
+                times = times.dt.tz_localize(None)
+            return times.to_numpy().astype("datetime64[D]")
+        except (TypeError, ValueError) as error:
+            raise _not_dates(self.argument, name, error) from None
+
+    def ids(self, name: str) -> NDArray[Any]:
+        """Return the column as an array to join on."""
+        return np.asarray(self.frame[name])
+
+
+@dataclass(frozen=True, slots=True)
+class ArrowColumns:
+    """Columns of a pyarrow table."""
+
+    table: Any
+    argument: str
+    names: list[str]
+    n_rows: int
+
+    def real(self, name: str) -> NDArray[np.float64]:
+        """Return the column as float64, NaN where missing."""
+        import pyarrow as pa
+
+        try:
+            column = self.table.column(name).cast(pa.float64(), safe=False)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            raise _not_numbers(self.argument, name, np.ones(self.n_rows, dtype=bool)) from None
+        return np.ascontiguousarray(column.to_numpy(), dtype=np.float64)
+
+    def categories(self, name: str) -> tuple[NDArray[Any], list[Any]]:
+        """Return integer codes (-1 where missing) and the distinct values they name."""
+        import pyarrow as pa
+
+        column = self.table.column(name)
+        if not pa.types.is_dictionary(column.type):
+            column = column.dictionary_encode()
+        column = column.unify_dictionaries().combine_chunks()
+        if isinstance(column, pa.ChunkedArray):
+            column = column.chunk(0) if column.num_chunks else pa.array([], column.type)
+        codes = column.indices.fill_null(-1) if column.indices.null_count else column.indices
+        return codes.to_numpy(zero_copy_only=False), column.dictionary.to_pylist()
+
+    def days(self, name: str) -> NDArray[np.datetime64]:
+        """Return the column as days, NaT where missing."""
+        import pyarrow as pa
+
+        try:
+            column = self.table.column(name).cast(pa.date32(), safe=False)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise _not_dates(self.argument, name, error) from None
+        return np.asarray(column.to_numpy()).astype("datetime64[D]")
+
+    def ids(self, name: str) -> NDArray[Any]:
+        """Return the column as an array to join on."""
+        return np.asarray(self.table.column(name).to_numpy())
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedColumns:
+    """The columns of orders and, by merchant, those of merchants; restricted to some rows of the orders."""
+
+    orders: Columns
+    merchants: Columns | None = None
+    merchant_row: NDArray[np.int64] | None = None
+    rows: NDArray[np.int64] | None = None
+    _seen: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of both, those of the orders first."""
+        return [*self.orders.names, *(self.merchants.names if self.merchants else [])]
+
+    @property
+    def n_rows(self) -> int:
+        """Return the rows that are left."""
+        return self.orders.n_rows if self.rows is None else len(self.rows)
+
+    def _spread(self, values: NDArray[Any], name: str) -> NDArray[Any]:
+        if name not in self.orders.names and self.merchant_row is not None:
+            values = values[self.merchant_row]
+        return values if self.rows is None else values[self.rows]
+
+    def _home(self, name: str) -> Columns:
+        return self.orders if name in self.orders.names or self.merchants is None else self.merchants
+
+    def real(self, name: str) -> NDArray[np.float64]:
+        """Return the column as float64, NaN where missing."""
+        if ("real", name) not in self._seen:
+            self._seen["real", name] = self._spread(self._home(name).real(name), name)
+        return self._seen["real", name]  # type: ignore[no-any-return]
+
+    def categories(self, name: str) -> tuple[NDArray[Any], list[Any]]:
+        """Return integer codes (-1 where missing) and the distinct values they name."""
+        if ("categories", name) not in self._seen:
+            codes, values = self._home(name).categories(name)
+            self._seen["categories", name] = self._spread(codes, name), values
+        return self._seen["categories", name]  # type: ignore[no-any-return]
+
+    def days(self, name: str) -> NDArray[np.datetime64]:
+        """Return the column as days, NaT where missing."""
+        return self._spread(self._home(name).days(name), name)
+
+    def ids(self, name: str) -> NDArray[Any]:
+        """Return the column as an array to join on."""
+        return self._spread(self._home(name).ids(name), name)
+
+
+def read(frame: Any, wanted: Sequence[str] | None, *, argument: str) -> Columns:
+    """Return the columns of a frame or Parquet file; `wanted` limits what is read from a file."""
+    if isinstance(frame, (str, Path)):
+        return _read_parquet(Path(frame), wanted, argument)
+    if _is_from(frame, "pandas") and hasattr(frame, "iloc"):
+        return PandasColumns(frame, argument, [str(name) for name in frame.columns], len(frame))
+    if hasattr(frame, "collect") and not hasattr(frame, "__arrow_c_stream__"):
+        frame = frame.collect()
+    if hasattr(frame, "__arrow_c_stream__"):
+        import pyarrow as pa
+
+        names = list(getattr(frame, "columns", [])) if _is_from(frame, "polars") else None
+        kept = [name for name in names if wanted is None or name in wanted] if names else None
+        table = frame if isinstance(frame, pa.Table) else pa.table(frame.select(kept) if kept else frame)
+        return ArrowColumns(table, argument, names or list(table.column_names), table.num_rows)
+    raise InputError(f"{argument} is a {type(frame).__name__}; it must be {type_names}.")
+
+
+def kind(frame: Any) -> str:
+    """Return "polars", "arrow" or "pandas": the kind of frame to give back for this one."""
+    if _is_from(frame, "polars"):
+        return "polars"
+    return "arrow" if _is_from(frame, "pyarrow") else "pandas"
+
+
+def _read_parquet(path: Path, wanted: Sequence[str] | None, argument: str) -> ArrowColumns:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.exists():
+        raise InputError(f"{argument} is the path '{path}', which does not exist; give {type_names}.")
+    try:
+        names = pq.read_schema(path).names
+        kept = None if wanted is None else [name for name in names if name in wanted]
+        table = pq.read_table(path, columns=kept)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(
+            f"{argument} is the file '{path}', which is not readable as Parquet: {error}"
+        ) from None
+    return ArrowColumns(table, argument, list(names), table.num_rows)
+
+
+def _is_from(frame: Any, package: str) -> bool:
+    return type(frame).__module__.split(".")[0] == package
+
+
+def _plain(values: Any) -> list[Any]:
+    listed: list[Any] = np.asarray(values).tolist()
+    return [int(value) if isinstance(value, float) and value.is_integer() else value for value in listed]
+
+
+def _not_numbers(argument: str, name: str, bad: NDArray[np.bool_]) -> InputError:
+    where = _check.rows_text(np.flatnonzero(bad))
+    return InputError(f"{argument}: column '{name}' is not a number in {where}; convert it to numbers first.")
+
+
+def _not_dates(argument: str, name: str, error: Exception) -> InputError:
+    return InputError(
+        f"{argument}: column '{name}' cannot be read as dates ({error}); convert it to datetimes first."
+    )

@@ -1,0 +1,523 @@
+"""The two walks over coded orders: scatter into tables (fit) and gather from them (price).
+
+Every function walks blocks of rows that stay in cache, holds no GIL, allocates nothing and never raises; codes
+were proved in range by `_check` before they came here. Each kernel has a slow twin in `_reference`.
+"""
+
+from libc.math cimport exp, expm1, log
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef extern from *:
+    """
+    #ifndef FREIGHTRISK_CHECKED
+    #define FREIGHTRISK_CHECKED 0
+    #endif
+    /* One binary, several instruction sets: the loader picks the widest the machine has. With -ffp-contract=off the
+       arithmetic is the same IEEE operations in each, so the fen are too. */
+    #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 \
+        && !FREIGHTRISK_CHECKED && !defined(CYTHON_TRACE)
+    #define FREIGHTRISK_WIDE __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+    #else
+    #define FREIGHTRISK_WIDE
+    #endif
+    """
+    const int FREIGHTRISK_CHECKED
+    ctypedef void wide_void "FREIGHTRISK_WIDE void"
+
+cdef enum:
+    BLOCK = 512          # rows a block: codes, means and money of a block stay in L1 and L2
+    MAX_COLUMNS = 48
+    POISSON = 0
+    BERNOULLI = 1
+    GAMMA = 2
+    PERCENT_OF_LIST = 0
+    PERCENT_OF_REST = 1
+    FIXED = 2
+    PRICE_TO = 3
+    FLOOR_BOUND = 1
+    LIMIT_BOUND = 2
+    FILED_BOUND = 4
+    UNSEEN_LEVEL = 8
+
+BLOCK_ROWS = BLOCK
+COLUMN_LIMIT = MAX_COLUMNS
+FAMILIES = {"poisson": POISSON, "bernoulli": BERNOULLI, "gamma": GAMMA}
+RULE_KINDS = {
+    "percent_of_list": PERCENT_OF_LIST, "percent_of_rest": PERCENT_OF_REST,
+    "fixed_fen": FIXED, "price_to_fen": PRICE_TO,
+}
+FLAGS = {
+    "floor_bound": FLOOR_BOUND, "limit_bound": LIMIT_BOUND,
+    "filed_bound": FILED_BOUND, "unseen_level": UNSEEN_LEVEL,
+}
+
+# Adding and subtracting 1.5 * 2**52 rounds a double below 2**51 to the nearest integer, ties to even.
+cdef double ROUND_TO_INTEGER = 6755399441055744.0
+cdef double LARGEST_MICRO = 1e15
+
+
+cdef class CodeColumns:
+    """Code columns of one length and how many slots each may name; keeps the arrays alive.
+
+    Parameters
+    ----------
+    codes : list of uint8, uint16 or uint32 arrays, contiguous, of one length
+    sizes : int64 array, slots of each column; every code is below its column's size
+    """
+
+    cdef const uint8_t* column[MAX_COLUMNS]
+    cdef int itemsize[MAX_COLUMNS]
+    cdef int64_t size[MAX_COLUMNS]
+    cdef readonly int count
+    cdef readonly Py_ssize_t rows
+    cdef list views
+
+    def __init__(self, list codes not None, const int64_t[::1] sizes not None, Py_ssize_t rows):
+        cdef const uint8_t[::1] view
+        cdef int f
+        self.count = <int>len(codes)
+        self.rows = rows
+        self.views = [array.view("u1") for array in codes]
+        for f in range(self.count):
+            view = self.views[f]
+            self.itemsize[f] = codes[f].dtype.itemsize
+            self.size[f] = sizes[f]
+            self.column[f] = &view[0] if view.shape[0] > 0 else NULL
+
+
+cdef inline void widen(const uint8_t* column, int itemsize, Py_ssize_t start, int n, uint32_t* out) noexcept nogil:
+    cdef int i
+    if itemsize == 1:
+        for i in range(n):
+            out[i] = (column + start)[i]
+    elif itemsize == 2:
+        for i in range(n):
+            out[i] = (<const uint16_t*>column + start)[i]
+    else:
+        for i in range(n):
+            out[i] = (<const uint32_t*>column + start)[i]
+
+
+cdef inline bint in_range(const uint32_t* codes, int n, int64_t size) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        if codes[i] >= size:
+            return False
+    return True
+
+
+# --- the fit -------------------------------------------------------------------------------------------------------
+
+
+cdef inline void poisson_rows(const double* eta, const double* y, const double* scale, const double* weight, int n,
+                              double* score, double* information, double* sums) noexcept nogil:
+    """Counts with mean m = scale exp(eta): score w (y - m), information w m."""
+    cdef int i
+    cdef double mean, residual
+    for i in range(n):
+        mean = scale[i] * exp(eta[i])
+        residual = y[i] - mean
+        score[i] = weight[i] * residual
+        information[i] = weight[i] * mean
+        sums[0] += weight[i] * (y[i] * eta[i] - mean)
+        sums[1] += weight[i] * residual * residual / mean
+
+
+cdef inline void bernoulli_rows(const double* eta, const double* y, const double* scale, const double* weight, int n,
+                                double* score, double* information, double* sums) noexcept nogil:
+    """At most one claim: p = 1 - exp(-m), m = scale exp(eta); information is the expected one, w m^2 (1-p) / p."""
+    cdef int i
+    cdef double mean, p, none
+    for i in range(n):
+        mean = scale[i] * exp(eta[i])
+        p = -expm1(-mean)
+        none = exp(-mean)
+        score[i] = weight[i] * mean * (y[i] - p) / p
+        information[i] = weight[i] * mean * mean * none / p
+        sums[0] += weight[i] * ((y[i] * log(p) if y[i] > 0.0 else 0.0) - (1.0 - y[i]) * mean)
+        sums[1] += weight[i] * (y[i] - p) * (y[i] - p) / (p * none) if none > 0.0 else 0.0
+
+
+cdef inline void gamma_rows(const double* eta, const double* y, const double* scale, const double* weight, int n,
+                            double* score, double* information, double* sums) noexcept nogil:
+    """Amounts with mean m = scale exp(eta): score w (y/m - 1), expected information w."""
+    cdef int i
+    cdef double ratio
+    for i in range(n):
+        ratio = y[i] * exp(-eta[i]) / scale[i]
+        score[i] = weight[i] * (ratio - 1.0)
+        information[i] = weight[i]
+        sums[0] -= weight[i] * (ratio + eta[i])
+        sums[1] += weight[i] * (ratio - 1.0) * (ratio - 1.0)
+
+
+cdef inline void read_real(const double[::1] values, double fill, Py_ssize_t start, int n, double* out) noexcept nogil:
+    cdef int i
+    if values.shape[0] == 0:
+        for i in range(n):
+            out[i] = fill
+    else:
+        for i in range(n):
+            out[i] = values[start + i]
+
+
+cdef inline void scatter_pair(const uint32_t* row, const uint32_t* column, Py_ssize_t width, const double* values,
+                              int n, double* table) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        table[row[i] * width + column[i]] += values[i]
+
+
+cdef inline void scatter(const uint32_t* codes, const double* values, int n, double* table) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        table[codes[i]] += values[i]
+
+
+def accumulate(int family, CodeColumns columns not None, const int64_t[::1] offsets not None, double base,
+               const double[::1] tables not None, const double[::1] y not None, const double[::1] scale not None,
+               const double[::1] weight not None, Py_ssize_t start, Py_ssize_t stop, bint with_pairs,
+               double[::1] score_out not None, double[::1] information_out not None, double[::1] pairs_out not None,
+               double[::1] sums_out not None):
+    """Add the score, information and objective of rows [start, stop) to the outputs.
+
+    Parameters
+    ----------
+    family : POISSON, BERNOULLI or GAMMA, all with eta = base + sum of log tables
+    offsets : (F,) where each factor's table starts in `tables`, `score_out` and `information_out`
+    y, scale, weight : (n,) response, multiplicative offset and prior weight; empty means ones
+    with_pairs : also add the cross tables
+    pairs_out : the cross tables of factors f < g, one after another, each (size_f, size_g) row-major
+    sums_out : (4,) objective, Pearson sum, total score, total information
+    """
+    cdef uint32_t codes[MAX_COLUMNS][BLOCK]
+    cdef double eta[BLOCK]
+    cdef double response[BLOCK]
+    cdef double factor[BLOCK]
+    cdef double prior[BLOCK]
+    cdef double score[BLOCK]
+    cdef double information[BLOCK]
+    cdef const double* table
+    cdef Py_ssize_t step, block, pair
+    cdef int n, f, g, i, count = columns.count
+    with nogil:
+        for step in range((stop - start + BLOCK - 1) // BLOCK):
+            block = start + step * BLOCK
+            n = <int>min(<Py_ssize_t>BLOCK, stop - block)
+            for i in range(n):
+                eta[i] = base
+            for f in range(count):
+                widen(columns.column[f], columns.itemsize[f], block, n, &codes[f][0])
+                if FREIGHTRISK_CHECKED and not in_range(&codes[f][0], n, columns.size[f]):
+                    with gil:
+                        raise IndexError("a code is out of its table's range")
+                table = &tables[offsets[f]]
+                for i in range(n):
+                    eta[i] += table[codes[f][i]]
+            read_real(y, 1.0, block, n, &response[0])
+            read_real(scale, 1.0, block, n, &factor[0])
+            read_real(weight, 1.0, block, n, &prior[0])
+            if family == POISSON:
+                poisson_rows(&eta[0], &response[0], &factor[0], &prior[0], n, &score[0], &information[0], &sums_out[0])
+            elif family == BERNOULLI:
+                bernoulli_rows(&eta[0], &response[0], &factor[0], &prior[0], n, &score[0], &information[0], &sums_out[0])
+            else:
+                gamma_rows(&eta[0], &response[0], &factor[0], &prior[0], n, &score[0], &information[0], &sums_out[0])
+            for i in range(n):
+                sums_out[2] += score[i]
+                sums_out[3] += information[i]
+            pair = 0
+            for f in range(count):
+                scatter(&codes[f][0], &score[0], n, &score_out[offsets[f]])
+                scatter(&codes[f][0], &information[0], n, &information_out[offsets[f]])
+                if with_pairs:
+                    for g in range(f + 1, count):
+                        scatter_pair(&codes[f][0], &codes[g][0], columns.size[g], &information[0], n, &pairs_out[pair])
+                        pair += columns.size[f] * columns.size[g]
+
+
+# --- the price -----------------------------------------------------------------------------------------------------
+
+
+cdef class PricePlan:
+    """A tariff as flat arrays, the form in which the kernel reads it; see `tariff.compile`.
+
+    `*_columns` name code columns, `*_offsets` say where that column's table starts in `*_tables`.
+    """
+
+    cdef double frequency_base, severity_base, limit
+    cdef const int32_t[::1] frequency_columns, severity_columns, limit_columns, mask_columns
+    cdef const int64_t[::1] frequency_offsets, severity_offsets, limit_offsets, mask_offsets, known
+    cdef const double[::1] frequency_tables, severity_tables, limit_tables
+    cdef const uint64_t[::1] mask_tables
+    cdef const double[:, ::1] count_curve, limit_curve
+    cdef double fraud, handling, policy, retained, filed_factor, filed_min_micro, filed_max_micro
+    cdef int32_t floor_fen
+    cdef const int32_t[::1] rule_kind, rule_cap, rule_payer, rule_group
+    cdef const int64_t[::1] rule_amount
+    cdef readonly int rules
+
+    def __init__(self, *, double frequency_base, double severity_base, double limit,
+                 frequency_columns not None, frequency_offsets not None, frequency_tables not None,
+                 severity_columns not None, severity_offsets not None, severity_tables not None,
+                 limit_columns not None, limit_offsets not None, limit_tables not None,
+                 mask_columns not None, mask_offsets not None, mask_tables not None, known not None,
+                 count_curve not None, limit_curve not None,
+                 double fraud_load, double claim_handling, double policy_cost, double retained, double filed_factor,
+                 double filed_min_micro, double filed_max_micro, int32_t floor_fen,
+                 rule_kind not None, rule_amount not None, rule_cap not None, rule_payer not None,
+                 rule_group not None):
+        self.frequency_base, self.severity_base, self.limit = frequency_base, severity_base, limit
+        self.frequency_columns, self.severity_columns = frequency_columns, severity_columns
+        self.limit_columns, self.mask_columns, self.known = limit_columns, mask_columns, known
+        self.frequency_offsets, self.severity_offsets = frequency_offsets, severity_offsets
+        self.limit_offsets, self.mask_offsets = limit_offsets, mask_offsets
+        self.frequency_tables, self.severity_tables = frequency_tables, severity_tables
+        self.limit_tables, self.mask_tables = limit_tables, mask_tables
+        self.count_curve, self.limit_curve = count_curve, limit_curve
+        self.fraud, self.handling, self.policy, self.retained = fraud_load, claim_handling, policy_cost, retained
+        self.filed_factor, self.filed_min_micro, self.filed_max_micro = filed_factor, filed_min_micro, filed_max_micro
+        self.floor_fen = floor_fen
+        self.rule_kind, self.rule_amount, self.rule_cap = rule_kind, rule_amount, rule_cap
+        self.rule_payer, self.rule_group = rule_payer, rule_group
+        self.rules = <int>rule_kind.shape[0]
+
+
+cdef inline double nearest_integer(double x) noexcept nogil:
+    return (x + ROUND_TO_INTEGER) - ROUND_TO_INTEGER
+
+
+cdef inline double curve_value(const double* curve, int pieces, double t) noexcept nogil:
+    """The cubic piece of t in [0, 1]: ((d u + c) u + b) u + a with u the place inside the piece."""
+    cdef double place = t * pieces
+    cdef int k = <int>place
+    k = k if k < pieces else pieces - 1
+    place -= k
+    curve += 4 * k
+    return ((curve[3] * place + curve[2]) * place + curve[1]) * place + curve[0]
+
+
+cdef wide_void gather_product(const uint32_t* codes, const double* table, int n, double* value) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        value[i] *= table[codes[i]]
+
+
+cdef wide_void gather_minimum(const uint32_t* codes, const double* table, int n, double* value) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        value[i] = table[codes[i]] if table[codes[i]] < value[i] else value[i]
+
+
+cdef wide_void gather_mask(const uint32_t* codes, const uint64_t* table, int n, uint64_t* mask) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        mask[i] &= table[codes[i]]
+
+
+cdef wide_void count_claims(const double* intensity, const double* curve, int pieces, int n, double* claims) noexcept nogil:
+    """claims = t q(t) with t = lambda / (1 + lambda); no curve means every event is a claim."""
+    cdef int i
+    cdef double t
+    for i in range(n):
+        if pieces == 0:
+            claims[i] = intensity[i]
+        else:
+            t = intensity[i] / (1.0 + intensity[i])
+            claims[i] = t * curve_value(curve, pieces, t)
+
+
+cdef wide_void limit_payout(const double* mean, const double* limit, const double* curve, int pieces, int n,
+                            double* payout, uint8_t* flags) noexcept nogil:
+    """payout = mu (1 - t) q(t) with t = mu / (mu + limit), which is mu where the limit is infinite."""
+    cdef int i
+    cdef double t
+    for i in range(n):
+        if pieces == 0:
+            payout[i] = mean[i]
+        else:
+            t = mean[i] / (mean[i] + limit[i])
+            payout[i] = mean[i] * (1.0 - t) * curve_value(curve, pieces, t)
+        flags[i] |= LIMIT_BOUND if payout[i] < 0.99 * mean[i] else 0
+
+
+cdef wide_void load_premium(const double* claims, const double* payout, double fraud, double handling, double policy,
+                            double retained, int n, double* pure, double* technical) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        pure[i] = claims[i] * payout[i]
+        technical[i] = (pure[i] * (1.0 + fraud) + handling * claims[i] + policy) / retained
+
+
+cdef wide_void list_price(const double* technical, double filed_factor, double lowest, double highest, int32_t floor,
+                          int n, int32_t* price, uint8_t* flags) noexcept nogil:
+    """Technical premium to whole micro-yuan, filed limits, then half-even to fen.
+
+    Micro-yuan are whole numbers below 2**51 held in a double. micro / 10000 is then either a tie held exactly or at
+    least 1e-4 from one, far more than the rounding of the division, so the nearest integer is the exact one.
+    """
+    cdef int i
+    cdef double micro, clamped, fen
+    for i in range(n):
+        micro = technical[i] * filed_factor * 1e6
+        micro = nearest_integer(micro if micro < LARGEST_MICRO else LARGEST_MICRO)
+        clamped = micro if micro > lowest else lowest
+        clamped = clamped if clamped < highest else highest
+        fen = nearest_integer(clamped / 10000.0)
+        price[i] = <int32_t>(fen if fen > floor else floor)
+        flags[i] |= (FILED_BOUND if clamped != micro else 0) | (FLOOR_BOUND if fen < floor else 0)
+
+
+cdef wide_void rule_amounts(int kind, int64_t amount, int32_t cap, int32_t floor, uint64_t bit, const int32_t* price,
+                            const int32_t* rest, const uint64_t* eligible, int n, int32_t* offer) noexcept nogil:
+    """What one rule would pay each order: its amount, at most its cap and what the floor leaves, where eligible."""
+    cdef int i
+    cdef int32_t room, value
+    cdef double points = <double>amount
+    cdef int32_t fen = <int32_t>amount
+    for i in range(n):
+        if kind == PERCENT_OF_LIST:
+            value = <int32_t>nearest_integer(price[i] * points / 10000.0)
+        elif kind == PERCENT_OF_REST:
+            value = <int32_t>nearest_integer(rest[i] * points / 10000.0)
+        elif kind == FIXED:
+            value = fen
+        else:
+            value = rest[i] - fen
+        room = rest[i] - floor
+        value = value if value < cap else cap
+        value = value if value < room else room
+        value = value if value > 0 else 0
+        offer[i] = value if eligible[i] & bit else 0
+
+
+cdef wide_void keep_best(const int32_t* offer, int rule, int n, int32_t* best, int32_t* winner) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        winner[i] = rule if offer[i] > best[i] else winner[i]
+        best[i] = offer[i] if offer[i] > best[i] else best[i]
+
+
+cdef wide_void pay_from(const int32_t* best, const int32_t* winner, int rule, int n, int32_t* paid) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        paid[i] += best[i] if winner[i] == rule else 0
+
+
+cdef wide_void flag_floor(const int32_t* rest, const int32_t* price, int32_t floor, int n, uint8_t* flags) noexcept nogil:
+    """The floor binds on the merchant too, once a subsidy has brought the price down to it."""
+    cdef int i
+    for i in range(n):
+        flags[i] |= FLOOR_BOUND if rest[i] == floor and rest[i] < price[i] else 0
+
+
+cdef wide_void copy_real(const double* source, int n, double* out) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        out[i] = source[i]
+
+
+cdef wide_void flag_unseen(const uint32_t* codes, int64_t known, int n, uint8_t* flags) noexcept nogil:
+    cdef int i
+    cdef uint32_t limit = <uint32_t>known
+    for i in range(n):
+        flags[i] |= UNSEEN_LEVEL if codes[i] >= limit else 0
+
+
+def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t start, Py_ssize_t stop,
+          double[:, ::1] detail_out not None, int32_t[::1] list_out not None, int32_t[:, ::1] payers_out not None,
+          int32_t[::1] merchant_out not None, uint8_t[::1] flags_out not None):
+    """Price rows [start, stop): the premium's steps, the list price and who pays each fen of it.
+
+    Parameters
+    ----------
+    detail_out : (5, n) claim intensity, expected claims, expected payout, pure and technical premium; (0, 0) to skip
+    list_out, merchant_out : (n,) fen
+    payers_out : (payers, n) fen
+    flags_out : (n,) sum of FLAGS
+    """
+    cdef uint32_t codes[MAX_COLUMNS][BLOCK]
+    cdef double intensity[BLOCK]
+    cdef double claims[BLOCK]
+    cdef double mean[BLOCK]
+    cdef double payout[BLOCK]
+    cdef double limit[BLOCK]
+    cdef double pure[BLOCK]
+    cdef double technical[BLOCK]
+    cdef uint64_t eligible[BLOCK]
+    cdef int32_t offer[BLOCK]
+    cdef int32_t best[BLOCK]
+    cdef int32_t winner[BLOCK]
+    cdef int32_t* rest
+    cdef uint8_t* flags
+    cdef const double* count_curve = &plan.count_curve[0, 0] if plan.count_curve.shape[0] else NULL
+    cdef const double* limit_curve = &plan.limit_curve[0, 0] if plan.limit_curve.shape[0] else NULL
+    cdef int count_pieces = <int>plan.count_curve.shape[0], limit_pieces = <int>plan.limit_curve.shape[0]
+    cdef Py_ssize_t step, block
+    cdef int n, f, i, j, first, column
+    cdef int32_t floor = plan.floor_fen
+    with nogil:
+        for step in range((stop - start + BLOCK - 1) // BLOCK):
+            block = start + step * BLOCK
+            n = <int>min(<Py_ssize_t>BLOCK, stop - block)
+            flags = &flags_out[block]
+            rest = &merchant_out[block]
+            for i in range(n):
+                flags[i] = 0
+                intensity[i] = plan.frequency_base
+                mean[i] = plan.severity_base
+                limit[i] = plan.limit
+                eligible[i] = ~(<uint64_t>0)
+            for f in range(columns.count):
+                widen(columns.column[f], columns.itemsize[f], block, n, &codes[f][0])
+                if FREIGHTRISK_CHECKED and not in_range(&codes[f][0], n, columns.size[f]):
+                    with gil:
+                        raise IndexError("a code is out of its table's range")
+                if plan.known[f] < columns.size[f]:
+                    flag_unseen(&codes[f][0], plan.known[f], n, flags)
+            for f in range(<int>plan.frequency_columns.shape[0]):
+                column = plan.frequency_columns[f]
+                gather_product(&codes[column][0], &plan.frequency_tables[plan.frequency_offsets[f]], n, &intensity[0])
+            for f in range(<int>plan.severity_columns.shape[0]):
+                column = plan.severity_columns[f]
+                gather_product(&codes[column][0], &plan.severity_tables[plan.severity_offsets[f]], n, &mean[0])
+            for f in range(<int>plan.limit_columns.shape[0]):
+                column = plan.limit_columns[f]
+                gather_minimum(&codes[column][0], &plan.limit_tables[plan.limit_offsets[f]], n, &limit[0])
+            for f in range(<int>plan.mask_columns.shape[0]):
+                column = plan.mask_columns[f]
+                gather_mask(&codes[column][0], &plan.mask_tables[plan.mask_offsets[f]], n, &eligible[0])
+            count_claims(&intensity[0], count_curve, count_pieces, n, &claims[0])
+            limit_payout(&mean[0], &limit[0], limit_curve, limit_pieces, n, &payout[0], flags)
+            load_premium(&claims[0], &payout[0], plan.fraud, plan.handling, plan.policy, plan.retained, n,
+                         &pure[0], &technical[0])
+            list_price(&technical[0], plan.filed_factor, plan.filed_min_micro, plan.filed_max_micro, floor, n,
+                       &list_out[block], flags)
+            if detail_out.shape[0] == 5:
+                copy_real(&intensity[0], n, &detail_out[0, block])
+                copy_real(&claims[0], n, &detail_out[1, block])
+                copy_real(&payout[0], n, &detail_out[2, block])
+                copy_real(&pure[0], n, &detail_out[3, block])
+                copy_real(&technical[0], n, &detail_out[4, block])
+            for i in range(n):
+                rest[i] = list_out[block + i]
+            for f in range(<int>payers_out.shape[0]):
+                for i in range(n):
+                    payers_out[f, block + i] = 0
+            first = 0
+            for j in range(plan.rules):
+                if j == first:
+                    for i in range(n):
+                        best[i] = 0
+                        winner[i] = j
+                rule_amounts(plan.rule_kind[j], plan.rule_amount[j], plan.rule_cap[j], floor, (<uint64_t>1) << j,
+                             &list_out[block], rest, &eligible[0], n, &offer[0])
+                keep_best(&offer[0], j, n, &best[0], &winner[0])
+                if j + 1 == plan.rules or plan.rule_group[j + 1] != plan.rule_group[j]:
+                    for i in range(n):
+                        rest[i] -= best[i]
+                    for f in range(first, j + 1):
+                        pay_from(&best[0], &winner[0], f, n, &payers_out[plan.rule_payer[f], block])
+                    first = j + 1
+            if plan.rules:
+                flag_floor(rest, &list_out[block], floor, n, flags)

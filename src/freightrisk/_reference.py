@@ -1,0 +1,210 @@
+"""The slow twins of the kernels: plain, one row or one formula at a time, integers for money.
+
+They are what the kernels are tested against, and what a tariff's worksheet shows step by step.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk import _core
+
+Array = NDArray[np.float64]
+
+MICRO_PER_FEN = 10_000
+LARGEST_MICRO = 10**15
+LIMIT_MATTERS = 0.99
+
+
+def accumulate(
+    family: str,
+    codes: Sequence[NDArray[Any]],
+    tables: Sequence[Array],
+    base: float,
+    *,
+    y: Array,
+    scale: Array,
+    weight: Array,
+) -> tuple[list[Array], list[Array], list[Array], Array]:
+    """Return score and information by level, the cross tables and the sums of `_core.accumulate`."""
+    eta = base + sum((table[code] for table, code in zip(tables, codes, strict=True)), np.zeros(len(y)))
+    mean = scale * np.exp(eta)
+    score, information, objective, pearson = _by_row(family, eta, mean, y, weight)
+    scores = [np.bincount(code, score, len(table)) for code, table in zip(codes, tables, strict=True)]
+    informations = [
+        np.bincount(code, information, len(table)) for code, table in zip(codes, tables, strict=True)
+    ]
+    pairs = []
+    for f in range(len(codes)):
+        for g in range(f + 1, len(codes)):
+            cross = np.zeros((len(tables[f]), len(tables[g])))
+            np.add.at(cross, (codes[f], codes[g]), information)
+            pairs.append(cross)
+    return (
+        scores,
+        informations,
+        pairs,
+        np.array([objective.sum(), pearson.sum(), score.sum(), information.sum()]),
+    )
+
+
+def _by_row(
+    family: str, eta: Array, mean: Array, y: Array, weight: Array
+) -> tuple[Array, Array, Array, Array]:
+    if family == "poisson":
+        return weight * (y - mean), weight * mean, weight * (y * eta - mean), weight * (y - mean) ** 2 / mean
+    if family == "gamma":
+        ratio = y / mean
+        return (
+            weight * (ratio - 1),
+            weight * np.ones_like(y),
+            -weight * (ratio + eta),
+            weight * (ratio - 1) ** 2,
+        )
+    p = -np.expm1(-mean)
+    objective = weight * (np.where(y > 0, np.log(p), 0.0) - (1 - y) * mean)
+    return (
+        weight * mean * (y - p) / p,
+        weight * mean**2 * (1 - p) / p,
+        objective,
+        weight * (y - p) ** 2 / (p * (1 - p)),
+    )
+
+
+@dataclass(frozen=True)
+class PricedOrder:
+    """The quote of one order and the amounts behind it."""
+
+    claim_intensity: float
+    expected_claims: float
+    mean_freight: float
+    limit: float
+    expected_payout: float
+    pure_premium: float
+    technical_premium: float
+    micro: int
+    filed_micro: int
+    rounded_fen: int
+    list_fen: int
+    offers: tuple[int, ...]
+    paid: tuple[int, ...]
+    payers_fen: tuple[int, ...]
+    merchant_fen: int
+    flags: int
+
+
+def half_even(numerator: int, denominator: int) -> int:
+    """Return the nearest integer to a ratio of non-negative integers, ties to even."""
+    whole, rest = divmod(numerator, denominator)
+    return whole + (2 * rest > denominator or (2 * rest == denominator and whole % 2 == 1))
+
+
+def curve_value(curve: Array, t: float) -> float:
+    """Return the value of a curve of cubic pieces at t in [0, 1]."""
+    place = t * len(curve)
+    k = min(int(place), len(curve) - 1)
+    place -= k
+    a, b, c, d = (float(coefficient) for coefficient in curve[k])
+    return ((d * place + c) * place + b) * place + a
+
+
+def price_order(codes: Sequence[int], plan: Mapping[str, Any], n_payers: int) -> PricedOrder:
+    """Return the quote of one order from its codes and the arguments of a `PricePlan`."""
+    intensity = _product(codes, plan, "frequency", float(plan["frequency_base"]))
+    claims = intensity
+    if len(plan["count_curve"]):
+        t = intensity / (1.0 + intensity)
+        claims = t * curve_value(plan["count_curve"], t)
+    mean = _product(codes, plan, "severity", float(plan["severity_base"]))
+    limit = min([float(plan["limit"]), *_gathered(codes, plan, "limit")])
+    payout = mean
+    if len(plan["limit_curve"]):
+        t = mean / (mean + limit)
+        payout = mean * (1.0 - t) * curve_value(plan["limit_curve"], t)
+    pure = claims * payout
+    technical = (
+        pure * (1.0 + plan["fraud_load"]) + plan["claim_handling"] * claims + plan["policy_cost"]
+    ) / plan["retained"]
+    micro = round(min(technical * plan["filed_factor"] * 1e6, float(LARGEST_MICRO)))
+    filed = min(max(micro, int(plan["filed_min_micro"])), int(plan["filed_max_micro"]))
+    rounded = half_even(filed, MICRO_PER_FEN)
+    listed = max(rounded, plan["floor_fen"])
+    offers, paid, payers, merchant = settle(listed, _eligible(codes, plan), plan, n_payers)
+    flags = _core.FLAGS["limit_bound"] * (payout < LIMIT_MATTERS * mean) + _core.FLAGS["filed_bound"] * (
+        filed != micro
+    )
+    flags |= _core.FLAGS["floor_bound"] * (
+        rounded < plan["floor_fen"] or (merchant == plan["floor_fen"] and merchant < listed)
+    )
+    flags |= _core.FLAGS["unseen_level"] * any(
+        code >= known for code, known in zip(codes, plan["known"], strict=True)
+    )
+    return PricedOrder(
+        intensity,
+        claims,
+        mean,
+        limit,
+        payout,
+        pure,
+        technical,
+        micro,
+        filed,
+        rounded,
+        listed,
+        offers,
+        paid,
+        payers,
+        merchant,
+        int(flags),
+    )
+
+
+def settle(
+    listed: int, eligible: int, plan: Mapping[str, Any], n_payers: int
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
+    """Return what each rule offered and paid, what each payer pays and what the merchant pays, all in fen."""
+    rules = range(len(plan["rule_kind"]))
+    groups = [int(group) for group in plan["rule_group"]]
+    rest, floor = listed, plan["floor_fen"]
+    offers, paid, payers = [0 for _ in rules], [0 for _ in rules], [0] * n_payers
+    for group in dict.fromkeys(groups):
+        members = [k for k in rules if groups[k] == group]
+        for k in members:
+            wanted = _wanted(int(plan["rule_kind"][k]), int(plan["rule_amount"][k]), listed, rest)
+            offers[k] = (
+                max(0, min(wanted, int(plan["rule_cap"][k]), rest - floor)) if eligible >> k & 1 else 0
+            )
+        best = max(members, key=lambda k: offers[k])
+        paid[best] = offers[best]
+        payers[int(plan["rule_payer"][best])] += offers[best]
+        rest -= offers[best]
+    return tuple(offers), tuple(paid), tuple(payers), rest
+
+
+def _wanted(kind: int, amount: int, listed: int, rest: int) -> int:
+    if kind == _core.RULE_KINDS["percent_of_list"]:
+        return half_even(listed * amount, 10_000)
+    if kind == _core.RULE_KINDS["percent_of_rest"]:
+        return half_even(rest * amount, 10_000)
+    return amount if kind == _core.RULE_KINDS["fixed_fen"] else rest - amount
+
+
+def _gathered(codes: Sequence[int], plan: Mapping[str, Any], what: str) -> list[Any]:
+    places = zip(plan[f"{what}_columns"], plan[f"{what}_offsets"], strict=True)
+    return [plan[f"{what}_tables"][offset + codes[column]].item() for column, offset in places]
+
+
+def _product(codes: Sequence[int], plan: Mapping[str, Any], what: str, base: float) -> float:
+    for relativity in _gathered(codes, plan, what):
+        base *= relativity
+    return base
+
+
+def _eligible(codes: Sequence[int], plan: Mapping[str, Any]) -> int:
+    mask = 2**64 - 1
+    for allowed in _gathered(codes, plan, "mask"):
+        mask &= allowed
+    return mask

@@ -1,0 +1,409 @@
+"""The order book: what is insured, coded for the kernels, with its claims."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk import _check
+from freightrisk._columns import Columns, JoinedColumns, read
+from freightrisk.book.factors import Coding, Declaration, learn
+from freightrisk.errors import InputError
+
+# Columns that must be sound wherever they are present, rated or not: (low, high).
+SOUND_COLUMNS = {"weight_kg": (0.0, np.inf), "price": (0.0, np.inf)}
+
+
+@dataclass(frozen=True, repr=False)
+class OrderBook:
+    """Insured orders as code columns, with exposure and claims.
+
+    Build one with `OrderBook.from_frames` (orders and claims) or `OrderBook.from_counts` (rows already counted).
+
+    Parameters
+    ----------
+    codings : dict of str to Coding
+        Levels of each rating factor.
+    codes : dict of str to uint8, uint16 or uint32 array, shape (n_orders,)
+        Code of each order on each factor.
+    claim_count : unsigned array, shape (n_orders,)
+        Claims of each order.
+    exposure : float64 array, shape (n_orders,), optional
+        Orders in force from shipment; None means one each.
+    claim_row : int64 array, shape (n_claims,)
+        Order of each claim (or of each claim record).
+    claim_amount : float64 array, shape (n_claims,)
+        Ground-up return freight of each claim, yuan.
+    claim_weight : float64 array, optional
+        Claims behind each amount, where the amount is a mean; None means one each.
+    ship_day : datetime64[D] array, shape (n_orders,), optional
+    as_of : datetime64[D], optional
+        Valuation date.
+    left_out : dict of str to int
+        Rows that did not enter the book, by reason.
+    """
+
+    codings: Mapping[str, Coding]
+    codes: Mapping[str, NDArray[Any]]
+    claim_count: NDArray[Any]
+    exposure: NDArray[np.float64] | None
+    claim_row: NDArray[np.int64]
+    claim_amount: NDArray[np.float64]
+    claim_weight: NDArray[np.float64] | None = None
+    ship_day: NDArray[np.datetime64] | None = None
+    as_of: np.datetime64 | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("codings", "codes", "left_out"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        arrays = (*self.codes.values(), self.claim_count, self.claim_row, self.claim_amount)
+        for array in (*arrays, self.exposure, self.claim_weight, self.ship_day):
+            if array is not None:
+                array.flags.writeable = False
+
+    @classmethod
+    def from_frames(
+        cls,
+        orders: Any,
+        claims: Any,
+        *,
+        factors: Sequence[Declaration | Coding],
+        merchants: Any = None,
+        as_of: Any = None,
+        order_id: str = "order_id",
+        merchant_id: str = "merchant_id",
+        ship_date: str | None = "ship_date",
+        exposure: str | None = None,
+        freight: str = "freight",
+        report_date: str | None = "report_date",
+    ) -> "OrderBook":
+        """Return the book of some orders and their claims.
+
+        Parameters
+        ----------
+        orders : pandas, polars or pyarrow table, or path of a Parquet file
+            One row an insured order; only the columns that are needed are read.
+        claims : like orders
+            One row a claim, joined by `order_id`; an order may have several.
+        factors : sequence of Factor, Band, Hierarchy or Coding
+            Rating factors, read from the orders or, failing that, from the merchants. A `Coding` keeps the levels of
+            another book: ``factors=list(fitted_book.codings.values())``.
+        merchants : like orders, optional
+            One row a merchant, joined by `merchant_id`.
+        as_of : date, optional
+            Valuation date: orders shipped after it and claims reported after it are left out.
+        order_id, merchant_id, freight : str
+            Names of columns; freight is the ground-up return freight of a claim in yuan.
+        ship_date, report_date : str or None
+            Names of date columns. Orders without a shipment date never left and carry no exposure: they are left
+            out. None where there is no such column.
+        exposure : str, optional
+            Column with the exposure of an order; one by default.
+
+        Raises
+        ------
+        InputError
+            For missing columns, duplicate order ids, claims without an order or before its shipment, values missing
+            or outside their range, naming column, count and first rows.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from freightrisk import Factor, OrderBook
+        >>> orders = pd.DataFrame({"order_id": [1, 2, 3], "channel": ["shelf", "live", "live"],
+        ...                        "ship_date": pd.to_datetime(["2026-05-01", "2026-05-02", None])})
+        >>> claims = pd.DataFrame({"order_id": [2], "freight": [8.5], "report_date": pd.to_datetime(["2026-05-09"])})
+        >>> book = OrderBook.from_frames(orders, claims, factors=[Factor("channel")])
+        >>> book.n_orders, book.n_claims, dict(book.left_out)
+        (2, 1, {'not_shipped': 1, 'shipped_after_as_of': 0, 'claims_after_as_of': 0})
+        """
+        names = Names(order_id, merchant_id, ship_date, exposure, freight, report_date)
+        wanted = [name for factor in factors for name in factor.columns]
+        joined = join(orders, merchants, wanted, names=names, also=[order_id, ship_date, exposure])
+        day = None if as_of is None else np.datetime64(as_of, "D")
+        kept, ship_day, left_out = _in_force(joined, names, day)
+        claim_order, claim_day, amount = _read_claims(claims, joined, names)
+        if ship_day is not None and claim_day is not None:
+            _check.refuse_rows(
+                ~(claim_day >= ship_day[claim_order]),
+                f"claims: '{report_date}' is before the order's '{ship_date}' (or the order was never shipped) in "
+                "{rows}; correct the dates or drop these claims.",
+            )
+        in_time = np.ones(len(amount), dtype=bool) if day is None or claim_day is None else claim_day <= day
+        left_out["claims_after_as_of"] = int((~in_time).sum())
+        place = np.full(joined.n_rows, -1, dtype=np.int64)
+        place[kept] = np.arange(len(kept))
+        claim_row = place[claim_order]
+        used = in_time & (claim_row >= 0)
+        book_rows = JoinedColumns(joined.orders, joined.merchants, joined.merchant_row, kept)
+        return _assemble(
+            book_rows,
+            factors,
+            claim_row=claim_row[used],
+            claim_amount=amount[used],
+            exposure=exposure,
+            ship_day=None if ship_day is None else ship_day[kept],
+            as_of=day,
+            left_out=left_out,
+        )
+
+    @classmethod
+    def from_counts(
+        cls,
+        cells: Any,
+        *,
+        claims: str,
+        factors: Sequence[Declaration | Coding],
+        amount: str | None = None,
+        exposure: str | None = None,
+    ) -> "OrderBook":
+        """Return the book of rows that already hold a number of claims, such as policies or rating cells.
+
+        Parameters
+        ----------
+        cells : pandas, polars or pyarrow table, or path of a Parquet file
+        claims : str
+            Column with the number of claims of a row.
+        amount : str, optional
+            Column with the total amount of those claims; severity is then fitted on amount / claims with the number
+            of claims as weight. Rows with claims but no amount are refused.
+        exposure : str, optional
+            Column with the exposure of a row, above zero; one by default.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from freightrisk import Factor, OrderBook
+        >>> cells = pd.DataFrame({"zone": [1, 2], "insured": [120.5, 80.0], "claims": [7, 3]})
+        >>> OrderBook.from_counts(cells, claims="claims", exposure="insured", factors=[Factor("zone")]).n_claims
+        10
+        """
+        wanted = [name for factor in factors for name in factor.columns]
+        names = Names(ship_date=None, exposure=exposure)
+        joined = join(cells, None, wanted, names=names, also=[claims, amount, exposure])
+        counted = joined.real(claims)
+        _check.in_interval(counted, column=claims, low=0.0, high=2.0**32 - 1)
+        _check.refuse_rows(
+            counted != np.floor(counted),
+            f"column '{claims}' is not a whole number in {{rows}}; it counts claims.",
+        )
+        rows = np.flatnonzero(counted > 0) if amount else np.empty(0, dtype=np.int64)
+        total = joined.real(amount)[rows] if amount else np.empty(0)
+        if amount:
+            _check.in_interval(total, column=amount, low=0.0, high=np.inf, open_low=True, rows=rows)
+        return _assemble(
+            joined,
+            factors,
+            claim_row=rows,
+            claim_amount=total / counted[rows],
+            claim_weight=counted[rows] if amount else None,
+            exposure=exposure,
+            claim_count=counted,
+        )
+
+    @property
+    def n_orders(self) -> int:
+        """Return the number of orders in force."""
+        return len(self.claim_count)
+
+    @property
+    def n_claims(self) -> int:
+        """Return the number of claims."""
+        return int(self.claim_count.sum(dtype=np.int64))
+
+    @property
+    def total_exposure(self) -> float:
+        """Return the exposure of the book, in orders."""
+        return float(self.n_orders if self.exposure is None else self.exposure.sum())
+
+    @property
+    def age_days(self) -> NDArray[np.int64]:
+        """Return the age of each order in days, from shipment to the valuation date."""
+        if self.ship_day is None or self.as_of is None:
+            raise InputError("the book has no order ages; build it with a ship_date column and as_of=.")
+        return (self.as_of - self.ship_day).astype(np.int64)
+
+    def select(self, rows: NDArray[np.bool_]) -> "OrderBook":
+        """Return the book of the orders where `rows` is true, with the same codings.
+
+        Parameters
+        ----------
+        rows : bool array, shape (n_orders,)
+        """
+        rows = np.asarray(rows)
+        if rows.dtype != np.bool_ or rows.shape != (self.n_orders,):
+            raise InputError(
+                f"rows is {rows.dtype} of shape {rows.shape}; give a boolean for each of {self.n_orders} orders."
+            )
+        place = np.cumsum(rows) - 1
+        used = rows[self.claim_row]
+        return replace(
+            self,
+            codes={name: codes[rows] for name, codes in self.codes.items()},
+            claim_count=self.claim_count[rows],
+            exposure=None if self.exposure is None else self.exposure[rows],
+            claim_row=place[self.claim_row[used]].astype(np.int64),
+            claim_amount=self.claim_amount[used],
+            claim_weight=None if self.claim_weight is None else self.claim_weight[used],
+            ship_day=None if self.ship_day is None else self.ship_day[rows],
+        )
+
+    def mature(self, min_age_days: int) -> "OrderBook":
+        """Return the book of the orders at least `min_age_days` old at the valuation date.
+
+        Recent orders have not reported all of their claims; leaving them out keeps the claim frequency unbiased.
+        """
+        return self.select(
+            self.age_days >= _check.whole(min_age_days, argument="min_age_days", low=0, high=36500)
+        )
+
+    def __repr__(self) -> str:
+        valued = "" if self.as_of is None else f", as of {self.as_of}"
+        factors = ", ".join(f"{name} ({coding.n_levels})" for name, coding in self.codings.items())
+        return f"OrderBook: {self.n_orders:,} orders, {self.n_claims:,} claims{valued}; factors {factors}"
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names of the columns that a book reads besides its factors."""
+
+    order_id: str = "order_id"
+    merchant_id: str = "merchant_id"
+    ship_date: str | None = "ship_date"
+    exposure: str | None = None
+    freight: str = "freight"
+    report_date: str | None = "report_date"
+
+
+def join(
+    orders: Any, merchants: Any, wanted: Sequence[str], *, names: Names, also: Sequence[str | None]
+) -> JoinedColumns:
+    """Return the wanted columns of orders and merchants as one, each order beside its merchant."""
+    needed = [name for name in (*also, *wanted) if name is not None]
+    limit = [*needed, names.merchant_id, *SOUND_COLUMNS]
+    left = read(orders, limit, argument="orders")
+    if merchants is None:
+        _check.columns_present(needed, left.names, argument="orders")
+        joined = JoinedColumns(left)
+    else:
+        right = read(merchants, limit, argument="merchants")
+        _check.columns_present([names.merchant_id], left.names, argument="orders")
+        _check.columns_present([names.merchant_id], right.names, argument="merchants")
+        _check.columns_present(needed, [*left.names, *right.names], argument="orders and merchants")
+        joined = JoinedColumns(left, right, _merchant_rows(left, right, names.merchant_id))
+    for column, (low, high) in SOUND_COLUMNS.items():
+        if column in joined.names and column not in wanted:
+            _check.in_interval(joined.real(column), column=column, low=low, high=high)
+    return joined
+
+
+def _merchant_rows(orders: Columns, merchants: Columns, merchant_id: str) -> NDArray[np.int64]:
+    keys = _unique_index(merchants.ids(merchant_id), merchant_id, "merchants")
+    rows = np.asarray(keys.get_indexer(orders.ids(merchant_id)), dtype=np.int64)
+    _check.refuse_rows(
+        rows < 0, f"orders: '{merchant_id}' names no row of merchants in {{rows}}; add these merchants."
+    )
+    return rows
+
+
+def _unique_index(ids: NDArray[Any], column: str, argument: str) -> Any:
+    import pandas as pd
+
+    keys = pd.Index(ids)
+    if keys.hasnans:
+        _check.refuse_rows(
+            np.asarray(keys.isna()), f"{argument}: '{column}' is missing in {{rows}}; every row needs one."
+        )
+    if not keys.is_unique:
+        _check.refuse_rows(
+            keys.duplicated(),
+            f"{argument}: '{column}' repeats an earlier row in {{rows}}; keep one row for each.",
+        )
+    return keys
+
+
+def _in_force(
+    joined: JoinedColumns, names: Names, as_of: np.datetime64 | None
+) -> tuple[NDArray[np.int64], NDArray[np.datetime64] | None, dict[str, int]]:
+    """Return the rows in force at the valuation date, the shipment days and what was left out."""
+    if names.ship_date is None:
+        if as_of is not None:
+            raise InputError("as_of needs the day of shipment; name its column with ship_date=.")
+        return np.arange(joined.n_rows), None, {}
+    day = joined.days(names.ship_date)
+    shipped = ~np.isnat(day)
+    known = shipped if as_of is None else shipped & (day <= as_of)
+    counts = {"not_shipped": int((~shipped).sum()), "shipped_after_as_of": int((shipped & ~known).sum())}
+    return np.flatnonzero(known), day, counts
+
+
+def _read_claims(
+    claims: Any, joined: JoinedColumns, names: Names
+) -> tuple[NDArray[np.int64], NDArray[np.datetime64] | None, NDArray[np.float64]]:
+    """Return the order row, the report day and the freight of every claim."""
+    wanted = [name for name in (names.order_id, names.freight, names.report_date) if name is not None]
+    table = read(claims, wanted, argument="claims")
+    _check.columns_present(wanted, table.names, argument="claims")
+    keys = _unique_index(joined.orders.ids(names.order_id), names.order_id, "orders")
+    rows = np.asarray(keys.get_indexer(table.ids(names.order_id)), dtype=np.int64)
+    _check.refuse_rows(
+        rows < 0,
+        f"claims: '{names.order_id}' names no order in {{rows}}; add the orders or drop these claims.",
+    )
+    amount = table.real(names.freight)
+    _check.in_interval(amount, column=names.freight, low=0.0, high=np.inf, open_low=True)
+    if names.report_date is None:
+        return rows, None, amount
+    day = table.days(names.report_date)
+    _check.refuse_rows(
+        np.isnat(day), f"claims: '{names.report_date}' is missing in {{rows}}; every claim needs its date."
+    )
+    return rows, day, amount
+
+
+def _assemble(
+    joined: JoinedColumns,
+    factors: Sequence[Declaration | Coding],
+    *,
+    claim_row: NDArray[np.int64],
+    claim_amount: NDArray[np.float64],
+    exposure: str | None,
+    claim_weight: NDArray[np.float64] | None = None,
+    claim_count: NDArray[np.float64] | None = None,
+    **rest: Any,
+) -> OrderBook:
+    if not joined.n_rows:
+        raise InputError("orders: no order is in force; a book needs at least one shipped order.")
+    repeated = [
+        name for name in (factor.name for factor in factors) if [f.name for f in factors].count(name) > 1
+    ]
+    if repeated:
+        raise InputError(f"factors: the name '{repeated[0]}' is used twice; give each factor its own name.")
+    weight = None if exposure is None else joined.real(exposure)
+    if weight is not None:
+        _check.in_interval(
+            weight, column=str(exposure), low=0.0, high=np.inf, open_low=True, rows=joined.rows
+        )
+    counted = np.bincount(claim_row, minlength=joined.n_rows) if claim_count is None else claim_count
+    largest = int(counted.max(initial=0))
+    count = counted.astype(np.uint8 if largest < 2**8 else np.uint16 if largest < 2**16 else np.uint32)
+    learned = {
+        factor.name: (factor, factor.encode(joined))
+        if isinstance(factor, Coding)
+        else learn(factor, joined, exposure=weight, claim_count=count)
+        for factor in factors
+    }
+    return OrderBook(
+        codings={name: coding for name, (coding, _) in learned.items()},
+        codes={name: codes for name, (_, codes) in learned.items()},
+        claim_count=count,
+        exposure=weight,
+        claim_row=claim_row,
+        claim_amount=claim_amount,
+        claim_weight=claim_weight,
+        **rest,
+    )

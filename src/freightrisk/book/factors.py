@@ -1,0 +1,505 @@
+"""Rating factors: what the caller declares, what a book teaches, and how values become codes.
+
+A declaration (`Factor`, `Band`, `Hierarchy`) says where a rating factor comes from and what to do with missing, unseen
+and rare levels. A `Coding` is that declaration after a book has been seen: the levels and the code of each.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk import _check
+from freightrisk._columns import JoinedColumns
+from freightrisk.errors import InputError
+
+MISSING = "(missing)"
+OTHER = "(other)"
+ALL = "(all)"
+
+Value: TypeAlias = str | int | float | bool | None
+Path: TypeAlias = tuple[Value, ...]
+
+
+def _check_rules(declared: "Declaration") -> None:
+    _check.label(declared.name, argument="name of a factor")
+    _check.one_of(declared.missing, ("error", "level"), argument=f"missing of factor '{declared.name}'")
+    _check.one_of(declared.unseen, ("error", "parent"), argument=f"unseen of factor '{declared.name}'")
+    _check.number(declared.min_exposure, argument=f"min_exposure of factor '{declared.name}'", low=0.0)
+    _check.whole(declared.min_claims, argument=f"min_claims of factor '{declared.name}'", low=0, high=2**31)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rules:
+    missing: str = "error"
+    unseen: str = "error"
+    min_exposure: float = 0.0
+    min_claims: int = 0
+
+
+@dataclass(frozen=True)
+class Factor(_Rules):
+    """A rating factor whose levels are the distinct values of one column.
+
+    Parameters
+    ----------
+    name : str
+        Name of the factor.
+    column : str, optional
+        Column of the orders (or merchants) that holds it; `name` by default.
+    missing : {"error", "level"}
+        Refuse missing values, or give them a level "(missing)" of their own.
+    unseen : {"error", "parent"}
+        What pricing does with a level that the book never had: refuse it, or take the exposure-weighted mean of all
+        levels and flag the order.
+    min_exposure, min_claims : float, int
+        Levels with less exposure or fewer claims in the book are pooled as "(other)"; a pool that is still too small
+        takes in the smallest level that is left.
+
+    Examples
+    --------
+    >>> from freightrisk import Factor
+    >>> Factor("channel", unseen="parent").columns
+    ('channel',)
+    """
+
+    name: str
+    column: str | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        _check_rules(self)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the columns that the factor reads."""
+        return (self.column or self.name,)
+
+
+@dataclass(frozen=True)
+class Hierarchy(_Rules):
+    """A rating factor whose levels are paths in a tree, such as industry > category > leaf.
+
+    Rare leaves are pooled as "(other)" under their parent, and the pool under its own parent if it is still rare.
+    With ``unseen="parent"`` an unseen leaf takes the exposure-weighted mean of its nearest known ancestor.
+
+    Parameters
+    ----------
+    name : str
+        Name of the factor.
+    columns : sequence of str
+        Columns from the top of the tree to the leaf.
+    missing, unseen, min_exposure, min_claims
+        As for `Factor`.
+
+    Examples
+    --------
+    >>> from freightrisk import Hierarchy
+    >>> Hierarchy("category", ["industry", "leaf"], unseen="parent").columns
+    ('industry', 'leaf')
+    """
+
+    name: str
+    columns: Sequence[str]
+
+    def __post_init__(self) -> None:
+        _check_rules(self)
+        if isinstance(self.columns, str) or not len(self.columns):
+            raise InputError(
+                f"columns of hierarchy '{self.name}' is {self.columns!r}; give a list of column names."
+            )
+        object.__setattr__(self, "columns", tuple(self.columns))
+
+
+@dataclass(frozen=True)
+class Band(_Rules):
+    """A rating factor made of bands of a number, closed on the right: (-inf, e0], (e0, e1], ..., (e_last, inf).
+
+    Parameters
+    ----------
+    name : str
+        Name of the factor.
+    edges : sequence of float, or int
+        Inner edges in ascending order; an int asks for that many bands at quantiles of the book.
+    column : str, optional
+        Column of the orders (or merchants) that holds it; `name` by default.
+    valid : (float, float)
+        Values outside this closed interval are refused as wrong.
+    missing, unseen, min_exposure, min_claims
+        As for `Factor`; a rare band is merged with its neighbour.
+
+    Examples
+    --------
+    >>> from freightrisk import Band
+    >>> Band("weight_kg", [1, 2, 3], valid=(0, 100)).edges
+    (1.0, 2.0, 3.0)
+    """
+
+    name: str
+    edges: Sequence[float] | int
+    column: str | None = field(default=None, kw_only=True)
+    valid: tuple[float, float] = field(default=(0.0, np.inf), kw_only=True)
+
+    def __post_init__(self) -> None:
+        _check_rules(self)
+        if isinstance(self.edges, int):
+            _check.whole(self.edges, argument=f"edges of band '{self.name}'", low=2, high=256)
+            return
+        edges = tuple(_check.number(edge, argument=f"an edge of band '{self.name}'") for edge in self.edges)
+        if any(a >= b for a, b in zip(edges, edges[1:], strict=False)) or len(edges) > 255:
+            raise InputError(
+                f"edges of band '{self.name}' are {edges}; give at most 255, strictly ascending."
+            )
+        object.__setattr__(self, "edges", edges)
+        object.__setattr__(self, "valid", (float(self.valid[0]), float(self.valid[1])))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the columns that the factor reads."""
+        return (self.column or self.name,)
+
+
+Declaration: TypeAlias = Factor | Band | Hierarchy
+
+
+def code_type(n_slots: int) -> type[np.unsignedinteger[Any]]:
+    """Return the narrowest unsigned type that holds codes below `n_slots`."""
+    return np.uint8 if n_slots <= 2**8 else np.uint16 if n_slots <= 2**16 else np.uint32
+
+
+@dataclass(frozen=True)
+class Coding:
+    """The levels of a factor in a book, and the code of every value.
+
+    Codes 0 .. n_levels-1 are levels that the book had. Codes n_levels .. n_slots-1 are fallbacks, one for each inner
+    node of the tree (a flat factor has one, for all of its levels): an unseen value gets the fallback of its nearest
+    known ancestor.
+
+    Parameters
+    ----------
+    declared : Factor, Band or Hierarchy
+    paths : tuple of path
+        Path of each level; of length one for a flat factor, and (k,) for band k.
+    lookup : mapping of path to code
+        Every path that the book had, rare ones included.
+    edges : tuple of float
+        Inner edges of a band.
+    """
+
+    declared: Declaration
+    paths: tuple[Path, ...]
+    lookup: Mapping[Path, int]
+    edges: tuple[float, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Return the factor's name."""
+        return self.declared.name
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Return the columns that the factor reads."""
+        return self.declared.columns
+
+    @property
+    def n_levels(self) -> int:
+        """Return the number of levels that the book had."""
+        return len(self.paths)
+
+    @property
+    def n_slots(self) -> int:
+        """Return the number of levels and fallbacks."""
+        return self.n_levels + len(self.nodes)
+
+    @cached_property
+    def nodes(self) -> tuple[Path, ...]:
+        """Return the inner nodes of the tree, the root first."""
+        inner = {path[:depth] for path in self.lookup for depth in range(len(path))}
+        return tuple(sorted({(), *inner}, key=lambda path: (len(path), sort_key(path))))
+
+    @cached_property
+    def fallback(self) -> dict[Path, int]:
+        """Return the code of each inner node."""
+        return {node: self.n_levels + k for k, node in enumerate(self.nodes)}
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Return the name of each level as a table shows it."""
+        if isinstance(self.declared, Band):
+            return tuple(
+                MISSING if path == (MISSING,) else _band_label(self.edges, k)
+                for k, path in enumerate(self.paths)
+            )
+        return tuple(" > ".join(str(part) for part in path) for path in self.paths)
+
+    @cached_property
+    def members(self) -> tuple[NDArray[np.int64], ...]:
+        """Return the codes of the levels below each inner node."""
+        return tuple(
+            np.array([k for k, path in enumerate(self.paths) if path[: len(node)] == node], dtype=np.int64)
+            for node in self.nodes
+        )
+
+    def slot_label(self, code: int) -> str:
+        """Return the name of any slot, fallbacks included."""
+        if code < self.n_levels:
+            return self.labels[code]
+        return " > ".join(str(part) for part in (*self.nodes[code - self.n_levels], ALL))
+
+    def code_of(self, path: Path) -> int:
+        """Return the code of one path, or raise for an unseen one if the declaration says so."""
+        if path in self.lookup:
+            return self.lookup[path]
+        if MISSING in path and self.declared.missing == "error":
+            raise InputError(
+                f"factor '{self.name}': the value is missing; give one, or declare missing='level'."
+            )
+        if self.declared.unseen == "error":
+            raise InputError(
+                f"factor '{self.name}': level {_path_text(path)} was not in the book; "
+                "correct it, or declare the factor with unseen='parent'."
+            )
+        return next(
+            self.fallback[path[:depth]] for depth in range(len(path), -1, -1) if path[:depth] in self.fallback
+        )
+
+    def encode(self, columns: JoinedColumns) -> NDArray[Any]:
+        """Return the code of every row: uint8, uint16 or uint32."""
+        if isinstance(self.declared, Band):
+            return self._encode_band(columns)
+        which, paths = observed_paths(self.declared, columns)
+        codes = np.empty(len(paths), dtype=code_type(self.n_slots))
+        for k, path in enumerate(paths):
+            try:
+                codes[k] = self.code_of(path)
+            except InputError:
+                self._refuse(which == k, path)
+        return codes[which]
+
+    def encode_one(self, order: Mapping[str, Any]) -> int:
+        """Return the code of one order given as a mapping."""
+        values = [order.get(column) for column in self.declared.columns]
+        if not isinstance(self.declared, Band):
+            return self.code_of(tuple(MISSING if _is_missing(value) else _plain(value) for value in values))
+        if _is_missing(values[0]):
+            return self.code_of((MISSING,))
+        low, high = self.declared.valid
+        value = _check.number(values[0], argument=f"'{self.declared.columns[0]}'", low=low, high=high)
+        return int(np.searchsorted(self.edges, value, side="left"))
+
+    def _encode_band(self, columns: JoinedColumns) -> NDArray[Any]:
+        values = band_values(cast(Band, self.declared), columns)
+        codes = np.searchsorted(np.array(self.edges), values, side="left").astype(code_type(self.n_slots))
+        missing = np.isnan(values)
+        if missing.any():
+            codes[missing] = self.code_of((MISSING,))
+        return codes
+
+    def _refuse(self, bad: NDArray[np.bool_], path: Path) -> None:
+        if MISSING in path and self.declared.missing == "error":
+            raise _missing_error(self.declared, bad)
+        _check.refuse_rows(
+            bad,
+            f"factor '{self.name}': level {_path_text(path)} was not in the book, in {{rows}}; "
+            "correct it, or declare the factor with unseen='parent'.",
+        )
+
+
+def learn(
+    declared: Declaration,
+    columns: JoinedColumns,
+    *,
+    exposure: NDArray[np.float64] | None,
+    claim_count: NDArray[Any],
+) -> tuple[Coding, NDArray[Any]]:
+    """Return the coding of a factor learned from a book's rows, and the code of every row."""
+    if isinstance(declared, Band):
+        return _learn_band(declared, columns, exposure, claim_count)
+    which, paths = observed_paths(declared, columns)
+    if declared.missing == "error":
+        for k, path in enumerate(paths):
+            if MISSING in path and (which == k).any():
+                raise _missing_error(declared, which == k)
+    present = np.bincount(which, minlength=len(paths)) > 0
+    weight = np.bincount(which, exposure, minlength=len(paths))
+    claims = np.bincount(which, claim_count, minlength=len(paths))
+    pooled = _pool(declared, {path: (weight[k], claims[k]) for k, path in enumerate(paths) if present[k]})
+    levels = tuple(sorted(set(pooled.values()), key=sort_key))
+    place = {path: code for code, path in enumerate(levels)}
+    coding = Coding(declared, levels, {path: place[target] for path, target in pooled.items()})
+    table = np.array([coding.lookup.get(path, 0) for path in paths], dtype=code_type(coding.n_slots))
+    return coding, table[which]
+
+
+def observed_paths(declared: Declaration, columns: JoinedColumns) -> tuple[NDArray[np.int64], list[Path]]:
+    """Return for every row the number of its path, and the paths."""
+    parts = [columns.categories(name) for name in declared.columns]
+    which = np.zeros(columns.n_rows, dtype=np.int64)
+    paths: list[Path] = [()]
+    for codes, values in parts:
+        values = [*values, MISSING]
+        which *= len(values)
+        which += np.where(codes < 0, len(values) - 1, codes)
+        present, which = _compact(which, len(paths) * len(values))
+        paths = [(*paths[k // len(values)], values[k % len(values)]) for k in present.tolist()]
+    return which, paths
+
+
+def band_values(declared: Band, columns: JoinedColumns) -> NDArray[np.float64]:
+    """Return the numbers of a band's column, refusing those outside its valid interval."""
+    column = declared.columns[0]
+    values = columns.real(column)
+    low, high = declared.valid
+    missing = np.isnan(values)
+    if missing.any() and declared.missing == "error":
+        raise _missing_error(declared, missing)
+    _check.refuse_rows(
+        (values < low) | (values > high) | np.isinf(values),
+        f"column '{column}' is outside [{low:g}, {high:g}] in {{rows}}; correct these rows or widen valid=.",
+    )
+    return values
+
+
+def sort_key(path: Path) -> tuple[tuple[int, Any], ...]:
+    """Return a key that sorts numbers before words, and "(missing)" and "(other)" last."""
+    return tuple(
+        (2, part)
+        if part in (MISSING, OTHER)
+        else (0, part)
+        if isinstance(part, (int, float))
+        else (1, str(part))
+        for part in path
+    )
+
+
+def _compact(which: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Renumber the values that occur; like np.unique with inverse, without the sort where the range is small."""
+    if size > 2**24:
+        present, inverse = np.unique(which, return_inverse=True)
+        return present, inverse
+    seen = np.zeros(size, dtype=bool)
+    seen[which] = True
+    present = np.flatnonzero(seen)
+    number = np.zeros(size, dtype=np.int64)
+    number[present] = np.arange(len(present))
+    return present, number[which]
+
+
+def _pool(declared: Declaration, observed: Mapping[Path, tuple[float, float]]) -> dict[Path, Path]:
+    """Return the level that each observed path belongs to: itself, or the "(other)" of an ancestor."""
+    target = {path: path for path in observed}
+    for path in _rare(declared, observed, target):
+        target[path] = (*path[:-1], OTHER)
+    for depth in range(len(declared.columns), 1, -1):
+        for level in _rare(declared, observed, target):
+            if len(level) == depth and level[-1] == OTHER:
+                target = {path: (*level[:-2], OTHER) if old == level else old for path, old in target.items()}
+    while (OTHER,) in _rare(declared, observed, target) and len(set(target.values())) > 1:
+        totals = _totals(observed, target)
+        smallest = min(
+            (level for level in totals if level != (OTHER,)), key=lambda level: totals[level][::-1]
+        )
+        target = {path: (OTHER,) if old == smallest else old for path, old in target.items()}
+    return target
+
+
+def _totals(
+    observed: Mapping[Path, tuple[float, float]], target: Mapping[Path, Path]
+) -> dict[Path, tuple[float, float]]:
+    """Return exposure and claims of each level."""
+    totals: dict[Path, tuple[float, float]] = {}
+    for path, level in target.items():
+        exposure, claims = totals.get(level, (0.0, 0.0))
+        totals[level] = (exposure + observed[path][0], claims + observed[path][1])
+    return totals
+
+
+def _rare(
+    declared: Declaration, observed: Mapping[Path, tuple[float, float]], target: Mapping[Path, Path]
+) -> list[Path]:
+    """Return the levels with too little exposure or too few claims."""
+    totals = _totals(observed, target)
+    return [
+        level
+        for level, (exposure, claims) in totals.items()
+        if exposure < declared.min_exposure or claims < declared.min_claims
+    ]
+
+
+def _learn_band(
+    declared: Band, columns: JoinedColumns, exposure: NDArray[np.float64] | None, claim_count: NDArray[Any]
+) -> tuple[Coding, NDArray[Any]]:
+    values = band_values(declared, columns)
+    missing = np.isnan(values)
+    edges = (
+        _quantile_edges(values[~missing], declared.edges)
+        if isinstance(declared.edges, int)
+        else declared.edges
+    )
+    codes = np.where(missing, len(edges) + 1, np.searchsorted(np.array(edges), values, side="left"))
+    weight = np.bincount(codes, exposure, minlength=len(edges) + 2)
+    claims = np.bincount(codes, claim_count, minlength=len(edges) + 2)
+    kept = _merge_bands(declared, tuple(edges), weight[:-1], claims[:-1])
+    codes = np.where(missing, len(kept) + 1, np.searchsorted(np.array(kept), values, side="left"))
+    paths: tuple[Path, ...] = tuple((k,) for k in range(len(kept) + 1))
+    paths += ((MISSING,),) if missing.any() else ()
+    coding = Coding(declared, paths, {path: k for k, path in enumerate(paths)}, kept)
+    return coding, codes.astype(code_type(coding.n_slots))
+
+
+def _quantile_edges(values: NDArray[np.float64], bands: int) -> tuple[float, ...]:
+    edges = np.unique(np.quantile(values, np.arange(1, bands) / bands)) if len(values) else np.array([])
+    return tuple(edges[edges < values.max(initial=-np.inf)].tolist())
+
+
+def _merge_bands(
+    declared: Band, edges: tuple[float, ...], exposure: NDArray[np.float64], claims: NDArray[np.float64]
+) -> tuple[float, ...]:
+    """Merge each rare band upwards, and what is left of the last one downwards."""
+    kept: list[float] = []
+    weight = count = 0.0
+    for k in range(len(edges) + 1):
+        weight, count = weight + exposure[k], count + claims[k]
+        rare = weight < max(declared.min_exposure, 1e-300) or count < declared.min_claims
+        if k < len(edges) and not rare:
+            kept.append(edges[k])
+            weight = count = 0.0
+        elif k == len(edges) and rare and kept:
+            kept.pop()
+    return tuple(kept)
+
+
+def _band_label(edges: tuple[float, ...], k: int) -> str:
+    low = f"({edges[k - 1]:g}" if k else "(-inf"
+    return f"{low}, {edges[k]:g}]" if k < len(edges) else f"{low}, inf)"
+
+
+def _path_text(path: Path) -> str:
+    return "'" + " > ".join(str(part) for part in path) + "'"
+
+
+def _missing_error(declared: Declaration, bad: NDArray[np.bool_]) -> InputError:
+    columns = ", ".join(f"'{column}'" for column in declared.columns)
+    return InputError(
+        f"factor '{declared.name}': column {columns} is missing in {_check.rows_text(np.flatnonzero(bad))}; "
+        "fill these rows, or declare the factor with missing='level'."
+    )
+
+
+def _is_missing(value: Any) -> bool:
+    return (
+        value is None
+        or (isinstance(value, (float, np.floating)) and bool(np.isnan(value)))
+        or value is _nat(value)
+    )
+
+
+def _nat(value: Any) -> Any:
+    return value if type(value).__name__ in ("NaTType", "NAType") else object()
+
+
+def _plain(value: Any) -> Value:
+    value = value.item() if isinstance(value, np.generic) else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,134 @@
+"""Claim frequency: how many claims an order brings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from freightrisk import _check
+from freightrisk.book.book import OrderBook
+from freightrisk.errors import InputError
+from freightrisk.models.fitted import FittedModel, Rows, chosen_factors, fit_rows, offset_scale, prior_weight
+from freightrisk.models.table_model import Problem
+
+FAMILIES = ("poisson", "bernoulli")
+
+
+@dataclass(frozen=True)
+class FrequencyModel:
+    """A model of claim intensity: ``log lambda = log base + sum of log tables``.
+
+    Parameters
+    ----------
+    factors : sequence of str, optional
+        Names of the book's factors to use; all of them by default.
+    family : {"poisson", "bernoulli"}
+        Poisson for claim counts. Bernoulli with the complementary log-log link for covers with at most one claim an
+        order: P(claim) = 1 - exp(-exposure * lambda), so lambda means the same in both.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from freightrisk import Factor, FrequencyModel, OrderBook
+    >>> cells = pd.DataFrame({"channel": ["shelf", "live"], "orders": [1000.0, 500.0], "claims": [20, 40]})
+    >>> book = OrderBook.from_counts(cells, claims="claims", exposure="orders", factors=[Factor("channel")])
+    >>> fitted = FrequencyModel().fit(book)
+    >>> fitted.base, fitted.relativities["relativity"].round(6).tolist()
+    (0.02, [4.0, 1.0])
+    """
+
+    factors: Sequence[str] | None = None
+    family: str = field(default="poisson", kw_only=True)
+
+    def __post_init__(self) -> None:
+        _check.one_of(self.family, FAMILIES, argument="family of a frequency model")
+
+    def fit(
+        self,
+        book: OrderBook,
+        *,
+        offset: ArrayLike | None = None,
+        weight: ArrayLike | None = None,
+        engine: str = "newton",
+        threads: int | None = None,
+        tolerance: float = 1e-8,
+        max_iterations: int = 50,
+    ) -> FittedModel:
+        """Return the maximum likelihood fit to a book.
+
+        Parameters
+        ----------
+        book : OrderBook
+        offset : array, shape (n_orders,), optional
+            Added to log lambda, for instance the log of the share of claims already reported.
+        weight : array, shape (n_orders,), optional
+            Prior weights of the rows.
+        engine : {"newton", "statsmodels"}
+            Our solver, or the same model through statsmodels (a dense design matrix: for small books).
+        threads : int, optional
+            Threads of the passes over the rows, all cores by default; the result does not depend on it.
+        tolerance : float
+            Stop when no log relativity moves by more.
+        max_iterations : int
+
+        Returns
+        -------
+        FittedModel
+
+        Raises
+        ------
+        FitError
+            Where a level has no claim, a level is a combination of others, or Newton's method does not converge.
+        """
+        names = chosen_factors(book, self.factors)
+        response = book.claim_count.astype(np.float64)
+        if self.family == "bernoulli":
+            _check.refuse_rows(
+                book.claim_count > 1,
+                "family='bernoulli' means at most one claim an order, but there are more in {rows}; "
+                "use family='poisson', or build the book with one claim an order.",
+            )
+        problem = Problem(
+            self.family,
+            {name: book.codes[name] for name in names},
+            {name: book.codings[name].n_slots for name in names},
+            response,
+            offset_scale(offset, book.n_orders, book.exposure),
+            prior_weight(weight, book.n_orders),
+        )
+        exposure = np.ones(1) if book.exposure is None else book.exposure
+        rows = Rows(problem, exposure, response, np.empty(0))
+        codings = {name: book.codings[name] for name in names}
+        return fit_rows(
+            "frequency",
+            rows,
+            codings,
+            engine=engine,
+            threads=threads,
+            tolerance=tolerance,
+            max_iterations=max_iterations,
+        )
+
+
+def at_most_one_claim(book: OrderBook) -> OrderBook:
+    """Return the book as a one-claim cover sees it: of several claims of an order, the first counts.
+
+    Raises
+    ------
+    InputError
+        Where the book was built from counts, whose amounts are means over claims.
+    """
+    from dataclasses import replace
+
+    if book.claim_weight is not None:
+        raise InputError(
+            "book was built from counts, whose amounts are means over several claims; use orders and claims."
+        )
+    _, first = np.unique(book.claim_row, return_index=True)
+    return replace(
+        book,
+        claim_count=np.minimum(book.claim_count, 1),
+        claim_row=book.claim_row[first],
+        claim_amount=book.claim_amount[first],
+    )

@@ -1,0 +1,96 @@
+"""Claim severity: the ground-up return freight of a claim."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from freightrisk import _check
+from freightrisk.book.book import OrderBook
+from freightrisk.models.fitted import FittedModel, Rows, chosen_factors, fit_rows, offset_scale, prior_weight
+from freightrisk.models.table_model import Problem
+
+FAMILIES = ("gamma",)
+
+
+@dataclass(frozen=True)
+class SeverityModel:
+    """A model of the freight of a claim: ``log mu = log base + sum of log tables``, in yuan.
+
+    Parameters
+    ----------
+    factors : sequence of str, optional
+        Names of the book's factors to use; all of them by default.
+    family : {"gamma"}
+        Gamma with log link: the coefficient of variation is the same at every level.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from freightrisk import Factor, OrderBook, SeverityModel
+    >>> orders = pd.DataFrame({"order_id": range(4), "zone": ["near", "near", "far", "far"]})
+    >>> claims = pd.DataFrame({"order_id": range(4), "freight": [7.0, 9.0, 15.0, 17.0]})
+    >>> book = OrderBook.from_frames(orders, claims, factors=[Factor("zone")], ship_date=None, report_date=None)
+    >>> fitted = SeverityModel().fit(book)
+    >>> fitted.predict(book).round(6).tolist()
+    [8.0, 8.0, 16.0, 16.0]
+    """
+
+    factors: Sequence[str] | None = None
+    family: str = field(default="gamma", kw_only=True)
+
+    def __post_init__(self) -> None:
+        _check.one_of(self.family, FAMILIES, argument="family of a severity model")
+
+    def fit(
+        self,
+        book: OrderBook,
+        *,
+        offset: ArrayLike | None = None,
+        weight: ArrayLike | None = None,
+        engine: str = "newton",
+        threads: int | None = None,
+        tolerance: float = 1e-8,
+        max_iterations: int = 50,
+    ) -> FittedModel:
+        """Return the maximum likelihood fit to the claims of a book.
+
+        Parameters
+        ----------
+        book : OrderBook
+        offset : array, shape (n_claim_records,), optional
+            Added to log mu.
+        weight : array, shape (n_claim_records,), optional
+            Prior weights, instead of the number of claims behind each amount.
+        engine, threads, tolerance, max_iterations
+            As for `FrequencyModel.fit`.
+
+        Returns
+        -------
+        FittedModel
+        """
+        names = chosen_factors(book, self.factors)
+        n_records = len(book.claim_amount)
+        counts = book.claim_weight if weight is None else prior_weight(weight, n_records)
+        problem = Problem(
+            self.family,
+            {name: book.codes[name][book.claim_row] for name in names},
+            {name: book.codings[name].n_slots for name in names},
+            np.asarray(book.claim_amount),
+            offset_scale(offset, n_records, None),
+            np.empty(0) if counts is None else counts,
+        )
+        claims = np.ones(1) if counts is None else counts
+        _check.threads(threads)
+        rows = Rows(problem, claims, claims, book.claim_amount * claims)
+        codings = {name: book.codings[name] for name in names}
+        return fit_rows(
+            "severity",
+            rows,
+            codings,
+            engine=engine,
+            threads=threads,
+            tolerance=tolerance,
+            max_iterations=max_iterations,
+        )

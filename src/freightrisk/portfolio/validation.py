@@ -1,0 +1,79 @@
+"""Does the model hold: actual over expected, by group and by decile of the prediction."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from freightrisk import _check
+from freightrisk.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def actual_vs_expected(
+    actual: ArrayLike,
+    expected: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    by: Any = None,
+    n_groups: int = 10,
+) -> "pd.DataFrame":
+    """Return actual over expected by group.
+
+    Parameters
+    ----------
+    actual, expected : array, shape (n,)
+        Claims (or amounts) of each row, and what was expected.
+    weight : array, shape (n,), optional
+        Exposure of each row; one by default.
+    by : array, shape (n,), optional
+        Group of each row. By default the rows are ranked by expected per exposure and cut into groups of equal
+        exposure: deciles.
+    n_groups : int
+        Number of those groups.
+
+    Returns
+    -------
+    DataFrame
+        group, rows, exposure, actual, expected, ratio, and std_error, that of the ratio under Poisson counts (for
+        amounts it is a lower bound).
+
+    Examples
+    --------
+    >>> from freightrisk import actual_vs_expected
+    >>> actual_vs_expected([1, 0, 2, 1], [0.5, 0.5, 1.5, 1.5], n_groups=2)["ratio"].tolist()
+    [1.0, 1.0]
+    """
+    import pandas as pd
+
+    n = len(np.asarray(actual))
+    seen = _check.real_array(actual, argument="actual", length=n)
+    foreseen = _check.real_array(expected, argument="expected", length=n)
+    exposure = np.ones(n) if weight is None else _check.real_array(weight, argument="weight", length=n)
+    if not n:
+        raise InputError("actual has no rows; give at least one.")
+    _check.refuse_rows(
+        foreseen <= 0.0, "expected is not above zero in {rows}; leave out rows with nothing expected."
+    )
+    group = _equal_groups(foreseen / exposure, exposure, n_groups) if by is None else by
+    rows = pd.DataFrame(
+        {"group": group, "rows": 1, "exposure": exposure, "actual": seen, "expected": foreseen}
+    )
+    table = rows.groupby("group", observed=True).sum().reset_index()
+    table["ratio"] = table["actual"] / table["expected"]
+    table["std_error"] = 1.0 / np.sqrt(table["expected"])
+    return table
+
+
+def _equal_groups(
+    rate: NDArray[np.float64], exposure: NDArray[np.float64], n_groups: int
+) -> NDArray[np.int64]:
+    """Return the group, 1 to n_groups, of each row by rank of its rate, equal in exposure."""
+    _check.whole(n_groups, argument="n_groups", low=1, high=1000)
+    order = np.argsort(rate, kind="stable")
+    middle = np.cumsum(exposure[order]) - exposure[order] / 2.0
+    group = np.empty(len(rate), dtype=np.int64)
+    group[order] = np.minimum(middle / exposure.sum() * n_groups, n_groups - 1).astype(np.int64) + 1
+    return group

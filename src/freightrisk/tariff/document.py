@@ -1,0 +1,345 @@
+"""The tariff document: one versioned JSON file, checked as a whole when it is loaded."""
+
+import os
+import tempfile
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from freightrisk.book.factors import Band, Coding, Declaration, Factor, Hierarchy, Value
+from freightrisk.errors import FreightRiskError, TariffDocumentError
+from freightrisk.tariff.cover import ByLevel, Cover
+from freightrisk.tariff.loading import Loadings
+from freightrisk.tariff.subsidy import Interval, Subsidy
+from freightrisk.tariff.tariff import RateTables, Tariff
+
+SCHEMA = "freightrisk/tariff"
+VERSION = 1
+
+
+class FactorPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A factor: its declaration, its levels as paths, and the rare paths pooled into a level."""
+
+    kind: str
+    name: str
+    columns: list[str]
+    missing: str
+    unseen: str
+    min_exposure: float
+    min_claims: int
+    levels: list[list[Value]]
+    pooled: list[tuple[list[Value], int]]
+    edges: list[float] = []
+    declared_edges: list[float] | int = []
+    valid: tuple[float | None, float | None] = (None, None)
+
+
+class RatesPart(msgspec.Struct, forbid_unknown_fields=True):
+    """A base and the relativities of each factor's slots."""
+
+    base: float
+    tables: dict[str, list[float]]
+
+
+class LevelsPart(msgspec.Struct, forbid_unknown_fields=True):
+    """Amounts by level of a factor, yuan."""
+
+    factor: str
+    values: dict[str, float]
+    default: float | None = None
+
+
+class CoverPart(msgspec.Struct, forbid_unknown_fields=True):
+    """The cover's terms."""
+
+    max_claims: int | None
+    limit: float | LevelsPart | None
+    first_weight_fee: LevelsPart | None
+
+
+class IntervalPart(msgspec.Struct, forbid_unknown_fields=True):
+    """A condition on a number."""
+
+    above: float | None = None
+    at_most: float | None = None
+
+
+class SubsidyPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """A subsidy rule."""
+
+    name: str
+    payer: str
+    percent_of_list: float | None = None
+    percent_of_rest: float | None = None
+    fixed_fen: int | None = None
+    price_to_fen: int | None = None
+    where: dict[str, list[Value] | IntervalPart] = {}
+    start: date | None = None
+    end: date | None = None
+    cap_fen: int | None = None
+    group: str | None = None
+
+
+class TariffPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The whole document."""
+
+    schema: str
+    version: int
+    name: str
+    factors: list[FactorPart]
+    frequency: RatesPart
+    severity: RatesPart
+    cover: CoverPart
+    count_curve: list[tuple[float, float, float, float]]
+    limit_curve: list[tuple[float, float, float, float]]
+    loadings: dict[str, float]
+    subsidies: list[SubsidyPart]
+    floor_fen: int
+    rounding: str
+    provenance: dict[str, Any]
+
+
+class Head(msgspec.Struct):
+    """What tells a tariff document from other files."""
+
+    schema: str = ""
+    version: int = 0
+
+
+def save_tariff(tariff: Tariff, path: str | Path) -> None:
+    """Write a tariff document; the file appears whole or not at all."""
+    path = Path(path)
+    text = msgspec.json.format(msgspec.json.encode(_to_parts(tariff)), indent=1)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(text)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load_tariff(path: str | Path) -> Tariff:
+    """Return the tariff of a document written by `Tariff.save`; it prices to the same fen.
+
+    Raises
+    ------
+    TariffDocumentError
+        Where the file is cut short, is no tariff, is of another version, or contradicts itself.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise TariffDocumentError(f"tariff document '{path}' cannot be read: {error}.") from None
+    return parse_tariff(data, source=str(path))
+
+
+def parse_tariff(data: bytes, *, source: str = "tariff document") -> Tariff:
+    """Return the tariff of a document's bytes."""
+    try:
+        head = msgspec.json.decode(data, type=Head)
+        if head.schema != SCHEMA:
+            raise TariffDocumentError(
+                f"'{source}' is no tariff document: its schema is '{head.schema}', not '{SCHEMA}'."
+            )
+        if head.version != VERSION:
+            raise TariffDocumentError(
+                f"'{source}' is a tariff document of version {head.version}; this release reads version {VERSION}."
+            )
+        return _from_parts(msgspec.json.decode(data, type=TariffPart), source)
+    except msgspec.ValidationError as error:
+        raise TariffDocumentError(f"'{source}' is not a valid tariff document: {error}.") from None
+    except msgspec.DecodeError as error:
+        raise TariffDocumentError(
+            f"'{source}' is not whole: {error}. Take the file from its source again."
+        ) from None
+    except TariffDocumentError:
+        raise
+    except FreightRiskError as error:
+        raise TariffDocumentError(f"'{source}' contradicts itself: {error}") from None
+
+
+def _to_parts(tariff: Tariff) -> TariffPart:
+    cover = tariff.cover
+    loadings = {name: getattr(tariff.loadings, name) for name in Loadings.__dataclass_fields__}
+    return TariffPart(
+        schema=SCHEMA,
+        version=VERSION,
+        name=tariff.name,
+        factors=[_factor_part(coding) for coding in tariff.codings.values()],
+        frequency=_rates_part(tariff.frequency),
+        severity=_rates_part(tariff.severity),
+        cover=CoverPart(cover.max_claims, _limit_part(cover.limit), _levels_part(cover.first_weight_fee)),
+        count_curve=tariff.count_curve.tolist(),
+        limit_curve=tariff.limit_curve.tolist(),
+        loadings=loadings,
+        subsidies=[_subsidy_part(rule) for rule in tariff.subsidies],
+        floor_fen=tariff.floor_fen,
+        rounding=tariff.rounding,
+        provenance=dict(tariff.provenance),
+    )
+
+
+def _factor_part(coding: Coding) -> FactorPart:
+    declared = coding.declared
+    kinds = {Factor: "factor", Band: "band", Hierarchy: "hierarchy"}
+    levels = set(coding.paths)
+    band = isinstance(declared, Band)
+    return FactorPart(
+        kind=kinds[type(declared)],
+        name=declared.name,
+        columns=list(declared.columns),
+        missing=declared.missing,
+        unseen=declared.unseen,
+        min_exposure=declared.min_exposure,
+        min_claims=declared.min_claims,
+        levels=[list(path) for path in coding.paths],
+        pooled=[(list(path), code) for path, code in coding.lookup.items() if path not in levels],
+        edges=list(coding.edges),
+        declared_edges=_declared_edges(declared),
+        valid=tuple(bound if np.isfinite(bound) else None for bound in declared.valid)
+        if band
+        else (None, None),  # type: ignore[arg-type, union-attr]
+    )
+
+
+def _declared_edges(declared: Declaration) -> list[float] | int:
+    if not isinstance(declared, Band):
+        return []
+    return declared.edges if isinstance(declared.edges, int) else list(declared.edges)
+
+
+def _rates_part(rates: RateTables) -> RatesPart:
+    return RatesPart(rates.base, {name: table.tolist() for name, table in rates.tables.items()})
+
+
+def _levels_part(limit: ByLevel | None) -> LevelsPart | None:
+    return None if limit is None else LevelsPart(limit.factor, dict(limit.values), limit.default)  # type: ignore[arg-type]
+
+
+def _limit_part(limit: float | ByLevel | None) -> float | LevelsPart | None:
+    return _levels_part(limit) if isinstance(limit, ByLevel) else limit
+
+
+def _subsidy_part(rule: Subsidy) -> SubsidyPart:
+    fields = {name: getattr(rule, name) for name in Subsidy.__dataclass_fields__}
+    fields["where"] = {column: _condition_part(condition) for column, condition in rule.where.items()}
+    return SubsidyPart(**fields)
+
+
+def _condition_part(condition: Any) -> list[Value] | IntervalPart:
+    if not isinstance(condition, Interval):
+        return list(condition)
+    bounds = (condition.above, condition.at_most)
+    return IntervalPart(*(bound if np.isfinite(bound) else None for bound in bounds))
+
+
+def _from_parts(part: TariffPart, source: str) -> Tariff:
+    codings = {factor.name: _coding(factor) for factor in part.factors}
+    unknown_loads = set(part.loadings) - set(Loadings.__dataclass_fields__)
+    if unknown_loads:
+        raise TariffDocumentError(
+            f"'{source}': loadings names '{sorted(unknown_loads)[0]}', which is none of this version's."
+        )
+    return Tariff(
+        name=part.name,
+        codings=codings,
+        frequency=_rates(part.frequency, codings, f"'{source}': frequency"),
+        severity=_rates(part.severity, codings, f"'{source}': severity"),
+        cover=Cover(
+            max_claims=part.cover.max_claims,
+            limit=_limit(part.cover.limit),
+            first_weight_fee=_levels(part.cover.first_weight_fee),
+        ),
+        loadings=Loadings(**part.loadings),
+        subsidies=tuple(subsidy_from_part(rule) for rule in part.subsidies),
+        count_curve=np.array(part.count_curve, dtype=np.float64).reshape(-1, 4),
+        limit_curve=np.array(part.limit_curve, dtype=np.float64).reshape(-1, 4),
+        floor_fen=part.floor_fen,
+        rounding=part.rounding,
+        provenance=part.provenance,
+    )
+
+
+def _coding(part: FactorPart) -> Coding:
+    paths = tuple(tuple(path) for path in part.levels)
+    lookup = {path: code for code, path in enumerate(paths)}
+    for path, code in part.pooled:
+        if not 0 <= code < len(paths):
+            raise TariffDocumentError(
+                f"factor '{part.name}': a pooled level has code {code}, but there are {len(paths)} levels."
+            )
+        lookup[tuple(path)] = code
+    if len(lookup) != len(paths) + len(part.pooled) or not paths:
+        raise TariffDocumentError(f"factor '{part.name}' has no level, or names one twice.")
+    if part.kind == "band":
+        _check_bands(part, paths)
+    return Coding(_declaration(part), paths, lookup, tuple(part.edges))
+
+
+def _check_bands(part: FactorPart, paths: tuple[tuple[Value, ...], ...]) -> None:
+    numbered = [path for path in paths if isinstance(path[0], int)]
+    if numbered != [(k,) for k in range(len(part.edges) + 1)] or any(np.diff(part.edges) <= 0):
+        raise TariffDocumentError(
+            f"band '{part.name}' has {len(numbered)} bands for {len(part.edges)} edges; they must ascend, one band more than edges."
+        )
+
+
+def _declaration(part: FactorPart) -> Declaration:
+    rules = {name: getattr(part, name) for name in ("missing", "unseen", "min_exposure", "min_claims")}
+    if part.kind == "hierarchy":
+        return Hierarchy(part.name, part.columns, **rules)
+    if len(part.columns) != 1 or part.kind not in ("factor", "band"):
+        raise TariffDocumentError(
+            f"factor '{part.name}' is a '{part.kind}' of {len(part.columns)} columns; that kind is not known."
+        )
+    if part.kind == "factor":
+        return Factor(part.name, column=part.columns[0], **rules)
+    low, high = part.valid
+    valid = (-np.inf if low is None else low, np.inf if high is None else high)
+    return Band(part.name, part.declared_edges, column=part.columns[0], valid=valid, **rules)
+
+
+def _rates(part: RatesPart, codings: dict[str, Coding], what: str) -> RateTables:
+    tables = {}
+    for name, values in part.tables.items():
+        if name not in codings:
+            raise TariffDocumentError(f"{what} has a table for '{name}', which is no factor of the document.")
+        if len(values) != codings[name].n_slots:
+            raise TariffDocumentError(
+                f"{what} table '{name}' has {len(values)} relativities; its factor has {codings[name].n_slots} slots."
+            )
+        tables[name] = np.array(values)
+        if not np.all(np.isfinite(tables[name]) & (tables[name] > 0.0)):
+            raise TariffDocumentError(f"{what} table '{name}' has a relativity that is not above zero.")
+    if not part.base > 0.0:
+        raise TariffDocumentError(f"{what} base is {part.base}; it must be above zero.")
+    return RateTables(part.base, tables)
+
+
+def _levels(part: LevelsPart | None) -> ByLevel | None:
+    return None if part is None else ByLevel(part.factor, dict(part.values), default=part.default)
+
+
+def _limit(part: float | LevelsPart | None) -> float | ByLevel | None:
+    return _levels(part) if isinstance(part, LevelsPart) else part
+
+
+def subsidy_from_part(part: SubsidyPart) -> Subsidy:
+    """Return the rule of its document part."""
+    fields = {name: getattr(part, name) for name in Subsidy.__dataclass_fields__}
+    fields["where"] = {column: _condition(condition) for column, condition in part.where.items()}
+    return Subsidy(**fields)
+
+
+def _condition(part: list[Value] | IntervalPart) -> Interval | list[Value]:
+    if not isinstance(part, IntervalPart):
+        return part
+    return Interval(
+        above=-np.inf if part.above is None else part.above,
+        at_most=np.inf if part.at_most is None else part.at_most,
+    )

@@ -1,0 +1,286 @@
+"""Subsidies: who is eligible, how much, from whom; compiled to a bit mask for each level of each gate column."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk import _check
+from freightrisk._columns import JoinedColumns
+from freightrisk.book.factors import code_type
+from freightrisk.errors import InputError
+
+SHIP_DATE = "ship_date"
+RULE_LIMIT = 64
+LARGEST_FEN = 10**9
+AMOUNTS = ("percent_of_list", "percent_of_rest", "fixed_fen", "price_to_fen")
+RESERVED_PAYERS = ("merchant", "list", "floor")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A condition on a number: strictly above one bound, at most another.
+
+    Examples
+    --------
+    >>> from freightrisk import Interval
+    >>> Interval(above=4.8)  # a score of 4.8 itself does not qualify
+    Interval(above=4.8, at_most=inf)
+    """
+
+    above: float = -np.inf
+    at_most: float = np.inf
+
+    def __post_init__(self) -> None:
+        if not float(self.above) < float(self.at_most):
+            raise InputError(
+                f"Interval(above={self.above}, at_most={self.at_most}) is empty; above must be the smaller."
+            )
+
+
+Condition: TypeAlias = Interval | tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Subsidy:
+    """A rule that pays part of a merchant's price.
+
+    Rules apply in order. Of the rules that share a `group` only the one that pays most applies (the first on ties), at
+    the place of the group's first rule. No rule takes the merchant's price below the floor; what the floor leaves
+    unspent stays with the payer.
+
+    Parameters
+    ----------
+    name : str
+        Name of the rule.
+    payer : str
+        Who pays it; quotes have a column ``<payer>_fen``.
+    percent_of_list, percent_of_rest : float
+        Share of the list price, or of what earlier rules left, in whole basis points (0.1 is 10 %), rounded half-even
+        to fen.
+    fixed_fen : int
+        Fen an order.
+    price_to_fen : int
+        Whatever brings the merchant's price down to this many fen.
+    where : mapping of column to levels or Interval
+        Conditions that must all hold: the column's value is one of the levels, or lies in the interval. A missing
+        value is never eligible.
+    start, end : datetime.date, optional
+        First and last day, on the orders' ship date.
+    cap_fen : int, optional
+        Most that the rule pays an order.
+    group : str, optional
+        Stacking group.
+
+    Examples
+    --------
+    >>> from freightrisk import Interval, Subsidy
+    >>> rule = Subsidy("618 live", "platform", percent_of_list=0.2, where={"channel": ["live_stream"]}, cap_fen=50)
+    >>> rule.kind, rule.amount
+    ('percent_of_list', 2000)
+    """
+
+    name: str
+    payer: str
+    percent_of_list: float | None = field(default=None, kw_only=True)
+    percent_of_rest: float | None = field(default=None, kw_only=True)
+    fixed_fen: int | None = field(default=None, kw_only=True)
+    price_to_fen: int | None = field(default=None, kw_only=True)
+    where: Mapping[str, Interval | Sequence[Any]] = field(default_factory=dict, kw_only=True)
+    start: date | None = field(default=None, kw_only=True)
+    end: date | None = field(default=None, kw_only=True)
+    cap_fen: int | None = field(default=None, kw_only=True)
+    group: str | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        _check.label(self.name, argument="name of a subsidy")
+        _check.label(self.payer, argument=f"payer of subsidy '{self.name}'")
+        if not self.payer.isidentifier() or self.payer in RESERVED_PAYERS:
+            raise InputError(
+                f"payer of subsidy '{self.name}' is '{self.payer}'; it names a column, so give a word such as 'platform' "
+                f"other than {', '.join(RESERVED_PAYERS)}."
+            )
+        given = [kind for kind in AMOUNTS if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise InputError(
+                f"subsidy '{self.name}' has {len(given)} amounts ({', '.join(given)}); give one of {', '.join(AMOUNTS)}."
+            )
+        object.__setattr__(
+            self,
+            "where",
+            MappingProxyType({name: _condition(self.name, name, c) for name, c in self.where.items()}),
+        )
+        self._check_amount(given[0])
+        self._check_dates()
+
+    def _check_amount(self, kind: str) -> None:
+        what = f"{kind} of subsidy '{self.name}'"
+        if kind.startswith("percent"):
+            share = _check.number(getattr(self, kind), argument=what, low=0.0, high=1.0, open_low=True)
+            if abs(share * 1e4 - round(share * 1e4)) > 1e-6:
+                raise InputError(f"{what} is {share!r}; it must be a whole number of basis points (0.0001).")
+        else:
+            _check.whole(getattr(self, kind), argument=what, low=1, high=LARGEST_FEN)
+        if self.cap_fen is not None:
+            _check.whole(self.cap_fen, argument=f"cap_fen of subsidy '{self.name}'", low=1, high=LARGEST_FEN)
+
+    def _check_dates(self) -> None:
+        for name in ("start", "end"):
+            day = getattr(self, name)
+            if day is not None:
+                object.__setattr__(self, name, np.datetime64(day, "D").astype(object))
+        if self.start is not None and self.end is not None and self.start > self.end:
+            raise InputError(
+                f"subsidy '{self.name}' starts on {self.start}, after its end {self.end}; exchange them."
+            )
+
+    @property
+    def kind(self) -> str:
+        """Return which of the four amounts the rule has."""
+        return next(kind for kind in AMOUNTS if getattr(self, kind) is not None)
+
+    @property
+    def amount(self) -> int:
+        """Return the amount: basis points of a percentage, fen otherwise."""
+        value = getattr(self, self.kind)
+        return round(value * 1e4) if self.kind.startswith("percent") else int(value)
+
+
+def _condition(rule: str, column: str, condition: Any) -> Condition:
+    if isinstance(condition, Interval):
+        return condition
+    if isinstance(condition, str) or not hasattr(condition, "__iter__"):
+        raise InputError(
+            f"subsidy '{rule}': where['{column}'] is {condition!r}; give a list of levels or an Interval."
+        )
+    levels = tuple(sorted((_plain(level) for level in condition), key=str))
+    if not levels:
+        raise InputError(
+            f"subsidy '{rule}': where['{column}'] lists no level, so nobody is eligible; list some."
+        )
+    return levels
+
+
+def _plain(level: Any) -> Any:
+    return level.item() if isinstance(level, np.generic) else level
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A column that decides eligibility, and for each of its codes the mask of the rules that let it pass.
+
+    Codes of levels follow `marks`; of numbers and days they are the right-closed bands between `marks`. The last code
+    is for everything else (levels nobody names, missing numbers).
+    """
+
+    column: str
+    kind: str
+    marks: tuple[Any, ...]
+    masks: NDArray[np.uint64]
+
+    @property
+    def n_slots(self) -> int:
+        """Return the number of codes."""
+        return len(self.masks)
+
+    def encode(self, columns: JoinedColumns) -> NDArray[Any]:
+        """Return the code of every row."""
+        if self.kind == "levels":
+            codes, values = columns.categories(self.column)
+            table = np.array(
+                [self._level_code(value) for value in values] + [self.n_slots - 1],
+                dtype=code_type(self.n_slots),
+            )
+            return table[codes]
+        if self.kind == "days":
+            return self._band(_day_numbers(columns.days(self.column)))
+        return self._band(columns.real(self.column))
+
+    def encode_one(self, order: Mapping[str, Any]) -> int:
+        """Return the code of one order given as a mapping."""
+        value = order.get(self.column)
+        if self.kind == "levels":
+            return self._level_code(value)
+        if value is None:
+            return self.n_slots - 1
+        if self.kind == "days":
+            return int(self._band(_day_numbers(np.array([np.datetime64(value, "D")])))[0])
+        return int(self._band(np.array([float(value)]))[0])
+
+    def _level_code(self, value: Any) -> int:
+        return self.marks.index(value) if value in self.marks else self.n_slots - 1
+
+    def _band(self, values: NDArray[np.float64]) -> NDArray[Any]:
+        codes = np.searchsorted(np.array(self.marks, dtype=np.float64), values, side="left")
+        return np.where(np.isnan(values), self.n_slots - 1, codes).astype(code_type(self.n_slots))
+
+
+def _day_numbers(days: NDArray[np.datetime64]) -> NDArray[np.float64]:
+    return np.where(np.isnat(days), np.nan, days.astype("datetime64[D]").astype(np.int64))
+
+
+def in_stacking_order(subsidies: Sequence[Subsidy]) -> tuple[Subsidy, ...]:
+    """Return the rules with each group's members together, at the place of the group's first."""
+    place: dict[str, int] = {}
+    for k, rule in enumerate(subsidies):
+        place.setdefault(rule.group if rule.group is not None else f"\0{k}", k)
+    order = sorted(range(len(subsidies)), key=lambda k: (place[subsidies[k].group or f"\0{k}"], k))
+    return tuple(subsidies[k] for k in order)
+
+
+def group_numbers(rules: Sequence[Subsidy]) -> list[int]:
+    """Return the number of each rule's group; rules without one stand alone."""
+    numbers: list[int] = []
+    for k, rule in enumerate(rules):
+        same = k > 0 and rule.group is not None and rule.group == rules[k - 1].group
+        numbers.append(numbers[-1] if same else (numbers[-1] + 1 if numbers else 0))
+    return numbers
+
+
+def compile_gates(rules: Sequence[Subsidy]) -> tuple[Gate, ...]:
+    """Return the gate of every column that some rule looks at."""
+    if len(rules) > RULE_LIMIT:
+        raise InputError(f"{len(rules)} subsidies were given; a tariff takes at most {RULE_LIMIT}.")
+    conditions: dict[tuple[str, str], dict[int, Condition]] = {}
+    for k, rule in enumerate(rules):
+        for column, condition in rule.where.items():
+            kind = "numbers" if isinstance(condition, Interval) else "levels"
+            conditions.setdefault((column, kind), {})[k] = condition  # type: ignore[assignment]
+        if rule.start is not None or rule.end is not None:
+            conditions.setdefault((SHIP_DATE, "days"), {})[k] = _day_interval(rule)
+    return tuple(_gate(column, kind, asked, len(rules)) for (column, kind), asked in conditions.items())
+
+
+def _day_interval(rule: Subsidy) -> Interval:
+    first = -np.inf if rule.start is None else float(np.datetime64(rule.start, "D").astype(np.int64)) - 1.0
+    last = np.inf if rule.end is None else float(np.datetime64(rule.end, "D").astype(np.int64))
+    return Interval(above=first, at_most=last)
+
+
+def _gate(column: str, kind: str, asked: Mapping[int, Condition], n_rules: int) -> Gate:
+    if kind == "levels":
+        marks = tuple(sorted({level for levels in asked.values() for level in levels}, key=str))  # type: ignore[union-attr]
+        slots = len(marks) + 1
+    else:
+        bounds = {bound for span in asked.values() for bound in (span.above, span.at_most)}  # type: ignore[union-attr]
+        marks = tuple(sorted(bound for bound in bounds if np.isfinite(bound)))
+        slots = len(marks) + 2
+    masks = [
+        sum(1 << k for k in range(n_rules) if k not in asked or _passes(asked[k], kind, marks, slot))
+        for slot in range(slots)
+    ]
+    return Gate(column, kind, marks, np.array(masks, dtype=np.uint64))
+
+
+def _passes(condition: Condition, kind: str, marks: tuple[Any, ...], slot: int) -> bool:
+    if kind == "levels":
+        return slot < len(marks) and marks[slot] in condition  # type: ignore[operator]
+    if slot > len(marks) or not isinstance(condition, Interval):
+        return False
+    top = marks[slot] if slot < len(marks) else np.inf
+    bottom = marks[slot - 1] if slot > 0 else -np.inf
+    return bool(condition.above <= bottom and top <= condition.at_most)

@@ -1,0 +1,484 @@
+"""The tariff: tables, cover, loadings and subsidies as one document that prices orders to the fen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk import _check, _core
+from freightrisk._columns import JoinedColumns, kind
+from freightrisk._parallel import chunks, in_order
+from freightrisk.book.book import Names, join
+from freightrisk.book.factors import Coding
+from freightrisk.errors import InputError
+from freightrisk.models.fitted import FittedModel
+from freightrisk.tariff.cover import ByLevel, Cover, count_curve, limit_curve
+from freightrisk.tariff.loading import Loadings
+from freightrisk.tariff.subsidy import Gate, Subsidy, compile_gates, group_numbers, in_stacking_order
+
+if TYPE_CHECKING:
+    from freightrisk.tariff.worksheet import Worksheet
+
+Array = NDArray[np.float64]
+
+PRICE_CHUNK = 2**17
+UNLIMITED = 2**31 - 1
+DETAIL = ("claim_intensity", "expected_claims", "expected_payout", "pure_premium", "technical_premium")
+ROUNDING_MODES = ("half_even",)
+
+
+@dataclass(frozen=True)
+class RateTables:
+    """A base and, for each factor, the relativity of every slot: levels first, then fallbacks."""
+
+    base: float
+    tables: Mapping[str, Array]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tables", MappingProxyType(dict(self.tables)))
+
+    @classmethod
+    def of(cls, fitted: FittedModel) -> "RateTables":
+        """Return the base and relativities of a fitted model."""
+        return cls(fitted.base, {name: np.exp(table) for name, table in fitted.tables.items()})
+
+
+@dataclass(frozen=True)
+class CodedOrders:
+    """Orders as code columns of one tariff, ready to be priced again and again.
+
+    Parameters
+    ----------
+    columns : CodeColumns
+    n_orders : int
+    index : pandas Index or None
+        The caller's index.
+    kind : {"pandas", "polars", "arrow"}
+        Kind of frame to return.
+    key : object
+        What the codes mean; a tariff with the same key can price them.
+    """
+
+    columns: _core.CodeColumns
+    n_orders: int
+    index: Any
+    kind: str
+    key: tuple[Any, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, repr=False)
+class Tariff:
+    """Everything that turns an order into a price. Build one with `Tariff.build` or load one with `load_tariff`.
+
+    Parameters
+    ----------
+    name : str
+    codings : dict of str to Coding
+        Levels of every rating factor.
+    frequency, severity : RateTables
+        Claim intensity an order and mean ground-up freight of a claim, yuan.
+    cover : Cover
+    loadings : Loadings
+    subsidies : tuple of Subsidy
+        In stacking order.
+    count_curve, limit_curve : float64 arrays, shape (pieces, 4)
+        Curves of the cover, see `freightrisk.tariff.cover`.
+    floor_fen : int
+        Least that the merchant pays an order.
+    rounding : {"half_even"}
+        How micro-yuan become fen.
+    provenance : dict
+        What the tariff was built from.
+    """
+
+    name: str
+    codings: Mapping[str, Coding]
+    frequency: RateTables
+    severity: RateTables
+    cover: Cover
+    loadings: Loadings
+    subsidies: tuple[Subsidy, ...]
+    count_curve: Array
+    limit_curve: Array
+    floor_fen: int = 1
+    rounding: str = "half_even"
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check.label(self.name, argument="name of the tariff")
+        _check.whole(self.floor_fen, argument="floor_fen", low=0, high=10**6)
+        _check.one_of(self.rounding, ROUNDING_MODES, argument="rounding")
+        object.__setattr__(self, "codings", MappingProxyType(dict(self.codings)))
+        object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
+        for limit in self.cover.limits:
+            limit_table(limit, self.codings)
+        if self.gates and len(self.gates) + len(self.codings) > _core.COLUMN_LIMIT:
+            raise InputError(
+                f"the tariff reads {len(self.gates)} eligibility columns and {len(self.codings)} factors; "
+                f"together they may be at most {_core.COLUMN_LIMIT}."
+            )
+
+    @classmethod
+    def build(
+        cls,
+        frequency: FittedModel,
+        severity: FittedModel,
+        *,
+        cover: Cover | None = None,
+        loadings: Loadings | None = None,
+        subsidies: Sequence[Subsidy] = (),
+        floor_fen: int = 1,
+        rounding: str = "half_even",
+        name: str = "tariff",
+    ) -> "Tariff":
+        """Return the tariff of two fitted models, a cover, loadings and subsidies.
+
+        Parameters
+        ----------
+        frequency, severity : FittedModel
+            Where both rate a factor, they must have the same levels of it.
+        cover : Cover, optional
+            One claim an order and no limit by default.
+        loadings : Loadings, optional
+            None by default: the technical premium is the pure premium.
+        subsidies : sequence of Subsidy
+            In the order in which they apply.
+        floor_fen : int
+            Least that a merchant pays an order, in fen; 1 is 0.01 yuan.
+        rounding : {"half_even"}
+        name : str
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from freightrisk import *
+        >>> orders = pd.DataFrame({"order_id": range(8), "zone": ["near", "far"] * 4})
+        >>> claims = pd.DataFrame({"order_id": [0, 1, 3], "freight": [8.0, 15.0, 17.0]})
+        >>> book = OrderBook.from_frames(orders, claims, factors=[Factor("zone")], ship_date=None, report_date=None)
+        >>> tariff = Tariff.build(FrequencyModel().fit(book), SeverityModel().fit(book), cover=Cover(max_claims=1),
+        ...                       subsidies=[Subsidy("launch", "platform", percent_of_list=0.5)])
+        >>> tariff.price(orders.head(2))[["list_fen", "platform_fen", "merchant_fen"]].values.tolist()
+        [[177, 88, 89], [630, 315, 315]]
+        """
+        _check_kind(frequency, "frequency")
+        _check_kind(severity, "severity")
+        cover = Cover() if cover is None else cover
+        shared = [
+            name
+            for name in frequency.codings
+            if severity.codings.get(name, frequency.codings[name]) != frequency.codings[name]
+        ]
+        if shared:
+            raise InputError(
+                f"factor '{shared[0]}' has other levels in severity than in frequency; fit both to books with one coding."
+            )
+        limited = cover.limits or np.isfinite(cover.flat_limit)
+        return cls(
+            name=name,
+            codings={**frequency.codings, **severity.codings},
+            frequency=RateTables.of(frequency),
+            severity=RateTables.of(severity),
+            cover=cover,
+            loadings=Loadings() if loadings is None else loadings,
+            subsidies=in_stacking_order(subsidies),
+            count_curve=count_curve(cover.max_claims),
+            limit_curve=limit_curve(severity.dispersion) if limited else np.empty((0, 4)),
+            floor_fen=floor_fen,
+            rounding=rounding,
+            provenance=_provenance(frequency, severity),
+        )
+
+    @property
+    def payers(self) -> tuple[str, ...]:
+        """Return the payers of subsidies, in the order of their first rule."""
+        return tuple(dict.fromkeys(rule.payer for rule in self.subsidies))
+
+    @cached_property
+    def gates(self) -> tuple[Gate, ...]:
+        """Return the eligibility columns of the subsidies."""
+        return compile_gates(self.subsidies)
+
+    @cached_property
+    def column_names(self) -> tuple[str, ...]:
+        """Return the columns of orders (or merchants) that pricing reads."""
+        rated = [column for coding in self.codings.values() for column in coding.declared.columns]
+        return tuple(dict.fromkeys([*rated, *(gate.column for gate in self.gates)]))
+
+    @cached_property
+    def plan_arguments(self) -> dict[str, Any]:
+        """Return the tariff as the flat arrays and numbers that the pricing kernel and its slow twin read."""
+        return plan_arguments(self)
+
+    @cached_property
+    def _plan(self) -> _core.PricePlan:
+        return _core.PricePlan(**self.plan_arguments)
+
+    @property
+    def _sizes(self) -> dict[str, int]:
+        rated = {name: coding.n_slots for name, coding in self.codings.items()}
+        return rated | {f"{gate.kind} of {gate.column}": gate.n_slots for gate in self.gates}
+
+    @cached_property
+    def _key(self) -> tuple[Any, ...]:
+        return (
+            tuple(self.codings.values()),
+            tuple((gate.column, gate.kind, gate.marks) for gate in self.gates),
+        )
+
+    def encode(self, orders: Any, *, merchants: Any = None, merchant_id: str = "merchant_id") -> CodedOrders:
+        """Return orders as the tariff's code columns, to be priced once or many times.
+
+        Parameters
+        ----------
+        orders : pandas, polars or pyarrow table, or path of a Parquet file
+            One row an order, with the tariff's columns (`column_names`).
+        merchants : like orders, optional
+            One row a merchant, joined by `merchant_id`, with those of the columns that orders lack.
+        merchant_id : str
+        """
+        joined = join(orders, merchants, self.column_names, names=Names(merchant_id=merchant_id), also=())
+        codes = {name: coding.encode(joined) for name, coding in self.codings.items()}
+        codes |= {f"{gate.kind} of {gate.column}": gate.encode(joined) for gate in self.gates}
+        columns = (
+            _check.code_columns(codes, self._sizes)
+            if codes
+            else _core.CodeColumns([], np.empty(0, np.int64), joined.n_rows)
+        )
+        return CodedOrders(columns, joined.n_rows, _index(joined), kind(orders), self._key)
+
+    def price(
+        self,
+        orders: Any,
+        *,
+        merchants: Any = None,
+        merchant_id: str = "merchant_id",
+        threads: int | None = None,
+        detail: bool = True,
+        progress: bool = False,
+    ) -> Any:
+        """Return a row for each order: the steps of its premium, the list price, and who pays each fen of it.
+
+        Parameters
+        ----------
+        orders : CodedOrders, or pandas, polars or pyarrow table, or path of a Parquet file
+        merchants, merchant_id
+            As for `encode`.
+        threads : int, optional
+            All cores by default; the fen do not depend on it.
+        detail : bool
+            Include the steps before the list price.
+        progress : bool
+            Show a progress bar.
+
+        Returns
+        -------
+        table of the caller's kind (pandas for a path), with the caller's index
+            claim_intensity, expected_claims (an order); expected_payout (yuan a claim); pure_premium and
+            technical_premium (yuan an order); list_fen, one ``<payer>_fen`` a payer and merchant_fen (integers, list_fen
+            is the sum of the others); floor_bound (the floor raised the list price or stopped a subsidy), limit_bound
+            (claim limits take 1 % or more off the payout), filed_bound and unseen_level (bool).
+
+        Raises
+        ------
+        InputError
+            For missing columns, missing or impossible values, and levels that the tariff does not know.
+        """
+        coded = (
+            orders
+            if isinstance(orders, CodedOrders)
+            else self.encode(orders, merchants=merchants, merchant_id=merchant_id)
+        )
+        if coded.key is not self._key and coded.key != self._key:
+            raise InputError(
+                "orders were encoded for a tariff with other levels or rules; encode them with this one."
+            )
+        columns = self.price_columns(coded, threads=_check.threads(threads), detail=detail, progress=progress)
+        return _frame(columns, coded)
+
+    def price_columns(
+        self, coded: CodedOrders, *, threads: int, detail: bool = True, progress: bool = False
+    ) -> dict[str, NDArray[Any]]:
+        """Return the columns of `price` as arrays."""
+        n = coded.n_orders
+        steps = np.empty((len(DETAIL), n) if detail else (0, 0))
+        payers = np.empty((len(self.payers), n), dtype=np.int32)
+        list_fen, merchant_fen = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32)
+        flags = np.empty(n, dtype=np.uint8)
+        plan = self._plan
+
+        def work(start: int, stop: int) -> int:
+            _core.price(coded.columns, plan, start, stop, steps, list_fen, payers, merchant_fen, flags)
+            return stop - start
+
+        done = in_order(work, chunks(n, PRICE_CHUNK), threads=threads)
+        for _ in _with_progress(done, n) if progress else done:
+            pass
+        columns: dict[str, NDArray[Any]] = dict(zip(DETAIL, steps, strict=True)) if detail else {}
+        columns |= {"list_fen": list_fen}
+        columns |= {f"{payer}_fen": paid for payer, paid in zip(self.payers, payers, strict=True)}
+        columns |= {"merchant_fen": merchant_fen}
+        return columns | {name: (flags & bit) != 0 for name, bit in _core.FLAGS.items()}
+
+    def codes_of(self, order: Mapping[str, Any]) -> list[int]:
+        """Return the code of one order in each of the tariff's code columns."""
+        _check.columns_present(self.column_names, list(order), argument="order")
+        rated = [coding.encode_one(order) for coding in self.codings.values()]
+        return rated + [gate.encode_one(order) for gate in self.gates]
+
+    def quote(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the price of one order, a mapping of column to value, with the names of `price`.
+
+        Examples
+        --------
+        See `Tariff.build` for a tariff; then ``tariff.quote({"zone": "far"})["list_fen"]``.
+        """
+        codes = [np.array([code], dtype=np.uint32) for code in self.codes_of(order)]
+        columns = _core.CodeColumns(codes, np.array(list(self._sizes.values()), dtype=np.int64), 1)
+        priced = self.price_columns(CodedOrders(columns, 1, None, "pandas", self._key), threads=1)
+        return {name: values[0].item() for name, values in priced.items()}
+
+    def explain(self, order: Mapping[str, Any]) -> "Worksheet":
+        """Print and return the worksheet of one order, step by step; its last line is the kernel's fen."""
+        from freightrisk.tariff.worksheet import worksheet
+
+        sheet = worksheet(self, order)
+        print(sheet)
+        return sheet
+
+    def save(self, path: str | Path) -> None:
+        """Write the tariff as one JSON document; the file appears whole or not at all."""
+        from freightrisk.tariff.document import save_tariff
+
+        save_tariff(self, path)
+
+    def __repr__(self) -> str:
+        return (
+            f"Tariff '{self.name}': {len(self.codings)} factors, {sum(c.n_levels for c in self.codings.values())} levels, "
+            f"{len(self.subsidies)} subsidies by {', '.join(self.payers) or 'nobody'}, floor {self.floor_fen} fen"
+        )
+
+
+def limit_table(limit: ByLevel, codings: Mapping[str, Coding]) -> Array:
+    """Return the limit of every slot of its factor, yuan."""
+    if limit.factor not in codings:
+        raise InputError(
+            f"the cover limits by factor '{limit.factor}', which no model rates; the factors are {', '.join(codings)}."
+        )
+    coding = codings[limit.factor]
+    unknown = [level for level in limit.values if level not in coding.labels]
+    if unknown:
+        raise InputError(
+            f"the cover names level '{unknown[0]}' of factor '{limit.factor}'; its levels are {', '.join(coding.labels)}."
+        )
+    absent = [label for label in coding.labels if label not in limit.values]
+    if absent and limit.default is None:
+        raise InputError(
+            f"the cover has no amount for {len(absent)} level(s) of factor '{limit.factor}' (first: '{absent[0]}'); "
+            "list them or give a default."
+        )
+    rest = max(limit.values.values()) if limit.default is None else limit.default
+    return np.array([limit.values.get(coding.slot_label(code), rest) for code in range(coding.n_slots)])
+
+
+def plan_arguments(tariff: Tariff) -> dict[str, Any]:
+    """Return the arguments of `_core.PricePlan` for a tariff."""
+    place = {name: k for k, name in enumerate(tariff.codings)}
+    loads, rules = tariff.loadings, tariff.subsidies
+    gates = {len(place) + k: gate.masks for k, gate in enumerate(tariff.gates)}
+    limits = [(place[limit.factor], limit_table(limit, tariff.codings)) for limit in tariff.cover.limits]
+    known = [coding.n_levels for coding in tariff.codings.values()] + [gate.n_slots for gate in tariff.gates]
+    return {
+        "frequency_base": tariff.frequency.base,
+        "severity_base": tariff.severity.base,
+        "limit": tariff.cover.flat_limit,
+        **_flat(
+            "frequency", [(place[name], table) for name, table in tariff.frequency.tables.items()], np.float64
+        ),
+        **_flat(
+            "severity", [(place[name], table) for name, table in tariff.severity.tables.items()], np.float64
+        ),
+        **_flat("limit", limits, np.float64),
+        **_flat("mask", list(gates.items()), np.uint64),
+        "known": np.array(known, dtype=np.int64),
+        "count_curve": tariff.count_curve,
+        "limit_curve": tariff.limit_curve,
+        **{
+            name: getattr(loads, name)
+            for name in ("fraud_load", "claim_handling", "policy_cost", "retained", "filed_factor")
+        },
+        "filed_min_micro": float(loads.filed_min_micro),
+        "filed_max_micro": float(loads.filed_max_micro),
+        "floor_fen": tariff.floor_fen,
+        "rule_kind": np.array([_core.RULE_KINDS[rule.kind] for rule in rules], dtype=np.int32),
+        "rule_amount": np.array([rule.amount for rule in rules], dtype=np.int64),
+        "rule_cap": np.array(
+            [UNLIMITED if rule.cap_fen is None else rule.cap_fen for rule in rules], dtype=np.int32
+        ),
+        "rule_payer": np.array([tariff.payers.index(rule.payer) for rule in rules], dtype=np.int32),
+        "rule_group": np.array(group_numbers(rules), dtype=np.int32),
+    }
+
+
+def _flat(what: str, tables: Sequence[tuple[int, NDArray[Any]]], dtype: type) -> dict[str, NDArray[Any]]:
+    lengths = [len(table) for _, table in tables]
+    return {
+        f"{what}_columns": np.array([column for column, _ in tables], dtype=np.int32),
+        f"{what}_offsets": np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
+        if tables
+        else np.empty(0, np.int64),
+        f"{what}_tables": np.concatenate([table for _, table in tables]).astype(dtype)
+        if tables
+        else np.empty(0, dtype),
+    }
+
+
+def _check_kind(fitted: FittedModel, wanted: str) -> None:
+    if not isinstance(fitted, FittedModel) or fitted.kind != wanted:
+        found = getattr(fitted, "kind", type(fitted).__name__)
+        raise InputError(f"{wanted} is a {found} model; give the result of a {wanted} model's fit.")
+
+
+def _provenance(frequency: FittedModel, severity: FittedModel) -> dict[str, Any]:
+    return {
+        fitted.kind: {
+            "family": fitted.family,
+            "engine": fitted.engine,
+            "rows": fitted.n_rows,
+            "deviance": fitted.deviance,
+            "dispersion": fitted.dispersion,
+        }
+        for fitted in (frequency, severity)
+    }
+
+
+def _index(joined: JoinedColumns) -> Any:
+    frame = getattr(joined.orders, "frame", None)
+    return None if frame is None else frame.index
+
+
+def _frame(columns: Mapping[str, NDArray[Any]], coded: CodedOrders) -> Any:
+    if coded.kind == "polars":
+        import polars
+
+        return polars.DataFrame(dict(columns))
+    if coded.kind == "arrow":
+        import pyarrow
+
+        return pyarrow.table(dict(columns))
+    import pandas as pd
+
+    return pd.DataFrame(dict(columns), index=coded.index, copy=False)
+
+
+def _with_progress(done: Any, n_orders: int) -> Any:
+    from tqdm.auto import tqdm
+
+    with tqdm(total=n_orders, unit=" orders", unit_scale=True, desc="pricing") as bar:
+        for priced in done:
+            bar.update(priced)
+            yield priced

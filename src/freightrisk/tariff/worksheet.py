@@ -1,0 +1,130 @@
+"""The worksheet of one order: every factor, every step, every fen."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from freightrisk import _reference
+from freightrisk.book.factors import Coding
+from freightrisk.errors import FreightRiskError
+from freightrisk.tariff.tariff import RateTables, Tariff
+
+
+@dataclass(frozen=True, repr=False)
+class Worksheet:
+    """The steps of one order's price.
+
+    Parameters
+    ----------
+    lines : tuple of str
+        The printed sheet; the last line holds the kernel's fen.
+    quote : dict
+        The kernel's quote, as `Tariff.quote` returns it.
+    """
+
+    lines: tuple[str, ...]
+    quote: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+    __repr__ = __str__
+
+
+def worksheet(tariff: Tariff, order: Mapping[str, Any]) -> Worksheet:
+    """Return the worksheet of one order; the slow twin computes the steps and must agree with the kernel to the fen."""
+    codes = tariff.codes_of(order)
+    priced = _reference.price_order(codes, tariff.plan_arguments, len(tariff.payers))
+    quote = tariff.quote(order)
+    steps = (priced.list_fen, *priced.payers_fen, priced.merchant_fen)
+    kernel = (quote["list_fen"], *(quote[f"{payer}_fen"] for payer in tariff.payers), quote["merchant_fen"])
+    if steps != kernel:
+        raise FreightRiskError(
+            f"the worksheet's fen {steps} are not the kernel's {kernel}; please report this tariff and order."
+        )
+    lines = [
+        f"Worksheet of tariff '{tariff.name}'",
+        *_premium_lines(tariff, codes, priced),
+        *_money_lines(tariff, priced),
+    ]
+    return Worksheet((*lines, _last_line(tariff, quote)), quote)
+
+
+def _premium_lines(tariff: Tariff, codes: list[int], priced: _reference.PricedOrder) -> Iterator[str]:
+    code = dict(zip(tariff.codings, codes, strict=False))
+    yield from _table_lines(
+        "claim intensity", "claims an order", tariff.frequency, tariff.codings, code, priced.claim_intensity
+    )
+    claims = (
+        "no limit on claims"
+        if tariff.cover.max_claims is None
+        else f"at most {tariff.cover.max_claims} an order"
+    )
+    yield _line("expected claims", priced.expected_claims, claims)
+    yield from _table_lines(
+        "mean freight", "yuan a claim", tariff.severity, tariff.codings, code, priced.mean_freight
+    )
+    limit = "no limit" if np.isinf(priced.limit) else f"limit {priced.limit:g} yuan a claim"
+    yield _line("expected payout", priced.expected_payout, limit)
+    yield _line("pure premium", priced.pure_premium, "expected claims x expected payout")
+    loads = tariff.loadings
+    yield _line(
+        "technical premium",
+        priced.technical_premium,
+        f"(pure x {1 + loads.fraud_load:g} + {loads.claim_handling:g} x claims + {loads.policy_cost:g}) / {loads.retained:g}",
+    )
+
+
+def _table_lines(
+    what: str,
+    unit: str,
+    rates: RateTables,
+    codings: Mapping[str, Coding],
+    code: Mapping[str, int],
+    total: float,
+) -> Iterator[str]:
+    yield _line(f"base {what}", rates.base, unit)
+    for name, table in rates.tables.items():
+        unseen = "  (unseen level)" if code[name] >= codings[name].n_levels else ""
+        yield _line(f"  x {name}", float(table[code[name]]), codings[name].slot_label(code[name]) + unseen)
+    yield _line(what, total, unit)
+
+
+def _money_lines(tariff: Tariff, priced: _reference.PricedOrder) -> Iterator[str]:
+    factor = tariff.loadings.filed_factor
+    yield _fen_line("micro-yuan", priced.micro, f"technical premium x {factor:g}, to the nearest")
+    if priced.filed_micro != priced.micro:
+        yield _fen_line(
+            "filed micro-yuan",
+            priced.filed_micro,
+            f"filed limits {tariff.loadings.filed_min:g} to {tariff.loadings.filed_max:g} yuan",
+        )
+    yield _fen_line("rounded fen", priced.rounded_fen, tariff.rounding)
+    yield _fen_line(
+        "list fen",
+        priced.list_fen,
+        f"floor {tariff.floor_fen} fen" if priced.list_fen != priced.rounded_fen else "",
+    )
+    for rule, offer, paid in zip(tariff.subsidies, priced.offers, priced.paid, strict=True):
+        yield _fen_line(f"  - {rule.name}", paid, _rule_note(rule.payer, rule.group, offer, paid))
+
+
+def _rule_note(payer: str, group: str | None, offer: int, paid: int) -> str:
+    if offer and not paid:
+        return f"{payer} (offered {offer}, less than the best of group '{group}')"
+    return payer if paid else f"{payer} (not eligible, or nothing left above the floor)"
+
+
+def _last_line(tariff: Tariff, quote: Mapping[str, Any]) -> str:
+    payers = "".join(f" + {payer} {quote[f'{payer}_fen']}" for payer in tariff.payers)
+    return f"list {quote['list_fen']} fen = merchant {quote['merchant_fen']}{payers}"
+
+
+def _line(what: str, value: float, note: str) -> str:
+    return f"{what:<24} {value:>14.8f}  {note}".rstrip()
+
+
+def _fen_line(what: str, value: int, note: str) -> str:
+    return f"{what:<24} {value:>14,d}  {note}".rstrip()
