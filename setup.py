@@ -9,8 +9,9 @@ from setuptools import Extension, setup
 MODE = os.environ.get("FREIGHTRISK_BUILD", "release")
 # cdivision in every mode: it sets the signs of // and %, so a build without it would compute something else.
 BASE = {"cdivision": True, "wraparound": False, "boundscheck": False, "initializedcheck": False}
-CHECKS = {"boundscheck": True, "initializedcheck": True, "nonecheck": True, "overflowcheck": True}
-DIRECTIVES = {"release": BASE, "checked": BASE | CHECKS, "trace": BASE | {"linetrace": True, "binding": True}}
+CHECKED = ("boundscheck", "initializedcheck", "nonecheck", "overflowcheck")
+CHECKS = BASE | dict.fromkeys(CHECKED, True) | {"show_performance_hints": False}
+DIRECTIVES = {"release": BASE, "checked": CHECKS, "trace": BASE | {"linetrace": True, "binding": True}}
 if MODE not in DIRECTIVES:
     sys.exit(f"FREIGHTRISK_BUILD is {MODE!r}; set it to one of {', '.join(DIRECTIVES)}, or unset it.")
 
@@ -26,8 +27,8 @@ class BuildKernel(build_ext):
         self.cython_c_in_temp = MODE != "trace"  # Cython.Coverage reads the .c beside the .pyx
 
     def build_extension(self, ext):
-        msvc = self.compiler.compiler_type == "msvc"
-        ext.extra_compile_args = ["/O2", "/fp:precise"] if msvc else ["-O3", "-ffp-contract=off"]
+        flags = ["-O3" if MODE == "release" else "-O1", "-g0", "-ffp-contract=off"]
+        ext.extra_compile_args = ["/O2", "/fp:precise"] if self.compiler.compiler_type == "msvc" else flags
         super().build_extension(ext)
 
 

@@ -85,11 +85,7 @@ def number(
 
 def whole(value: Any, *, argument: str, low: int, high: int) -> int:
     """Return `value` as an int inside [low, high]."""
-    if (
-        isinstance(value, (bool, np.bool_))
-        or not isinstance(value, (int, np.integer))
-        or not low <= int(value) <= high
-    ):
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or not low <= int(value) <= high:
         raise InputError(f"{argument} is {value!r}; it must be a whole number in [{low}, {high}].")
     return int(value)
 
@@ -113,12 +109,8 @@ def real_array(values: ArrayLike, *, argument: str, length: int) -> NDArray[np.f
     """Return a contiguous float64 array of the given length with no NaN or infinity."""
     array = np.ascontiguousarray(values, dtype=np.float64)
     if array.shape != (length,):
-        raise InputError(
-            f"{argument} has shape {array.shape}; it must be one value a row, shape ({length},)."
-        )
-    refuse_rows(
-        ~np.isfinite(array), f"{argument} is not finite in {{rows}}; give a finite number for every row."
-    )
+        raise InputError(f"{argument} has shape {array.shape}; it must be one value a row, shape ({length},).")
+    refuse_rows(~np.isfinite(array), f"{argument} is not finite in {{rows}}; give a finite number for every row.")
     return array
 
 
@@ -134,15 +126,11 @@ def threads(value: int | None) -> int:
 def code_columns(codes: Mapping[str, NDArray[Any]], sizes: Mapping[str, int]) -> _core.CodeColumns:
     """Prove that every code is below its column's size and return the columns in the kernels' form."""
     if len(codes) > _core.COLUMN_LIMIT:
-        raise InputError(
-            f"{len(codes)} code columns were given; the kernels take at most {_core.COLUMN_LIMIT}."
-        )
+        raise InputError(f"{len(codes)} code columns were given; the kernels take at most {_core.COLUMN_LIMIT}.")
     arrays = [np.ascontiguousarray(array) for array in codes.values()]
     lengths = {len(array) for array in arrays}
     if len(lengths) > 1:
-        raise InputError(
-            f"code columns have different lengths {sorted(lengths)}; they must be of one length."
-        )
+        raise InputError(f"code columns have different lengths {sorted(lengths)}; they must be of one length.")
     for name, array in zip(codes, arrays, strict=True):
         if array.dtype not in (np.uint8, np.uint16, np.uint32):
             raise InputError(f"codes of '{name}' are {array.dtype}; they must be uint8, uint16 or uint32.")

@@ -11,14 +11,17 @@ from numpy.typing import NDArray
 from freightrisk import _check
 from freightrisk.errors import InputError
 
-type_names = "a pandas, polars or pyarrow table, or the path of a Parquet file"
+FRAMES = "a pandas, polars or pyarrow table, or the path of a Parquet file"
 
 
 class Columns(Protocol):
     """Named columns of one length."""
 
-    names: Sequence[str]
-    n_rows: int
+    @property
+    def names(self) -> list[str]: ...
+
+    @property
+    def n_rows(self) -> int: ...
 
     def real(self, name: str) -> NDArray[np.float64]: ...
 
@@ -45,10 +48,7 @@ class PandasColumns:
         try:
             return np.ascontiguousarray(self.frame[name].to_numpy(dtype=np.float64, na_value=np.nan))
         except (TypeError, ValueError):
-            bad = (
-                pd.to_numeric(self.frame[name].astype("object"), errors="coerce").isna()
-                & self.frame[name].notna()
-            )
+            bad = pd.to_numeric(self.frame[name].astype("object"), errors="coerce").isna() & self.frame[name].notna()
             raise _not_numbers(self.argument, name, bad.to_numpy()) from None
 
     def categories(self, name: str) -> tuple[NDArray[Any], list[Any]]:
@@ -69,7 +69,7 @@ class PandasColumns:
             times = pd.to_datetime(self.frame[name])
             if getattr(times.dtype, "tz", None) is not None:
                 times = times.dt.tz_localize(None)
-            return times.to_numpy().astype("datetime64[D]")
+            return np.asarray(times.to_numpy().astype("datetime64[D]"))
         except (TypeError, ValueError) as error:
             raise _not_dates(self.argument, name, error) from None
 
@@ -133,7 +133,7 @@ class JoinedColumns:
     merchants: Columns | None = None
     merchant_row: NDArray[np.int64] | None = None
     rows: NDArray[np.int64] | None = None
-    _seen: dict[str, Any] = field(default_factory=dict)
+    _seen: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -190,7 +190,7 @@ def read(frame: Any, wanted: Sequence[str] | None, *, argument: str) -> Columns:
         kept = [name for name in names if wanted is None or name in wanted] if names else None
         table = frame if isinstance(frame, pa.Table) else pa.table(frame.select(kept) if kept else frame)
         return ArrowColumns(table, argument, names or list(table.column_names), table.num_rows)
-    raise InputError(f"{argument} is a {type(frame).__name__}; it must be {type_names}.")
+    raise InputError(f"{argument} is a {type(frame).__name__}; it must be {FRAMES}.")
 
 
 def kind(frame: Any) -> str:
@@ -205,15 +205,13 @@ def _read_parquet(path: Path, wanted: Sequence[str] | None, argument: str) -> Ar
     import pyarrow.parquet as pq
 
     if not path.exists():
-        raise InputError(f"{argument} is the path '{path}', which does not exist; give {type_names}.")
+        raise InputError(f"{argument} is the path '{path}', which does not exist; give {FRAMES}.")
     try:
         names = pq.read_schema(path).names
         kept = None if wanted is None else [name for name in names if name in wanted]
         table = pq.read_table(path, columns=kept)
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(
-            f"{argument} is the file '{path}', which is not readable as Parquet: {error}"
-        ) from None
+        raise InputError(f"{argument} is the file '{path}', which is not readable as Parquet: {error}") from None
     return ArrowColumns(table, argument, list(names), table.num_rows)
 
 
@@ -232,6 +230,4 @@ def _not_numbers(argument: str, name: str, bad: NDArray[np.bool_]) -> InputError
 
 
 def _not_dates(argument: str, name: str, error: Exception) -> InputError:
-    return InputError(
-        f"{argument}: column '{name}' cannot be read as dates ({error}); convert it to datetimes first."
-    )
+    return InputError(f"{argument}: column '{name}' cannot be read as dates ({error}); convert it to datetimes first.")

@@ -4,6 +4,7 @@ Every function walks blocks of rows that stay in cache, holds no GIL, allocates 
 were proved in range by `_check` before they came here. Each kernel has a slow twin in `_reference`.
 """
 
+cimport cython
 from libc.math cimport exp, expm1, log
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -39,6 +40,7 @@ cdef enum:
     FILED_BOUND = 4
     UNSEEN_LEVEL = 8
 
+CHECKED = bool(FREIGHTRISK_CHECKED)
 BLOCK_ROWS = BLOCK
 COLUMN_LIMIT = MAX_COLUMNS
 FAMILIES = {"poisson": POISSON, "bernoulli": BERNOULLI, "gamma": GAMMA}
@@ -56,6 +58,7 @@ cdef double ROUND_TO_INTEGER = 6755399441055744.0
 cdef double LARGEST_MICRO = 1e15
 
 
+@cython.auto_pickle(False)
 cdef class CodeColumns:
     """Code columns of one length and how many slots each may name; keeps the arrays alive.
 
@@ -85,7 +88,7 @@ cdef class CodeColumns:
             self.column[f] = &view[0] if view.shape[0] > 0 else NULL
 
 
-cdef inline void widen(const uint8_t* column, int itemsize, Py_ssize_t start, int n, uint32_t* out) noexcept nogil:
+cdef inline void widen(const uint8_t* column, int itemsize, Py_ssize_t start, int n, int32_t* out) noexcept nogil:
     cdef int i
     if itemsize == 1:
         for i in range(n):
@@ -95,13 +98,13 @@ cdef inline void widen(const uint8_t* column, int itemsize, Py_ssize_t start, in
             out[i] = (<const uint16_t*>column + start)[i]
     else:
         for i in range(n):
-            out[i] = (<const uint32_t*>column + start)[i]
+            out[i] = <int32_t>(<const uint32_t*>column + start)[i]
 
 
-cdef inline bint in_range(const uint32_t* codes, int n, int64_t size) noexcept nogil:
+cdef inline bint in_range(const int32_t* codes, int n, int64_t size) noexcept nogil:
     cdef int i
     for i in range(n):
-        if codes[i] >= size:
+        if codes[i] < 0 or codes[i] >= size:
             return False
     return True
 
@@ -161,14 +164,14 @@ cdef inline void read_real(const double[::1] values, double fill, Py_ssize_t sta
             out[i] = values[start + i]
 
 
-cdef inline void scatter_pair(const uint32_t* row, const uint32_t* column, Py_ssize_t width, const double* values,
+cdef inline void scatter_pair(const int32_t* row, const int32_t* column, Py_ssize_t width, const double* values,
                               int n, double* table) noexcept nogil:
     cdef int i
     for i in range(n):
         table[row[i] * width + column[i]] += values[i]
 
 
-cdef inline void scatter(const uint32_t* codes, const double* values, int n, double* table) noexcept nogil:
+cdef inline void scatter(const int32_t* codes, const double* values, int n, double* table) noexcept nogil:
     cdef int i
     for i in range(n):
         table[codes[i]] += values[i]
@@ -190,7 +193,7 @@ def accumulate(int family, CodeColumns columns not None, const int64_t[::1] offs
     pairs_out : the cross tables of factors f < g, one after another, each (size_f, size_g) row-major
     sums_out : (4,) objective, Pearson sum, total score, total information
     """
-    cdef uint32_t codes[MAX_COLUMNS][BLOCK]
+    cdef int32_t codes[MAX_COLUMNS][BLOCK]
     cdef double eta[BLOCK]
     cdef double response[BLOCK]
     cdef double factor[BLOCK]
@@ -239,6 +242,7 @@ def accumulate(int family, CodeColumns columns not None, const int64_t[::1] offs
 # --- the price -----------------------------------------------------------------------------------------------------
 
 
+@cython.auto_pickle(False)
 cdef class PricePlan:
     """A tariff as flat arrays, the form in which the kernel reads it; see `tariff.compile`.
 
@@ -257,7 +261,7 @@ cdef class PricePlan:
     cdef const int64_t[::1] rule_amount
     cdef readonly int rules
 
-    def __init__(self, *, double frequency_base, double severity_base, double limit,
+    def __init__(self, double frequency_base, double severity_base, double limit,
                  frequency_columns not None, frequency_offsets not None, frequency_tables not None,
                  severity_columns not None, severity_offsets not None, severity_tables not None,
                  limit_columns not None, limit_offsets not None, limit_tables not None,
@@ -297,19 +301,19 @@ cdef inline double curve_value(const double* curve, int pieces, double t) noexce
     return ((curve[3] * place + curve[2]) * place + curve[1]) * place + curve[0]
 
 
-cdef wide_void gather_product(const uint32_t* codes, const double* table, int n, double* value) noexcept nogil:
+cdef wide_void gather_product(const int32_t* codes, const double* table, int n, double* value) noexcept nogil:
     cdef int i
     for i in range(n):
         value[i] *= table[codes[i]]
 
 
-cdef wide_void gather_minimum(const uint32_t* codes, const double* table, int n, double* value) noexcept nogil:
+cdef wide_void gather_minimum(const int32_t* codes, const double* table, int n, double* value) noexcept nogil:
     cdef int i
     for i in range(n):
         value[i] = table[codes[i]] if table[codes[i]] < value[i] else value[i]
 
 
-cdef wide_void gather_mask(const uint32_t* codes, const uint64_t* table, int n, uint64_t* mask) noexcept nogil:
+cdef wide_void gather_mask(const int32_t* codes, const uint64_t* table, int n, uint64_t* mask) noexcept nogil:
     cdef int i
     for i in range(n):
         mask[i] &= table[codes[i]]
@@ -417,9 +421,9 @@ cdef wide_void copy_real(const double* source, int n, double* out) noexcept nogi
         out[i] = source[i]
 
 
-cdef wide_void flag_unseen(const uint32_t* codes, int64_t known, int n, uint8_t* flags) noexcept nogil:
+cdef wide_void flag_unseen(const int32_t* codes, int64_t known, int n, uint8_t* flags) noexcept nogil:
     cdef int i
-    cdef uint32_t limit = <uint32_t>known
+    cdef int32_t limit = <int32_t>known
     for i in range(n):
         flags[i] |= UNSEEN_LEVEL if codes[i] >= limit else 0
 
@@ -436,7 +440,7 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
     payers_out : (payers, n) fen
     flags_out : (n,) sum of FLAGS
     """
-    cdef uint32_t codes[MAX_COLUMNS][BLOCK]
+    cdef int32_t codes[MAX_COLUMNS][BLOCK]
     cdef double intensity[BLOCK]
     cdef double claims[BLOCK]
     cdef double mean[BLOCK]

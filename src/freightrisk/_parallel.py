@@ -13,9 +13,7 @@ def chunks(n_rows: int, size: int) -> list[tuple[int, int]]:
     return [(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
 
 
-def in_order(
-    work: Callable[[int, int], Result], pieces: list[tuple[int, int]], *, threads: int
-) -> Iterator[Result]:
+def in_order(work: Callable[[int, int], Result], pieces: list[tuple[int, int]], *, threads: int) -> Iterator[Result]:
     """Yield the result of `work(start, stop)` for each piece, in the order of the pieces."""
     if threads == 1 or len(pieces) <= 1:
         yield from starmap(work, pieces)

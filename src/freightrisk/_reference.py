@@ -33,11 +33,13 @@ def accumulate(
     eta = base + sum((table[code] for table, code in zip(tables, codes, strict=True)), np.zeros(len(y)))
     mean = scale * np.exp(eta)
     score, information, objective, pearson = _by_row(family, eta, mean, y, weight)
-    scores = [np.bincount(code, score, len(table)) for code, table in zip(codes, tables, strict=True)]
-    informations = [
-        np.bincount(code, information, len(table)) for code, table in zip(codes, tables, strict=True)
+    scores = [
+        np.bincount(code, score, len(table)).astype(np.float64) for code, table in zip(codes, tables, strict=True)
     ]
-    pairs = []
+    informations = [
+        np.bincount(code, information, len(table)).astype(np.float64) for code, table in zip(codes, tables, strict=True)
+    ]
+    pairs: list[Array] = []
     for f in range(len(codes)):
         for g in range(f + 1, len(codes)):
             cross = np.zeros((len(tables[f]), len(tables[g])))
@@ -51,9 +53,7 @@ def accumulate(
     )
 
 
-def _by_row(
-    family: str, eta: Array, mean: Array, y: Array, weight: Array
-) -> tuple[Array, Array, Array, Array]:
+def _by_row(family: str, eta: Array, mean: Array, y: Array, weight: Array) -> tuple[Array, Array, Array, Array]:
     if family == "poisson":
         return weight * (y - mean), weight * mean, weight * (y * eta - mean), weight * (y - mean) ** 2 / mean
     if family == "gamma":
@@ -125,23 +125,19 @@ def price_order(codes: Sequence[int], plan: Mapping[str, Any], n_payers: int) ->
         t = mean / (mean + limit)
         payout = mean * (1.0 - t) * curve_value(plan["limit_curve"], t)
     pure = claims * payout
-    technical = (
-        pure * (1.0 + plan["fraud_load"]) + plan["claim_handling"] * claims + plan["policy_cost"]
-    ) / plan["retained"]
+    technical = (pure * (1.0 + plan["fraud_load"]) + plan["claim_handling"] * claims + plan["policy_cost"]) / plan[
+        "retained"
+    ]
     micro = round(min(technical * plan["filed_factor"] * 1e6, float(LARGEST_MICRO)))
     filed = min(max(micro, int(plan["filed_min_micro"])), int(plan["filed_max_micro"]))
     rounded = half_even(filed, MICRO_PER_FEN)
     listed = max(rounded, plan["floor_fen"])
     offers, paid, payers, merchant = settle(listed, _eligible(codes, plan), plan, n_payers)
-    flags = _core.FLAGS["limit_bound"] * (payout < LIMIT_MATTERS * mean) + _core.FLAGS["filed_bound"] * (
-        filed != micro
-    )
+    flags = _core.FLAGS["limit_bound"] * (payout < LIMIT_MATTERS * mean) + _core.FLAGS["filed_bound"] * (filed != micro)
     flags |= _core.FLAGS["floor_bound"] * (
         rounded < plan["floor_fen"] or (merchant == plan["floor_fen"] and merchant < listed)
     )
-    flags |= _core.FLAGS["unseen_level"] * any(
-        code >= known for code, known in zip(codes, plan["known"], strict=True)
-    )
+    flags |= _core.FLAGS["unseen_level"] * any(code >= known for code, known in zip(codes, plan["known"], strict=True))
     return PricedOrder(
         intensity,
         claims,
@@ -174,9 +170,7 @@ def settle(
         members = [k for k in rules if groups[k] == group]
         for k in members:
             wanted = _wanted(int(plan["rule_kind"][k]), int(plan["rule_amount"][k]), listed, rest)
-            offers[k] = (
-                max(0, min(wanted, int(plan["rule_cap"][k]), rest - floor)) if eligible >> k & 1 else 0
-            )
+            offers[k] = max(0, min(wanted, int(plan["rule_cap"][k]), rest - floor)) if eligible >> k & 1 else 0
         best = max(members, key=lambda k: offers[k])
         paid[best] = offers[best]
         payers[int(plan["rule_payer"][best])] += offers[best]

@@ -68,8 +68,7 @@ CHANNEL_MIX = {  # by merchant segment, channels in the order above
 }
 SEGMENT_SHARES = (0.27, 0.49, 0.13, 0.11, 0.00)  # "large" goes by size
 SIZE_PARETO, SIZE_CAP, SIZE_LARGE, SCORE_POWER = 1.2, 300.0, 8.0, 7.0
-ORDERS_PER_MERCHANT, LEAST_MERCHANTS = 250, 50
-START_DATE = np.datetime64("2025-01-01", "us")
+ORDERS_PER_MERCHANT, LEAST_MERCHANTS, START_DATE = 250, 50, np.datetime64("2025-01-01", "us")
 CAMPAIGN_WINDOWS = {"618": (601, 620), "double_11": (1024, 1114), "double_12": (1208, 1214)}
 CAMPAIGN_VOLUME, CANCELLED_SHARE = (1.0, 1.8, 2.5, 1.5), 0.02
 SHIP_DELAY_SHARES, LINE_SHARES = (0.45, 0.35, 0.15, 0.05), (0.72, 0.17, 0.07, 0.03, 0.01)
@@ -85,8 +84,8 @@ class BookTruth:
     frequency_base, severity_base : float
         Claims of a shipped order at full maturity, and mean freight of a claim (yuan), at relativities of 1.
     frequency, severity : dict of str to pandas.Series
-        Relativities by factor. A plain factor is indexed by level, ``category_path`` by leaf, a banded factor
-        by band number in the order of its edges: band 0 is ``(-inf, e0]``, the last band is open above.
+        Relativities by factor. ``category_path`` is indexed by "industry > category > leaf", a plain factor by
+        level, a banded one by band number in the order of its edges: band 0 is ``(-inf, e0]``, the last is open.
     merchant_deviation : pandas.Series
         Factor on the claim intensity of each merchant, by merchant_id, drawn from a gamma of mean 1.
     claim_intensity, mean_freight : ndarray of float64, shape (n_orders,)
@@ -121,8 +120,8 @@ class SimulatedBook:
         cancelled before shipment), industry, category, leaf, zone, weight_kg (whole grams), price (yuan),
         channel, campaign (by ship date), n_lines (1 to 5, without effect on the claims).
     claims : pandas.DataFrame
-        One row a claim, by report date: claim_id, order_id, report_date, freight (yuan, ground-up). All claims
-        there will ever be, also those after ``as_of``, so that forecasts can be checked;
+        One row a claim, by report date: claim_id, order_id, report_date, freight (yuan, ground-up). All
+        claims there will ever be, also those after ``as_of``, so that forecasts can be checked;
         ``OrderBook.from_frames(..., as_of=book.as_of)`` cuts what was not yet known.
     merchants : pandas.DataFrame
         One row a merchant: merchant_id, experience_score (1 to 5), segment.
@@ -197,7 +196,7 @@ def simulate_book(
     >>> book = simulate_book(2_000, seed=1)
     >>> len(book.orders), len(book.merchants), str(book.as_of.date())
     (2000, 50, '2026-01-01')
-    >>> book.truth.severity_base * book.truth.severity["zone"]["remote"]
+    >>> float(book.truth.severity_base * book.truth.severity["zone"]["remote"])
     22.0
     """
     from freightrisk import _check
@@ -285,7 +284,6 @@ def _draw_orders(rng: Rng, leaves: pd.DataFrame, sellers: pd.DataFrame, n: int, 
     weight_noise = np.exp(_industry("weight_sigma", industry) * rng.standard_normal(n))
     segment = sellers["segment"].cat.codes.to_numpy()[merchant]
     channel = _pick(rng, _channel_mix(), n, segment * np.int32(len(INDUSTRIES)) + industry)
-    median_price = leaves["median_price"].to_numpy()[leaf]
     campaign = campaign_of_day[ship_day] * shipped
     return pd.DataFrame(
         {
@@ -296,7 +294,7 @@ def _draw_orders(rng: Rng, leaves: pd.DataFrame, sellers: pd.DataFrame, n: int, 
             **{level: leaves[level].array.take(leaf) for level in ("industry", "category", "leaf")},
             "zone": _labelled(_pick(rng, ZONE_SHARES, n), ZONE_FIRST_FEE),
             "weight_kg": np.maximum(np.round(_industry("weight_kg", industry) * weight_noise, 3), 0.001),
-            "price": np.maximum(np.round(median_price * price_noise, 2), 0.01),
+            "price": np.maximum(np.round(leaves["median_price"].to_numpy()[leaf] * price_noise, 2), 0.01),
             "channel": _labelled(channel, LEVEL_FREQUENCY["channel"]),
             "campaign": _labelled(campaign, LEVEL_FREQUENCY["campaign"]),
             "n_lines": (1 + _pick(rng, LINE_SHARES, n)).astype(np.int8),
@@ -308,7 +306,8 @@ def _draw_orders(rng: Rng, leaves: pd.DataFrame, sellers: pd.DataFrame, n: int, 
 def _state_truth(leaves: pd.DataFrame, sellers: pd.DataFrame, orders: pd.DataFrame) -> BookTruth:
     """Lay out the tables and multiply them for every order."""
     zone_fee = pd.Series(ZONE_FIRST_FEE)
-    frequency = {"category_path": leaves["relativity"].set_axis(leaves["leaf"].astype(str).array)}
+    paths = leaves[["industry", "category", "leaf"]].astype(str).agg(" > ".join, axis=1)
+    frequency = {"category_path": pd.Series(leaves["relativity"].to_numpy(), index=paths.array)}
     frequency |= {name: pd.Series(table) for name, table in (LEVEL_FREQUENCY | BAND_FREQUENCY).items()}
     severity = {"zone": zone_fee / zone_fee.iloc[0], "weight_kg": pd.Series(WEIGHT_SEVERITY)}
     seller = orders["merchant_id"].to_numpy() - 1

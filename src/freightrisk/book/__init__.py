@@ -1,0 +1,1 @@
+"""The order book: rating factors coded, claims joined."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._columns import Columns, JoinedColumns, read
+from freightrisk._frozen import FrozenDict
 from freightrisk.book.factors import Coding, Declaration, learn
 from freightrisk.errors import InputError
 
@@ -59,7 +59,7 @@ class OrderBook:
 
     def __post_init__(self) -> None:
         for name in ("codings", "codes", "left_out"):
-            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+            object.__setattr__(self, name, FrozenDict(dict(getattr(self, name))))
         arrays = (*self.codes.values(), self.claim_count, self.claim_row, self.claim_amount)
         for array in (*arrays, self.exposure, self.claim_weight, self.ship_day):
             if array is not None:
@@ -257,9 +257,7 @@ class OrderBook:
 
         Recent orders have not reported all of their claims; leaving them out keeps the claim frequency unbiased.
         """
-        return self.select(
-            self.age_days >= _check.whole(min_age_days, argument="min_age_days", low=0, high=36500)
-        )
+        return self.select(self.age_days >= _check.whole(min_age_days, argument="min_age_days", low=0, high=36500))
 
     def __repr__(self) -> str:
         valued = "" if self.as_of is None else f", as of {self.as_of}"
@@ -304,9 +302,7 @@ def join(
 def _merchant_rows(orders: Columns, merchants: Columns, merchant_id: str) -> NDArray[np.int64]:
     keys = _unique_index(merchants.ids(merchant_id), merchant_id, "merchants")
     rows = np.asarray(keys.get_indexer(orders.ids(merchant_id)), dtype=np.int64)
-    _check.refuse_rows(
-        rows < 0, f"orders: '{merchant_id}' names no row of merchants in {{rows}}; add these merchants."
-    )
+    _check.refuse_rows(rows < 0, f"orders: '{merchant_id}' names no row of merchants in {{rows}}; add these merchants.")
     return rows
 
 
@@ -378,16 +374,12 @@ def _assemble(
 ) -> OrderBook:
     if not joined.n_rows:
         raise InputError("orders: no order is in force; a book needs at least one shipped order.")
-    repeated = [
-        name for name in (factor.name for factor in factors) if [f.name for f in factors].count(name) > 1
-    ]
+    repeated = [name for name in (factor.name for factor in factors) if [f.name for f in factors].count(name) > 1]
     if repeated:
         raise InputError(f"factors: the name '{repeated[0]}' is used twice; give each factor its own name.")
     weight = None if exposure is None else joined.real(exposure)
     if weight is not None:
-        _check.in_interval(
-            weight, column=str(exposure), low=0.0, high=np.inf, open_low=True, rows=joined.rows
-        )
+        _check.in_interval(weight, column=str(exposure), low=0.0, high=np.inf, open_low=True, rows=joined.rows)
     counted = np.bincount(claim_row, minlength=joined.n_rows) if claim_count is None else claim_count
     largest = int(counted.max(initial=0))
     count = counted.astype(np.uint8 if largest < 2**8 else np.uint16 if largest < 2**16 else np.uint32)

@@ -7,6 +7,7 @@ and rare levels. A `Coding` is that declaration after a book has been seen: the 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -107,9 +108,7 @@ class Hierarchy(_Rules):
     def __post_init__(self) -> None:
         _check_rules(self)
         if isinstance(self.columns, str) or not len(self.columns):
-            raise InputError(
-                f"columns of hierarchy '{self.name}' is {self.columns!r}; give a list of column names."
-            )
+            raise InputError(f"columns of hierarchy '{self.name}' is {self.columns!r}; give a list of column names.")
         object.__setattr__(self, "columns", tuple(self.columns))
 
 
@@ -148,10 +147,8 @@ class Band(_Rules):
             _check.whole(self.edges, argument=f"edges of band '{self.name}'", low=2, high=256)
             return
         edges = tuple(_check.number(edge, argument=f"an edge of band '{self.name}'") for edge in self.edges)
-        if any(a >= b for a, b in zip(edges, edges[1:], strict=False)) or len(edges) > 255:
-            raise InputError(
-                f"edges of band '{self.name}' are {edges}; give at most 255, strictly ascending."
-            )
+        if any(low >= high for low, high in pairwise(edges)) or len(edges) > 255:
+            raise InputError(f"edges of band '{self.name}' are {edges}; give at most 255, strictly ascending.")
         object.__setattr__(self, "edges", edges)
         object.__setattr__(self, "valid", (float(self.valid[0]), float(self.valid[1])))
 
@@ -229,8 +226,7 @@ class Coding:
         """Return the name of each level as a table shows it."""
         if isinstance(self.declared, Band):
             return tuple(
-                MISSING if path == (MISSING,) else _band_label(self.edges, k)
-                for k, path in enumerate(self.paths)
+                MISSING if path == (MISSING,) else _band_label(self.edges, k) for k, path in enumerate(self.paths)
             )
         return tuple(" > ".join(str(part) for part in path) for path in self.paths)
 
@@ -253,17 +249,13 @@ class Coding:
         if path in self.lookup:
             return self.lookup[path]
         if MISSING in path and self.declared.missing == "error":
-            raise InputError(
-                f"factor '{self.name}': the value is missing; give one, or declare missing='level'."
-            )
+            raise InputError(f"factor '{self.name}': the value is missing; give one, or declare missing='level'.")
         if self.declared.unseen == "error":
             raise InputError(
                 f"factor '{self.name}': level {_path_text(path)} was not in the book; "
                 "correct it, or declare the factor with unseen='parent'."
             )
-        return next(
-            self.fallback[path[:depth]] for depth in range(len(path), -1, -1) if path[:depth] in self.fallback
-        )
+        return next(self.fallback[path[:depth]] for depth in range(len(path), -1, -1) if path[:depth] in self.fallback)
 
     def encode(self, columns: JoinedColumns) -> NDArray[Any]:
         """Return the code of every row: uint8, uint16 or uint32."""
@@ -365,11 +357,7 @@ def band_values(declared: Band, columns: JoinedColumns) -> NDArray[np.float64]:
 def sort_key(path: Path) -> tuple[tuple[int, Any], ...]:
     """Return a key that sorts numbers before words, and "(missing)" and "(other)" last."""
     return tuple(
-        (2, part)
-        if part in (MISSING, OTHER)
-        else (0, part)
-        if isinstance(part, (int, float))
-        else (1, str(part))
+        (2, part) if part in (MISSING, OTHER) else (0, part) if isinstance(part, (int, float)) else (1, str(part))
         for part in path
     )
 
@@ -398,9 +386,7 @@ def _pool(declared: Declaration, observed: Mapping[Path, tuple[float, float]]) -
                 target = {path: (*level[:-2], OTHER) if old == level else old for path, old in target.items()}
     while (OTHER,) in _rare(declared, observed, target) and len(set(target.values())) > 1:
         totals = _totals(observed, target)
-        smallest = min(
-            (level for level in totals if level != (OTHER,)), key=lambda level: totals[level][::-1]
-        )
+        smallest = min((level for level in totals if level != (OTHER,)), key=lambda level: totals[level][::-1])
         target = {path: (OTHER,) if old == smallest else old for path, old in target.items()}
     return target
 
@@ -433,14 +419,10 @@ def _learn_band(
 ) -> tuple[Coding, NDArray[Any]]:
     values = band_values(declared, columns)
     missing = np.isnan(values)
-    edges = (
-        _quantile_edges(values[~missing], declared.edges)
-        if isinstance(declared.edges, int)
-        else declared.edges
-    )
+    edges = _quantile_edges(values[~missing], declared.edges) if isinstance(declared.edges, int) else declared.edges
     codes = np.where(missing, len(edges) + 1, np.searchsorted(np.array(edges), values, side="left"))
-    weight = np.bincount(codes, exposure, minlength=len(edges) + 2)
-    claims = np.bincount(codes, claim_count, minlength=len(edges) + 2)
+    weight = np.bincount(codes, exposure, minlength=len(edges) + 2).astype(np.float64)
+    claims = np.bincount(codes, claim_count, minlength=len(edges) + 2).astype(np.float64)
     kept = _merge_bands(declared, tuple(edges), weight[:-1], claims[:-1])
     codes = np.where(missing, len(kept) + 1, np.searchsorted(np.array(kept), values, side="left"))
     paths: tuple[Path, ...] = tuple((k,) for k in range(len(kept) + 1))
@@ -489,11 +471,7 @@ def _missing_error(declared: Declaration, bad: NDArray[np.bool_]) -> InputError:
 
 
 def _is_missing(value: Any) -> bool:
-    return (
-        value is None
-        or (isinstance(value, (float, np.floating)) and bool(np.isnan(value)))
-        or value is _nat(value)
-    )
+    return value is None or (isinstance(value, (float, np.floating)) and bool(np.isnan(value))) or value is _nat(value)
 
 
 def _nat(value: Any) -> Any:

@@ -1,0 +1,1 @@
+"""Claim frequency and severity as sums of log tables."""

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from types import MappingProxyType
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check
+from freightrisk._frozen import FrozenDict
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Coding
 from freightrisk.errors import FitError, InputError
@@ -79,7 +79,7 @@ class FittedModel:
 
     def __post_init__(self) -> None:
         for name in ("codings", "tables", "std_errors", "references", "exposure", "claims", "amount"):
-            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+            object.__setattr__(self, name, FrozenDict(dict(getattr(self, name))))
 
     @property
     def base(self) -> float:
@@ -116,9 +116,7 @@ class FittedModel:
         """
         import pandas as pd
 
-        return pd.concat(
-            [self._factor_frame(name) for name in self.tables] or [pd.DataFrame()], ignore_index=True
-        )
+        return pd.concat([self._factor_frame(name) for name in self.tables] or [pd.DataFrame()], ignore_index=True)
 
     def _factor_frame(self, name: str) -> "pd.DataFrame":
         import pandas as pd
@@ -137,9 +135,7 @@ class FittedModel:
             "exposure": self.exposure[name][shown],
             "claims": self.claims[name][shown],
         }
-        return pd.DataFrame(
-            columns | ({"amount": self.amount[name][shown]} if self.kind == "severity" else {})
-        )
+        return pd.DataFrame(columns | ({"amount": self.amount[name][shown]} if self.kind == "severity" else {}))
 
     def predict(self, book: OrderBook) -> Array:
         """Return the mean of every order of a book.
@@ -162,7 +158,7 @@ class FittedModel:
                     "the new book with factors=list(fitted_book.codings.values())."
                 )
             total += table[book.codes[name]]
-        return np.exp(total)
+        return np.asarray(np.exp(total))
 
     def summary(self) -> str:
         """Return the fit on one screen: what was fitted, how well, and how it converged."""
@@ -236,21 +232,19 @@ def fit_rows(
     tolerance = _check.number(tolerance, argument="tolerance", low=0.0, high=1e-2, open_low=True)
     max_iterations = _check.whole(max_iterations, argument="max_iterations", low=1, high=10_000)
     problem = rows.problem
-    by_level = {
-        name: _level_sums(problem.codes[name], coding.n_slots, rows) for name, coding in codings.items()
-    }
+    by_level = {name: _level_sums(problem.codes[name], coding.n_slots, rows) for name, coding in codings.items()}
     references = {name: int(np.argmax(sums[0])) for name, sums in by_level.items()}
     _refuse_empty_fit(problem, codings, by_level)
     layout = _layout(by_level, references)
     labels = {name: tuple(map(coding.slot_label, range(coding.n_slots))) for name, coding in codings.items()}
-    options = {"tolerance": tolerance, "max_iterations": max_iterations, "threads": _check.threads(threads)}
+    solver = partial(solve, tolerance=tolerance, max_iterations=max_iterations, threads=_check.threads(threads))
     if engine == "statsmodels":
         from freightrisk.models.referee import solve_with_statsmodels
 
         solution = solve_with_statsmodels(problem, layout)
     else:
-        solution = solve(problem, layout, labels, **options)
-    null = solve(null_problem(problem), Layout((), (), np.empty(0, dtype=bool)), {}, **options)
+        solution = solver(problem, layout, labels)
+    null = solver(null_problem(problem), Layout((), (), np.empty(0, dtype=bool)), {})
     return _report(kind, problem, codings, by_level, references, layout, solution, null, engine)
 
 

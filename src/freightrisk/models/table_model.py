@@ -64,9 +64,7 @@ class Layout:
     def offsets(self) -> NDArray[np.int64]:
         """Return where each factor's table starts."""
         return (
-            np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(np.int64)
-            if self.sizes
-            else np.empty(0, np.int64)
+            np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(np.int64) if self.sizes else np.empty(0, np.int64)
         )
 
     @property
@@ -90,7 +88,7 @@ class Layout:
                 full[beside : beside + columns, at : at + rows] = block.T
                 place += rows * columns
         kept = np.concatenate([[True], self.free])
-        return full[np.ix_(kept, kept)]
+        return np.asarray(full[np.ix_(kept, kept)])
 
     def gradient(self, sums: Sums) -> Array:
         """Return the score of intercept and free levels."""
@@ -145,9 +143,7 @@ def accumulate(
     with_pairs: bool = True,
 ) -> Sums:
     """Return the sums over some pieces of the rows, the same for any number of threads."""
-    columns = (
-        _check.code_columns(problem.codes, problem.sizes) if problem.codes else _no_columns(problem.n_rows)
-    )
+    columns = _check.code_columns(problem.codes, problem.sizes) if problem.codes else _no_columns(problem.n_rows)
     work = partial(_accumulate_piece, problem, columns, layout, base, tables, with_pairs)
     total: Sums | None = None
     for part in in_order(work, pieces, threads=threads):
@@ -207,9 +203,7 @@ def solve(
     steps: list[Step] = []
     if problem.n_rows > 4 * SAMPLE_ROWS:
         sample = _sample_pieces(problem.n_rows)
-        parameters, *_ = _newton(
-            problem, layout, labels, parameters, steps, sample, 1e-3, 8, threads, ridge=1.0
-        )
+        parameters, *_ = _newton(problem, layout, labels, parameters, steps, sample, 1e-3, 8, threads, ridge=1.0)
     everything = chunks(problem.n_rows, CHUNK_ROWS)
     parameters, sums, converged = _newton(
         problem, layout, labels, parameters, steps, everything, tolerance, max_iterations, threads, ridge=0.0
@@ -221,9 +215,7 @@ def solve(
         )
     base, tables = layout.spread(parameters)
     covariance = _inverse(layout.information_matrix(sums), layout, labels)
-    return Solution(
-        base, tables, covariance, float(sums.totals[0]), float(sums.totals[1]), tuple(steps), converged
-    )
+    return Solution(base, tables, covariance, float(sums.totals[0]), float(sums.totals[1]), tuple(steps), converged)
 
 
 def _newton(
@@ -281,7 +273,7 @@ def _newton_move(
 
 def _factor(matrix: Array, layout: Layout, labels: Mapping[str, tuple[str, ...]]) -> tuple[Array, Array]:
     """Return the scale and the Cholesky factor of a matrix scaled to unit diagonal, or raise for aliased levels."""
-    from scipy.linalg import cholesky, LinAlgError
+    from scipy.linalg import LinAlgError, cholesky
 
     scale = np.sqrt(np.diag(matrix))
     if not np.all(scale > 0.0):

@@ -1,0 +1,1 @@
+"""What a book does under a model or a tariff."""

@@ -54,22 +54,16 @@ def actual_vs_expected(
     exposure = np.ones(n) if weight is None else _check.real_array(weight, argument="weight", length=n)
     if not n:
         raise InputError("actual has no rows; give at least one.")
-    _check.refuse_rows(
-        foreseen <= 0.0, "expected is not above zero in {rows}; leave out rows with nothing expected."
-    )
+    _check.refuse_rows(foreseen <= 0.0, "expected is not above zero in {rows}; leave out rows with nothing expected.")
     group = _equal_groups(foreseen / exposure, exposure, n_groups) if by is None else by
-    rows = pd.DataFrame(
-        {"group": group, "rows": 1, "exposure": exposure, "actual": seen, "expected": foreseen}
-    )
+    rows = pd.DataFrame({"group": group, "rows": 1, "exposure": exposure, "actual": seen, "expected": foreseen})
     table = rows.groupby("group", observed=True).sum().reset_index()
     table["ratio"] = table["actual"] / table["expected"]
     table["std_error"] = 1.0 / np.sqrt(table["expected"])
     return table
 
 
-def _equal_groups(
-    rate: NDArray[np.float64], exposure: NDArray[np.float64], n_groups: int
-) -> NDArray[np.int64]:
+def _equal_groups(rate: NDArray[np.float64], exposure: NDArray[np.float64], n_groups: int) -> NDArray[np.int64]:
     """Return the group, 1 to n_groups, of each row by rank of its rate, equal in exposure."""
     _check.whole(n_groups, argument="n_groups", low=1, high=1000)
     order = np.argsort(rate, kind="stable")

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check
+from freightrisk._frozen import FrozenDict
 from freightrisk.errors import FreightRiskError, InputError
 
 Array = NDArray[np.float64]
@@ -32,17 +33,15 @@ class ByLevel:
     """
 
     factor: str
-    values: Mapping[str | int, float]
+    values: Mapping[Any, float]
     default: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         _check.label(self.factor, argument="factor of ByLevel")
         if not self.values:
             raise InputError(f"values of ByLevel('{self.factor}') is empty; list an amount for each level.")
-        checked = {
-            str(level): _amount(value, f"amount of level '{level}'") for level, value in self.values.items()
-        }
-        object.__setattr__(self, "values", MappingProxyType(checked))
+        checked = {str(level): _amount(value, f"amount of level '{level}'") for level, value in self.values.items()}
+        object.__setattr__(self, "values", FrozenDict(checked))
         if self.default is not None:
             object.__setattr__(self, "default", _amount(self.default, "default of ByLevel"))
 

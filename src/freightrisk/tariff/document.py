@@ -154,9 +154,7 @@ def parse_tariff(data: bytes, *, source: str = "tariff document") -> Tariff:
     except msgspec.ValidationError as error:
         raise TariffDocumentError(f"'{source}' is not a valid tariff document: {error}.") from None
     except msgspec.DecodeError as error:
-        raise TariffDocumentError(
-            f"'{source}' is not whole: {error}. Take the file from its source again."
-        ) from None
+        raise TariffDocumentError(f"'{source}' is not whole: {error}. Take the file from its source again.") from None
     except TariffDocumentError:
         raise
     except FreightRiskError as error:
@@ -188,7 +186,6 @@ def _factor_part(coding: Coding) -> FactorPart:
     declared = coding.declared
     kinds = {Factor: "factor", Band: "band", Hierarchy: "hierarchy"}
     levels = set(coding.paths)
-    band = isinstance(declared, Band)
     return FactorPart(
         kind=kinds[type(declared)],
         name=declared.name,
@@ -201,10 +198,13 @@ def _factor_part(coding: Coding) -> FactorPart:
         pooled=[(list(path), code) for path, code in coding.lookup.items() if path not in levels],
         edges=list(coding.edges),
         declared_edges=_declared_edges(declared),
-        valid=tuple(bound if np.isfinite(bound) else None for bound in declared.valid)
-        if band
-        else (None, None),  # type: ignore[arg-type, union-attr]
+        valid=_valid_part(declared),
     )
+
+
+def _valid_part(declared: Declaration) -> tuple[float | None, float | None]:
+    low, high = declared.valid if isinstance(declared, Band) else (-np.inf, np.inf)
+    return low if np.isfinite(low) else None, high if np.isfinite(high) else None
 
 
 def _declared_edges(declared: Declaration) -> list[float] | int:
@@ -218,7 +218,7 @@ def _rates_part(rates: RateTables) -> RatesPart:
 
 
 def _levels_part(limit: ByLevel | None) -> LevelsPart | None:
-    return None if limit is None else LevelsPart(limit.factor, dict(limit.values), limit.default)  # type: ignore[arg-type]
+    return None if limit is None else LevelsPart(limit.factor, dict(limit.values), limit.default)
 
 
 def _limit_part(limit: float | ByLevel | None) -> float | LevelsPart | None:
@@ -285,7 +285,8 @@ def _check_bands(part: FactorPart, paths: tuple[tuple[Value, ...], ...]) -> None
     numbered = [path for path in paths if isinstance(path[0], int)]
     if numbered != [(k,) for k in range(len(part.edges) + 1)] or any(np.diff(part.edges) <= 0):
         raise TariffDocumentError(
-            f"band '{part.name}' has {len(numbered)} bands for {len(part.edges)} edges; they must ascend, one band more than edges."
+            f"band '{part.name}' has {len(numbered)} bands for {len(part.edges)} edges; edges ascend, "
+            "and there is one band more than edges."
         )
 
 

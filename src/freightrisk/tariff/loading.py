@@ -51,25 +51,17 @@ class Loadings:
         for name in ("fraud_load", "claim_handling", "policy_cost"):
             self._set(name, _check.number(getattr(self, name), argument=name, low=0.0, high=1e6))
         for name in ("channel", "levy", "profit"):
-            self._set(
-                name, _check.number(getattr(self, name), argument=name, low=0.0, high=1.0, open_high=True)
-            )
+            self._set(name, _check.number(getattr(self, name), argument=name, low=0.0, high=1.0, open_high=True))
         self._set(
             "filed_factor",
             _check.number(self.filed_factor, argument="filed_factor", low=0.0, high=1e3, open_low=True),
         )
         for name in ("filed_min", "filed_max"):
-            self._set(
-                name, _check.number(getattr(self, name), argument=name, low=0.0, high=LARGEST_PRICE_YUAN)
-            )
+            self._set(name, _check.number(getattr(self, name), argument=name, low=0.0, high=LARGEST_PRICE_YUAN))
         if self.retained <= 0.0:
-            raise InputError(
-                f"channel + levy + profit is {1 - self.retained:g}; together they must stay below 1."
-            )
+            raise InputError(f"channel + levy + profit is {1 - self.retained:g}; together they must stay below 1.")
         if self.filed_min > self.filed_max:
-            raise InputError(
-                f"filed_min is {self.filed_min:g}, above filed_max {self.filed_max:g}; exchange them."
-            )
+            raise InputError(f"filed_min is {self.filed_min:g}, above filed_max {self.filed_max:g}; exchange them.")
 
     def _set(self, name: str, value: float) -> None:
         object.__setattr__(self, name, value)

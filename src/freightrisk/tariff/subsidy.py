@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._columns import JoinedColumns
+from freightrisk._frozen import FrozenDict
 from freightrisk.book.factors import code_type
 from freightrisk.errors import InputError
 
@@ -101,18 +101,19 @@ class Subsidy:
         _check.label(self.payer, argument=f"payer of subsidy '{self.name}'")
         if not self.payer.isidentifier() or self.payer in RESERVED_PAYERS:
             raise InputError(
-                f"payer of subsidy '{self.name}' is '{self.payer}'; it names a column, so give a word such as 'platform' "
-                f"other than {', '.join(RESERVED_PAYERS)}."
+                f"payer of subsidy '{self.name}' is '{self.payer}'; it names a column, so give a word such as "
+                f"'platform', other than {', '.join(RESERVED_PAYERS)}."
             )
         given = [kind for kind in AMOUNTS if getattr(self, kind) is not None]
         if len(given) != 1:
             raise InputError(
-                f"subsidy '{self.name}' has {len(given)} amounts ({', '.join(given)}); give one of {', '.join(AMOUNTS)}."
+                f"subsidy '{self.name}' has {len(given)} amounts ({', '.join(given)}); "
+                f"give one of {', '.join(AMOUNTS)}."
             )
         object.__setattr__(
             self,
             "where",
-            MappingProxyType({name: _condition(self.name, name, c) for name, c in self.where.items()}),
+            FrozenDict({name: _condition(self.name, name, c) for name, c in self.where.items()}),
         )
         self._check_amount(given[0])
         self._check_dates()
@@ -134,9 +135,7 @@ class Subsidy:
             if day is not None:
                 object.__setattr__(self, name, np.datetime64(day, "D").astype(object))
         if self.start is not None and self.end is not None and self.start > self.end:
-            raise InputError(
-                f"subsidy '{self.name}' starts on {self.start}, after its end {self.end}; exchange them."
-            )
+            raise InputError(f"subsidy '{self.name}' starts on {self.start}, after its end {self.end}; exchange them.")
 
     @property
     def kind(self) -> str:
@@ -154,14 +153,10 @@ def _condition(rule: str, column: str, condition: Any) -> Condition:
     if isinstance(condition, Interval):
         return condition
     if isinstance(condition, str) or not hasattr(condition, "__iter__"):
-        raise InputError(
-            f"subsidy '{rule}': where['{column}'] is {condition!r}; give a list of levels or an Interval."
-        )
+        raise InputError(f"subsidy '{rule}': where['{column}'] is {condition!r}; give a list of levels or an Interval.")
     levels = tuple(sorted((_plain(level) for level in condition), key=str))
     if not levels:
-        raise InputError(
-            f"subsidy '{rule}': where['{column}'] lists no level, so nobody is eligible; list some."
-        )
+        raise InputError(f"subsidy '{rule}': where['{column}'] lists no level, so nobody is eligible; list some.")
     return levels
 
 
@@ -195,7 +190,7 @@ class Gate:
                 [self._level_code(value) for value in values] + [self.n_slots - 1],
                 dtype=code_type(self.n_slots),
             )
-            return table[codes]
+            return np.asarray(table[codes])
         if self.kind == "days":
             return self._band(_day_numbers(columns.days(self.column)))
         return self._band(columns.real(self.column))

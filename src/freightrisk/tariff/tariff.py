@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check, _core
 from freightrisk._columns import JoinedColumns, kind
+from freightrisk._frozen import FrozenDict
 from freightrisk._parallel import chunks, in_order
 from freightrisk.book.book import Names, join
 from freightrisk.book.factors import Coding
@@ -40,7 +40,7 @@ class RateTables:
     tables: Mapping[str, Array]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tables", MappingProxyType(dict(self.tables)))
+        object.__setattr__(self, "tables", FrozenDict(dict(self.tables)))
 
     @classmethod
     def of(cls, fitted: FittedModel) -> "RateTables":
@@ -113,8 +113,8 @@ class Tariff:
         _check.label(self.name, argument="name of the tariff")
         _check.whole(self.floor_fen, argument="floor_fen", low=0, high=10**6)
         _check.one_of(self.rounding, ROUNDING_MODES, argument="rounding")
-        object.__setattr__(self, "codings", MappingProxyType(dict(self.codings)))
-        object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
+        object.__setattr__(self, "codings", FrozenDict(dict(self.codings)))
+        object.__setattr__(self, "provenance", FrozenDict(dict(self.provenance)))
         for limit in self.cover.limits:
             limit_table(limit, self.codings)
         if self.gates and len(self.gates) + len(self.codings) > _core.COLUMN_LIMIT:
@@ -175,9 +175,10 @@ class Tariff:
         ]
         if shared:
             raise InputError(
-                f"factor '{shared[0]}' has other levels in severity than in frequency; fit both to books with one coding."
+                f"factor '{shared[0]}' has other levels in severity than in frequency; "
+                "fit both to books with one coding."
             )
-        limited = cover.limits or np.isfinite(cover.flat_limit)
+        limited = bool(cover.limits) or bool(np.isfinite(cover.flat_limit))
         return cls(
             name=name,
             codings={**frequency.codings, **severity.codings},
@@ -279,8 +280,8 @@ class Tariff:
         -------
         table of the caller's kind (pandas for a path), with the caller's index
             claim_intensity, expected_claims (an order); expected_payout (yuan a claim); pure_premium and
-            technical_premium (yuan an order); list_fen, one ``<payer>_fen`` a payer and merchant_fen (integers, list_fen
-            is the sum of the others); floor_bound (the floor raised the list price or stopped a subsidy), limit_bound
+            technical_premium (yuan an order); list_fen, one ``<payer>_fen`` a payer and merchant_fen (integers; the
+            list price is the sum of the others); floor_bound (the floor raised the list price or stopped a subsidy), limit_bound
             (claim limits take 1 % or more off the payout), filed_bound and unseen_level (bool).
 
         Raises
@@ -294,9 +295,7 @@ class Tariff:
             else self.encode(orders, merchants=merchants, merchant_id=merchant_id)
         )
         if coded.key is not self._key and coded.key != self._key:
-            raise InputError(
-                "orders were encoded for a tariff with other levels or rules; encode them with this one."
-            )
+            raise InputError("orders were encoded for a tariff with other levels or rules; encode them with this one.")
         columns = self.price_columns(coded, threads=_check.threads(threads), detail=detail, progress=progress)
         return _frame(columns, coded)
 
@@ -347,7 +346,7 @@ class Tariff:
         from freightrisk.tariff.worksheet import worksheet
 
         sheet = worksheet(self, order)
-        print(sheet)
+        print(sheet)  # noqa: T201
         return sheet
 
     def save(self, path: str | Path) -> None:
@@ -356,9 +355,13 @@ class Tariff:
 
         save_tariff(self, path)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_plan"}
+
     def __repr__(self) -> str:
         return (
-            f"Tariff '{self.name}': {len(self.codings)} factors, {sum(c.n_levels for c in self.codings.values())} levels, "
+            f"Tariff '{self.name}': {len(self.codings)} factors, "
+            f"{sum(coding.n_levels for coding in self.codings.values())} levels, "
             f"{len(self.subsidies)} subsidies by {', '.join(self.payers) or 'nobody'}, floor {self.floor_fen} fen"
         )
 
@@ -373,7 +376,8 @@ def limit_table(limit: ByLevel, codings: Mapping[str, Coding]) -> Array:
     unknown = [level for level in limit.values if level not in coding.labels]
     if unknown:
         raise InputError(
-            f"the cover names level '{unknown[0]}' of factor '{limit.factor}'; its levels are {', '.join(coding.labels)}."
+            f"the cover names level '{unknown[0]}' of factor '{limit.factor}'; "
+            f"its levels are {', '.join(coding.labels)}."
         )
     absent = [label for label in coding.labels if label not in limit.values]
     if absent and limit.default is None:
@@ -396,12 +400,8 @@ def plan_arguments(tariff: Tariff) -> dict[str, Any]:
         "frequency_base": tariff.frequency.base,
         "severity_base": tariff.severity.base,
         "limit": tariff.cover.flat_limit,
-        **_flat(
-            "frequency", [(place[name], table) for name, table in tariff.frequency.tables.items()], np.float64
-        ),
-        **_flat(
-            "severity", [(place[name], table) for name, table in tariff.severity.tables.items()], np.float64
-        ),
+        **_flat("frequency", [(place[name], table) for name, table in tariff.frequency.tables.items()], np.float64),
+        **_flat("severity", [(place[name], table) for name, table in tariff.severity.tables.items()], np.float64),
         **_flat("limit", limits, np.float64),
         **_flat("mask", list(gates.items()), np.uint64),
         "known": np.array(known, dtype=np.int64),
@@ -416,9 +416,7 @@ def plan_arguments(tariff: Tariff) -> dict[str, Any]:
         "floor_fen": tariff.floor_fen,
         "rule_kind": np.array([_core.RULE_KINDS[rule.kind] for rule in rules], dtype=np.int32),
         "rule_amount": np.array([rule.amount for rule in rules], dtype=np.int64),
-        "rule_cap": np.array(
-            [UNLIMITED if rule.cap_fen is None else rule.cap_fen for rule in rules], dtype=np.int32
-        ),
+        "rule_cap": np.array([UNLIMITED if rule.cap_fen is None else rule.cap_fen for rule in rules], dtype=np.int32),
         "rule_payer": np.array([tariff.payers.index(rule.payer) for rule in rules], dtype=np.int32),
         "rule_group": np.array(group_numbers(rules), dtype=np.int32),
     }
@@ -437,7 +435,7 @@ def _flat(what: str, tables: Sequence[tuple[int, NDArray[Any]]], dtype: type) ->
     }
 
 
-def _check_kind(fitted: FittedModel, wanted: str) -> None:
+def _check_kind(fitted: object, wanted: str) -> None:
     if not isinstance(fitted, FittedModel) or fitted.kind != wanted:
         found = getattr(fitted, "kind", type(fitted).__name__)
         raise InputError(f"{wanted} is a {found} model; give the result of a {wanted} model's fit.")
@@ -463,13 +461,13 @@ def _index(joined: JoinedColumns) -> Any:
 
 def _frame(columns: Mapping[str, NDArray[Any]], coded: CodedOrders) -> Any:
     if coded.kind == "polars":
-        import polars
+        import polars as pl
 
-        return polars.DataFrame(dict(columns))
+        return pl.DataFrame(dict(columns))
     if coded.kind == "arrow":
-        import pyarrow
+        import pyarrow as pa
 
-        return pyarrow.table(dict(columns))
+        return pa.table(dict(columns))
     import pandas as pd
 
     return pd.DataFrame(dict(columns), index=coded.index, copy=False)

@@ -57,15 +57,9 @@ def _premium_lines(tariff: Tariff, codes: list[int], priced: _reference.PricedOr
     yield from _table_lines(
         "claim intensity", "claims an order", tariff.frequency, tariff.codings, code, priced.claim_intensity
     )
-    claims = (
-        "no limit on claims"
-        if tariff.cover.max_claims is None
-        else f"at most {tariff.cover.max_claims} an order"
-    )
+    claims = "no limit on claims" if tariff.cover.max_claims is None else f"at most {tariff.cover.max_claims} an order"
     yield _line("expected claims", priced.expected_claims, claims)
-    yield from _table_lines(
-        "mean freight", "yuan a claim", tariff.severity, tariff.codings, code, priced.mean_freight
-    )
+    yield from _table_lines("mean freight", "yuan a claim", tariff.severity, tariff.codings, code, priced.mean_freight)
     limit = "no limit" if np.isinf(priced.limit) else f"limit {priced.limit:g} yuan a claim"
     yield _line("expected payout", priced.expected_payout, limit)
     yield _line("pure premium", priced.pure_premium, "expected claims x expected payout")
@@ -73,7 +67,8 @@ def _premium_lines(tariff: Tariff, codes: list[int], priced: _reference.PricedOr
     yield _line(
         "technical premium",
         priced.technical_premium,
-        f"(pure x {1 + loads.fraud_load:g} + {loads.claim_handling:g} x claims + {loads.policy_cost:g}) / {loads.retained:g}",
+        f"(pure x {1 + loads.fraud_load:g} + {loads.claim_handling:g} x claims + {loads.policy_cost:g})"
+        f" / {loads.retained:g}",
     )
 
 

@@ -1,0 +1,202 @@
+"""`python -m benchmarks` prints the table; `--check` runs small sizes and fails on ratios."""
+
+import argparse
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.books import SIZES, coded_book, coded_orders, tariff
+from benchmarks.routes import NumpyRoute
+from freightrisk.models.table_model import Layout, Problem, solve
+
+# The least ratio to the peer that is accepted: at full size, and at the small size of a check.
+BARS = {"price": (20.0, 10.0), "fit": (2.0, 2.0)}
+CHECK_SIZES = {"price": 1_000_000, "fit": 500_000}
+FULL_SIZES = {"price": 10_000_000, "fit": 5_000_000}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table: what ran, on how many orders, the median seconds and the ratio to the peer."""
+
+    what: str
+    orders: int
+    seconds: float
+    ratio: float | None = None
+
+    def __str__(self) -> str:
+        rate = f"{self.orders / self.seconds / 1e6:8.2f} M orders/s"
+        ratio = "" if self.ratio is None else f"{self.ratio:8.1f}x"
+        return f"{self.what:<46} {self.orders:>12,} {self.seconds:9.3f} s {rate} {ratio}"
+
+
+def medians(repeats: int, *routes: Callable[[], object]) -> list[float]:
+    """Return the median seconds of each route, run in turn after one warm-up of each."""
+    seconds: list[list[float]] = [[] for _ in routes]
+    for repeat in range(repeats + 1):
+        for route, taken in zip(routes, seconds, strict=True):
+            start = time.perf_counter()
+            route()
+            if repeat:
+                taken.append(time.perf_counter() - start)
+    return [statistics.median(taken) for taken in seconds]
+
+
+def price_lines(n: int, repeats: int) -> list[Line]:
+    """Return kernel and numpy pricing of the full quote, after checking that they give the same ledger."""
+    priced_by = tariff()
+    codes, coded = coded_orders(n, priced_by)
+    route = NumpyRoute(priced_by)
+    threads = len(os.sched_getaffinity(0))
+    _same_ledger(priced_by.price_columns(coded, threads=threads), route.price(codes, n, threads=threads))
+    one, many, numpy_one, numpy_many = medians(
+        repeats,
+        lambda: priced_by.price_columns(coded, threads=1),
+        lambda: priced_by.price_columns(coded, threads=threads),
+        lambda: route.price(codes, n, threads=1),
+        lambda: route.price(codes, n, threads=threads),
+    )
+    best = min(numpy_one, numpy_many)
+    return [
+        Line("price: freightrisk, 1 thread", n, one, numpy_one / one),
+        Line(f"price: freightrisk, {threads} threads", n, many, best / many),
+        Line("price: numpy in blocks, 1 thread", n, numpy_one),
+        Line(f"price: numpy in blocks, {threads} threads", n, numpy_many),
+    ]
+
+
+def _same_ledger(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
+    """Numpy interpolates linearly, so a premium within 1e-7 of a tie may round the other way: by one fen, rarely."""
+    gap = np.abs(ours["list_fen"] - theirs["list_fen"])
+    if gap.max() > 1 or (gap > 0).mean() > 1e-5:
+        raise SystemExit(f"the numpy route prices {(gap > 0).sum()} orders otherwise, by up to {gap.max()} fen")
+    same = gap == 0
+    for name in ("platform_fen", "insurer_fen", "supplier_fen", "merchant_fen"):
+        if not np.array_equal(ours[name][same], theirs[name][same]):
+            raise SystemExit(f"the numpy route has another {name}")
+
+
+def fit_lines(n: int, repeats: int) -> list[Line]:
+    """Return our fit and glum's, after checking that the coefficients agree to 1e-7."""
+    import tabmat
+    from glum import GeneralizedLinearRegressor
+
+    book = coded_book(n)
+    references = {name: int(np.bincount(codes, book.exposure).argmax()) for name, codes in book.codes.items()}
+    free = np.concatenate([np.arange(size) != references[name] for name, size in SIZES.items()])
+    layout = Layout(tuple(SIZES), tuple(SIZES.values()), free)
+    labels = {name: tuple(map(str, range(size))) for name, size in SIZES.items()}
+    problem = Problem("poisson", book.codes, SIZES, book.claims, book.exposure)
+    threads = len(os.sched_getaffinity(0))
+
+    def ours(used: int) -> np.ndarray:
+        solution = solve(problem, layout, labels, tolerance=1e-8, max_iterations=50, threads=used)
+        return np.concatenate([[solution.base], solution.tables[free]])
+
+    design = tabmat.SplitMatrix(
+        [
+            tabmat.CategoricalMatrix(_categorical(book.codes[name], size, references[name]), drop_first=True)
+            for name, size in SIZES.items()
+        ]
+    )
+    rate = book.claims / book.exposure
+
+    def theirs() -> np.ndarray:
+        model = GeneralizedLinearRegressor(
+            family="poisson", alpha=0, fit_intercept=True, gradient_tol=1e-10, max_iter=50
+        )
+        model.fit(design, rate, sample_weight=book.exposure)
+        return np.concatenate([[model.intercept_], model.coef_])
+
+    gap = np.abs(ours(threads) - theirs()).max()
+    if gap > 1e-7:
+        raise SystemExit(f"glum's coefficients differ by up to {gap:.2g}")
+    one, many, peer = medians(repeats, lambda: ours(1), lambda: ours(threads), theirs)
+    return [
+        Line("fit: freightrisk, 1 thread", n, one, peer / one),
+        Line(f"fit: freightrisk, {threads} threads", n, many, peer / many),
+        Line(f"fit: glum (largest coefficient gap {gap:.0e})", n, peer),
+    ]
+
+
+def _categorical(codes: np.ndarray, size: int, reference: int):
+    """Return a pandas categorical whose first category is the reference, so that both fits drop the same level."""
+    import pandas as pd
+
+    order = np.concatenate([[reference], np.delete(np.arange(size), reference)])
+    place = np.empty(size, dtype=np.int32)
+    place[order] = np.arange(size)
+    return pd.Categorical.from_codes(place[codes], categories=order)
+
+
+def page(lines: list[Line]) -> str:
+    """Return the table as a page of the documentation."""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("freightrisk", "numpy", "scipy", "glum", "tabmat"))
+    rows = [
+        f"| {line.what} | {line.orders:,} | {line.seconds:.3f} | {line.orders / line.seconds / 1e6:.2f} | "
+        f"{'' if line.ratio is None else f'{line.ratio:.1f}'} |"
+        for line in lines
+    ]
+    return "\n".join(
+        [
+            "# Benchmarks",
+            "",
+            "Written by `python -m benchmarks --write docs/benchmarks.md`. Medians of interleaved runs in one process;",
+            "a ratio is the peer's time over ours, for the same number of threads on one thread and for the peer's",
+            "faster variant otherwise. Read the ratios; seconds belong to the machine.",
+            "",
+            f"Machine: {_processor()}, {len(os.sched_getaffinity(0))} cores, {platform.system()}. {packages}.",
+            "",
+            "| what | orders | seconds | million orders a second | ratio |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = (
+        [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        if info.exists()
+        else []
+    )
+    return names[0] if names else platform.processor()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmarks; return 1 where a ratio is under its bar."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="small sizes; fail on ratios")
+    parser.add_argument("--only", choices=sorted(BARS), help="one of the benchmarks")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--write", type=Path, help="write the table as a page")
+    options = parser.parse_args(argv)
+    sizes = CHECK_SIZES if options.check else FULL_SIZES
+    runs = {"price": price_lines, "fit": fit_lines}
+    lines: list[Line] = []
+    failed = []
+    for what in [options.only] if options.only else runs:
+        found = runs[what](sizes[what], options.repeats)
+        print(*found, sep="\n", flush=True)
+        bar = BARS[what][options.check]
+        if found[1].ratio < bar:
+            failed.append(f"{found[1].what}: {found[1].ratio:.1f}x, under the bar of {bar:g}x")
+        lines += found
+    if options.write:
+        options.write.write_text(page(lines))
+    print("\n".join(failed) or "every ratio is above its bar")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

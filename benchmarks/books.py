@@ -1,0 +1,86 @@
+"""Books and a tariff of fixed seed for the benchmarks: six categorical factors and a score, 307 levels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+import freightrisk as fr
+from freightrisk.book.factors import Coding, code_type
+from freightrisk.tariff.cover import count_curve, limit_curve
+from freightrisk.tariff.tariff import CodedOrders, RateTables, Tariff
+
+SIZES = {"category": 200, "zone_pair": 34, "channel": 5, "campaign": 12, "weight": 16, "price": 20, "score": 20}
+SEVERITY_FACTORS = ("category", "zone_pair", "channel", "campaign", "weight", "price")
+DISPERSION = 0.12
+
+
+@dataclass(frozen=True)
+class CodedBook:
+    """Codes, exposure and claims of a simulated book, and the claim intensity behind them."""
+
+    codes: dict[str, NDArray[np.unsignedinteger]]
+    exposure: NDArray[np.float64]
+    claims: NDArray[np.float64]
+
+
+def coding(name: str, size: int) -> Coding:
+    """Return a flat factor of so many numbered levels."""
+    paths = tuple((level,) for level in range(size))
+    return Coding(fr.Factor(name, unseen="parent"), paths, {path: code for code, path in enumerate(paths)})
+
+
+def codes(n: int, rng: np.random.Generator) -> dict[str, NDArray[np.unsignedinteger]]:
+    """Return code columns with heavy-tailed level shares."""
+    drawn = {}
+    for name, size in SIZES.items():
+        share = 1.0 / np.arange(1, size + 1) ** 0.8
+        edges = np.cumsum(share / share.sum())
+        drawn[name] = np.searchsorted(edges[:-1], rng.random(n)).astype(code_type(size + 1))
+    return drawn
+
+
+def tables(names: tuple[str, ...], rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
+    """Return relativities of every slot of some factors, fallback last."""
+    return {name: np.exp(0.3 * rng.standard_normal(SIZES[name] + 1)) for name in names}
+
+
+def coded_book(n: int, *, seed: int = 5) -> CodedBook:
+    """Return a Poisson book of n orders at about 7 claims in 100."""
+    rng = np.random.default_rng(seed)
+    columns = codes(n, rng)
+    exposure = rng.uniform(0.2, 1.0, n)
+    intensity = np.full(n, 0.1)
+    for name, table in tables(tuple(SIZES), rng).items():
+        intensity *= table[columns[name]]
+    return CodedBook(columns, exposure, rng.poisson(exposure * intensity).astype(np.float64))
+
+
+def tariff(*, seed: int = 6) -> Tariff:
+    """Return a tariff with two curves, loadings and three subsidy rules of three payers."""
+    rng = np.random.default_rng(seed)
+    return Tariff(
+        name="benchmark",
+        codings={name: coding(name, size) for name, size in SIZES.items()},
+        frequency=RateTables(0.06, tables(tuple(SIZES), rng)),
+        severity=RateTables(9.0, tables(SEVERITY_FACTORS, rng)),
+        cover=fr.Cover(max_claims=1, limit=25.0),
+        loadings=fr.Loadings(fraud_load=0.01, claim_handling=0.3, policy_cost=0.0005, channel=0.15, profit=0.02),
+        subsidies=(
+            fr.Subsidy("live", "platform", percent_of_list=0.2, where={"channel": [1, 3]}, cap_fen=50),
+            fr.Subsidy("score", "insurer", percent_of_rest=0.1, where={"score": list(range(5))}),
+            fr.Subsidy("penny", "supplier", price_to_fen=1, where={"price": [17, 18, 19]}),
+        ),
+        count_curve=count_curve(1),
+        limit_curve=limit_curve(DISPERSION),
+    )
+
+
+def coded_orders(
+    n: int, priced_by: Tariff, *, seed: int = 7
+) -> tuple[dict[str, NDArray[np.unsignedinteger]], CodedOrders]:
+    """Return n orders as plain code columns and as the tariff's coded orders."""
+    import pyarrow as pa
+
+    columns = codes(n, np.random.default_rng(seed))
+    return columns, priced_by.encode(pa.table(columns))

@@ -1,0 +1,125 @@
+"""The best numpy route to the same quotes: blocks that stay in cache, buffers reused, no temporaries, two threads."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk.tariff.tariff import Tariff
+
+BLOCK = 2**14
+NODES = 2**14
+Columns = dict[str, NDArray[np.unsignedinteger]]
+
+
+class NumpyRoute:
+    """A tariff as numpy tables and one function that prices a block of rows.
+
+    The claim count is exact (expm1); the limited expected value is interpolated linearly on a grid fine enough for a
+    relative error below 1e-7, which is cheaper in numpy than four gathers of cubic coefficients.
+    """
+
+    def __init__(self, tariff: Tariff):
+        self.tariff = tariff
+        self.payers = tariff.payers
+        grid = np.arange(NODES + 1) / NODES
+        pieces = len(tariff.limit_curve)
+        place = np.minimum((grid * pieces).astype(int), pieces - 1)
+        u = grid * pieces - place
+        a, b, c, d = tariff.limit_curve[place].T
+        self.nodes = ((d * u + c) * u + b) * u + a
+        self.steps = np.append(np.diff(self.nodes), 0.0)
+        self.masks = {gate.column: self._eligible(gate) for gate in tariff.gates}
+
+    def _eligible(self, gate: object) -> NDArray[np.bool_]:
+        """Return for each rule (rows) which codes of the gate's column pass."""
+        size = self.tariff.codings[gate.column].n_slots
+        code = np.array([gate._level_code(level) for level in range(size)])
+        return np.array([(gate.masks[code] >> np.uint64(rule)) & np.uint64(1) for rule in range(3)]).astype(bool)
+
+    def price(self, codes: Columns, n: int, *, threads: int) -> dict[str, NDArray]:
+        """Return the ledger of n orders."""
+        out = {name: np.empty(n) for name in ("intensity", "claims", "payout", "pure", "technical")}
+        out |= {f"{name}_fen": np.empty(n, np.int32) for name in ("list", *self.payers, "merchant")}
+        out["floor_bound"] = np.empty(n, bool)
+        cuts = [(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
+        lanes = [cuts[lane::threads] for lane in range(threads)]
+
+        def run(lane: list[tuple[int, int]]) -> None:
+            buffers = [np.empty(BLOCK) for _ in range(3)] + [np.empty(BLOCK, np.int32) for _ in range(3)]
+            for start, stop in lane:
+                self._block(codes, slice(start, stop), stop - start, out, buffers)
+
+        if threads == 1:
+            run(lanes[0])
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(run, lanes))
+        return out
+
+    def _block(self, codes: Columns, rows: slice, n: int, out: dict[str, NDArray], buffers: list[NDArray]) -> None:
+        real, other, third = (buffer[:n] for buffer in buffers[:3])
+        offer, rest, room = (buffer[:n] for buffer in buffers[3:])
+        tariff, loads = self.tariff, self.tariff.loadings
+        intensity, claims, payout = out["intensity"][rows], out["claims"][rows], out["payout"][rows]
+        pure, technical = out["pure"][rows], out["technical"][rows]
+        self._product(codes, rows, tariff.frequency, intensity, real)
+        self._product(codes, rows, tariff.severity, payout, real)
+        np.negative(intensity, out=claims)
+        np.expm1(claims, out=claims)
+        np.negative(claims, out=claims)
+        np.add(payout, tariff.cover.flat_limit, out=real)
+        np.divide(payout, real, out=real)
+        np.subtract(1.0, real, out=other)
+        np.multiply(payout, other, out=payout)
+        np.multiply(real, NODES, out=real)
+        np.floor(real, out=other)
+        np.subtract(real, other, out=real)
+        place = other.astype(np.int32)
+        np.take(self.steps, place, out=third, mode="clip")
+        np.multiply(third, real, out=third)
+        np.take(self.nodes, place, out=other, mode="clip")
+        np.add(third, other, out=third)
+        np.multiply(payout, third, out=payout)
+        np.multiply(claims, payout, out=pure)
+        np.multiply(pure, 1.0 + loads.fraud_load, out=technical)
+        np.multiply(claims, loads.claim_handling, out=real)
+        np.add(technical, real, out=technical)
+        np.add(technical, loads.policy_cost, out=technical)
+        np.divide(technical, loads.retained, out=technical)
+        np.multiply(technical, loads.filed_factor * 1e6, out=real)
+        np.rint(real, out=real)
+        np.clip(real, loads.filed_min_micro, loads.filed_max_micro, out=real)
+        np.divide(real, 10_000.0, out=real)
+        np.rint(real, out=real)
+        list_fen = out["list_fen"][rows]
+        np.copyto(list_fen, real, casting="unsafe")
+        np.less(list_fen, tariff.floor_fen, out=out["floor_bound"][rows])
+        np.maximum(list_fen, tariff.floor_fen, out=list_fen)
+        np.copyto(rest, list_fen)
+        for rule, subsidy in enumerate(tariff.subsidies):
+            paid = out[f"{subsidy.payer}_fen"][rows]
+            if subsidy.kind == "price_to_fen":
+                np.subtract(rest, subsidy.amount, out=offer)
+            else:
+                np.multiply(
+                    list_fen if subsidy.kind == "percent_of_list" else rest, subsidy.amount / 10_000.0, out=real
+                )
+                np.rint(real, out=real)
+                np.copyto(offer, real, casting="unsafe")
+            if subsidy.cap_fen is not None:
+                np.minimum(offer, subsidy.cap_fen, out=offer)
+            np.subtract(rest, tariff.floor_fen, out=room)
+            np.minimum(offer, room, out=offer)
+            np.maximum(offer, 0, out=offer)
+            (column,) = subsidy.where
+            np.multiply(offer, self.masks[column][rule][codes[column][rows]], out=paid)
+            np.subtract(rest, paid, out=rest)
+        np.copyto(out["merchant_fen"][rows], rest)
+
+    @staticmethod
+    def _product(codes: Columns, rows: slice, rates: object, out: NDArray, buffer: NDArray) -> None:
+        out.fill(rates.base)
+        for name, table in rates.tables.items():
+            np.take(table, codes[name][rows], out=buffer, mode="clip")
+            np.multiply(out, buffer, out=out)

@@ -1,0 +1,89 @@
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import disjoint_base
+
+CHECKED: bool
+BLOCK_ROWS: int
+COLUMN_LIMIT: int
+FAMILIES: dict[str, int]
+RULE_KINDS: dict[str, int]
+FLAGS: dict[str, int]
+__test__: dict[str, str]
+
+@disjoint_base
+class CodeColumns:
+    @property
+    def count(self) -> int: ...
+    @property
+    def rows(self) -> int: ...
+    def __init__(self, codes: list[NDArray[np.unsignedinteger[Any]]], sizes: NDArray[np.int64], rows: int) -> None: ...
+
+@disjoint_base
+class PricePlan:
+    @property
+    def rules(self) -> int: ...
+    def __init__(
+        self,
+        frequency_base: float,
+        severity_base: float,
+        limit: float,
+        frequency_columns: NDArray[np.int32],
+        frequency_offsets: NDArray[np.int64],
+        frequency_tables: NDArray[np.float64],
+        severity_columns: NDArray[np.int32],
+        severity_offsets: NDArray[np.int64],
+        severity_tables: NDArray[np.float64],
+        limit_columns: NDArray[np.int32],
+        limit_offsets: NDArray[np.int64],
+        limit_tables: NDArray[np.float64],
+        mask_columns: NDArray[np.int32],
+        mask_offsets: NDArray[np.int64],
+        mask_tables: NDArray[np.uint64],
+        known: NDArray[np.int64],
+        count_curve: NDArray[np.float64],
+        limit_curve: NDArray[np.float64],
+        fraud_load: float,
+        claim_handling: float,
+        policy_cost: float,
+        retained: float,
+        filed_factor: float,
+        filed_min_micro: float,
+        filed_max_micro: float,
+        floor_fen: int,
+        rule_kind: NDArray[np.int32],
+        rule_amount: NDArray[np.int64],
+        rule_cap: NDArray[np.int32],
+        rule_payer: NDArray[np.int32],
+        rule_group: NDArray[np.int32],
+    ) -> None: ...
+
+def accumulate(
+    family: int,
+    columns: CodeColumns,
+    offsets: NDArray[np.int64],
+    base: float,
+    tables: NDArray[np.float64],
+    y: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    start: int,
+    stop: int,
+    with_pairs: bool,
+    score_out: NDArray[np.float64],
+    information_out: NDArray[np.float64],
+    pairs_out: NDArray[np.float64],
+    sums_out: NDArray[np.float64],
+) -> None: ...
+def price(
+    columns: CodeColumns,
+    plan: PricePlan,
+    start: int,
+    stop: int,
+    detail_out: NDArray[np.float64],
+    list_out: NDArray[np.int32],
+    payers_out: NDArray[np.int32],
+    merchant_out: NDArray[np.int32],
+    flags_out: NDArray[np.uint8],
+) -> None: ...

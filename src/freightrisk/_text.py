@@ -1,0 +1,203 @@
+"""What the command line shows, as lines of text: aligned tables of fits, relativities, quotes and checks."""
+
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk._config import FitPlan, Fitted
+from freightrisk.book.book import OrderBook
+from freightrisk.book.factors import OTHER
+from freightrisk.models.fitted import FittedModel
+from freightrisk.tariff.tariff import Tariff
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WIDTH = 100
+LABEL_WIDTH = 30
+LEFT_OUT = {
+    "not_shipped": "orders not shipped",
+    "shipped_after_as_of": "orders shipped later",
+    "claims_after_as_of": "claims reported later",
+}
+SHOWN_LEVELS = 12
+LONG_FACTOR_LEVELS = 6
+
+Lines = list[str]
+Quotes = Mapping[str, NDArray[Any]]
+
+
+def show(lines: Iterable[str]) -> None:
+    """Print lines at once."""
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+def aligned(rows: Sequence[Sequence[str]], *, indent: int = 2, gap: int = 3) -> Lines:
+    """Return rows of cells as lines, the first column flush left and the others flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *rest in rows:
+        cells = [first.ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
+        lines.append((" " * indent + (" " * gap).join(cells)).rstrip())
+    return lines
+
+
+def heading(title: str) -> Lines:
+    """Return an empty line, the title, and a rule."""
+    return ["", title, "-" * len(title)]
+
+
+def wrapped(text: str) -> Lines:
+    """Return a text broken at the page width, with its continuation lines indented."""
+    return textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def percent(share: float) -> str:
+    """Return a share as "12.3 %"."""
+    return f"{100.0 * share:.1f} %"
+
+
+def yuan(fen: float) -> str:
+    """Return fen as yuan with two decimals."""
+    return f"{fen / 100:,.2f}"
+
+
+def book_lines(book: OrderBook) -> Lines:
+    """Return what the book holds and what it left out."""
+    left_out = ", ".join(f"{count:,} {LEFT_OUT.get(reason, reason)}" for reason, count in book.left_out.items())
+    valued = "" if book.as_of is None else f", as of {book.as_of}"
+    return [
+        *wrapped(f"book: {book.n_orders:,} orders in force, {book.n_claims:,} claims{valued}"),
+        *(wrapped(f"left out: {left_out}") if left_out else []),
+    ]
+
+
+def summary_lines(model: FittedModel, *, rows: str) -> Lines:
+    """Return the summary of a fit, broken at the page width."""
+    first, *rest = model.summary().splitlines()
+    return [f"{first}, on {rows}", *(line for text in rest for line in wrapped("  " + text))]
+
+
+def fit_lines(plan: FitPlan, book: OrderBook, fitted: Fitted) -> Lines:
+    """Return what was fitted, and on what."""
+
+    def rows(age_days: int) -> str:
+        return f"orders {age_days} days old or more" if age_days else "all orders"
+
+    return [
+        *book_lines(book),
+        "",
+        *summary_lines(fitted.frequency, rows=rows(plan.frequency_age_days)),
+        *summary_lines(fitted.severity, rows="the claims of " + rows(plan.severity_age_days)),
+    ]
+
+
+def relativity_lines(frequency: FittedModel, severity: FittedModel) -> Lines:
+    """Return the relativities of both models, for long factors only of the levels with the most exposure."""
+    head = ["factor / level", "orders", "claims", "frequency", "95 % interval", "severity", "95 % interval"]
+    rows: list[list[str]] = [head]
+    for name in dict.fromkeys([*frequency.tables, *severity.tables]):
+        rows += _factor_rows(name, frequency, severity)
+    return [
+        f"base {frequency.base:.4g} claims an order, {severity.base:.2f} yuan a claim, where every relativity is 1",
+        "",
+        *aligned(rows, gap=2),
+    ]
+
+
+def _factor_rows(name: str, frequency: FittedModel, severity: FittedModel) -> list[list[str]]:
+    home = frequency if name in frequency.tables else severity
+    n_levels = home.codings[name].n_levels
+    exposure = home.exposure[name][:n_levels]
+    shown = np.arange(n_levels)
+    title = name
+    if n_levels > SHOWN_LEVELS:
+        shown = np.argsort(-exposure, kind="stable")[:LONG_FACTOR_LEVELS]
+        title = f"{name}: {LONG_FACTOR_LEVELS} largest of {n_levels}"
+    rows = [[title, *[""] * 6]]
+    for code in shown.tolist():
+        orders = f"{exposure[code]:,.0f}" if home is frequency else ""
+        claims = f"{home.claims[name][code]:,.0f}"
+        cells = [*_relativity(frequency, name, code), *_relativity(severity, name, code)]
+        rows.append(["  " + _short(home.codings[name].slot_label(code)), orders, claims, *cells])
+    return rows
+
+
+def _relativity(model: FittedModel, name: str, code: int) -> list[str]:
+    if name not in model.tables:
+        return ["", ""]
+    value, error = float(model.tables[name][code]), float(model.std_errors[name][code])
+    if code == model.references[name]:
+        return ["1.000", "reference"]
+    if not np.isfinite(error):
+        return [f"{np.exp(value):.3f}", "no rows"]
+    low, high = np.exp(value - 1.96 * error), np.exp(value + 1.96 * error)
+    return [f"{np.exp(value):.3f}", f"{low:.3f} to {high:.3f}"]
+
+
+def _short(label: str) -> str:
+    """Return a label that fits its column: of a path the leaf, or "(other)" and its parent."""
+    parts = label.split(" > ")
+    shown = " > ".join(parts[-2 if parts[-1] == OTHER else -1 :])
+    return shown if len(shown) <= LABEL_WIDTH else ".." + shown[-LABEL_WIDTH + 2 :]
+
+
+def quote_lines(tariff: Tariff, quotes: Quotes) -> Lines:
+    """Return who pays how much of the list price, and how the prices lie."""
+    totals = {name: int(quotes[f"{name}_fen"].sum(dtype=np.int64)) for name in ("merchant", *tariff.payers)}
+    n_orders, list_total = len(quotes["list_fen"]), int(quotes["list_fen"].sum(dtype=np.int64))
+    rows = [["who pays", "yuan", "share", "orders"]]
+    for name, total in totals.items():
+        paying = int((quotes[f"{name}_fen"] > 0).sum())
+        rows.append([name, yuan(total), percent(total / max(list_total, 1)), f"{paying:,}"])
+    paid = sum(totals.values())
+    rows.append(["sum of payers", yuan(paid), percent(paid / max(list_total, 1)), ""])
+    rows.append(["list total", yuan(list_total), "", f"{n_orders:,}"])
+    return [*aligned(rows), f"  sum of payers less list total: {paid - list_total} fen", "", *_price_lines(quotes)]
+
+
+def _price_lines(quotes: Quotes) -> Lines:
+    n_orders = max(len(quotes["list_fen"]), 1)
+    rows = [["yuan an order", "mean", "least", "median", "most"]]
+    for what, name in (("list price", "list_fen"), ("merchant pays", "merchant_fen")):
+        fen = quotes[name]
+        if len(fen):
+            rows.append([what, *(yuan(value) for value in (fen.mean(), fen.min(), np.median(fen), fen.max()))])
+    counts = {
+        "the merchant pays 0.01 yuan": quotes["merchant_fen"] == 1,
+        "the list price is 0.01 yuan": quotes["list_fen"] == 1,
+        "the floor raised the list price or stopped a subsidy": quotes["floor_bound"],
+        "the limit takes 1 % or more off the payout": quotes["limit_bound"],
+        "a level was not in the book of the fit": quotes["unseen_level"],
+    }
+    shares = [["orders where", "orders", "share"]]
+    shares += [[what, f"{hit.sum():,}", percent(hit.sum() / n_orders)] for what, hit in counts.items()]
+    return [*aligned(rows), "", *aligned(shares)]
+
+
+def calibration_lines(table: "pd.DataFrame") -> Lines:
+    """Return actual over expected claims by decile of the expected, and in total."""
+    rows = [["decile", "orders", "claims", "expected", "A/E", "std error", "claims an order", "expected"]]
+    rows += [_calibration_row(f"{row.group}", row) for row in table.itertuples()]
+    total = table[["exposure", "actual", "expected"]].sum()
+    total["ratio"], total["std_error"] = total.actual / total.expected, total.expected**-0.5
+    return aligned([*rows, _calibration_row("all", total)])
+
+
+def _calibration_row(name: str, row: Any) -> list[str]:
+    return [
+        name,
+        f"{row.exposure:,.0f}",
+        f"{row.actual:,.0f}",
+        f"{row.expected:,.1f}",
+        f"{row.ratio:.3f}",
+        f"{row.std_error:.3f}",
+        f"{row.actual / row.exposure:.4f}",
+        f"{row.expected / row.exposure:.4f}",
+    ]

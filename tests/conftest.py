@@ -1,0 +1,25 @@
+"""Hypothesis profiles and the fixtures that every test module may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# dev finds new examples at every run and keeps failures in .hypothesis; ci is the same run for the same commit.
+settings.register_profile("dev", max_examples=50, deadline=None)
+settings.register_profile("ci", max_examples=200, deadline=None, derandomize=True, print_blob=True)
+settings.register_profile(
+    "quick", max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of public data sets that lies beside the checkout."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("needs the public data sets in ../shared/data beside the checkout")
+    return SHARED_DATA

@@ -1,0 +1,137 @@
+"""ARCHITECTURE.md draws the package as it is: its tree, and which module may import which."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "freightrisk"
+DRAWING = ROOT / "ARCHITECTURE.md"
+BUILT = (".so", ".pyd", ".c", ".html", ".pyc")
+
+if not (PACKAGE.is_dir() and DRAWING.is_file()):
+    pytest.skip("needs the checkout: ARCHITECTURE.md and src", allow_module_level=True)
+
+
+def section(title: str) -> str:
+    """Return the text of one section of ARCHITECTURE.md."""
+    text = DRAWING.read_text(encoding="utf-8")
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    if found is None:
+        pytest.fail(f"ARCHITECTURE.md has no section '{title}'")
+    return found[1]
+
+
+def drawn_files() -> dict[str, str]:
+    """Return the files that the tree draws, each with what is said of it."""
+    block = re.search(r"```\nsrc/freightrisk/\n(.*?)```", section("The tree"), re.DOTALL)
+    if block is None:
+        pytest.fail("ARCHITECTURE.md draws no tree of src/freightrisk/")
+    files, folder = {}, ""
+    for line in block[1].splitlines():
+        indent, name, said = re.fullmatch(r"( +)(\S+) *(.*)", line).groups()
+        if name.endswith("/"):
+            folder = name
+        else:
+            files[(folder if len(indent) > 2 else "") + name] = said
+    return files
+
+
+def package_files() -> set[str]:
+    """Return the files of the package, without what is built."""
+    return {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*")
+        if path.is_file() and path.suffix not in BUILT and "__pycache__" not in path.parts
+    }
+
+
+def without_init(files: set[str]) -> set[str]:
+    return {file for file in files if Path(file).name != "__init__.py"}
+
+
+def layers() -> list[tuple[set[str], set[str]]]:
+    """Return the rows of the table of layers: modules, and what they may import besides each other."""
+    rows: list[tuple[set[str], set[str]]] = []
+    for modules, allowed in re.findall(r"^\| (`.+?) \| (.+?) \|$", section("The layers"), re.MULTILINE):
+        named = set(re.findall(r"`(\w+)`", allowed))
+        if allowed == "all of the above":
+            named = set().union(*(row for row, _ in rows))
+        elif allowed != "nothing" and not named:
+            pytest.fail(f"ARCHITECTURE.md: '{allowed}' is no list of modules")
+        rows.append((set(re.findall(r"`(\w+)`", modules)), named))
+    return rows
+
+
+def layer_of(path: Path) -> str:
+    """Return the first name of a module below the package: its folder, or its own name."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py").removesuffix(".pyx")
+
+
+def imports(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield (module, name) of everything of ours that a module imports, inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            yield from ((f"{'.' * node.level}{node.module or ''}", alias.name) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
+
+
+def imported_layers(path: Path, known: set[str]) -> Iterator[str]:
+    """Yield the layer of each import of ours; a public name of the package stands for `__init__`."""
+    for module, name in imports(path):
+        if module == "freightrisk":
+            yield name if name in known else "__init__"
+        elif module.startswith("freightrisk."):
+            yield module.split(".")[1]
+
+
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+
+def test_the_tree_is_the_package():
+    drawn = drawn_files()
+    assert without_init(set(drawn)) == without_init(package_files())
+    assert [file for file, said in drawn.items() if not said] == []
+
+
+def test_every_module_has_a_layer_and_only_one():
+    named = [module for row, _ in layers() for module in row]
+    assert len(named) == len(set(named))
+    assert set(named) == {layer_of(path) for path in [*SOURCES, PACKAGE / "_core.pyx"]}
+
+
+def test_a_layer_names_only_layers_above_it():
+    above: set[str] = set()
+    for row, allowed in layers():
+        assert allowed <= above, f"{sorted(row)} may not import {sorted(allowed - above)}, which stand below"
+        above |= row
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_imports_follow_the_layers(path):
+    rows = layers()
+    row, allowed = next((row, allowed) for row, allowed in rows if layer_of(path) in row)
+    known = set().union(*(row for row, _ in rows))
+    assert set(imported_layers(path, known)) <= row | allowed
+    assert [module for module, _ in imports(path) if module.startswith(".")] == []
+
+
+def test_the_kernel_imports_nothing_of_ours():
+    source = (PACKAGE / "_core.pyx").read_text(encoding="utf-8")
+    lines = re.findall(r"^[ \t]*(?:from|import|cimport)\b.*$", source, re.MULTILINE)
+    assert lines
+    assert [line for line in lines if "freightrisk" in line or re.match(r"\s*from\s+\.", line)] == []
+
+
+def test_the_tariff_takes_only_the_fitted_model_from_the_models():
+    taken = {
+        (module, name)
+        for path in sorted((PACKAGE / "tariff").glob("*.py"))
+        for module, name in imports(path)
+        if module.startswith("freightrisk.models")
+    }
+    assert taken == {("freightrisk.models.fitted", "FittedModel")}

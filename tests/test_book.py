@@ -1,0 +1,461 @@
+"""The order book: what enters it, what leaves it, and what it refuses."""
+
+# ruff: noqa: E501 -- one line for each bad call
+
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from book_strategies import treatment_contrasts
+from freightrisk import Band, Factor, FrequencyModel, Hierarchy, OrderBook, SeverityModel, at_most_one_claim
+from freightrisk.errors import FitError, InputError
+
+FACTORS = [Factor("channel"), Band("weight_kg", [1.0]), Factor("segment")]
+
+
+def orders_frame(**columns):
+    """Six orders: the third never left, the last was shipped on 10 May."""
+    orders = pd.DataFrame(
+        {
+            "order_id": [11, 12, 13, 14, 15, 16],
+            "merchant_id": [1, 2, 2, 1, 3, 3],
+            "ship_date": pd.to_datetime(
+                ["2026-05-01", "2026-05-02", None, "2026-05-03", "2026-05-04 18:30", "2026-05-10"], format="ISO8601"
+            ),
+            "channel": ["shelf", "live", "live", "shelf", "live", "live"],
+            "weight_kg": [0.5, 1.0, 9.0, 2.0, 1.5, 0.2],
+            "insured": [1.0, 2.0, 1.0, 0.5, 1.0, 3.0],
+        }
+    )
+    return orders.assign(**columns)
+
+
+def claims_frame(**columns):
+    claims = pd.DataFrame(
+        {
+            "order_id": [12, 15, 12, 11],
+            "freight": [8.0, 12.5, 6.5, 10.0],
+            "report_date": pd.to_datetime(["2026-05-05", "2026-05-20", "2026-05-08", "2026-05-08"]),
+        }
+    )
+    return claims.assign(**columns)
+
+
+MERCHANTS = pd.DataFrame({"merchant_id": [3, 1, 2], "segment": ["large", "new", "new"], "score": [4.9, 4.1, 4.7]})
+
+
+def build(orders=None, claims=None, **options):
+    options = {"merchants": MERCHANTS, "factors": FACTORS} | options
+    return OrderBook.from_frames(
+        orders_frame() if orders is None else orders, claims_frame() if claims is None else claims, **options
+    )
+
+
+def assert_same_book(left, right):
+    assert left.codings == right.codings
+    assert {name: coding.labels for name, coding in left.codings.items()} == {
+        name: coding.labels for name, coding in right.codings.items()
+    }
+    for name in left.codes:
+        np.testing.assert_array_equal(left.codes[name], right.codes[name])
+        assert left.codes[name].dtype == right.codes[name].dtype
+    for name in (
+        "claim_count",
+        "exposure",
+        "claim_row",
+        "claim_amount",
+        "claim_weight",
+        "claim_day",
+        "ship_day",
+        "as_of",
+    ):
+        np.testing.assert_array_equal(getattr(left, name), getattr(right, name))
+    assert left.left_out == right.left_out
+
+
+# --- what enters ---------------------------------------------------------------------------------------------------
+
+
+def test_one_row_an_order_in_force_with_its_claims():
+    book = build()
+    assert (book.n_orders, book.n_claims, book.total_exposure) == (5, 4, 5.0)
+    assert book.claim_count.tolist() == [1, 2, 0, 1, 0]
+    assert book.claim_count.dtype == np.uint8
+    assert book.exposure is None
+    assert book.claim_row.tolist() == [1, 3, 1, 0]
+    assert book.claim_amount.tolist() == [8.0, 12.5, 6.5, 10.0]
+    assert book.claim_weight is None
+    assert book.ship_day.astype(str).tolist() == [f"2026-05-{day}" for day in ("01", "02", "03", "04", "10")]
+    assert dict(book.left_out) == {"not_shipped": 1, "shipped_after_as_of": 0, "claims_after_as_of": 0}
+
+
+def test_each_order_has_its_own_levels_and_those_of_its_merchant():
+    book = build()
+    labels = {name: [book.codings[name].labels[code] for code in codes] for name, codes in book.codes.items()}
+    assert labels == {
+        "channel": ["shelf", "live", "shelf", "live", "live"],
+        "weight_kg": ["(-inf, 1]", "(-inf, 1]", "(1, inf)", "(1, inf)", "(-inf, 1]"],
+        "segment": ["new", "new", "new", "large", "large"],
+    }
+
+
+def test_a_column_of_the_orders_goes_before_one_of_the_merchants():
+    book = build(orders_frame(segment=list("abcdef")))
+    assert book.codings["segment"].labels == ("a", "b", "d", "e", "f")
+
+
+def test_as_of_cuts_orders_and_claims_after_that_day():
+    book = build(as_of="2026-05-08")
+    assert book.n_orders == 4
+    assert book.claim_count.tolist() == [1, 2, 0, 0]
+    assert dict(book.left_out) == {"not_shipped": 1, "shipped_after_as_of": 1, "claims_after_as_of": 1}
+    assert book.age_days.tolist() == [7, 6, 5, 4]
+    assert build(as_of="2026-05-10").n_orders == 5
+    assert build(as_of="2026-05-20").n_claims == 4
+    assert build(as_of="2026-05-07").claim_count.tolist() == [0, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "as_of",
+    ["2026-05-08", dt.date(2026, 5, 8), dt.datetime(2026, 5, 8, 23), np.datetime64("2026-05-08"), pd.Timestamp("2026-05-08 12:00")],
+)  # fmt: skip
+def test_valuation_date_may_be_any_kind_of_date(as_of):
+    assert_same_book(build(as_of=as_of), build(as_of="2026-05-08"))
+
+
+def test_exposure_comes_from_its_column():
+    book = build(exposure="insured")
+    assert book.exposure.tolist() == [1.0, 2.0, 0.5, 1.0, 3.0]
+    assert book.total_exposure == 7.5
+
+
+def test_names_of_columns_can_be_chosen():
+    renamed = {
+        "orders": orders_frame().rename(columns={"order_id": "no", "merchant_id": "shop", "ship_date": "sent"}),
+        "claims": claims_frame().rename(columns={"order_id": "no", "freight": "fee", "report_date": "told"}),
+        "merchants": MERCHANTS.rename(columns={"merchant_id": "shop"}),
+    }
+    names = {"order_id": "no", "merchant_id": "shop", "ship_date": "sent", "freight": "fee", "report_date": "told"}
+    assert_same_book(build(**renamed, **names), build())
+
+
+def test_dates_are_optional():
+    book = build(orders_frame().iloc[[0, 1, 3, 4]], ship_date=None, report_date=None)
+    assert (book.n_orders, book.n_claims, book.ship_day, book.as_of) == (4, 4, None, None)
+
+
+def test_claim_on_the_day_of_shipment_is_sound():
+    assert build(claims=claims_frame(report_date=pd.to_datetime("2026-05-04"))).n_claims == 4
+
+
+def test_an_order_may_have_any_number_of_claims():
+    claims = pd.DataFrame({"order_id": 12, "freight": np.full(300, 4.0), "report_date": pd.Timestamp("2026-06-01")})
+    book = build(claims=claims)
+    assert book.claim_count.dtype == np.uint16
+    assert book.claim_count.tolist() == [0, 300, 0, 0, 0]
+
+
+def test_a_book_may_have_no_claims():
+    book = build(claims=claims_frame().iloc[:0])
+    assert (book.n_orders, book.n_claims) == (5, 0)
+
+
+@pytest.mark.parametrize("kind", ["polars", "lazy", "arrow", "parquet", "nullable"])
+def test_every_kind_of_frame_gives_the_same_book(kind, tmp_path):
+    def converted(frame, name):
+        if kind == "parquet":
+            frame.to_parquet(tmp_path / f"{name}.parquet")
+            return str(tmp_path / f"{name}.parquet")
+        if kind == "nullable":
+            return frame.convert_dtypes()
+        polars = pl.from_pandas(frame)
+        return {"polars": polars, "lazy": polars.lazy(), "arrow": polars.to_arrow()}[kind]
+
+    orders = orders_frame(channel=pd.Categorical(orders_frame()["channel"]), tier=[1, 2, 1, 1, 2, 3])
+    options = {"factors": [*FACTORS, Factor("tier")], "exposure": "insured", "as_of": "2026-05-12"}
+    book = build(
+        converted(orders, "orders"),
+        converted(claims_frame(), "claims"),
+        merchants=converted(MERCHANTS, "merchants"),
+        **options,
+    )
+    assert_same_book(book, build(orders, claims_frame(), **options))
+
+
+def test_string_ids_join_too():
+    orders = orders_frame(order_id=[f"A-{k}" for k in range(6)], merchant_id=list("nppnqq"))
+    claims = claims_frame(order_id=["A-1", "A-4", "A-1", "A-0"])
+    merchants = MERCHANTS.assign(merchant_id=list("qnp"))
+    assert_same_book(build(orders, claims, merchants=merchants), build())
+    arrow = [pa.Table.from_pandas(frame) for frame in (orders, claims, merchants)]
+    assert_same_book(build(arrow[0], arrow[1], merchants=arrow[2]), build())
+
+
+def test_callers_index_does_not_matter():
+    orders = orders_frame().set_index(pd.Index(list("ffeeaa")))
+    assert_same_book(build(orders, claims_frame().set_index(pd.Index([9, 9, 9, 9]))), build())
+
+
+@given(order=st.permutations(range(4)), rows=st.permutations(range(6)))
+def test_order_of_rows_and_claims_changes_nothing_but_the_order(order, rows):
+    plain = build(exposure="insured")
+    shuffled = build(orders_frame().iloc[rows], claims_frame().iloc[order], exposure="insured")
+    assert shuffled.codings == plain.codings
+    in_force = [row for row in rows if row != 2]
+    place = [[0, 1, 3, 4, 5].index(row) for row in in_force]
+    for name in ("claim_count", "exposure", "ship_day"):
+        assert getattr(shuffled, name).tolist() == getattr(plain, name)[place].tolist()
+    for name, codes in plain.codes.items():
+        assert shuffled.codes[name].tolist() == codes[place].tolist()
+    assert sorted(zip(np.array(place)[shuffled.claim_row], shuffled.claim_amount, strict=True)) == sorted(
+        zip(plain.claim_row, plain.claim_amount, strict=True)
+    )
+
+
+def test_one_claim_cover_sees_the_claim_that_was_reported_first():
+    claims = claims_frame()
+    for order in ([0, 1, 2, 3], [2, 1, 0, 3]):
+        book = at_most_one_claim(build(claims=claims.iloc[order]))
+        assert book.claim_count.tolist() == [1, 1, 0, 1, 0]
+        assert book.claim_amount[book.claim_row == 1].tolist() == [8.0]
+
+
+# --- what leaves ---------------------------------------------------------------------------------------------------
+
+
+@given(mask=st.lists(st.booleans(), min_size=5, max_size=5))
+def test_a_selection_and_its_rest_hold_the_whole_book(mask):
+    book, mask = build(exposure="insured", as_of="2026-06-01"), np.array(mask)
+    parts = [book.select(mask), book.select(~mask)]
+    assert sum(part.n_orders for part in parts) == book.n_orders
+    assert sum(part.n_claims for part in parts) == book.n_claims
+    for part, rows in zip(parts, (mask, ~mask), strict=True):
+        assert part.codings == book.codings
+        assert part.claim_count.tolist() == book.claim_count[rows].tolist()
+        assert part.exposure.tolist() == book.exposure[rows].tolist()
+        assert np.bincount(part.claim_row, minlength=part.n_orders).tolist() == part.claim_count.tolist()
+        by_order = np.bincount(book.claim_row, book.claim_amount, minlength=book.n_orders)[rows]
+        assert np.bincount(part.claim_row, part.claim_amount, minlength=part.n_orders).tolist() == by_order.tolist()
+
+
+def test_mature_orders_are_old_enough():
+    book = build(as_of="2026-05-12")
+    assert book.age_days.tolist() == [11, 10, 9, 8, 2]
+    mature = book.mature(9)
+    assert mature.age_days.tolist() == [11, 10, 9]
+    assert mature.claim_count.tolist() == [1, 2, 0]
+    assert book.mature(0).n_orders == 5
+
+
+def test_a_book_does_not_change():
+    book = build(exposure="insured")
+    arrays = (book.claim_count, book.exposure, book.claim_row, book.claim_amount, book.ship_day)
+    for array in (*book.codes.values(), *arrays):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = array[1]
+    with pytest.raises(TypeError, match="does not change"):
+        book.codes["channel"] = book.codes["segment"]
+    with pytest.raises(AttributeError, match="cannot assign"):
+        book.exposure = None
+
+
+def test_the_callers_frames_do_not_change():
+    orders, claims = orders_frame(), claims_frame()
+    book = build(orders, claims, exposure="insured")
+    pd.testing.assert_frame_equal(orders, orders_frame())
+    orders.loc[:, "insured"] = 99.0
+    claims.loc[:, "freight"] = 99.0
+    assert book.total_exposure == 7.5
+    assert book.claim_amount.tolist() == [8.0, 12.5, 6.5, 10.0]
+
+
+def test_a_book_says_what_it_holds():
+    text = "OrderBook: 5 orders, 4 claims, as of 2026-06-01; factors channel (2), weight_kg (2), segment (2)"
+    assert repr(build(as_of="2026-06-01")) == text
+
+
+# --- rows that are already counted ---------------------------------------------------------------------------------
+
+CELLS = pd.DataFrame(
+    {"zone": [1, 2, 1, 3], "n": [3, 0, 1, 400], "paid": [30.0, 0.0, 7.0, 800.0], "insured": [9.0, 1.0, 2.0, 99.5]}
+)
+
+
+def counted(cells=CELLS, **options):
+    return OrderBook.from_counts(cells, **({"claims": "n", "factors": [Factor("zone")]} | options))
+
+
+def test_counted_rows():
+    book = counted(amount="paid", exposure="insured")
+    assert (book.n_orders, book.n_claims, book.total_exposure) == (4, 404, 111.5)
+    assert book.claim_row.tolist() == [0, 2, 3]
+    assert book.claim_amount.tolist() == [10.0, 7.0, 2.0]
+    assert book.claim_weight.tolist() == [3.0, 1.0, 400.0]
+    assert book.claim_count.dtype == np.uint16
+    assert counted(CELLS.assign(n=[70_000, 1, 2, 3])).claim_count.dtype == np.uint32
+    assert counted().claim_amount.size == 0
+
+
+def test_counted_rows_are_selected_with_their_weights():
+    part = counted(amount="paid", exposure="insured").select(np.array([True, True, False, True]))
+    assert part.claim_row.tolist() == [0, 2]
+    assert part.claim_weight.tolist() == [3.0, 400.0]
+
+
+def test_a_book_of_one_row_reports_its_exposure_and_claims():
+    book = counted(CELLS.iloc[:1], exposure="insured")
+    row = FrequencyModel().fit(book).relativities.iloc[0]
+    assert (row["exposure"], row["claims"]) == (9.0, 3.0)
+
+
+def test_orders_and_their_counts_give_the_same_model():
+    rng = np.random.default_rng(4)
+    orders = pd.DataFrame({"order_id": range(400), "zone": rng.integers(1, 4, 400)})
+    claims = pd.DataFrame({"order_id": rng.integers(0, 400, 150), "freight": rng.gamma(5.0, 2.0, 150)})
+    book = OrderBook.from_frames(orders, claims, factors=[Factor("zone")], ship_date=None, report_date=None)
+    by_zone = orders.groupby("zone").size().rename("insured").to_frame()
+    joined = claims.merge(orders).groupby("zone")["freight"].agg(n="size", paid="sum")
+    cells = OrderBook.from_counts(
+        by_zone.join(joined).reset_index(), claims="n", amount="paid", exposure="insured", factors=[Factor("zone")]
+    )
+    for model in (FrequencyModel(), SeverityModel()):
+        one, other = model.fit(book), model.fit(cells)
+        ours, theirs = treatment_contrasts(one), treatment_contrasts(other)
+        np.testing.assert_allclose(ours["coefficient"], theirs["coefficient"], rtol=0, atol=1e-9)
+
+
+# --- bad input -----------------------------------------------------------------------------------------------------
+
+REPEATED = orders_frame(order_id=[11, 12, 12, 14, 11, 16])
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"orders": orders_frame().drop(columns="channel")}, "orders and merchants: missing column 'channel'; the columns present are 'order_id', 'merchant_id'"),
+        ({"orders": orders_frame().drop(columns=["channel", "weight_kg"]), "merchants": None, "factors": FACTORS[:2]}, "orders: missing columns 'channel', 'weight_kg'; the columns present are 'order_id'"),
+        ({"orders": orders_frame().drop(columns="order_id")}, "missing column 'order_id'"),
+        ({"orders": orders_frame().drop(columns="ship_date")}, "missing column 'ship_date'"),
+        ({"orders": orders_frame().drop(columns="merchant_id")}, "orders: missing column 'merchant_id'"),
+        ({"exposure": "earned"}, "missing column 'earned'"),
+        ({"claims": claims_frame().drop(columns="freight")}, "claims: missing column 'freight'; the columns present are 'order_id', 'report_date'"),
+        ({"claims": claims_frame().drop(columns=["order_id", "report_date"])}, "claims: missing columns 'order_id', 'report_date'"),
+        ({"merchants": MERCHANTS.drop(columns="merchant_id")}, "merchants: missing column 'merchant_id'; the columns present are 'segment', 'score'"),
+        ({"orders": orders_frame(e=[1, np.nan, 1, 1, np.nan, 1.0]), "exposure": "e"}, r"column 'e' is missing \(NaN\) in 2 rows \(first: 1, 4\)"),
+        ({"orders": orders_frame(e=[1, -1, 1, 1, 1, 1.0]), "exposure": "e"}, r"column 'e' is outside \(0, inf\] in 1 row \(first: 1\)"),
+        ({"orders": orders_frame(e=[1, 1, 1, 0, 0, 0.0]), "exposure": "e"}, r"column 'e' is outside \(0, inf\] in 3 rows \(first: 3, 4, 5\)"),
+        ({"orders": orders_frame(e=[1, 1, 1, np.inf, 1, 1]), "exposure": "e"}, r"column 'e' is outside .* in 1 row \(first: 3\)"),
+        ({"orders": orders_frame(e=list("123x56")), "exposure": "e"}, r"orders: column 'e' is not a number in 1 row \(first: 3\)"),
+        ({"orders": orders_frame(e=orders_frame()["ship_date"]), "exposure": "e"}, "orders: column 'e' is not a number"),
+        ({"orders": orders_frame(weight_kg=[1, 1, 1, -2, 1, np.nan])}, "weight_kg"),
+        ({"orders": orders_frame(weight_kg=[1, 1, 1, -2, 1, -3.0]), "factors": FACTORS[:1]}, r"column 'weight_kg' is outside \[0, inf\] in 2 rows \(first: 3, 5\)"),
+        ({"orders": orders_frame(weight_kg=[1, 1, 1, -2, 1, -3.0])}, r"column 'weight_kg' is outside \[0, inf\] in 2 rows \(first: 3, 5\)"),
+        ({"orders": orders_frame(weight_kg=[1, 1, 1, np.nan, 1, 1])}, r"factor 'weight_kg': column 'weight_kg' is missing in 1 row \(first: 3\)"),
+        ({"orders": orders_frame(price=[1, 1, 1, 2, np.nan, 1])}, r"column 'price' is missing \(NaN\) in 1 row \(first: 4\)"),
+        ({"orders": orders_frame(price=[-9, 1, 1, 2, 2, -1])}, r"column 'price' is outside \[0, inf\] in 2 rows \(first: 0, 5\)"),
+        ({"orders": REPEATED}, r"orders: 'order_id' repeats an earlier row in 2 rows \(first: 2, 4\); keep one"),
+        ({"orders": orders_frame(order_id=[11, 12, None, 14, 15, 16])}, r"orders: 'order_id' is missing in 1 row \(first: 2\)"),
+        ({"claims": claims_frame(order_id=[12, 99, 12, 98])}, r"claims: 'order_id' names no order in 2 rows \(first: 1, 3\); add the orders"),
+        ({"claims": claims_frame(order_id=[12, None, 12, 11])}, r"claims: 'order_id' names no order in 1 row \(first: 1\)"),
+        ({"claims": claims_frame(report_date=pd.to_datetime(["2026-05-01", "2026-05-20", "2026-05-08", "2026-04-30"]))}, r"claims: 'report_date' is before the order's 'ship_date' .* in 2 rows \(first: 0, 3\); correct"),
+        ({"claims": claims_frame(order_id=[12, 13, 12, 13])}, r"\(or the order was never shipped\) in 2 rows \(first: 1, 3\)"),
+        ({"claims": claims_frame(order_id=[12, 13, 12, 13]), "report_date": None}, r"never shipped.* in 2 rows \(first: 1, 3\)"),
+        ({"claims": claims_frame(report_date=pd.to_datetime(["2026-05-05", None, None, "2026-05-08"]))}, r"claims: 'report_date' is missing in 2 rows \(first: 1, 2\)"),
+        ({"claims": claims_frame(freight=[8, np.nan, 1, 1])}, r"column 'freight' is missing \(NaN\) in 1 row \(first: 1\)"),
+        ({"claims": claims_frame(freight=[8, 0, -1, 1.0])}, r"column 'freight' is outside \(0, inf\] in 2 rows \(first: 1, 2\)"),
+        ({"claims": claims_frame(freight=["8", "9", "ten", "1"])}, r"claims: column 'freight' is not a number in 1 row \(first: 2\)"),
+        ({"orders": orders_frame(channel=["a", "b", "a", None, "a", "b"])}, r"factor 'channel': column 'channel' is missing in 1 row \(first: 3\)"),
+        ({"orders": orders_frame(ship_date=["2026-05-01", "soon", None, "2026-05-03", "2026-05-04", "later"])}, r"orders: column 'ship_date' cannot be read as dates in 2 rows \(first: 1, 5\)"),
+        ({"orders": orders_frame(ship_date=20260501)}, "orders: column 'ship_date' cannot be read as dates"),
+        ({"claims": claims_frame(report_date=["soon"] * 4)}, "claims: column 'report_date' cannot be read as dates"),
+        ({"factors": [Factor("channel"), Factor("score"), Band("channel", [1], column="score")]}, "factors: the name 'channel' is used twice"),
+        ({"factors": ["channel"]}, "factors"),
+        ({"factors": Factor("channel")}, "factors"),
+        ({"factors": [Band("score", [4.5], valid=(4.5, 5.0))]}, r"column 'score' is outside \[4.5, 5\] in 2 rows \(first: 0, 3\)"),
+        ({"merchants": pd.concat([MERCHANTS, MERCHANTS.iloc[:1]])}, r"merchants: 'merchant_id' repeats an earlier row in 1 row \(first: 3\)"),
+        ({"merchants": MERCHANTS.iloc[:2]}, r"orders: 'merchant_id' names no row of merchants in 2 rows \(first: 1, 2\)"),
+        ({"orders": orders_frame(merchant_id=[1, None, 2, 1, 3, 3])}, r"orders: 'merchant_id' names no row of merchants in 1 row \(first: 1\)"),
+        ({"ship_date": None, "as_of": "2026-06-01"}, "as_of needs the day of shipment; name its column with ship_date="),
+        ({"as_of": "2026-04-01"}, "orders: no order is in force; a book needs at least one shipped order"),
+        ({"orders": orders_frame().iloc[:0], "claims": claims_frame().iloc[:0]}, "no order is in force"),
+        ({"as_of": "yesterday"}, "as_of is 'yesterday'"),
+        ({"as_of": pd.NaT}, "as_of is NaT"),
+        ({"orders": [1, 2, 3]}, "orders is a list; it must be a pandas, polars or pyarrow table"),
+        ({"claims": None}, "claims is a NoneType; it must be"),
+        ({"merchants": {"merchant_id": [1]}}, "merchants is a dict; it must be"),
+        ({"orders": "no_such_file.parquet"}, "orders is the path 'no_such_file.parquet', which does not exist"),
+        ({"orders": __file__}, "orders is the file '.*test_book.py', which is not readable as Parquet"),
+        ({"orders": orders_frame().iloc[:, [0, 1, 2, 3, 3, 4]]}, "orders: .*'channel'"),
+    ],
+)  # fmt: skip
+def test_bad_frames_are_refused(change, match):
+    with pytest.raises(InputError, match=match):
+        OrderBook.from_frames(
+            **(
+                {"orders": orders_frame(), "claims": claims_frame(), "merchants": MERCHANTS, "factors": FACTORS}
+                | change
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"claims": "m"}, "cells: missing column 'm'; the columns present are 'zone', 'n', 'paid', 'insured'"),
+        ({"factors": [Factor("area")]}, "missing column 'area'"),
+        ({"cells": CELLS.assign(n=[1, 2.5, 0, 0.5])}, r"column 'n' is not a whole number in 2 rows \(first: 1, 3\)"),
+        ({"cells": CELLS.assign(n=[1, -1, 0, 0])}, r"column 'n' is outside \[0, 4.29497e\+09\] in 1 row \(first: 1\)"),
+        ({"cells": CELLS.assign(n=[1, np.nan, 0, 0])}, r"column 'n' is missing \(NaN\) in 1 row \(first: 1\)"),
+        ({"cells": CELLS.assign(paid=[1, 5, 0, 0]), "amount": "paid"}, r"column 'paid' .* in 2 rows \(first: 2, 3\)"),
+        ({"cells": CELLS.assign(paid=[1, 5, 1, 1]), "amount": "paid"}, r"column 'paid' .* in 1 row \(first: 1\)"),
+        ({"cells": CELLS.assign(insured=[1, 0, 1, -1]), "exposure": "insured"}, r"column 'insured' is outside \(0, inf\] in 2 rows \(first: 1, 3\)"),
+        ({"cells": CELLS.iloc[:0]}, "a book needs at least one"),
+    ],
+)  # fmt: skip
+def test_bad_counts_are_refused(change, match):
+    with pytest.raises(InputError, match=match):
+        counted(**change)
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda book: book.select([1, 0, 1, 0, 1]), r"rows is int64 of shape \(5,\); give a boolean for each of 5 orders"),
+        (lambda book: book.select(np.ones(4, dtype=bool)), r"rows is bool of shape \(4,\)"),
+        (lambda book: book.age_days, "the book has no order ages; build it with a ship_date column and as_of="),
+        (lambda book: book.mature(30), "the book has no order ages"),
+        (lambda book: build(as_of="2026-06-01").mature(-1), r"min_age_days is -1; it must be a whole number in \[0, 36500\]"),
+        (lambda book: build(as_of="2026-06-01").mature(1.5), "min_age_days is 1.5"),
+        (lambda book: at_most_one_claim(counted(amount="paid")), "book was built from counts"),
+    ],
+)  # fmt: skip
+def test_bad_selections_are_refused(call, match):
+    with pytest.raises(InputError, match=match):
+        call(build())
+
+
+def test_row_numbers_in_messages_are_those_of_the_callers_frame():
+    orders = orders_frame(channel=["a", "b", None, "a", "b", None])
+    for declared in (Factor("channel"), Hierarchy("tree", ["channel"])):
+        with pytest.raises(InputError, match=r"is missing in 1 row \(first: 5\)"):
+            build(orders, factors=[declared])
+    with pytest.raises(InputError, match=r"is missing in 1 row \(first: 4\)"):
+        build(orders_frame(length=[1, 1, np.nan, 1, np.nan, 1]), factors=[Band("length", [1])])
+    with pytest.raises(InputError, match=r"is outside \[0, inf\] in 1 row \(first: 4\)"):
+        build(orders_frame(length=[1, 1, -1, 1, -1, 1]), factors=[Band("length", [1])])
+    coding = build(factors=[Factor("channel")]).codings["channel"]
+    with pytest.raises(InputError, match=r"level 'b' was not in the book, in 1 row \(first: 4\)"):
+        build(orders_frame(channel=["live", "shelf", "live", "live", "b", "live"]), factors=[coding])
+
+
+def test_a_book_without_claims_cannot_be_fitted():
+    book = build(claims=claims_frame().iloc[:0])
+    for model in (FrequencyModel(), SeverityModel()):
+        with pytest.raises(FitError, match=r"there are no claims in the \d rows to fit; a model needs some"):
+            model.fit(book)

@@ -1,0 +1,372 @@
+"""The command line: the demo, its files as the user's own, and mistakes that must leave nothing behind."""
+
+import contextlib
+import io
+import json
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from pandas.testing import assert_frame_equal
+
+import freightrisk
+from freightrisk import _demo, cli
+from freightrisk._config import parse_plan, read_plan
+from freightrisk.errors import InputError
+
+N_ORDERS = 20_000
+CONFIG = _demo.CONFIG.format(as_of="2026-07-01", min_age_days=60)
+
+
+def run(*arguments):
+    """Run a command and return its exit code and what it printed."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
+        code = cli.main([str(argument) for argument in arguments])
+    return code, printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    out = tmp_path_factory.mktemp("cli") / "demo"
+    code, printed = run("demo", "--orders", N_ORDERS, "--seed", 3, "--out", out)
+    assert code == 0
+    return out, printed
+
+
+@pytest.fixture(scope="module")
+def files(demo):
+    return {Path(name).stem if name != "freightrisk.toml" else "config": demo[0] / name for name in _demo.FILES}
+
+
+@pytest.fixture(scope="module")
+def quotes(files):
+    return pd.read_parquet(files["quotes"])
+
+
+@pytest.fixture(scope="module")
+def small(files, tmp_path_factory):
+    """Return the first 300 orders and all merchants as Parquet and as CSV."""
+    folder = tmp_path_factory.mktemp("small")
+    for name, rows in (("orders", 300), ("merchants", None)):
+        table = pq.read_table(files[name]).slice(0, rows)
+        pq.write_table(table, folder / f"{name}.parquet")
+        table.to_pandas().to_csv(folder / f"{name}.csv", index=False)
+    return folder
+
+
+def test_demo_writes_its_files_and_nothing_else(demo):
+    assert {path.name for path in demo[0].iterdir()} == set(_demo.FILES)
+
+
+def test_demo_fits_on_a_page(demo):
+    lines = demo[1].splitlines()
+    assert max(map(len, lines)) <= 110
+    assert not [line for line in lines if "nan" in line.split() or "inf" in line.split()]
+
+
+def test_every_fen_of_the_list_price_has_a_payer(demo, quotes):
+    assert len(quotes) == N_ORDERS
+    payers = quotes[["merchant_fen", "platform_fen", "insurer_fen"]].sum(axis=1)
+    assert (payers == quotes["list_fen"]).all()
+    total = f"{quotes['list_fen'].sum() / 100:,.2f}"
+    shown = [line.split() for line in demo[1].splitlines()]
+    assert ["sum", "of", "payers", total, "100.0", "%"] in shown
+    assert ["list", "total", total, f"{N_ORDERS:,}"] in shown
+    assert "sum of payers less list total: 0 fen" in demo[1]
+    at_floor = int((quotes["merchant_fen"] == 1).sum())
+    assert at_floor > 0
+    assert f"the merchant pays 0.01 yuan {at_floor:,} {100 * at_floor / N_ORDERS:.1f} %" in " ".join(demo[1].split())
+
+
+def test_demo_checks_orders_that_the_fit_has_not_seen(files, quotes):
+    """The deciles are those of orders shipped after the fit's date and 60 days before the book's."""
+    orders, claims = pd.read_parquet(files["orders"]), pd.read_parquet(files["claims"])
+    later = orders["ship_date"].between("2026-07-02", "2026-11-02").to_numpy()
+    assert claims["report_date"].max() <= pd.Timestamp("2027-01-01")
+    calibration = pd.read_csv(files["calibration"])
+    assert calibration["rows"].sum() == later.sum()
+    assert calibration["actual"].sum() == claims["order_id"].isin(orders["order_id"][later]).sum()
+    np.testing.assert_allclose(calibration["expected"].sum(), quotes["claim_intensity"][later].sum(), rtol=1e-12)
+    assert (calibration["ratio"] - 1).abs().max() < 6 * calibration["std_error"].max()
+
+
+def test_fit_repeats_the_demo_tariff(files, tmp_path):
+    code, printed = run(
+        "fit", "--config", files["config"], "--out", tmp_path / "t.json", "--relativities", tmp_path / "r.csv"
+    )
+    assert code == 0
+    assert "frequency model, poisson" in printed
+    assert (tmp_path / "t.json").read_bytes() == files["tariff"].read_bytes()
+    assert (tmp_path / "r.csv").read_bytes() == files["relativities"].read_bytes()
+
+
+def test_options_of_fit_win_over_the_configuration(files, tmp_path):
+    text = CONFIG.replace('family = "poisson"', 'family = "bernoulli"').replace('orders = "orders.parquet"', "")
+    (tmp_path / "c.toml").write_text(text.replace('"claims.parquet"', '"none.parquet"'))
+    inputs = [part for name in ("orders", "claims", "merchants") for part in (f"--{name}", files[name])]
+    code, printed = run(
+        "fit", "--config", tmp_path / "c.toml", *inputs, "--as-of", "2027-01-01", "--out", tmp_path / "t.json"
+    )
+    assert code == 0
+    assert "as of 2027-01-01" in printed
+    provenance = json.loads((tmp_path / "t.json").read_text())["provenance"]
+    ship_date = pd.read_parquet(files["orders"])["ship_date"]
+    assert provenance["frequency"]["family"] == "bernoulli"
+    assert provenance["frequency"]["rows"] == (ship_date <= pd.Timestamp("2026-11-02")).sum()
+
+
+def test_price_gives_the_library_quotes(files, quotes, tmp_path):
+    code, printed = run(
+        "price", "--tariff", files["tariff"], "--orders", files["orders"], "--merchants", files["merchants"],
+        "--out", tmp_path / "q.parquet", "--keep", "order_id", "ship_date",
+    )  # fmt: skip
+    assert code == 0
+    assert "sum of payers less list total: 0 fen" in printed
+    priced, orders = pd.read_parquet(tmp_path / "q.parquet"), pd.read_parquet(files["orders"])
+    assert_frame_equal(priced[["order_id", "ship_date"]], orders[["order_id", "ship_date"]])
+    assert_frame_equal(priced.drop(columns="ship_date"), quotes)
+    tariff = freightrisk.load_tariff(files["tariff"])
+    expected = tariff.price(orders, merchants=pd.read_parquet(files["merchants"]))
+    assert_frame_equal(priced.drop(columns=["order_id", "ship_date"]), expected)
+
+
+def test_csv_gives_the_same_quotes_as_parquet(files, quotes, small, tmp_path):
+    code, _ = run(
+        "price", "--tariff", files["tariff"], "--orders", small / "orders.csv", "--merchants", small / "merchants.csv",
+        "--out", tmp_path / "q.csv",
+    )  # fmt: skip
+    assert code == 0
+    priced = pyarrow.csv.read_csv(tmp_path / "q.csv").to_pandas()
+    assert_frame_equal(priced, quotes.head(300), check_dtype=False)
+
+
+def test_a_csv_of_one_numeric_looking_level_keeps_the_word(files, quotes, tmp_path):
+    """A file with nothing but campaign 618 must be priced as campaign "618"."""
+    orders = pd.read_parquet(files["orders"])
+    chosen = (orders["campaign"] == "618").to_numpy()
+    orders[chosen].to_csv(tmp_path / "orders.csv", index=False)
+    code, _ = run(
+        "price", "--tariff", files["tariff"], "--orders", tmp_path / "orders.csv", "--merchants", files["merchants"],
+        "--out", tmp_path / "q.parquet",
+    )  # fmt: skip
+    assert code == 0
+    assert_frame_equal(pd.read_parquet(tmp_path / "q.parquet"), quotes[chosen].reset_index(drop=True))
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_explain_ends_in_the_quoted_fen(files, quotes, small, kind):
+    row = int(np.argmax((quotes["platform_fen"] > 0) & (quotes.index < 300)))
+    quote = quotes.iloc[row]
+    code, printed = run(
+        "explain", "--tariff", files["tariff"], "--orders", small / f"orders.{kind}",
+        "--merchants", small / f"merchants.{kind}", "--order-id", int(quote["order_id"]),
+    )  # fmt: skip
+    assert code == 0
+    paid = f"merchant {quote['merchant_fen']} + platform {quote['platform_fen']} + insurer {quote['insurer_fen']}"
+    assert printed.splitlines()[-1] == f"list {quote['list_fen']} fen = {paid}"
+
+
+def test_explain_takes_an_order_as_json(files, small):
+    order = pq.read_table(small / "orders.parquet").slice(7, 1).to_pandas().iloc[0]
+    text = order.astype(object).drop("order_date").to_json(date_format="iso")
+    common = ["explain", "--tariff", files["tariff"], "--merchants", files["merchants"]]
+    by_id = run(*common, "--orders", files["orders"], "--order-id", order["order_id"])
+    assert by_id[0] == 0
+    assert run(*common, "--json", text) == by_id
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["--version"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"freightrisk {freightrisk.__version__}\n"
+
+
+def test_the_package_runs_as_a_module(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["freightrisk", "explain", "--tariff", "none.json", "--json", "{}"])
+    with pytest.raises(SystemExit) as exit_:
+        runpy.run_module("freightrisk", run_name="__main__")
+    assert exit_.value.code == 2
+    assert "none.json" in capsys.readouterr().err
+
+
+BAD_CALLS = [
+    ("demo --orders 10 --out {new}/demo", "--orders is 10; it must be a whole number in"),
+    ("demo --threads 0 --out {new}/demo", "threads is 0"),
+    ("demo --out {new}/no/folder", "create it first"),
+    ("demo --out {tariff}", "which is no folder"),
+    ("price --tariff {new}/none.json --orders {orders} --out {new}/q.parquet", "none.json' cannot be read"),
+    ("price --tariff {cut} --orders {orders} --out {new}/q.parquet", "is not whole"),
+    ("price --tariff {orders} --orders {orders} --out {new}/q.parquet", "tariff document|is not"),
+    ("price --tariff {tariff} --orders {new}/none.parquet --out {new}/q.parquet", "there is no file"),
+    ("price --tariff {tariff} --orders {tariff} --out {new}/q.parquet", "not readable as Parquet"),
+    ("price --tariff {tariff} --orders {orders} --out {new}/q.parquet", "missing columns? .*'experience_score'"),
+    ("price --tariff {tariff} --orders {bad} --merchants {merchants} --out {new}/q.parquet", "'zone'.*missing"),
+    ("price --tariff {tariff} --orders {ragged} --merchants {merchants} --out {new}/q.parquet", "readable as CSV"),
+    ("price --tariff {tariff} --orders {orders} --out {orders}", "is also an input"),
+    ("price --tariff {tariff} --orders {orders} --out {new}", "is a folder"),
+    ("price --tariff {tariff} --orders {orders} --out {new}/no/q.parquet", "create it first"),
+    ("price --tariff {tariff} --orders {orders} --out {new}/q.parquet --keep id", "missing column 'id'"),
+    ("price --tariff {tariff} --orders {quotes} --out {new}/q.parquet --keep list_fen", "'list_fen', which is also"),
+    ("explain --tariff {tariff} --order-id 7", "--order-id was given without --orders"),
+    ("explain --tariff {tariff} --orders {orders} --order-id x7", "is 'x7' in 0 of 20,000 rows"),
+    ("explain --tariff {tariff} --json [1]", "--json is not one order"),
+    ('explain --tariff {tariff} --json {{"zone":"far"}}', "missing columns 'industry'"),
+    ('explain --tariff {tariff} --merchants {merchants} --json {{"zone":"far"}}', "missing column 'merchant_id'"),
+    ('explain --tariff {tariff} --merchants {merchants} --json {{"merchant_id":-5}}', "is '-5' in 0 rows"),
+    ("fit --config {new}/none.toml --out {new}/t.json", "none.toml' cannot be read"),
+    ("fit --config {bare} --out {new}/t.json", "no orders were given"),
+    ("fit --config {bare} --orders {orders} --claims {claims} --out {new}/t.json", "needs a valuation date"),
+    ("fit --config {config} --out {new}/t.json --relativities {new}/t.json", "another output"),
+    ("fit --config {config} --out {config}", "is also an input"),
+    ("fit --config {config} --claims {orders} --out {new}/t.json", "claims: missing columns"),
+]
+
+
+@pytest.fixture(scope="module")
+def places(files, small, tmp_path_factory):
+    """Return the demo's files and some damaged ones."""
+    folder = tmp_path_factory.mktemp("damaged")
+    (folder / "cut.json").write_bytes(files["tariff"].read_bytes()[:-100])
+    (folder / "ragged.csv").write_text("order_id,zone\n1,far\n2\n")
+    (folder / "bare.toml").write_text('factors = [{kind = "factor", name = "zone"}]\nfrequency = {min_age_days = 9}\n')
+    bad = pd.read_csv(small / "orders.csv")
+    bad.loc[[4, 9], "zone"] = None
+    bad.to_csv(folder / "bad.csv", index=False)
+    damaged = {"cut": "cut.json", "ragged": "ragged.csv", "bare": "bare.toml", "bad": "bad.csv"}
+    return files | {name: folder / file for name, file in damaged.items()}
+
+
+@pytest.mark.parametrize(("call", "message"), BAD_CALLS)
+def test_bad_calls_end_in_one_line_and_write_nothing(call, message, places, tmp_path, capsys):
+    before = {path: path.read_bytes() for path in places.values()}
+    arguments = call.format(**{name: str(path) for name, path in places.items()}, new=str(tmp_path)).split(" ")
+    assert cli.main(arguments) == 2
+    said = capsys.readouterr().err
+    errors = [line for line in said.splitlines() if line.startswith("freightrisk: ")]
+    assert len(errors) == 1
+    assert "Traceback" not in said
+    assert re.search(message, errors[0]), errors[0]
+    assert list(tmp_path.iterdir()) == []
+    assert {path: path.read_bytes() for path in places.values()} == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["prize"], ["explain", "--tariff", "t.json"], ["fit", "--config", "c", "--out", "t", "--as-of", "1.9.2026"]],
+)
+def test_wrong_usage_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(arguments)
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: freightrisk")
+
+
+@pytest.mark.parametrize(("error", "code"), [(OSError("no space left"), 2), (KeyboardInterrupt(), 130)])
+def test_a_failure_while_writing_keeps_the_old_file(error, code, files, small, tmp_path, monkeypatch, capsys):
+    old = tmp_path / "q.parquet"
+    old.write_bytes(b"old quotes")
+
+    def fail(table, path):
+        path.write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(cli, "write_table", fail)
+    arguments = ["price", "--tariff", files["tariff"], "--orders", small / "orders.parquet",
+                 "--merchants", small / "merchants.parquet", "--out", old]  # fmt: skip
+    assert cli.main([str(argument) for argument in arguments]) == code
+    assert capsys.readouterr().err.splitlines()[-1].startswith("freightrisk: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["q.parquet"]
+    assert old.read_bytes() == b"old quotes"
+
+
+def test_a_failed_demo_leaves_no_folder(tmp_path, monkeypatch):
+    def fail(table, path):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(_demo, "write_table", fail)
+    assert run("demo", "--orders", 5_000, "--out", tmp_path / "demo")[0] == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+BAD_CONFIGS = [
+    ("floor_fen = 1 ", "floor = 1 ", "the top level: unknown key 'floor'; the keys there are 'factors', 'name'"),
+    ("floor_fen = 1 ", "floor_fen = -1 ", "floor_fen is -1"),
+    ("floor_fen = 1 ", "floor_fen = 0.5 ", "floor_fen: Expected 'int', got 'float'"),
+    ("floor_fen = 1 ", "floor_fen = ", "is not valid TOML"),
+    ("as_of = 2026-07-01", "as_of = 2026", "as_of: Expected 'date', got 'int'"),
+    ('name = "demo return-freight cover"', 'name = ""', "name is ''"),
+    ('merchants = "merchants.parquet"', 'sellers = "s"', "data: unknown key 'sellers'.*'merchants'"),
+    ('freight = "freight"', 'cost = "freight"', "columns: unknown key 'cost'.*'report_date', 'freight'"),
+    ('kind = "hierarchy"', 'kind = "tree"', "factors, entry 1 .'category_path'.*'factor', 'band' or 'hierarchy'"),
+    ('kind = "hierarchy"\n', "", "factors, entry 1 .*required field 'kind'.*'factor', 'band' or 'hierarchy'"),
+    ('columns = ["industry", "category", "leaf"]', "columns = []", "columns of hierarchy 'category_path'"),
+    ("edges = [20, 50,", "bands = [20, 50,", "entry 5 .'price'..: (unknown key 'bands'|.*required field 'edges')"),
+    ("valid = [1, 5]", "range = [1, 5]", "entry 7 .'experience_score'.: unknown key 'range'.*'edges', 'column'"),
+    ("edges = [20, 50,", "edges = [50, 20,", "edges of band 'price'"),
+    ('name = "zone"\nunseen = "parent"', 'name = "zone"\nunseen = "base"', "unseen of factor 'zone' is 'base'"),
+    ('name = "zone"\n', 'name = "channel"\n', "declares 'channel' twice"),
+    ('factors = ["zone", "weight_kg"]', 'factors = ["region"]', "severity.factors names 'region', which no"),
+    ('family = "gamma"', 'family = "normal"', "family of a severity model is 'normal'"),
+    ("min_age_days = 60", "min_age_days = -1", "frequency.min_age_days is -1"),
+    ("min_age_days = 60", "mature_days = 60", "frequency: unknown key 'mature_days'.*'min_age_days'"),
+    ("max_claims = 1 ", 'max_claims = "many" ', "max_claims is 'many'"),
+    ("limit = 25.0", "limit = -25.0", "limit is -25"),
+    ("limit = 25.0", "cap = 25.0", "cover: unknown key 'cap'; the keys there are 'max_claims', 'limit'"),
+    ("limit = 25.0", 'limit = {by = "zone"}', "cover, limit|cover.limit: unknown key 'by'.*'factor', 'values'"),
+    ("levy = 0.01", "tax = 0.01", "loadings: unknown key 'tax'; the keys there are 'fraud_load'"),
+    ("levy = 0.01", "levy = 0.99", "channel \\+ levy \\+ profit"),
+    ("cap_fen = 50", "cap = 50", "subsidies, entry 1 .'live-stream campaign'.: unknown key 'cap'.*'cap_fen'"),
+    ("fixed_fen = 10", "fixed_fen = 10\nprice_to_fen = 1", "subsidy 'new merchant' has 2 amounts"),
+    ("start = 2026-01-01", "start = 2026-01-01\nend = 2025-01-01", "starts on 2026-01-01, after its end"),
+    ("{ above = 4.8 }", "{ over = 4.8 }", "subsidies, entry 2 .*unknown key 'over'.*'above', 'at_most'"),
+    ('{ segment = ["new"] }', '{ segment = "new" }', "subsidies, entry 3 .*where.*got 'str'"),
+]
+
+
+@pytest.mark.parametrize(("right", "wrong", "message"), BAD_CONFIGS)
+def test_config_mistakes_are_named(right, wrong, message):
+    assert CONFIG.count(right) == 1
+    with pytest.raises(InputError, match=message) as error:
+        parse_plan(CONFIG.replace(right, wrong), source="f.toml", folder=Path())
+    assert str(error.value).startswith("configuration 'f.toml'")
+
+
+def test_config_becomes_library_objects(tmp_path):
+    text = """
+    as_of = 2026-01-02
+    cover = {max_claims = "all", limit = 9, first_weight_fee = {factor = "zone", values = {near = 5}, default = 8}}
+    columns = {ship_date = "", exposure = "orders"}
+    data = {orders = "o.parquet"}
+    [[factors]]
+    kind = "factor"
+    name = "zone"
+    column = "route"
+    [[factors]]
+    kind = "band"
+    name = "price"
+    edges = 4
+    valid = [0, inf]
+    """
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "c.toml").write_text(text)
+    plan = read_plan(tmp_path / "sub" / "c.toml")
+    assert plan.orders == tmp_path / "sub" / "o.parquet"
+    assert plan.claims is None
+    assert plan.factors == (
+        freightrisk.Factor("zone", column="route"),
+        freightrisk.Band("price", 4),
+    )
+    fee = freightrisk.ByLevel("zone", {"near": 5.0}, default=8.0)
+    assert plan.cover == freightrisk.Cover(max_claims=None, limit=9.0, first_weight_fee=fee)
+    assert plan.loadings == freightrisk.Loadings()
+    assert plan.book_columns["ship_date"] is None
+    assert plan.book_columns["exposure"] == "orders"
+    assert plan.book_columns["freight"] == "freight"
