@@ -87,9 +87,10 @@ def treatment_contrasts(fitted: FittedModel, base_levels: dict[str, object] | No
 
 def formula_fit(frame, response, factors, *, family, exposure=None, offset=0.0, weight=None):
     """Fit the same model by a formula through statsmodels, with treatment contrasts to each factor's first level."""
+    sorted_levels = {name: frame[name].astype(str) for name in factors if frame[name].dtype == "category"}
     model = smf.glm(
         f"{response} ~ " + " + ".join(f"C({name})" for name in factors),
-        frame,
+        frame.assign(**sorted_levels),
         family=family,
         offset=np.zeros(len(frame)) + offset + (0.0 if exposure is None else np.log(exposure)),
         var_weights=weight,

@@ -66,7 +66,7 @@ def test_demo_writes_its_files_and_nothing_else(demo):
 
 
 def test_demo_fits_on_a_page(demo):
-    lines = demo[1].splitlines()
+    lines = [line for line in demo[1].splitlines() if str(demo[0]) not in line]
     assert max(map(len, lines)) <= 110
     assert not [line for line in lines if "nan" in line.split() or "inf" in line.split()]
 
@@ -94,7 +94,15 @@ def test_demo_checks_orders_that_the_fit_has_not_seen(files, quotes):
     assert calibration["rows"].sum() == later.sum()
     assert calibration["actual"].sum() == claims["order_id"].isin(orders["order_id"][later]).sum()
     np.testing.assert_allclose(calibration["expected"].sum(), quotes["claim_intensity"][later].sum(), rtol=1e-12)
-    assert (calibration["ratio"] - 1).abs().max() < 6 * calibration["std_error"].max()
+    rows = orders[later].assign(
+        expected=quotes["claim_intensity"][later],
+        claims=orders["order_id"][later].map(claims["order_id"].value_counts()),
+    )
+    rows["decile"] = (rows["expected"].rank(method="first").astype(int) - 1) * 10 // len(rows) + 1
+    by_merchant = rows.fillna({"claims": 0}).groupby(["decile", "merchant_id"])[["claims", "expected"]].sum()
+    squares = (by_merchant["claims"] - by_merchant["expected"]).pow(2).groupby("decile").sum()
+    errors = np.sqrt(squares) / rows.groupby("decile")["expected"].sum()
+    np.testing.assert_allclose(calibration["std_error_by_merchant"], errors, rtol=1e-9)
 
 
 def test_fit_repeats_the_demo_tariff(files, tmp_path):
@@ -204,7 +212,7 @@ BAD_CALLS = [
     ("demo --out {tariff}", "which is no folder"),
     ("price --tariff {new}/none.json --orders {orders} --out {new}/q.parquet", "none.json' cannot be read"),
     ("price --tariff {cut} --orders {orders} --out {new}/q.parquet", "is not whole"),
-    ("price --tariff {orders} --orders {orders} --out {new}/q.parquet", "tariff document|is not"),
+    ("price --tariff {orders} --orders {orders} --out {new}/q.parquet", "orders.parquet' is not"),
     ("price --tariff {tariff} --orders {new}/none.parquet --out {new}/q.parquet", "there is no file"),
     ("price --tariff {tariff} --orders {tariff} --out {new}/q.parquet", "not readable as Parquet"),
     ("price --tariff {tariff} --orders {orders} --out {new}/q.parquet", "missing columns? .*'experience_score'"),
@@ -308,7 +316,7 @@ BAD_CONFIGS = [
     ('kind = "hierarchy"', 'kind = "tree"', "factors, entry 1 .'category_path'.*'factor', 'band' or 'hierarchy'"),
     ('kind = "hierarchy"\n', "", "factors, entry 1 .*required field 'kind'.*'factor', 'band' or 'hierarchy'"),
     ('columns = ["industry", "category", "leaf"]', "columns = []", "columns of hierarchy 'category_path'"),
-    ("edges = [20, 50,", "bands = [20, 50,", "entry 5 .'price'..: (unknown key 'bands'|.*required field 'edges')"),
+    ("edges = [20, 50,", "bands = [20, 50,", "entry 5 .'price'.: unknown key 'bands'.*'edges'"),
     ("valid = [1, 5]", "range = [1, 5]", "entry 7 .'experience_score'.: unknown key 'range'.*'edges', 'column'"),
     ("edges = [20, 50,", "edges = [50, 20,", "edges of band 'price'"),
     ('name = "zone"\nunseen = "parent"', 'name = "zone"\nunseen = "base"', "unseen of factor 'zone' is 'base'"),
@@ -320,7 +328,7 @@ BAD_CONFIGS = [
     ("max_claims = 1 ", 'max_claims = "many" ', "max_claims is 'many'"),
     ("limit = 25.0", "limit = -25.0", "limit is -25"),
     ("limit = 25.0", "cap = 25.0", "cover: unknown key 'cap'; the keys there are 'max_claims', 'limit'"),
-    ("limit = 25.0", 'limit = {by = "zone"}', "cover, limit|cover.limit: unknown key 'by'.*'factor', 'values'"),
+    ("limit = 25.0", 'limit = {by = "zone"}', "cover.limit: unknown key 'by'.*'factor', 'values'"),
     ("levy = 0.01", "tax = 0.01", "loadings: unknown key 'tax'; the keys there are 'fraud_load'"),
     ("levy = 0.01", "levy = 0.99", "channel \\+ levy \\+ profit"),
     ("cap_fen = 50", "cap = 50", "subsidies, entry 1 .'live-stream campaign'.: unknown key 'cap'.*'cap_fen'"),

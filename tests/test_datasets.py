@@ -312,9 +312,19 @@ def test_claim_rates_lie_in_the_published_ranges(sim):
 def test_leaf_volumes_are_heavy_tailed(sim):
     volume = sim.orders["leaf"].value_counts()
     assert len(volume) == 360
+    assert volume.min() > 0
     assert volume.iloc[:36].sum() > 0.5 * N_ORDERS
     assert volume.iloc[180:].sum() < 0.15 * N_ORDERS
     assert volume.iloc[0] > 100 * volume.iloc[-1]
+
+
+def test_a_merchant_sells_in_one_industry_and_industries_have_their_share(sim):
+    assert sim.orders.groupby("merchant_id")["industry"].nunique().max() == 1
+    share = sim.orders["industry"].value_counts(normalize=True)
+    assert share["womens_wear"] == pytest.approx(0.18, abs=0.005)
+    assert share["books"] == pytest.approx(0.02, abs=0.002)
+    within = sim.orders["category"].value_counts()[[f"books/{name}" for name in ("fiction", "textbooks", "maps")]]
+    assert within.is_monotonic_decreasing
 
 
 def test_merchant_sizes_are_heavy_tailed_and_scores_skewed(sim):

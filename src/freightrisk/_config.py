@@ -247,7 +247,7 @@ def _taught(message: str, table: dict[str, Any]) -> str:
     if unknown:
         place = unknown["place"] or "$"
         return _unknown_key(unknown["key"], _place(place, table), _keys_at(place, table))
-    found, _, place = message.partition(" - at ")
+    found, _, place = message.replace(" | null", "").partition(" - at ")
     kinds = "; kind is 'factor', 'band' or 'hierarchy'" if re.search(r"\bkind`", message) else ""
     return f"{_place(place.strip('`') or '$', table)}: {found.replace('`', chr(39))}{kinds}."
 

@@ -181,13 +181,14 @@ def _price_lines(quotes: Quotes) -> Lines:
     return [*aligned(rows), "", *aligned(shares)]
 
 
-def calibration_lines(table: "pd.DataFrame") -> Lines:
+def calibration_lines(table: "pd.DataFrame", total_error: float) -> Lines:
     """Return actual over expected claims by decile of the expected, and in total."""
-    rows = [["decile", "orders", "claims", "expected", "A/E", "std error", "claims an order", "expected"]]
-    rows += [_calibration_row(f"{row.group}", row) for row in table.itertuples()]
+    head = ["decile", "orders", "claims", "expected", "A/E", "std error", "by merchant", "claims an order", "expected"]
     total = table[["exposure", "actual", "expected"]].sum()
     total["ratio"], total["std_error"] = total.actual / total.expected, total.expected**-0.5
-    return aligned([*rows, _calibration_row("all", total)])
+    total["std_error_by_merchant"] = total_error
+    rows = [(f"{row.group}", row) for row in table.itertuples()] + [("all", total)]
+    return aligned([head, *(_calibration_row(name, row) for name, row in rows)])
 
 
 def _calibration_row(name: str, row: Any) -> list[str]:
@@ -198,6 +199,7 @@ def _calibration_row(name: str, row: Any) -> list[str]:
         f"{row.expected:,.1f}",
         f"{row.ratio:.3f}",
         f"{row.std_error:.3f}",
+        f"{row.std_error_by_merchant:.3f}",
         f"{row.actual / row.exposure:.4f}",
         f"{row.expected / row.exposure:.4f}",
     ]

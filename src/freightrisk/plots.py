@@ -1,7 +1,7 @@
 """Pictures of a fit and of its calibration. They need matplotlib: the extra ``plots``."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,12 +150,12 @@ def plot_lift(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
 def _axes(ax: "Axes | None") -> "Axes":
     """Return the axes given, or those of a new figure."""
     try:
-        from matplotlib import pyplot
+        from matplotlib import pyplot as plt
     except ImportError as error:
         raise ImportError(
             "plots need matplotlib, which is not installed; install it with: pip install 'freightrisk[plots]'"
         ) from error
-    return pyplot.subplots(figsize=(8, 4.5), layout="constrained")[1] if ax is None else ax
+    return plt.subplots(figsize=(8, 4.5), layout="constrained")[1] if ax is None else ax
 
 
 def _exposure_bars(ax: "Axes", exposure: NDArray[np.float64], label: str) -> None:
@@ -192,7 +192,8 @@ def _group_labels(ax: "Axes", labels: Sequence[str] | NDArray[np.str_], what: st
         ax.set_xlabel(f"{what}: {len(labels)} levels, lowest first")
         return
     width = ax.get_window_extent().width * 72.0 / ax.get_figure(root=True).dpi  # type: ignore[union-attr]
-    crowded = sum(len(label) + 2 for label in labels) * POINTS_A_CHARACTER > width
+    longest = max((len(label) for label in labels), default=0) + 1
+    crowded = longest * len(labels) * POINTS_A_CHARACTER > width
     ax.set_xticks(np.arange(len(labels)), list(labels), rotation=90 if crowded else 0)
     ax.set_xlabel(what)
 
@@ -214,6 +215,6 @@ def _plain_log_ticks(ax: "Axes") -> None:
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
     low, high = ax.get_ylim()
-    ax.yaxis.set_major_locator(MaxNLocator(7) if high / low < 5.0 else LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_locator(MaxNLocator(7, steps=(1, 2, 5, 10)) if high / low < 5.0 else LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
