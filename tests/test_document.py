@@ -99,8 +99,8 @@ def test_coded_orders_serve_a_loaded_tariff(tariff, text):
 
 
 def test_floats_keep_every_bit(tariff):
-    awkward = [0.1 + 0.2, 1 / 3, 5e-324, 1.7976931348623157e308, np.nextafter(1.0, 2.0)]
-    table = np.array(awkward[: CODINGS["zone"].n_slots])
+    awkward = [0.1 + 0.2, 1 / 3, 5e-324, np.nextafter(1e9, 0.0)]
+    table = np.array(awkward)
     rates = replace(tariff.severity, tables={**tariff.severity.tables, "zone": table})
     again = parse_tariff(bytes_of(replace(tariff, severity=rates)))
     assert again.severity.tables["zone"].tobytes() == table.tobytes()
@@ -165,10 +165,6 @@ def drop(*spot):
     return damage
 
 
-def bug(damage, message):
-    return pytest.param(damage, message, marks=pytest.mark.xfail(reason="damage not refused yet", strict=True))
-
-
 DAMAGE = [
     (
         set_at("schema", "freightrisk/book"),
@@ -192,18 +188,18 @@ DAMAGE = [
     (set_at("frequency", "tables", "colour", [1.0]), "frequency has a table for 'colour', which is no factor"),
     (
         set_at("frequency", "tables", "channel", 0, 0.0),
-        "frequency table 'channel' has a relativity that is not above zero",
+        r"frequency table 'channel' has a relativity .*not above zero",
     ),
     (
         set_at("frequency", "tables", "channel", 1, -0.5),
-        "frequency table 'channel' has a relativity that is not above zero",
+        r"frequency table 'channel' has a relativity .*not above zero",
     ),
     (set_at("frequency", "tables", "channel", 1, None), r"Expected `float`, got `null` - at `\$.frequency.tables"),
     (set_at("frequency", "tables", "channel", 1, "1.0"), "Expected `float`, got `str`"),
     (set_at("frequency", "base", 0.0), "frequency base is 0.0; it must be above zero"),
     (set_at("severity", "base", -9.0), "severity base is -9.0; it must be above zero"),
     (set_at("severity", "base", None), r"Expected `float`, got `null` - at `\$.severity.base`"),
-    (drop("factors", 0), "has a table for 'channel', which is no factor of the document"),
+    (drop("factors", 0), "has a table for 'channel', which is no factor"),
     (set_at("factors", 0, "kind", "spline"), "factor 'channel' is a 'spline' of 1 columns; that kind is not known"),
     (set_at("factors", 0, "columns", ["a", "b"]), "factor 'channel' is a 'factor' of 2 columns"),
     (set_at("factors", 0, "levels", []), "factor 'channel' has no level, or names one twice"),
@@ -250,18 +246,18 @@ DAMAGE = [
     (set_at("rounding", "up"), "contradicts itself: rounding is 'up'; it must be one of 'half_even'"),
     (set_at("name", ""), "contradicts itself: name of the tariff is ''"),
     (set_at("provenance", None), r"Expected `object`, got `null` - at `\$.provenance`"),
-    bug(drop("count_curve", 5), "count_curve"),
-    bug(set_at("count_curve", []), "count_curve"),
-    bug(set_at("count_curve", 7, 0, 2.5), "count_curve"),
-    bug(drop("limit_curve", -1), "limit_curve"),
-    bug(set_at("limit_curve", []), "limit_curve"),
-    bug(set_at("cover", "max_claims", 1), "count_curve"),
-    bug(set_at("factors", 1, "name", "channel"), "channel"),
-    bug(set_at("factors", 0, "levels", 0, []), "channel"),
-    bug(set_at("factors", 0, "levels", 0, ["live_stream", "x"]), "'channel'.*path"),
-    bug(set_at("factors", 2, "levels", 0, []), "score"),
-    bug(set_at("frequency", "tables", "channel", 1, 1e308), "channel"),
-    bug(set_at("subsidies", 1, "group", "g"), "group"),
+    (drop("count_curve", 5), "count_curve"),
+    (set_at("count_curve", []), "count_curve"),
+    (set_at("count_curve", 7, 0, 2.5), "count_curve"),
+    (drop("limit_curve", -1), "limit_curve"),
+    (set_at("limit_curve", []), "limit_curve"),
+    (set_at("cover", "max_claims", 1), "count_curve"),
+    (set_at("factors", 1, "name", "channel"), "channel"),
+    (set_at("factors", 0, "levels", 0, []), "channel"),
+    (set_at("factors", 0, "levels", 0, ["live_stream", "x"]), "'channel'.*path"),
+    (set_at("factors", 2, "levels", 0, []), "score"),
+    (set_at("frequency", "tables", "channel", 1, 1e308), "channel"),
+    (set_at("subsidies", 1, "group", "g"), "group"),
 ]
 
 
@@ -302,12 +298,7 @@ def test_files_that_are_no_documents(tmp_path, data, message):
         (b'"base": 0.05', b'"base": 1e999', r"Number out of range - at `\$.frequency.base`"),
         (b'"floor_fen": 1', b'"floor_fen": 99999999999999999999', "floor_fen"),
         (b"}", b"}}", "JSON is malformed: trailing characters"),
-        pytest.param(
-            b'"live_stream"',
-            b'"live\xffstream"',
-            "utf-8",
-            marks=pytest.mark.xfail(reason="ends in a UnicodeDecodeError", strict=True, raises=UnicodeDecodeError),
-        ),
+        (b'"live_stream"', b'"live\xffstream"', "utf-8"),
     ],
 )
 def test_damage_to_the_text(text, old, new, message):
@@ -356,7 +347,6 @@ def test_save_replaces_an_existing_document(tariff, tmp_path):
     assert load_tariff(path).name == tariff.name
 
 
-@pytest.mark.xfail(reason="numpy integers are accepted but cannot be written", strict=True, raises=TypeError)
 @pytest.mark.parametrize(
     "more",
     [
@@ -372,7 +362,6 @@ def test_numbers_of_numpy_are_plain_numbers_in_a_document(tariff, more):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="file modes are those of POSIX")
-@pytest.mark.xfail(reason="the document keeps the private mode of its temporary file", strict=True)
 def test_a_document_has_the_mode_of_any_new_file(tariff, tmp_path):
     tariff.save(tmp_path / "tariff.json")
     (tmp_path / "other").touch()

@@ -41,21 +41,28 @@ class PandasColumns:
     names: list[str]
     n_rows: int
 
+    def _column(self, name: str) -> Any:
+        column = self.frame[name]
+        if column.ndim != 1:
+            raise InputError(f"{self.argument}: column '{name}' stands there twice; drop or rename one.")
+        return column
+
     def real(self, name: str) -> NDArray[np.float64]:
         """Return the column as float64, NaN where missing."""
         import pandas as pd
 
+        column = self._column(name)
         try:
-            return np.ascontiguousarray(self.frame[name].to_numpy(dtype=np.float64, na_value=np.nan))
+            return np.ascontiguousarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
         except (TypeError, ValueError):
-            bad = pd.to_numeric(self.frame[name].astype("object"), errors="coerce").isna() & self.frame[name].notna()
+            bad = pd.to_numeric(column.astype("object"), errors="coerce").isna() & column.notna()
             raise _not_numbers(self.argument, name, bad.to_numpy()) from None
 
     def categories(self, name: str) -> tuple[NDArray[Any], list[Any]]:
         """Return integer codes (-1 where missing) and the distinct values they name."""
         import pandas as pd
 
-        column = self.frame[name]
+        column = self._column(name)
         if isinstance(column.dtype, pd.CategoricalDtype):
             return column.cat.codes.to_numpy(), _plain(column.cat.categories)
         codes, values = pd.factorize(column)
@@ -66,7 +73,7 @@ class PandasColumns:
         import pandas as pd
 
         try:
-            times = pd.to_datetime(self.frame[name])
+            times = pd.to_datetime(self._column(name))
             if getattr(times.dtype, "tz", None) is not None:
                 times = times.dt.tz_localize(None)
             return np.asarray(times.to_numpy().astype("datetime64[D]"))
@@ -75,7 +82,7 @@ class PandasColumns:
 
     def ids(self, name: str) -> NDArray[Any]:
         """Return the column as an array to join on."""
-        return np.asarray(self.frame[name])
+        return np.asarray(self._column(name))
 
 
 @dataclass(frozen=True, slots=True)

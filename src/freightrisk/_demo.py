@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check, _text
 from freightrisk._config import Fitted, book_of, fit_models, parse_plan
-from freightrisk._files import arrow_table, check_outputs, staged, write_table
+from freightrisk._files import arrow_table, check_outputs, row_of, staged, write_table
 from freightrisk._text import show
 from freightrisk.book.book import OrderBook
 from freightrisk.datasets import SimulatedBook, simulate_book
@@ -153,8 +153,9 @@ def _simulated_lines(book: SimulatedBook, claims: "pd.DataFrame", seed: int) -> 
 def _telling_order(book: SimulatedBook, quotes: Quotes, payers: Sequence[str]) -> dict[str, Any]:
     """Return the first order that the most parties pay, with its merchant's columns."""
     paying = np.sum([quotes[f"{payer}_fen"] > 0 for payer in ("merchant", *payers)], axis=0)
-    order: dict[str, Any] = book.orders.iloc[int(np.argmax(paying))].to_dict()
-    merchant: dict[str, Any] = book.merchants.set_index("merchant_id").loc[order["merchant_id"]].to_dict()
+    order = row_of(arrow_table(book.orders.iloc[[int(np.argmax(paying))]]), 0)
+    chosen = book.merchants["merchant_id"] == order["merchant_id"]
+    merchant = row_of(arrow_table(book.merchants[chosen]), 0)
     return merchant | order
 
 

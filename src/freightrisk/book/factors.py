@@ -274,8 +274,8 @@ class Coding:
         """Return the code of one order given as a mapping."""
         values = [order.get(column) for column in self.declared.columns]
         if not isinstance(self.declared, Band):
-            return self.code_of(tuple(MISSING if _is_missing(value) else _plain(value) for value in values))
-        if _is_missing(values[0]):
+            return self.code_of(tuple(MISSING if is_missing(value) else _plain(value) for value in values))
+        if is_missing(values[0]):
             return self.code_of((MISSING,))
         low, high = self.declared.valid
         value = _check.number(values[0], argument=f"'{self.declared.columns[0]}'", low=low, high=high)
@@ -470,12 +470,11 @@ def _missing_error(declared: Declaration, bad: NDArray[np.bool_]) -> InputError:
     )
 
 
-def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, (float, np.floating)) and bool(np.isnan(value))) or value is _nat(value)
-
-
-def _nat(value: Any) -> Any:
-    return value if type(value).__name__ in ("NaTType", "NAType") else object()
+def is_missing(value: Any) -> bool:
+    """Return whether a value is None, NaN, NaT or NA."""
+    if value is None or type(value).__name__ in ("NaTType", "NAType"):
+        return True
+    return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
 
 
 def _plain(value: Any) -> Value:

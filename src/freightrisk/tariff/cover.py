@@ -15,6 +15,7 @@ Array = NDArray[np.float64]
 
 CURVE_ERROR = 1e-7
 CURVE_PIECES = (128, 256, 512, 1024, 2048, 4096)
+LOWEST_LIMIT = 0.05  # of the mean: down to here every curve keeps its error
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ class Cover:
 
     def __post_init__(self) -> None:
         if self.max_claims is not None:
-            _check.whole(self.max_claims, argument="max_claims", low=1, high=100)
+            claims = _check.whole(self.max_claims, argument="max_claims", low=1, high=50)
+            object.__setattr__(self, "max_claims", claims)
         if self.limit is not None and not isinstance(self.limit, ByLevel):
             object.__setattr__(self, "limit", _amount(self.limit, "limit"))
         if self.first_weight_fee is not None and not isinstance(self.first_weight_fee, ByLevel):
@@ -87,6 +89,11 @@ class Cover:
     def limits(self) -> tuple[ByLevel, ...]:
         """Return the limits that depend on a factor."""
         return tuple(part for part in (self.first_weight_fee, self.limit) if isinstance(part, ByLevel))
+
+    @property
+    def is_limited(self) -> bool:
+        """Return whether the payout of a claim has any limit."""
+        return self.limit is not None or self.first_weight_fee is not None
 
     @property
     def flat_limit(self) -> float:
@@ -181,6 +188,10 @@ def limit_curve(dispersion: float) -> Array:
 
     Its value q(t) gives ``payout = mu (1 - t) q(t)`` with ``t = mu / (mu + limit)``: q is 1 at both ends, so the payout
     is mu under a high limit and the limit under a low one, each to full relative accuracy.
+
+    Where the dispersion is above about 0.6, the payout leaves a low limit as a broken power of limit / mu, which no
+    cubic follows near zero: the error bound then holds for limits of at least a twentieth of the mean, and below that the
+    payout is off by at most a few percent of the limit.
     """
 
     def ratio(t: Array) -> Array:
@@ -189,17 +200,22 @@ def limit_curve(dispersion: float) -> Array:
         value = limited_expected_value(place, 1.0 - place, dispersion=dispersion) / (place * (1.0 - place))
         return np.where(inside, value, 1.0)
 
-    return _cubic_pieces(ratio, f"limited expected value curve of dispersion {dispersion:g}")
+    what = f"limited expected value curve of dispersion {dispersion:g}"
+    try:
+        return _cubic_pieces(ratio, what)
+    except FreightRiskError:
+        return _cubic_pieces(ratio, what, upto=1.0 / (1.0 + LOWEST_LIMIT))
 
 
-def _cubic_pieces(ratio: Callable[[Array], Array], what: str) -> Array:
-    """Return spline coefficients, constant first, with as few pieces as keep the relative error below CURVE_ERROR."""
+def _cubic_pieces(ratio: Callable[[Array], Array], what: str, *, upto: float = 1.0) -> Array:
+    """Return spline coefficients, constant first, with as few pieces as keep the error on [0, upto]."""
     from scipy.interpolate import CubicSpline
 
     for pieces in CURVE_PIECES:
         nodes = np.arange(pieces + 1) / pieces
         spline = CubicSpline(nodes, ratio(nodes))
         between = (np.arange(4 * pieces) + 0.5) / (4 * pieces)
+        between = between[between <= upto]
         if float(np.abs(spline(between) / ratio(between) - 1.0).max()) < CURVE_ERROR:
             width = (1.0 / pieces) ** np.arange(4)
             return np.ascontiguousarray(spline.c[::-1].T * width)

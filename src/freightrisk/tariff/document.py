@@ -1,7 +1,7 @@
 """The tariff document: one versioned JSON file, checked as a whole when it is loaded."""
 
 import os
-import tempfile
+import secrets
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -113,14 +113,12 @@ def save_tariff(tariff: Tariff, path: str | Path) -> None:
     """Write a tariff document; the file appears whole or not at all."""
     path = Path(path)
     text = msgspec.json.format(msgspec.json.encode(_to_parts(tariff)), indent=1)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(text)
+        temporary.write_bytes(text)
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_tariff(path: str | Path) -> Tariff:
@@ -154,6 +152,8 @@ def parse_tariff(data: bytes, *, source: str = "tariff document") -> Tariff:
     except msgspec.ValidationError as error:
         raise TariffDocumentError(f"'{source}' is not a valid tariff document: {error}.") from None
     except msgspec.DecodeError as error:
+        raise TariffDocumentError(f"'{source}' is not whole: {error}. Take the file from its source again.") from None
+    except UnicodeDecodeError as error:
         raise TariffDocumentError(f"'{source}' is not whole: {error}. Take the file from its source again.") from None
     except TariffDocumentError:
         raise
@@ -240,6 +240,10 @@ def _condition_part(condition: Any) -> list[Value] | IntervalPart:
 
 def _from_parts(part: TariffPart, source: str) -> Tariff:
     codings = {factor.name: _coding(factor) for factor in part.factors}
+    if len(codings) != len(part.factors):
+        names = [factor.name for factor in part.factors]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise TariffDocumentError(f"'{source}' has two factors named '{twice}'.")
     unknown_loads = set(part.loadings) - set(Loadings.__dataclass_fields__)
     if unknown_loads:
         raise TariffDocumentError(
@@ -248,8 +252,8 @@ def _from_parts(part: TariffPart, source: str) -> Tariff:
     return Tariff(
         name=part.name,
         codings=codings,
-        frequency=_rates(part.frequency, codings, f"'{source}': frequency"),
-        severity=_rates(part.severity, codings, f"'{source}': severity"),
+        frequency=_rates(part.frequency),
+        severity=_rates(part.severity),
         cover=Cover(
             max_claims=part.cover.max_claims,
             limit=_limit(part.cover.limit),
@@ -274,6 +278,12 @@ def _coding(part: FactorPart) -> Coding:
                 f"factor '{part.name}': a pooled level has code {code}, but there are {len(paths)} levels."
             )
         lookup[tuple(path)] = code
+    deepest = len(part.columns) if part.kind == "hierarchy" else 1
+    for path in lookup:
+        if not 1 <= len(path) <= deepest:
+            raise TariffDocumentError(
+                f"factor '{part.name}': level {list(path)} is no path of at most {deepest} parts."
+            )
     if len(lookup) != len(paths) + len(part.pooled) or not paths:
         raise TariffDocumentError(f"factor '{part.name}' has no level, or names one twice.")
     if part.kind == "band":
@@ -305,21 +315,8 @@ def _declaration(part: FactorPart) -> Declaration:
     return Band(part.name, part.declared_edges, column=part.columns[0], valid=valid, **rules)
 
 
-def _rates(part: RatesPart, codings: dict[str, Coding], what: str) -> RateTables:
-    tables = {}
-    for name, values in part.tables.items():
-        if name not in codings:
-            raise TariffDocumentError(f"{what} has a table for '{name}', which is no factor of the document.")
-        if len(values) != codings[name].n_slots:
-            raise TariffDocumentError(
-                f"{what} table '{name}' has {len(values)} relativities; its factor has {codings[name].n_slots} slots."
-            )
-        tables[name] = np.array(values)
-        if not np.all(np.isfinite(tables[name]) & (tables[name] > 0.0)):
-            raise TariffDocumentError(f"{what} table '{name}' has a relativity that is not above zero.")
-    if not part.base > 0.0:
-        raise TariffDocumentError(f"{what} base is {part.base}; it must be above zero.")
-    return RateTables(part.base, tables)
+def _rates(part: RatesPart) -> RateTables:
+    return RateTables(part.base, {name: np.array(table, dtype=np.float64) for name, table in part.tables.items()})
 
 
 def _levels(part: LevelsPart | None) -> ByLevel | None:

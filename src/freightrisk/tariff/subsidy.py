@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from freightrisk import _check
 from freightrisk._columns import JoinedColumns
 from freightrisk._frozen import FrozenDict
-from freightrisk.book.factors import code_type
+from freightrisk.book.factors import code_type, is_missing
 from freightrisk.errors import InputError
 
 SHIP_DATE = "ship_date"
@@ -36,7 +36,12 @@ class Interval:
     at_most: float = np.inf
 
     def __post_init__(self) -> None:
-        if not float(self.above) < float(self.at_most):
+        for name in ("above", "at_most"):
+            bound = getattr(self, name)
+            if isinstance(bound, (bool, str)) or not isinstance(bound, (int, float, np.integer, np.floating)):
+                raise InputError(f"{name} of Interval is {bound!r}; it must be a number.")
+            object.__setattr__(self, name, float(bound))
+        if not self.above < self.at_most:
             raise InputError(
                 f"Interval(above={self.above}, at_most={self.at_most}) is empty; above must be the smaller."
             )
@@ -110,6 +115,10 @@ class Subsidy:
                 f"subsidy '{self.name}' has {len(given)} amounts ({', '.join(given)}); "
                 f"give one of {', '.join(AMOUNTS)}."
             )
+        if not isinstance(self.where, Mapping):
+            raise InputError(f"where of subsidy '{self.name}' is {self.where!r}; map columns to levels or an Interval.")
+        if self.group is not None:
+            _check.label(self.group, argument=f"group of subsidy '{self.name}'")
         object.__setattr__(
             self,
             "where",
@@ -124,16 +133,18 @@ class Subsidy:
             share = _check.number(getattr(self, kind), argument=what, low=0.0, high=1.0, open_low=True)
             if abs(share * 1e4 - round(share * 1e4)) > 1e-6:
                 raise InputError(f"{what} is {share!r}; it must be a whole number of basis points (0.0001).")
+            object.__setattr__(self, kind, share)
         else:
-            _check.whole(getattr(self, kind), argument=what, low=1, high=LARGEST_FEN)
+            object.__setattr__(self, kind, _check.whole(getattr(self, kind), argument=what, low=1, high=LARGEST_FEN))
         if self.cap_fen is not None:
-            _check.whole(self.cap_fen, argument=f"cap_fen of subsidy '{self.name}'", low=1, high=LARGEST_FEN)
+            cap = _check.whole(self.cap_fen, argument=f"cap_fen of subsidy '{self.name}'", low=1, high=LARGEST_FEN)
+            object.__setattr__(self, "cap_fen", cap)
 
     def _check_dates(self) -> None:
         for name in ("start", "end"):
             day = getattr(self, name)
             if day is not None:
-                object.__setattr__(self, name, np.datetime64(day, "D").astype(object))
+                object.__setattr__(self, name, _day(day, f"{name} of subsidy '{self.name}'").astype(object))
         if self.start is not None and self.end is not None and self.start > self.end:
             raise InputError(f"subsidy '{self.name}' starts on {self.start}, after its end {self.end}; exchange them.")
 
@@ -147,6 +158,13 @@ class Subsidy:
         """Return the amount: basis points of a percentage, fen otherwise."""
         value = getattr(self, self.kind)
         return round(value * 1e4) if self.kind.startswith("percent") else int(value)
+
+
+def _day(value: Any, argument: str) -> np.datetime64:
+    try:
+        return np.datetime64(value, "D")
+    except (TypeError, ValueError):
+        raise InputError(f"{argument} is {value!r}; it must be a date.") from None
 
 
 def _condition(rule: str, column: str, condition: Any) -> Condition:
@@ -200,11 +218,12 @@ class Gate:
         value = order.get(self.column)
         if self.kind == "levels":
             return self._level_code(value)
-        if value is None:
+        if is_missing(value):
             return self.n_slots - 1
         if self.kind == "days":
-            return int(self._band(_day_numbers(np.array([np.datetime64(value, "D")])))[0])
-        return int(self._band(np.array([float(value)]))[0])
+            return int(self._band(_day_numbers(np.array([_day(value, f"'{self.column}'")])))[0])
+        number = _check.number(value, argument=f"'{self.column}'")
+        return int(self._band(np.array([number]))[0])
 
     def _level_code(self, value: Any) -> int:
         return self.marks.index(value) if value in self.marks else self.n_slots - 1

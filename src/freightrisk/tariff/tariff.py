@@ -28,6 +28,7 @@ Array = NDArray[np.float64]
 
 PRICE_CHUNK = 2**17
 UNLIMITED = 2**31 - 1
+LARGEST_RATE = 1e9
 DETAIL = ("claim_intensity", "expected_claims", "expected_payout", "pure_premium", "technical_premium")
 ROUNDING_MODES = ("half_even",)
 
@@ -111,13 +112,21 @@ class Tariff:
 
     def __post_init__(self) -> None:
         _check.label(self.name, argument="name of the tariff")
-        _check.whole(self.floor_fen, argument="floor_fen", low=0, high=10**6)
+        floor_fen = _check.whole(self.floor_fen, argument="floor_fen", low=0, high=10**6)
+        object.__setattr__(self, "floor_fen", floor_fen)
         _check.one_of(self.rounding, ROUNDING_MODES, argument="rounding")
         object.__setattr__(self, "codings", FrozenDict(dict(self.codings)))
         object.__setattr__(self, "provenance", FrozenDict(dict(self.provenance)))
+        _check_terms(self.cover, self.loadings, self.subsidies)
         for limit in self.cover.limits:
             limit_table(limit, self.codings)
-        if self.gates and len(self.gates) + len(self.codings) > _core.COLUMN_LIMIT:
+        _check_rates(self.frequency, self.codings, "frequency")
+        _check_rates(self.severity, self.codings, "severity")
+        _check_curve(self.count_curve, self.cover.max_claims, "count_curve")
+        _check_curve(self.limit_curve, 1 if self.cover.is_limited else None, "limit_curve")
+        if in_stacking_order(self.subsidies) != tuple(self.subsidies):
+            raise InputError("subsidies: members of a group stand apart; put the rules of a group next to each other.")
+        if len(self.gates) + len(self.codings) > _core.COLUMN_LIMIT:
             raise InputError(
                 f"the tariff reads {len(self.gates)} eligibility columns and {len(self.codings)} factors; "
                 f"together they may be at most {_core.COLUMN_LIMIT}."
@@ -168,6 +177,8 @@ class Tariff:
         _check_kind(frequency, "frequency")
         _check_kind(severity, "severity")
         cover = Cover() if cover is None else cover
+        loadings = Loadings() if loadings is None else loadings
+        _check_terms(cover, loadings, subsidies)
         shared = [
             name
             for name in frequency.codings
@@ -178,17 +189,16 @@ class Tariff:
                 f"factor '{shared[0]}' has other levels in severity than in frequency; "
                 "fit both to books with one coding."
             )
-        limited = bool(cover.limits) or bool(np.isfinite(cover.flat_limit))
         return cls(
             name=name,
             codings={**frequency.codings, **severity.codings},
             frequency=RateTables.of(frequency),
             severity=RateTables.of(severity),
             cover=cover,
-            loadings=Loadings() if loadings is None else loadings,
+            loadings=loadings,
             subsidies=in_stacking_order(subsidies),
             count_curve=count_curve(cover.max_claims),
-            limit_curve=limit_curve(severity.dispersion) if limited else np.empty((0, 4)),
+            limit_curve=limit_curve(severity.dispersion) if cover.is_limited else np.empty((0, 4)),
             floor_fen=floor_fen,
             rounding=rounding,
             provenance=_provenance(frequency, severity),
@@ -281,8 +291,8 @@ class Tariff:
         table of the caller's kind (pandas for a path), with the caller's index
             claim_intensity, expected_claims (an order); expected_payout (yuan a claim); pure_premium and
             technical_premium (yuan an order); list_fen, one ``<payer>_fen`` a payer and merchant_fen (integers; the
-            list price is the sum of the others); floor_bound (the floor raised the list price or stopped a subsidy), limit_bound
-            (claim limits take 1 % or more off the payout), filed_bound and unseen_level (bool).
+            list price is the sum of the others); floor_bound (the floor raised the list price or stopped a subsidy),
+            limit_bound (claim limits take 1 % or more off the payout), filed_bound and unseen_level (bool).
 
         Raises
         ------
@@ -433,6 +443,42 @@ def _flat(what: str, tables: Sequence[tuple[int, NDArray[Any]]], dtype: type) ->
         if tables
         else np.empty(0, dtype),
     }
+
+
+def _check_terms(cover: object, loadings: object, subsidies: object) -> None:
+    """Refuse terms of the wrong kind, which would fail later and less clearly."""
+    if not isinstance(cover, Cover):
+        raise InputError(f"cover is {cover!r}; it must be a Cover.")
+    if not isinstance(loadings, Loadings):
+        raise InputError(f"loadings is {loadings!r}; it must be a Loadings.")
+    if not isinstance(subsidies, Sequence) or not all(isinstance(rule, Subsidy) for rule in subsidies):
+        raise InputError(f"subsidies is {subsidies!r}; it must be a list whose items are each a Subsidy.")
+
+
+def _check_rates(rates: RateTables, codings: Mapping[str, Coding], what: str) -> None:
+    if not 0.0 < rates.base < LARGEST_RATE:
+        raise InputError(f"{what} base is {rates.base}; it must be above zero and below {LARGEST_RATE:g}.")
+    for name, table in rates.tables.items():
+        if name not in codings:
+            raise InputError(f"{what} has a table for '{name}', which is no factor of the tariff.")
+        if np.shape(table) != (codings[name].n_slots,):
+            raise InputError(
+                f"{what} table '{name}' has {np.size(table)} relativities; its factor has {codings[name].n_slots} slots."
+            )
+        if not np.all((table > 0.0) & (table < LARGEST_RATE)):
+            raise InputError(f"{what} table '{name}' has a relativity not above zero and below {LARGEST_RATE:g}.")
+
+
+def _check_curve(curve: Array, end: int | None, what: str) -> None:
+    """Refuse a curve that the cover does not call for, does not run from 1 to its end, or is broken in between."""
+    if end is None:
+        if len(curve):
+            raise InputError(f"{what} has {len(curve)} pieces, but the cover has no such limit; it must be empty.")
+        return
+    whole = np.ndim(curve) == 2 and np.shape(curve)[1] == 4 and len(curve) > 0
+    stops = np.append(curve[1:, 0], end) if whole else np.empty(0)
+    if not whole or curve[0, 0] != 1.0 or not np.allclose(curve.sum(axis=1), stops, rtol=1e-9, atol=0.0):
+        raise InputError(f"{what} is no unbroken curve of cubic pieces from 1 to {end}; build the tariff again.")
 
 
 def _check_kind(fitted: object, wanted: str) -> None:
