@@ -244,7 +244,7 @@ def accumulate(int family, CodeColumns columns not None, const int64_t[::1] offs
 
 @cython.auto_pickle(False)
 cdef class PricePlan:
-    """A tariff as flat arrays, the form in which the kernel reads it; see `tariff.compile`.
+    """A tariff as flat arrays, the form in which the kernel reads it; see `tariff.tariff.plan_arguments`.
 
     `*_columns` name code columns, `*_offsets` say where that column's table starts in `*_tables`.
     """

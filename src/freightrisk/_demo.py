@@ -165,13 +165,14 @@ def _held_out(book: SimulatedBook, claims: "pd.DataFrame", quotes: Quotes, *, li
     seen = in_force.select(later)
     rows = np.flatnonzero((book.orders["ship_date"] <= book.as_of).to_numpy())[later]
     covered = at_most_one_claim(seen)
+    paid = np.bincount(covered.claim_row, np.minimum(covered.claim_amount, limit), minlength=len(rows))
     return HeldOut(
         first=np.datetime64(FIT_DATE, "D") + 1,
         last=np.datetime64(book.as_of, "D") - MATURE_DAYS,
         merchant=book.orders["merchant_id"].to_numpy()[rows],
         claims=seen.claim_count.astype(np.float64),
         expected_claims=quotes["claim_intensity"][rows],
-        paid=np.bincount(covered.claim_row, np.minimum(covered.claim_amount, limit), minlength=len(rows)),
+        paid=paid.astype(np.float64, copy=False),
         expected_paid=quotes["pure_premium"][rows],
         list_fen=int(quotes["list_fen"][rows].sum(dtype=np.int64)),
     )

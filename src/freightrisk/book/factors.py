@@ -350,6 +350,7 @@ def band_values(declared: Band, columns: JoinedColumns) -> NDArray[np.float64]:
     _check.refuse_rows(
         (values < low) | (values > high) | np.isinf(values),
         f"column '{column}' is outside [{low:g}, {high:g}] in {{rows}}; correct these rows or widen valid=.",
+        rows=columns.rows,
     )
     return values
 

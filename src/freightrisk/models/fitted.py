@@ -131,7 +131,9 @@ class FittedModel:
             "log_relativity": log_relativity,
             "std_error": error,
             "lower": np.exp(log_relativity - NORMAL_975 * error),
-            "upper": np.exp(np.minimum(log_relativity + NORMAL_975 * error, 700.0)),
+            "upper": np.where(
+                np.isinf(error), np.inf, np.exp(np.where(np.isinf(error), 0.0, log_relativity + NORMAL_975 * error))
+            ),
             "exposure": self.exposure[name][shown],
             "claims": self.claims[name][shown],
         }

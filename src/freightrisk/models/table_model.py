@@ -111,7 +111,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Step:
-    """One Newton step: objective before it, largest move, largest score per unit of standard error, halvings."""
+    """One Newton step: rows used, objective before it, largest move, halvings."""
 
     rows: int
     objective: float

@@ -463,7 +463,8 @@ def _check_rates(rates: RateTables, codings: Mapping[str, Coding], what: str) ->
             raise InputError(f"{what} has a table for '{name}', which is no factor of the tariff.")
         if np.shape(table) != (codings[name].n_slots,):
             raise InputError(
-                f"{what} table '{name}' has {np.size(table)} relativities; its factor has {codings[name].n_slots} slots."
+                f"{what} table '{name}' has {np.size(table)} relativities; "
+                f"its factor has {codings[name].n_slots} slots."
             )
         if not np.all((table > 0.0) & (table < LARGEST_RATE)):
             raise InputError(f"{what} table '{name}' has a relativity not above zero and below {LARGEST_RATE:g}.")
