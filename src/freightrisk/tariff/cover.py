@@ -190,8 +190,8 @@ def limit_curve(dispersion: float) -> Array:
     is mu under a high limit and the limit under a low one, each to full relative accuracy.
 
     Where the dispersion is above about 0.6, the payout leaves a low limit as a broken power of limit / mu, which no
-    cubic follows near zero: the error bound then holds for limits of at least a twentieth of the mean, and below that the
-    payout is off by up to 3 % of the limit at a dispersion of 3 and more above it.
+    cubic follows near zero: the error bound then holds for limits of at least a twentieth of the mean, and below that
+    the payout is off by up to 3 % of the limit at a dispersion of 3 and more above it.
     """
 
     def ratio(t: Array) -> Array:
