@@ -71,7 +71,6 @@ def assert_same_book(left, right):
         "claim_row",
         "claim_amount",
         "claim_weight",
-        "claim_day",
         "ship_day",
         "as_of",
     ):
