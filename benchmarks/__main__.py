@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.books import SIZES, coded_book, coded_orders, tariff
+from benchmarks.books import DISPERSION, SIZES, coded_book, coded_orders, tariff
 from benchmarks.routes import NumpyRoute
 from freightrisk.models.table_model import Layout, Problem, solve
 
@@ -54,7 +54,7 @@ def price_lines(n: int, repeats: int) -> list[Line]:
     """Return kernel and numpy pricing of the full quote, after checking that they give the same ledger."""
     priced_by = tariff()
     codes, coded = coded_orders(n, priced_by)
-    route = NumpyRoute(priced_by)
+    route = NumpyRoute(priced_by, DISPERSION)
     threads = len(os.sched_getaffinity(0))
     _same_ledger(priced_by.price_columns(coded, threads=threads), route.price(codes, n, threads=threads))
     one, many, numpy_one, numpy_many = medians(

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from freightrisk.tariff.cover import limited_expected_value
 from freightrisk.tariff.tariff import Tariff
 
 BLOCK = 2**14
@@ -19,15 +20,14 @@ class NumpyRoute:
     relative error below 1e-7, which is cheaper in numpy than four gathers of cubic coefficients.
     """
 
-    def __init__(self, tariff: Tariff):
+    def __init__(self, tariff: Tariff, dispersion: float):
         self.tariff = tariff
         self.payers = tariff.payers
         grid = np.arange(NODES + 1) / NODES
-        pieces = len(tariff.limit_curve)
-        place = np.minimum((grid * pieces).astype(int), pieces - 1)
-        u = grid * pieces - place
-        a, b, c, d = tariff.limit_curve[place].T
-        self.nodes = ((d * u + c) * u + b) * u + a
+        self.nodes = np.ones(NODES + 1)
+        inner = grid[1:-1]  # mean / (mean + limit)
+        payout = limited_expected_value(inner, 1.0 - inner, dispersion=dispersion)
+        self.nodes[1:-1] = payout / (inner * (1.0 - inner))
         self.steps = np.append(np.diff(self.nodes), 0.0)
         self.masks = {gate.column: self._eligible(gate) for gate in tariff.gates}
 

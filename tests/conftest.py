@@ -30,14 +30,3 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("needs the public data sets in ../shared/data beside the checkout")
     return SHARED_DATA
-
-
-KNOWN_DEFECTS = Path(__file__).with_name("known_defects.txt")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Expect the failures of the tests that found a defect which is still open."""
-    defects = set(KNOWN_DEFECTS.read_text().splitlines())
-    for item in items:
-        if item.nodeid in defects:
-            item.add_marker(pytest.mark.xfail(reason="an open defect, see tests/known_defects.txt", strict=False))

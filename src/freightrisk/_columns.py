@@ -52,6 +52,8 @@ class PandasColumns:
         import pandas as pd
 
         column = self._column(name)
+        if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
+            raise _not_numbers(self.argument, name, column.notna().to_numpy())
         try:
             return np.ascontiguousarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
         except (TypeError, ValueError):
@@ -72,13 +74,17 @@ class PandasColumns:
         """Return the column as days, NaT where missing."""
         import pandas as pd
 
+        column = self._column(name)
+        if pd.api.types.is_numeric_dtype(column) and column.notna().any():
+            raise _not_dates(self.argument, name, column.notna().to_numpy())
         try:
-            times = pd.to_datetime(self._column(name))
+            times = pd.to_datetime(column)
             if getattr(times.dtype, "tz", None) is not None:
                 times = times.dt.tz_localize(None)
             return np.asarray(times.to_numpy().astype("datetime64[D]"))
-        except (TypeError, ValueError) as error:
-            raise _not_dates(self.argument, name, error) from None
+        except (TypeError, ValueError):
+            bad = pd.to_datetime(column, errors="coerce").isna() & column.notna()
+            raise _not_dates(self.argument, name, bad.to_numpy()) from None
 
     def ids(self, name: str) -> NDArray[Any]:
         """Return the column as an array to join on."""
@@ -101,7 +107,7 @@ class ArrowColumns:
         try:
             column = self.table.column(name).cast(pa.float64(), safe=False)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            raise _not_numbers(self.argument, name, np.ones(self.n_rows, dtype=bool)) from None
+            return self._as_pandas(name).real(name)
         return np.ascontiguousarray(column.to_numpy(), dtype=np.float64)
 
     def categories(self, name: str) -> tuple[NDArray[Any], list[Any]]:
@@ -114,18 +120,24 @@ class ArrowColumns:
         column = column.unify_dictionaries().combine_chunks()
         if isinstance(column, pa.ChunkedArray):
             column = column.chunk(0) if column.num_chunks else pa.array([], column.type)
-        codes = column.indices.fill_null(-1) if column.indices.null_count else column.indices
-        return codes.to_numpy(zero_copy_only=False), column.dictionary.to_pylist()
+        # Unsigned indices, as polars has them, hold no -1.
+        indices = column.indices.cast(pa.int64()).fill_null(-1) if column.indices.null_count else column.indices
+        codes, values = indices.to_numpy(zero_copy_only=False), column.dictionary.to_pylist()
+        missing = [k for k, value in enumerate(values) if value is None or value != value]
+        return np.where(np.isin(codes, missing), -1, codes) if missing else codes, _whole_as_int(values)
 
     def days(self, name: str) -> NDArray[np.datetime64]:
         """Return the column as days, NaT where missing."""
         import pyarrow as pa
 
-        try:
-            column = self.table.column(name).cast(pa.date32(), safe=False)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise _not_dates(self.argument, name, error) from None
-        return np.asarray(column.to_numpy()).astype("datetime64[D]")
+        column = self.table.column(name)
+        if not (pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)):
+            return self._as_pandas(name).days(name)
+        return np.asarray(column.cast(pa.date32(), safe=False).to_numpy()).astype("datetime64[D]")
+
+    def _as_pandas(self, name: str) -> PandasColumns:
+        """Return one column as pandas has it, for text dates and for what is wrong with the others."""
+        return PandasColumns(self.table.select([name]).to_pandas(), self.argument, [name], self.n_rows)
 
     def ids(self, name: str) -> NDArray[Any]:
         """Return the column as an array to join on."""
@@ -186,7 +198,7 @@ def read(frame: Any, wanted: Sequence[str] | None, *, argument: str) -> Columns:
     """Return the columns of a frame or Parquet file; `wanted` limits what is read from a file."""
     if isinstance(frame, (str, Path)):
         return _read_parquet(Path(frame), wanted, argument)
-    if _is_from(frame, "pandas") and hasattr(frame, "iloc"):
+    if _is_from(frame, "pandas") and hasattr(frame, "columns"):
         return PandasColumns(frame, argument, [str(name) for name in frame.columns], len(frame))
     if hasattr(frame, "collect") and not hasattr(frame, "__arrow_c_stream__"):
         frame = frame.collect()
@@ -227,7 +239,10 @@ def _is_from(frame: Any, package: str) -> bool:
 
 
 def _plain(values: Any) -> list[Any]:
-    listed: list[Any] = np.asarray(values).tolist()
+    return _whole_as_int(np.asarray(values).tolist())
+
+
+def _whole_as_int(listed: list[Any]) -> list[Any]:
     return [int(value) if isinstance(value, float) and value.is_integer() else value for value in listed]
 
 
@@ -236,5 +251,6 @@ def _not_numbers(argument: str, name: str, bad: NDArray[np.bool_]) -> InputError
     return InputError(f"{argument}: column '{name}' is not a number in {where}; convert it to numbers first.")
 
 
-def _not_dates(argument: str, name: str, error: Exception) -> InputError:
-    return InputError(f"{argument}: column '{name}' cannot be read as dates ({error}); convert it to datetimes first.")
+def _not_dates(argument: str, name: str, bad: NDArray[np.bool_]) -> InputError:
+    where = _check.rows_text(np.flatnonzero(bad))
+    return InputError(f"{argument}: column '{name}' cannot be read as dates in {where}; convert it to datetimes first.")

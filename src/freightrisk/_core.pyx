@@ -5,7 +5,7 @@ were proved in range by `_check` before they came here. Each kernel has a slow t
 """
 
 cimport cython
-from libc.math cimport exp, expm1, log
+from libc.math cimport exp, expm1, log, sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from *:
@@ -136,7 +136,7 @@ cdef inline void bernoulli_rows(const double* eta, const double* y, const double
         p = -expm1(-mean)
         none = exp(-mean)
         score[i] = weight[i] * mean * (y[i] - p) / p
-        information[i] = weight[i] * mean * mean * none / p
+        information[i] = weight[i] * mean * (mean * none) / p
         sums[0] += weight[i] * ((y[i] * log(p) if y[i] > 0.0 else 0.0) - (1.0 - y[i]) * mean)
         sums[1] += weight[i] * (y[i] - p) * (y[i] - p) / (p * none) if none > 0.0 else 0.0
 
@@ -333,15 +333,15 @@ cdef wide_void count_claims(const double* intensity, const double* curve, int pi
 
 cdef wide_void limit_payout(const double* mean, const double* limit, const double* curve, int pieces, int n,
                             double* payout, uint8_t* flags) noexcept nogil:
-    """payout = mu (1 - t) q(t) with t = mu / (mu + limit), which is mu where the limit is infinite."""
+    """payout = mu r q(s), r = limit / (mu + limit) and s the fourth root of r; an infinite limit pays mu."""
     cdef int i
-    cdef double t
+    cdef double share
     for i in range(n):
         if pieces == 0:
             payout[i] = mean[i]
         else:
-            t = mean[i] / (mean[i] + limit[i])
-            payout[i] = mean[i] * (1.0 - t) * curve_value(curve, pieces, t)
+            share = 1.0 - mean[i] / (mean[i] + limit[i])
+            payout[i] = mean[i] * share * curve_value(curve, pieces, sqrt(sqrt(share)))
         flags[i] |= LIMIT_BOUND if payout[i] < 0.99 * mean[i] else 0
 
 

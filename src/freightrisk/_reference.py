@@ -5,6 +5,7 @@ They are what the kernels are tested against, and what a tariff's worksheet show
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -64,13 +65,13 @@ def _by_row(family: str, eta: Array, mean: Array, y: Array, weight: Array) -> tu
             -weight * (ratio + eta),
             weight * (ratio - 1) ** 2,
         )
-    p = -np.expm1(-mean)
+    p, none = -np.expm1(-mean), np.exp(-mean)
     objective = weight * (np.where(y > 0, np.log(p), 0.0) - (1 - y) * mean)
     return (
         weight * mean * (y - p) / p,
-        weight * mean**2 * (1 - p) / p,
+        weight * mean * (mean * none) / p,
         objective,
-        weight * (y - p) ** 2 / (p * (1 - p)),
+        weight * np.divide((y - p) ** 2, p * none, out=np.zeros_like(p), where=none > 0),
     )
 
 
@@ -122,8 +123,8 @@ def price_order(codes: Sequence[int], plan: Mapping[str, Any], n_payers: int) ->
     limit = min([float(plan["limit"]), *_gathered(codes, plan, "limit")])
     payout = mean
     if len(plan["limit_curve"]):
-        t = mean / (mean + limit)
-        payout = mean * (1.0 - t) * curve_value(plan["limit_curve"], t)
+        share = 1.0 - mean / (mean + limit)
+        payout = mean * share * curve_value(plan["limit_curve"], sqrt(sqrt(share)))
     pure = claims * payout
     technical = (pure * (1.0 + plan["fraud_load"]) + plan["claim_handling"] * claims + plan["policy_cost"]) / plan[
         "retained"

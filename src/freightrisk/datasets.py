@@ -1,6 +1,6 @@
 """Seeded synthetic books of return-freight insurance whose true parameters are known.
 
-The tables below are illustrative, inside published ranges (see docs/method). Claim frequency and mean freight
+The tables below are illustrative, inside published ranges (see docs/synthetic). Claim frequency and mean freight
 are exact products of them, so a model in the factors of `SimulatedBook.factors` has the form of the truth.
 """
 

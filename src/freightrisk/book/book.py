@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from freightrisk import _check
 from freightrisk._columns import Columns, JoinedColumns, read
 from freightrisk._frozen import FrozenDict
-from freightrisk.book.factors import Coding, Declaration, learn
+from freightrisk.book.factors import Band, Coding, Declaration, Factor, Hierarchy, learn
 from freightrisk.errors import InputError
 
 # Columns that must be sound wherever they are present, rated or not: (low, high).
@@ -37,6 +37,8 @@ class OrderBook:
         Order of each claim (or of each claim record).
     claim_amount : float64 array, shape (n_claims,)
         Ground-up return freight of each claim, yuan.
+    claim_day : datetime64[D] array, optional
+        Day on which each claim was reported.
     claim_weight : float64 array, optional
         Claims behind each amount, where the amount is a mean; None means one each.
     ship_day : datetime64[D] array, shape (n_orders,), optional
@@ -53,6 +55,7 @@ class OrderBook:
     claim_row: NDArray[np.int64]
     claim_amount: NDArray[np.float64]
     claim_weight: NDArray[np.float64] | None = None
+    claim_day: NDArray[np.datetime64] | None = None
     ship_day: NDArray[np.datetime64] | None = None
     as_of: np.datetime64 | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
@@ -61,7 +64,7 @@ class OrderBook:
         for name in ("codings", "codes", "left_out"):
             object.__setattr__(self, name, FrozenDict(dict(getattr(self, name))))
         arrays = (*self.codes.values(), self.claim_count, self.claim_row, self.claim_amount)
-        for array in (*arrays, self.exposure, self.claim_weight, self.ship_day):
+        for array in (*arrays, self.exposure, self.claim_weight, self.claim_day, self.ship_day):
             if array is not None:
                 array.flags.writeable = False
 
@@ -122,14 +125,15 @@ class OrderBook:
         (2, 1, {'not_shipped': 1, 'shipped_after_as_of': 0, 'claims_after_as_of': 0})
         """
         names = Names(order_id, merchant_id, ship_date, exposure, freight, report_date)
-        wanted = [name for factor in factors for name in factor.columns]
+        wanted = _columns_of(factors)
         joined = join(orders, merchants, wanted, names=names, also=[order_id, ship_date, exposure])
-        day = None if as_of is None else np.datetime64(as_of, "D")
+        day = None if as_of is None else _check.day(as_of, argument="as_of")
         kept, ship_day, left_out = _in_force(joined, names, day)
         claim_order, claim_day, amount = _read_claims(claims, joined, names)
-        if ship_day is not None and claim_day is not None:
+        if ship_day is not None:
+            shipped = ship_day[claim_order]
             _check.refuse_rows(
-                ~(claim_day >= ship_day[claim_order]),
+                np.isnat(shipped) if claim_day is None else ~(claim_day >= shipped),
                 f"claims: '{report_date}' is before the order's '{ship_date}' (or the order was never shipped) in "
                 "{rows}; correct the dates or drop these claims.",
             )
@@ -145,6 +149,7 @@ class OrderBook:
             factors,
             claim_row=claim_row[used],
             claim_amount=amount[used],
+            claim_day=None if claim_day is None else claim_day[used],
             exposure=exposure,
             ship_day=None if ship_day is None else ship_day[kept],
             as_of=day,
@@ -182,9 +187,9 @@ class OrderBook:
         >>> OrderBook.from_counts(cells, claims="claims", exposure="insured", factors=[Factor("zone")]).n_claims
         10
         """
-        wanted = [name for factor in factors for name in factor.columns]
+        wanted = _columns_of(factors)
         names = Names(ship_date=None, exposure=exposure)
-        joined = join(cells, None, wanted, names=names, also=[claims, amount, exposure])
+        joined = join(cells, None, wanted, names=names, also=[claims, amount, exposure], argument="cells")
         counted = joined.real(claims)
         _check.in_interval(counted, column=claims, low=0.0, high=2.0**32 - 1)
         _check.refuse_rows(
@@ -195,6 +200,10 @@ class OrderBook:
         total = joined.real(amount)[rows] if amount else np.empty(0)
         if amount:
             _check.in_interval(total, column=amount, low=0.0, high=np.inf, open_low=True, rows=rows)
+            _check.refuse_rows(
+                (counted == 0) & (joined.real(amount) > 0),
+                f"column '{amount}' is above zero where '{claims}' is zero in {{rows}}; correct one of the two.",
+            )
         return _assemble(
             joined,
             factors,
@@ -249,6 +258,7 @@ class OrderBook:
             claim_row=place[self.claim_row[used]].astype(np.int64),
             claim_amount=self.claim_amount[used],
             claim_weight=None if self.claim_weight is None else self.claim_weight[used],
+            claim_day=None if self.claim_day is None else self.claim_day[used],
             ship_day=None if self.ship_day is None else self.ship_day[rows],
         )
 
@@ -278,14 +288,20 @@ class Names:
 
 
 def join(
-    orders: Any, merchants: Any, wanted: Sequence[str], *, names: Names, also: Sequence[str | None]
+    orders: Any,
+    merchants: Any,
+    wanted: Sequence[str],
+    *,
+    names: Names,
+    also: Sequence[str | None],
+    argument: str = "orders",
 ) -> JoinedColumns:
     """Return the wanted columns of orders and merchants as one, each order beside its merchant."""
     needed = [name for name in (*also, *wanted) if name is not None]
     limit = [*needed, names.merchant_id, *SOUND_COLUMNS]
-    left = read(orders, limit, argument="orders")
+    left = read(orders, limit, argument=argument)
     if merchants is None:
-        _check.columns_present(needed, left.names, argument="orders")
+        _check.columns_present(needed, left.names, argument=argument)
         joined = JoinedColumns(left)
     else:
         right = read(merchants, limit, argument="merchants")
@@ -297,6 +313,14 @@ def join(
         if column in joined.names and column not in wanted:
             _check.in_interval(joined.real(column), column=column, low=low, high=high)
     return joined
+
+
+def _columns_of(factors: Any) -> list[str]:
+    """Return the columns that some declarations read."""
+    declared = (Factor, Band, Hierarchy, Coding)
+    if isinstance(factors, declared) or not all(isinstance(factor, declared) for factor in factors):
+        raise InputError(f"factors is {factors!r}; it must be a list of Factor, Band, Hierarchy or Coding.")
+    return [name for factor in factors for name in factor.columns]
 
 
 def _merchant_rows(orders: Columns, merchants: Columns, merchant_id: str) -> NDArray[np.int64]:

@@ -4,7 +4,7 @@ A declaration (`Factor`, `Band`, `Hierarchy`) says where a rating factor comes f
 and rare levels. A `Coding` is that declaration after a book has been seen: the levels and the code of each.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -143,14 +143,19 @@ class Band(_Rules):
 
     def __post_init__(self) -> None:
         _check_rules(self)
-        if isinstance(self.edges, int):
-            _check.whole(self.edges, argument=f"edges of band '{self.name}'", low=2, high=256)
+        object.__setattr__(self, "valid", _interval(self.valid, argument=f"valid of band '{self.name}'"))
+        if isinstance(self.edges, (int, np.integer)):
+            bands = _check.whole(self.edges, argument=f"edges of band '{self.name}'", low=2, high=256)
+            object.__setattr__(self, "edges", bands)
             return
+        if not isinstance(self.edges, Iterable):
+            raise InputError(
+                f"edges of band '{self.name}' is {self.edges!r}; give ascending numbers, or a whole number of bands."
+            )
         edges = tuple(_check.number(edge, argument=f"an edge of band '{self.name}'") for edge in self.edges)
         if any(low >= high for low, high in pairwise(edges)) or len(edges) > 255:
             raise InputError(f"edges of band '{self.name}' are {edges}; give at most 255, strictly ascending.")
         object.__setattr__(self, "edges", edges)
-        object.__setattr__(self, "valid", (float(self.valid[0]), float(self.valid[1])))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -267,7 +272,7 @@ class Coding:
             try:
                 codes[k] = self.code_of(path)
             except InputError:
-                self._refuse(which == k, path)
+                self._refuse(which == k, path, columns.rows)
         return codes[which]
 
     def encode_one(self, order: Mapping[str, Any]) -> int:
@@ -289,13 +294,14 @@ class Coding:
             codes[missing] = self.code_of((MISSING,))
         return codes
 
-    def _refuse(self, bad: NDArray[np.bool_], path: Path) -> None:
+    def _refuse(self, bad: NDArray[np.bool_], path: Path, rows: NDArray[np.int64] | None) -> None:
         if MISSING in path and self.declared.missing == "error":
-            raise _missing_error(self.declared, bad)
+            raise _missing_error(self.declared, bad, rows)
         _check.refuse_rows(
             bad,
             f"factor '{self.name}': level {_path_text(path)} was not in the book, in {{rows}}; "
             "correct it, or declare the factor with unseen='parent'.",
+            rows=rows,
         )
 
 
@@ -313,14 +319,14 @@ def learn(
     if declared.missing == "error":
         for k, path in enumerate(paths):
             if MISSING in path and (which == k).any():
-                raise _missing_error(declared, which == k)
+                raise _missing_error(declared, which == k, columns.rows)
     present = np.bincount(which, minlength=len(paths)) > 0
     weight = np.bincount(which, exposure, minlength=len(paths))
     claims = np.bincount(which, claim_count, minlength=len(paths))
     pooled = _pool(declared, {path: (weight[k], claims[k]) for k, path in enumerate(paths) if present[k]})
     levels = tuple(sorted(set(pooled.values()), key=sort_key))
     place = {path: code for code, path in enumerate(levels)}
-    coding = Coding(declared, levels, {path: place[target] for path, target in pooled.items()})
+    coding = Coding(declared, levels, place | {path: place[target] for path, target in pooled.items()})
     table = np.array([coding.lookup.get(path, 0) for path in paths], dtype=code_type(coding.n_slots))
     return coding, table[which]
 
@@ -346,7 +352,7 @@ def band_values(declared: Band, columns: JoinedColumns) -> NDArray[np.float64]:
     low, high = declared.valid
     missing = np.isnan(values)
     if missing.any() and declared.missing == "error":
-        raise _missing_error(declared, missing)
+        raise _missing_error(declared, missing, columns.rows)
     _check.refuse_rows(
         (values < low) | (values > high) | np.isinf(values),
         f"column '{column}' is outside [{low:g}, {high:g}] in {{rows}}; correct these rows or widen valid=.",
@@ -459,14 +465,25 @@ def _band_label(edges: tuple[float, ...], k: int) -> str:
     return f"{low}, {edges[k]:g}]" if k < len(edges) else f"{low}, inf)"
 
 
+def _interval(value: Any, *, argument: str) -> tuple[float, float]:
+    try:
+        low, high = (float(bound) for bound in value)
+    except (TypeError, ValueError):
+        low = high = np.nan
+    if not low < high:
+        raise InputError(f"{argument} is {value!r}; it must be two numbers, the lower one first.")
+    return low, high
+
+
 def _path_text(path: Path) -> str:
     return "'" + " > ".join(str(part) for part in path) + "'"
 
 
-def _missing_error(declared: Declaration, bad: NDArray[np.bool_]) -> InputError:
+def _missing_error(declared: Declaration, bad: NDArray[np.bool_], rows: NDArray[np.int64] | None = None) -> InputError:
     columns = ", ".join(f"'{column}'" for column in declared.columns)
+    where = np.flatnonzero(bad) if rows is None else rows[bad]
     return InputError(
-        f"factor '{declared.name}': column {columns} is missing in {_check.rows_text(np.flatnonzero(bad))}; "
+        f"factor '{declared.name}': column {columns} is missing in {_check.rows_text(where)}; "
         "fill these rows, or declare the factor with missing='level'."
     )
 

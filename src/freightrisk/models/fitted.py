@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NORMAL_975 = 1.959963984540054
+LARGEST_OFFSET = 200.0
 ENGINES = ("newton", "statsmodels")
 
 
@@ -206,7 +207,13 @@ def offset_scale(offset: Any, n_rows: int, exposure: Array | None) -> Array:
     scale = np.empty(0) if exposure is None else exposure
     if offset is None:
         return scale
-    factor = np.exp(_check.real_array(offset, argument="offset", length=n_rows))
+    added = _check.real_array(offset, argument="offset", length=n_rows)
+    _check.refuse_rows(
+        np.abs(added) > LARGEST_OFFSET,
+        f"offset is outside [-{LARGEST_OFFSET:g}, {LARGEST_OFFSET:g}] in {{rows}}; it is added to a logarithm, so give "
+        "the log of a ratio.",
+    )
+    factor = np.exp(added)
     return np.asarray(factor * scale) if len(scale) else np.asarray(factor)
 
 
@@ -216,6 +223,8 @@ def prior_weight(weight: Any, n_rows: int) -> Array:
         return np.empty(0)
     array = _check.real_array(weight, argument="weight", length=n_rows)
     _check.refuse_rows(array < 0.0, "weight is negative in {rows}; weights are zero or more.")
+    if n_rows and not array.any():
+        raise InputError(f"weight is zero in all of {n_rows:,} rows; give some rows a weight above zero.")
     return array
 
 
@@ -243,7 +252,7 @@ def fit_rows(
     if engine == "statsmodels":
         from freightrisk.models.referee import solve_with_statsmodels
 
-        solution = solve_with_statsmodels(problem, layout)
+        solution = solve_with_statsmodels(problem, layout, labels)
     else:
         solution = solver(problem, layout, labels)
     null = solver(null_problem(problem), Layout((), (), np.empty(0, dtype=bool)), {})
@@ -254,7 +263,8 @@ def _level_sums(codes: NDArray[Any], n_slots: int, rows: Rows) -> tuple[Array, A
     def total(values: Array) -> Array:
         if len(values) == 0:
             return np.zeros(n_slots)
-        return np.bincount(codes, None if len(values) == 1 else values, minlength=n_slots).astype(np.float64)
+        # A single one stands for ones; of a single row it is the row's own.
+        return np.bincount(codes, values if len(values) == len(codes) else None, minlength=n_slots).astype(np.float64)
 
     return total(rows.exposure), total(rows.claims), total(rows.amount)
 
@@ -274,6 +284,8 @@ def _refuse_empty_fit(
         raise FitError(f"there are no claims in the {problem.n_rows:,} rows to fit; a model needs some.")
     if problem.family == "gamma":
         return
+    if problem.family == "bernoulli":
+        _refuse_certain_claims(problem, codings)
     for name, (exposure, claims, _) in by_level.items():
         empty = np.flatnonzero((exposure > 0) & (claims == 0))
         if len(empty):
@@ -281,6 +293,21 @@ def _refuse_empty_fit(
             raise FitError(
                 f"factor '{name}': {len(empty)} level(s) have exposure but no claim (first: {shown}), so a free "
                 "relativity would be zero; pool them with min_claims= when the factor is declared."
+            )
+
+
+def _refuse_certain_claims(problem: Problem, codings: Mapping[str, Coding]) -> None:
+    if problem.response.all():
+        raise FitError(f"there is a claim in every order of the {problem.n_rows:,} to fit; use family='poisson'.")
+    for name, coding in codings.items():
+        orders = np.bincount(problem.codes[name], minlength=coding.n_slots)
+        claims = np.bincount(problem.codes[name], problem.response, minlength=coding.n_slots)
+        certain = np.flatnonzero((orders > 0) & (claims == orders))
+        if len(certain):
+            shown = ", ".join(f"'{coding.slot_label(code)}'" for code in certain[:5].tolist())
+            raise FitError(
+                f"factor '{name}': {len(certain)} level(s) have a claim in every order (first: {shown}), so a free "
+                "relativity would be infinite; pool them with min_exposure=, or use family='poisson'."
             )
 
 
@@ -305,9 +332,9 @@ def _report(
         free = layout.free[at : at + size]
         std_errors[name] = errors[at : at + size].copy()
         std_errors[name][references[name]] = 0.0
-        tables[name] = _filled(
-            solution.tables[at : at + size], np.isfinite(std_errors[name]), codings[name], by_level[name][0]
-        )
+        estimated = free.copy()
+        estimated[references[name]] = True
+        tables[name] = _filled(solution.tables[at : at + size], estimated, codings[name], by_level[name][0])
         parameters += [(name, code) for code in np.flatnonzero(free).tolist()]
     deviance, log_likelihood = _fit_statistics(problem, solution.objective)
     return FittedModel(

@@ -112,7 +112,7 @@ class FrequencyModel:
 
 
 def at_most_one_claim(book: OrderBook) -> OrderBook:
-    """Return the book as a one-claim cover sees it: of several claims of an order, the first counts.
+    """Return the book as a one-claim cover sees it: of several claims of an order, the first reported counts.
 
     Raises
     ------
@@ -125,10 +125,13 @@ def at_most_one_claim(book: OrderBook) -> OrderBook:
         raise InputError(
             "book was built from counts, whose amounts are means over several claims; use orders and claims."
         )
-    _, first = np.unique(book.claim_row, return_index=True)
+    by_day = np.arange(len(book.claim_row)) if book.claim_day is None else np.argsort(book.claim_day, kind="stable")
+    _, place = np.unique(book.claim_row[by_day], return_index=True)
+    first = by_day[place]
     return replace(
         book,
         claim_count=np.minimum(book.claim_count, 1),
         claim_row=book.claim_row[first],
         claim_amount=book.claim_amount[first],
+        claim_day=None if book.claim_day is None else book.claim_day[first],
     )

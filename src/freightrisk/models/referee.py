@@ -1,10 +1,12 @@
 """The same unpenalised models through statsmodels, to hold the solver to account."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk.errors import InputError
-from freightrisk.models.table_model import Array, Layout, Problem, Solution, Step
+from freightrisk.errors import FitError, InputError
+from freightrisk.models.table_model import Array, Layout, Problem, Solution, Step, refuse_aliased
 
 DESIGN_LIMIT = 2**31
 
@@ -27,7 +29,7 @@ def design_matrix(problem: Problem, layout: Layout) -> Array:
     return matrix
 
 
-def solve_with_statsmodels(problem: Problem, layout: Layout) -> Solution:
+def solve_with_statsmodels(problem: Problem, layout: Layout, labels: Mapping[str, tuple[str, ...]]) -> Solution:
     """Return the solution of statsmodels' iteratively reweighted least squares."""
     import statsmodels.api as sm
 
@@ -36,16 +38,20 @@ def solve_with_statsmodels(problem: Problem, layout: Layout) -> Solution:
         "bernoulli": sm.families.Binomial(sm.families.links.CLogLog()),
         "gamma": sm.families.Gamma(sm.families.links.Log()),
     }
+    design = design_matrix(problem, layout)
+    refuse_aliased(design.T @ design, layout, labels)
     offset = np.log(problem.scale) if len(problem.scale) else None
     weight = problem.weight if len(problem.weight) else None
     model = sm.GLM(
         problem.response,
-        design_matrix(problem, layout),
+        design,
         family=families[problem.family],
         offset=offset,
         var_weights=weight,
     )
     result = model.fit(tol=1e-13, maxiter=200, tol_criterion="params")
+    if not result.converged:
+        raise FitError(f"the {problem.family} fit of statsmodels did not converge; use engine='newton'.")
     base, tables = layout.spread(np.asarray(result.params))
     return Solution(
         base,

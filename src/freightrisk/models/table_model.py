@@ -16,6 +16,7 @@ CHUNK_ROWS = 2**17
 SAMPLE_ROWS = 2**18
 SAMPLE_PIECE = 2**12
 ALIASED = 1e-9
+PARAMETER_LIMIT = 2**13
 
 Array = NDArray[np.float64]
 
@@ -199,6 +200,11 @@ def solve(
 ) -> Solution:
     """Return the maximum likelihood tables: a start from a spread sample of the rows, then Newton on all of them."""
     parameters = np.zeros(1 + int(layout.free.sum()))
+    if len(parameters) > PARAMETER_LIMIT:
+        raise FitError(
+            f"the model has {len(parameters):,} free levels, over the {PARAMETER_LIMIT:,} that its dense information "
+            "matrix may have; pool rare levels with min_exposure= or min_claims= when the factor is declared."
+        )
     parameters[0] = _start(problem)
     steps: list[Step] = []
     if problem.n_rows > 4 * SAMPLE_ROWS:
@@ -292,6 +298,11 @@ def _factor(matrix: Array, layout: Layout, labels: Mapping[str, tuple[str, ...]]
         f"{layout.level_name(smallest, labels)} is a combination of other levels in these rows, so its relativity is "
         "not determined; drop one of the factors or merge the level."
     )
+
+
+def refuse_aliased(matrix: Array, layout: Layout, labels: Mapping[str, tuple[str, ...]]) -> None:
+    """Raise for a level that is a combination of others, given the cross products of the design."""
+    _factor(matrix, layout, labels)
 
 
 def _first_dependent(matrix: Array) -> int:

@@ -48,14 +48,20 @@ def actual_vs_expected(
     """
     import pandas as pd
 
-    n = len(np.asarray(actual))
+    n = np.size(actual)
     seen = _check.real_array(actual, argument="actual", length=n)
     foreseen = _check.real_array(expected, argument="expected", length=n)
     exposure = np.ones(n) if weight is None else _check.real_array(weight, argument="weight", length=n)
     if not n:
         raise InputError("actual has no rows; give at least one.")
     _check.refuse_rows(foreseen <= 0.0, "expected is not above zero in {rows}; leave out rows with nothing expected.")
-    group = _equal_groups(foreseen / exposure, exposure, n_groups) if by is None else by
+    _check.refuse_rows(exposure <= 0.0, "weight is not above zero in {rows}; leave out rows without exposure.")
+    group = (
+        _equal_groups(foreseen / exposure, exposure, n_groups) if by is None else pd.Series(by).reset_index(drop=True)
+    )
+    if group.shape != (n,):
+        raise InputError(f"by has shape {group.shape}; it must be one group a row, shape ({n},).")
+    _check.refuse_rows(np.asarray(pd.isna(group)), "by is missing in {rows}; give every row its group.")
     rows = pd.DataFrame({"group": group, "rows": 1, "exposure": exposure, "actual": seen, "expected": foreseen})
     table = rows.groupby("group", observed=True).sum().reset_index()
     table["ratio"] = table["actual"] / table["expected"]

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from freightrisk.book.factors import Band, Coding, Declaration, Factor, Hierarchy, Value
-from freightrisk.errors import FreightRiskError, TariffDocumentError
+from freightrisk.errors import FreightRiskError, InputError, TariffDocumentError
 from freightrisk.tariff.cover import ByLevel, Cover
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.subsidy import Interval, Subsidy
@@ -112,6 +112,8 @@ class Head(msgspec.Struct):
 def save_tariff(tariff: Tariff, path: str | Path) -> None:
     """Write a tariff document; the file appears whole or not at all."""
     path = Path(path)
+    if not path.parent.is_dir():
+        raise InputError(f"path '{path}' is in the folder '{path.parent}', which does not exist; create it first.")
     text = msgspec.json.format(msgspec.json.encode(_to_parts(tariff)), indent=1)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:

@@ -144,7 +144,7 @@ class Subsidy:
         for name in ("start", "end"):
             day = getattr(self, name)
             if day is not None:
-                object.__setattr__(self, name, _day(day, f"{name} of subsidy '{self.name}'").astype(object))
+                object.__setattr__(self, name, _check.day(day, argument=f"{name} of subsidy '{self.name}'").astype(object))
         if self.start is not None and self.end is not None and self.start > self.end:
             raise InputError(f"subsidy '{self.name}' starts on {self.start}, after its end {self.end}; exchange them.")
 
@@ -160,19 +160,15 @@ class Subsidy:
         return round(value * 1e4) if self.kind.startswith("percent") else int(value)
 
 
-def _day(value: Any, argument: str) -> np.datetime64:
-    try:
-        return np.datetime64(value, "D")
-    except (TypeError, ValueError):
-        raise InputError(f"{argument} is {value!r}; it must be a date.") from None
-
-
 def _condition(rule: str, column: str, condition: Any) -> Condition:
     if isinstance(condition, Interval):
         return condition
     if isinstance(condition, str) or not hasattr(condition, "__iter__"):
         raise InputError(f"subsidy '{rule}': where['{column}'] is {condition!r}; give a list of levels or an Interval.")
     levels = tuple(sorted((_plain(level) for level in condition), key=str))
+    odd = [level for level in levels if not isinstance(level, (str, int, float)) or level != level]
+    if odd:
+        raise InputError(f"subsidy '{rule}': where['{column}'] lists {odd[0]!r}; a level is a text or a number.")
     if not levels:
         raise InputError(f"subsidy '{rule}': where['{column}'] lists no level, so nobody is eligible; list some.")
     return levels
@@ -221,7 +217,7 @@ class Gate:
         if is_missing(value):
             return self.n_slots - 1
         if self.kind == "days":
-            return int(self._band(_day_numbers(np.array([_day(value, f"'{self.column}'")])))[0])
+            return int(self._band(_day_numbers(np.array([_check.day(value, argument=f"'{self.column}'")])))[0])
         number = _check.number(value, argument=f"'{self.column}'")
         return int(self._band(np.array([number]))[0])
 

@@ -1,6 +1,6 @@
 """The tariff: tables, cover, loadings and subsidies as one document that prices orders to the fen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from freightrisk.book.book import Names, join
 from freightrisk.book.factors import Coding
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
-from freightrisk.tariff.cover import ByLevel, Cover, count_curve, limit_curve
+from freightrisk.tariff.cover import CURVE_PIECES, ByLevel, Cover, count_curve, limit_curve
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.subsidy import Gate, Subsidy, compile_gates, group_numbers, in_stacking_order
 
@@ -291,8 +291,9 @@ class Tariff:
         table of the caller's kind (pandas for a path), with the caller's index
             claim_intensity, expected_claims (an order); expected_payout (yuan a claim); pure_premium and
             technical_premium (yuan an order); list_fen, one ``<payer>_fen`` a payer and merchant_fen (integers; the
-            list price is the sum of the others); floor_bound (the floor raised the list price or stopped a subsidy),
-            limit_bound (claim limits take 1 % or more off the payout), filed_bound and unseen_level (bool).
+            list price is the sum of the others); floor_bound (the floor raised the list price, or subsidies brought the
+            merchant down to it), limit_bound (claim limits take 1 % or more off the payout), filed_bound and
+            unseen_level (bool).
 
         Raises
         ------
@@ -336,6 +337,9 @@ class Tariff:
     def codes_of(self, order: Mapping[str, Any]) -> list[int]:
         """Return the code of one order in each of the tariff's code columns."""
         _check.columns_present(self.column_names, list(order), argument="order")
+        for name in self.column_names:
+            if not isinstance(order[name], Hashable):
+                raise InputError(f"order: '{name}' is {order[name]!r}; give one value.")
         rated = [coding.encode_one(order) for coding in self.codings.values()]
         return rated + [gate.encode_one(order) for gate in self.gates]
 
@@ -476,10 +480,13 @@ def _check_curve(curve: Array, end: int | None, what: str) -> None:
         if len(curve):
             raise InputError(f"{what} has {len(curve)} pieces, but the cover has no such limit; it must be empty.")
         return
-    whole = np.ndim(curve) == 2 and np.shape(curve)[1] == 4 and len(curve) > 0
+    whole = np.ndim(curve) == 2 and np.shape(curve)[1] == 4 and len(curve) in CURVE_PIECES
     stops = np.append(curve[1:, 0], end) if whole else np.empty(0)
     if not whole or curve[0, 0] != 1.0 or not np.allclose(curve.sum(axis=1), stops, rtol=1e-9, atol=0.0):
-        raise InputError(f"{what} is no unbroken curve of cubic pieces from 1 to {end}; build the tariff again.")
+        raise InputError(
+            f"{what} is no unbroken curve from 1 to {end} of {', '.join(map(str, CURVE_PIECES))} cubic pieces; build "
+            "the tariff again."
+        )
 
 
 def _check_kind(fitted: object, wanted: str) -> None:
