@@ -29,6 +29,7 @@ def random_problem(seed, n, sizes, family, *, dtypes=None, scaled=True, weighted
         "poisson": lambda: rng.poisson(0.4, n),
         "bernoulli": lambda: rng.integers(0, 2, n),
         "gamma": lambda: rng.gamma(2.0, 4.0, n) + 1e-3,
+        "gamma_observed": lambda: rng.gamma(2.0, 4.0, n) + 1e-3,
     }[family]().astype(np.float64)
     return Problem(
         family,

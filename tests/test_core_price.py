@@ -301,9 +301,13 @@ def test_sixty_four_rules_and_their_last_bit(tariff):
 
 def test_largest_price_fits_its_column(tariff):
     rule = Subsidy("all", "platform", percent_of_list=1.0)
-    costly = replace(tariff, severity=rate_tables([], None, 1e8), codings={"channel": CODINGS["channel"]})
-    costly = replace(costly, frequency=rate_tables(["channel"], np.random.default_rng(0), 5.0), subsidies=(rule,))
-    costly = replace(costly, cover=Cover(max_claims=None), count_curve=np.empty((0, 4)), limit_curve=np.empty((0, 4)))
+    costly = put_together(
+        frequency=rate_tables(["channel"], np.random.default_rng(0), 5.0),
+        severity=rate_tables([], None, 1e8),
+        cover=Cover(max_claims=None),
+        loadings=tariff.loadings,
+        subsidies=(rule,),
+    )
     quote = costly.quote({"channel": "store"})
     assert (quote["list_fen"], quote["platform_fen"], quote["merchant_fen"]) == (10**9, 10**9 - 1, 1)
     assert quote["filed_bound"]

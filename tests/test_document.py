@@ -210,8 +210,8 @@ DAMAGE = [
     ),
     (set_at("factors", 0, "pooled", [[["search"], 0]]), "factor 'channel' has no level, or names one twice"),
     (set_at("factors", 0, "missing", "ignore"), "missing of factor 'channel' is 'ignore'; it must be one of"),
-    (set_at("factors", 0, "name", ""), "has a table for 'channel'"),
-    (set_at("factors", 2, "edges", [4.5, 4.2, 4.8]), "band 'score' has 4 bands for 3 edges; they must ascend"),
+    (set_at("factors", 0, "name", ""), "name of a factor is ''"),
+    (set_at("factors", 2, "edges", [4.5, 4.2, 4.8]), "band 'score' has 4 bands for 3 edges; edges ascend"),
     (set_at("factors", 2, "edges", [4.2, 4.5]), "band 'score' has 4 bands for 2 edges; .* one band more than edges"),
     (set_at("cover", "max_claims", 0), "contradicts itself: max_claims is 0"),
     (set_at("cover", "limit", -1.0), "contradicts itself: limit is -1.0"),
@@ -221,7 +221,7 @@ DAMAGE = [
         r"no amount for 1 level\(s\) of factor 'zone' \(first: 'far'\)",
     ),
     (set_at("cover", "first_weight_fee", "values", "moon", 9.0), "names level 'moon' of factor 'zone'"),
-    (set_at("count_curve", 3, [1.0, 0.0]), r"Expected `array` of length 4, got 2 - at `\$.count_curve\[3\]`"),
+    (set_at("count_curve", 3, [1.0, 0.0]), r"Expected `array` of length 4.* at `\$.count_curve\[3\]`"),
     (set_at("count_curve", 3, [1.0, 0.0, None, 0.0]), "Expected `float`, got `null`"),
     (set_at("loadings", "channel", 1.5), "contradicts itself: channel is 1.5"),
     (set_at("loadings", "filed_min", 10.0), "contradicts itself: filed_min is 10, above filed_max 9"),
@@ -257,7 +257,7 @@ DAMAGE = [
     (set_at("factors", 0, "levels", 0, ["live_stream", "x"]), "'channel'.*path"),
     (set_at("factors", 2, "levels", 0, []), "score"),
     (set_at("frequency", "tables", "channel", 1, 1e308), "channel"),
-    (set_at("subsidies", 1, "group", "g"), "group"),
+    (set_at("subsidies", 0, "group", "g"), "group"),
 ]
 
 
@@ -353,7 +353,7 @@ def test_save_replaces_an_existing_document(tariff, tmp_path):
         {"subsidies": (Subsidy("a", "platform", fixed_fen=np.int64(3)),)},
         {"subsidies": (Subsidy("a", "platform", percent_of_list=np.float64(0.3)),)},
         {"subsidies": (Subsidy("a", "platform", fixed_fen=3, cap_fen=np.int64(2)),)},
-        {"cover": Cover(max_claims=np.int64(2))},
+        {"cover": Cover(max_claims=np.int64(2), limit=20.0)},
         {"floor_fen": np.int64(1)},
     ],
 )

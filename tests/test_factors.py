@@ -160,7 +160,7 @@ def test_rare_levels_of_a_flat_factor_become_other():
     frame = {"x": list("abcd"), "claims": [9, 2, 3, 8]}
     book = book_of(frame, Factor("x", min_claims=4))
     assert labels_of(book, "x") == ["a", "(other)", "(other)", "d"]
-    assert book.codings["x"].lookup == {("a",): 0, ("b",): 2, ("c",): 2, ("d",): 1}
+    assert book.codings["x"].lookup == {("a",): 0, ("b",): 2, ("c",): 2, ("d",): 1, ("(other)",): 2}
 
 
 def test_a_pool_that_is_still_rare_takes_in_the_smallest_level():

@@ -331,7 +331,10 @@ def bad(**more):
             r"where\['price'\] is 20; give a list of levels or an Interval",
         ),
         (lambda: bad(fixed_fen=1, where={"channel": []}), r"where\['channel'\] lists no level, so nobody is eligible"),
-        (lambda: Interval(above=5, at_most=4), r"Interval\(above=5, at_most=4\) is empty; above must be the smaller"),
+        (
+            lambda: Interval(above=5, at_most=4),
+            r"Interval\(above=5.0, at_most=4.0\) is empty; above must be the smaller",
+        ),
         (lambda: Interval(above=4.8, at_most=4.8), "is empty"),
         (lambda: Interval(above=np.nan), "is empty"),
         (lambda: compile_gates([gift()] * 65), "65 subsidies were given; a tariff takes at most 64"),

@@ -42,7 +42,7 @@ def big_cells(n, seed=1):
     )
     mean = cells["insured"] * np.exp(-1.0 + 0.3 * (cells["zone"] % 3) - 0.2 * cells["channel"])
     cells["claims"] = rng.poisson(mean)
-    cells["amount"] = rng.gamma(2.0, 4.0, n) * np.maximum(cells["claims"], 1)
+    cells["amount"] = rng.gamma(2.0, 4.0, n) * cells["claims"]
     return cells
 
 

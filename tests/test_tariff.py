@@ -339,13 +339,12 @@ def test_limit_flag_marks_payouts_that_a_limit_cuts_by_a_hundredth(tariff, frame
 def test_an_unseen_zone_takes_the_largest_amount_or_the_default():
     zone = flat_coding(Factor("zone", unseen="parent"), ("far", "near"))
     rates = RateTables(1.0, {"zone": np.ones(3)})
-    one = {"max_claims": None}
     base = put_together(
         frequency=RateTables(1.0, {}), severity=RateTables(1e8, {}), cover=Cover(limit=1.0), dispersion=0.05
     )
 
     def payout(limit, zone_name):
-        tariff = replace(base, codings={"zone": zone}, frequency=rates, cover=Cover(limit=limit, **one))
+        tariff = replace(base, codings={"zone": zone}, frequency=rates, cover=Cover(limit=limit))
         return tariff.quote({"zone": zone_name})["expected_payout"]
 
     assert payout(ByLevel("zone", {"far": 12.0, "near": 8.0}), "moon") == pytest.approx(12.0, rel=1e-6)

@@ -69,7 +69,7 @@ def test_a_million_orders_recover_their_truth():
     ):
         difference = deviations(fitted, truth, base)
         inside = within(fitted, difference)
-        assert len(inside) >= (250 if fitted.kind == "frequency" else 15)
+        assert len(inside) >= (150 if fitted.kind == "frequency" else 15)
         assert_shares_are_binomial(inside)
         assert_jointly_true(fitted, difference)
         assert np.abs(difference[0]) < 4 * fitted.intercept_std_error
@@ -84,7 +84,8 @@ def test_smaller_books_cover_their_truth_together():
         shipped = sim.orders[sim.orders["ship_date"].notna()]
         # The category is taken as known: 360 leaves have too few claims in a book of this size.
         names = [name for name in sim.frequency_factors if name != "category_path"]
-        path = shipped[["industry", "category", "leaf"]].astype(str).agg(" > ".join, axis=1)
+        industry, category, leaf = (shipped[name].astype(str) for name in ("industry", "category", "leaf"))
+        path = industry + " > " + category + " > " + leaf
         offset = np.log(path.map(sim.truth.frequency["category_path"]))
         frequency = FrequencyModel(names).fit(book, offset=offset)
         difference = deviations(frequency, sim.truth.frequency, sim.truth.frequency_base)

@@ -1,8 +1,9 @@
 """Pricing of e-commerce return-freight insurance: category models, tariffs, and quotes to the fen."""
 
+from typing import TYPE_CHECKING, Any
+
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Band, Factor, Hierarchy
-from freightrisk.datasets import SimulatedBook, simulate_book
 from freightrisk.errors import FitError, FreightRiskError, FreightRiskWarning, InputError, TariffDocumentError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.frequency import FrequencyModel, at_most_one_claim
@@ -14,6 +15,9 @@ from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.subsidy import Interval, Subsidy
 from freightrisk.tariff.tariff import CodedOrders, Tariff
 from freightrisk.tariff.worksheet import Worksheet
+
+if TYPE_CHECKING:
+    from freightrisk.datasets import SimulatedBook, simulate_book
 
 __version__ = "0.1.0"
 
@@ -46,3 +50,12 @@ __all__ = [
     "load_tariff",
     "simulate_book",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the synthetic book, which alone needs pandas at import, when it is asked for."""
+    if name in ("SimulatedBook", "simulate_book"):
+        from freightrisk import datasets
+
+        return getattr(datasets, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -109,24 +109,25 @@ def label(value: Any, *, argument: str) -> str:
 def real_array(values: ArrayLike, *, argument: str, length: int) -> NDArray[np.float64]:
     """Return a contiguous float64 array of the given length with no NaN or infinity."""
     try:
-        array = np.ascontiguousarray(values, dtype=np.float64)
+        array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
         raise InputError(f"{argument} is not an array of numbers; give one number a row.") from None
     if array.shape != (length,):
         raise InputError(f"{argument} has shape {array.shape}; it must be one value a row, shape ({length},).")
     refuse_rows(~np.isfinite(array), f"{argument} is not finite in {{rows}}; give a finite number for every row.")
-    return array
+    return np.ascontiguousarray(array)
 
 
 def day(value: Any, *, argument: str) -> np.datetime64:
     """Return a date, a time (of any zone, whose own day counts) or an ISO text as a day."""
+    result = np.datetime64("NaT")
     try:
-        value = datetime.fromisoformat(value) if isinstance(value, str) else value
-        found = value.date() if isinstance(value, datetime) else value
-        known = isinstance(found, (date, np.datetime64))
-    except ValueError:
-        known = False
-    result = np.datetime64(found, "D") if known else np.datetime64("NaT")
+        found = datetime.fromisoformat(value) if isinstance(value, str) else value
+        found = found.date() if isinstance(found, datetime) else found
+        if isinstance(found, (date, np.datetime64)):
+            result = np.datetime64(found, "D")
+    except (TypeError, ValueError):
+        pass
     if np.isnat(result):
         raise InputError(f"{argument} is {value!r}; it must be a date, such as '2026-05-31'.")
     return result

@@ -1,5 +1,6 @@
 """Frames of any kind as named columns, reading only the columns that are asked for."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,13 +79,15 @@ class PandasColumns:
         if pd.api.types.is_numeric_dtype(column) and column.notna().any():
             raise _not_dates(self.argument, name, column.notna().to_numpy())
         try:
-            times = pd.to_datetime(column)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # of texts in several formats, some would be read day first
+                times = pd.to_datetime(column)
             if getattr(times.dtype, "tz", None) is not None:
                 times = times.dt.tz_localize(None)
             return np.asarray(times.to_numpy().astype("datetime64[D]"))
-        except (TypeError, ValueError):
-            bad = pd.to_datetime(column, errors="coerce").isna() & column.notna()
-            raise _not_dates(self.argument, name, bad.to_numpy()) from None
+        except (TypeError, ValueError, UserWarning):
+            bad = pd.to_datetime(column, errors="coerce", format="ISO8601").isna() & column.notna()
+            raise _not_dates(self.argument, name, (bad if bad.any() else column.notna()).to_numpy()) from None
 
     def ids(self, name: str) -> NDArray[Any]:
         """Return the column as an array to join on."""
@@ -115,6 +118,8 @@ class ArrowColumns:
         import pyarrow as pa
 
         column = self.table.column(name)
+        if not len(column):
+            return np.empty(0, dtype=np.int64), []
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
         column = column.unify_dictionaries().combine_chunks()
@@ -207,7 +212,10 @@ def read(frame: Any, wanted: Sequence[str] | None, *, argument: str) -> Columns:
 
         names = list(getattr(frame, "columns", [])) if _is_from(frame, "polars") else None
         kept = [name for name in names if wanted is None or name in wanted] if names else None
-        table = frame if isinstance(frame, pa.Table) else pa.table(frame.select(kept) if kept else frame)
+        try:
+            table = frame if isinstance(frame, pa.Table) else pa.table(frame.select(kept) if kept else frame)
+        except pa.ArrowInvalid:
+            raise InputError(f"{argument} is a {type(frame).__name__}; it must be {FRAMES}.") from None
         return ArrowColumns(table, argument, names or list(table.column_names), table.num_rows)
     raise InputError(f"{argument} is a {type(frame).__name__}; it must be {FRAMES}.")
 

@@ -31,6 +31,7 @@ cdef enum:
     POISSON = 0
     BERNOULLI = 1
     GAMMA = 2
+    GAMMA_OBSERVED = 3
     PERCENT_OF_LIST = 0
     PERCENT_OF_REST = 1
     FIXED = 2
@@ -43,7 +44,7 @@ cdef enum:
 CHECKED = bool(FREIGHTRISK_CHECKED)
 BLOCK_ROWS = BLOCK
 COLUMN_LIMIT = MAX_COLUMNS
-FAMILIES = {"poisson": POISSON, "bernoulli": BERNOULLI, "gamma": GAMMA}
+FAMILIES = {"poisson": POISSON, "bernoulli": BERNOULLI, "gamma": GAMMA, "gamma_observed": GAMMA_OBSERVED}
 RULE_KINDS = {
     "percent_of_list": PERCENT_OF_LIST, "percent_of_rest": PERCENT_OF_REST,
     "fixed_fen": FIXED, "price_to_fen": PRICE_TO,
@@ -142,14 +143,14 @@ cdef inline void bernoulli_rows(const double* eta, const double* y, const double
 
 
 cdef inline void gamma_rows(const double* eta, const double* y, const double* scale, const double* weight, int n,
-                            double* score, double* information, double* sums) noexcept nogil:
-    """Amounts with mean m = scale exp(eta): score w (y/m - 1), expected information w."""
+                            bint observed, double* score, double* information, double* sums) noexcept nogil:
+    """Amounts with mean m = scale exp(eta): score w (y/m - 1), information w, or the observed w y/m."""
     cdef int i
     cdef double ratio
     for i in range(n):
         ratio = y[i] * exp(-eta[i]) / scale[i]
         score[i] = weight[i] * (ratio - 1.0)
-        information[i] = weight[i]
+        information[i] = weight[i] * ratio if observed else weight[i]
         sums[0] -= weight[i] * (ratio + eta[i])
         sums[1] += weight[i] * (ratio - 1.0) * (ratio - 1.0)
 
@@ -186,7 +187,7 @@ def accumulate(int family, CodeColumns columns not None, const int64_t[::1] offs
 
     Parameters
     ----------
-    family : POISSON, BERNOULLI or GAMMA, all with eta = base + sum of log tables
+    family : one of FAMILIES, all with eta = base + sum of log tables and expected information unless it says observed
     offsets : (F,) where each factor's table starts in `tables`, `score_out` and `information_out`
     y, scale, weight : (n,) response, multiplicative offset and prior weight; empty means ones
     with_pairs : also add the cross tables
@@ -223,9 +224,11 @@ def accumulate(int family, CodeColumns columns not None, const int64_t[::1] offs
             if family == POISSON:
                 poisson_rows(&eta[0], &response[0], &factor[0], &prior[0], n, &score[0], &information[0], &sums_out[0])
             elif family == BERNOULLI:
-                bernoulli_rows(&eta[0], &response[0], &factor[0], &prior[0], n, &score[0], &information[0], &sums_out[0])
+                bernoulli_rows(&eta[0], &response[0], &factor[0], &prior[0], n, &score[0], &information[0],
+                               &sums_out[0])
             else:
-                gamma_rows(&eta[0], &response[0], &factor[0], &prior[0], n, &score[0], &information[0], &sums_out[0])
+                gamma_rows(&eta[0], &response[0], &factor[0], &prior[0], n, family == GAMMA_OBSERVED, &score[0],
+                           &information[0], &sums_out[0])
             for i in range(n):
                 sums_out[2] += score[i]
                 sums_out[3] += information[i]
@@ -319,7 +322,8 @@ cdef wide_void gather_mask(const int32_t* codes, const uint64_t* table, int n, u
         mask[i] &= table[codes[i]]
 
 
-cdef wide_void count_claims(const double* intensity, const double* curve, int pieces, int n, double* claims) noexcept nogil:
+cdef wide_void count_claims(const double* intensity, const double* curve, int pieces, int n,
+                            double* claims) noexcept nogil:
     """claims = t q(t) with t = lambda / (1 + lambda); no curve means every event is a claim."""
     cdef int i
     cdef double t
@@ -408,7 +412,8 @@ cdef wide_void pay_from(const int32_t* best, const int32_t* winner, int rule, in
         paid[i] += best[i] if winner[i] == rule else 0
 
 
-cdef wide_void flag_floor(const int32_t* rest, const int32_t* price, int32_t floor, int n, uint8_t* flags) noexcept nogil:
+cdef wide_void flag_floor(const int32_t* rest, const int32_t* price, int32_t floor, int n,
+                          uint8_t* flags) noexcept nogil:
     """The floor binds on the merchant too, once a subsidy has brought the price down to it."""
     cdef int i
     for i in range(n):

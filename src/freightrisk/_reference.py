@@ -57,11 +57,11 @@ def accumulate(
 def _by_row(family: str, eta: Array, mean: Array, y: Array, weight: Array) -> tuple[Array, Array, Array, Array]:
     if family == "poisson":
         return weight * (y - mean), weight * mean, weight * (y * eta - mean), weight * (y - mean) ** 2 / mean
-    if family == "gamma":
+    if family.startswith("gamma"):
         ratio = y / mean
         return (
             weight * (ratio - 1),
-            weight * np.ones_like(y),
+            weight * (ratio if family == "gamma_observed" else np.ones_like(y)),
             -weight * (ratio + eta),
             weight * (ratio - 1) ** 2,
         )

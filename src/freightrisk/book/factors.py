@@ -72,6 +72,7 @@ class Factor(_Rules):
 
     def __post_init__(self) -> None:
         _check_rules(self)
+        object.__setattr__(self, "column", self.column or self.name)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -143,6 +144,7 @@ class Band(_Rules):
 
     def __post_init__(self) -> None:
         _check_rules(self)
+        object.__setattr__(self, "column", self.column or self.name)
         object.__setattr__(self, "valid", _interval(self.valid, argument=f"valid of band '{self.name}'"))
         if isinstance(self.edges, (int, np.integer)):
             bands = _check.whole(self.edges, argument=f"edges of band '{self.name}'", low=2, high=256)

@@ -281,10 +281,10 @@ def _coding(part: FactorPart) -> Coding:
             )
         lookup[tuple(path)] = code
     deepest = len(part.columns) if part.kind == "hierarchy" else 1
-    for path in lookup:
-        if not 1 <= len(path) <= deepest:
+    for known in lookup:
+        if not 1 <= len(known) <= deepest:
             raise TariffDocumentError(
-                f"factor '{part.name}': level {list(path)} is no path of at most {deepest} parts."
+                f"factor '{part.name}': level {list(known)} is no path of at most {deepest} parts."
             )
     if len(lookup) != len(paths) + len(part.pooled) or not paths:
         raise TariffDocumentError(f"factor '{part.name}' has no level, or names one twice.")

@@ -144,7 +144,8 @@ class Subsidy:
         for name in ("start", "end"):
             day = getattr(self, name)
             if day is not None:
-                object.__setattr__(self, name, _check.day(day, argument=f"{name} of subsidy '{self.name}'").astype(object))
+                day = _check.day(day, argument=f"{name} of subsidy '{self.name}'")
+                object.__setattr__(self, name, day.astype(object))
         if self.start is not None and self.end is not None and self.start > self.end:
             raise InputError(f"subsidy '{self.name}' starts on {self.start}, after its end {self.end}; exchange them.")
 
