@@ -37,11 +37,17 @@ class NumpyRoute:
         code = np.array([gate._level_code(level) for level in range(size)])
         return np.array([(gate.masks[code] >> np.uint64(rule)) & np.uint64(1) for rule in range(3)]).astype(bool)
 
-    def price(self, codes: Columns, n: int, *, threads: int) -> dict[str, NDArray]:
-        """Return the ledger of n orders."""
+    def buffers(self, n: int) -> dict[str, NDArray]:
+        """Return arrays for the ledger of n orders."""
         out = {name: np.empty(n) for name in ("intensity", "claims", "payout", "pure", "technical")}
         out |= {f"{name}_fen": np.empty(n, np.int32) for name in ("list", *self.payers, "merchant")}
-        out["floor_bound"] = np.empty(n, bool)
+        return out | {"floor_bound": np.empty(n, bool)}
+
+    def price(
+        self, codes: Columns, n: int, *, threads: int, out: dict[str, NDArray] | None = None
+    ) -> dict[str, NDArray]:
+        """Return the ledger of n orders, in `out` if given."""
+        out = self.buffers(n) if out is None else out
         cuts = [(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
         lanes = [cuts[lane::threads] for lane in range(threads)]
 
@@ -123,3 +129,42 @@ class NumpyRoute:
         for name, table in rates.tables.items():
             np.take(table, codes[name][rows], out=buffer, mode="clip")
             np.multiply(out, buffer, out=out)
+
+
+def price_whole_columns(tariff: Tariff, dispersion: float, codes: Columns) -> dict[str, NDArray]:
+    """Return the same ledger the way that it is first written: whole columns, a temporary for every step."""
+    loads = tariff.loadings
+
+    def product(rates: object) -> NDArray:
+        value = np.full(len(codes["score"]), rates.base)
+        for name, table in rates.tables.items():
+            value = value * table[codes[name]]
+        return value
+
+    intensity, mean = product(tariff.frequency), product(tariff.severity)
+    claims = -np.expm1(-intensity)
+    place = mean / (mean + tariff.cover.flat_limit)
+    grid = np.linspace(0.0, 1.0, NODES + 1)
+    nodes = np.ones(NODES + 1)
+    nodes[1:-1] = limited_expected_value(grid[1:-1], 1.0 - grid[1:-1], dispersion=dispersion)
+    nodes[1:-1] /= grid[1:-1] * (1.0 - grid[1:-1])
+    payout = mean * (1.0 - place) * np.interp(place, grid, nodes)
+    pure = claims * payout
+    technical = (pure * (1.0 + loads.fraud_load) + loads.claim_handling * claims + loads.policy_cost) / loads.retained
+    micro = np.clip(np.rint(technical * loads.filed_factor * 1e6), loads.filed_min_micro, loads.filed_max_micro)
+    rounded = np.rint(micro / 10_000.0).astype(np.int32)
+    rest = list_fen = np.maximum(rounded, tariff.floor_fen)
+    out = {"intensity": intensity, "claims": claims, "payout": payout, "pure": pure, "technical": technical}
+    out |= {"list_fen": list_fen, "floor_bound": rounded < tariff.floor_fen}
+    for subsidy in tariff.subsidies:
+        if subsidy.kind == "price_to_fen":
+            offer = rest - subsidy.amount
+        else:
+            offer = np.rint((list_fen if subsidy.kind == "percent_of_list" else rest) * (subsidy.amount / 10_000.0))
+        if subsidy.cap_fen is not None:
+            offer = np.minimum(offer, subsidy.cap_fen)
+        ((column, levels),) = subsidy.where.items()
+        offer = np.clip(offer, 0, rest - tariff.floor_fen) * np.isin(codes[column], levels)
+        out[f"{subsidy.payer}_fen"] = offer.astype(np.int32)
+        rest = rest - out[f"{subsidy.payer}_fen"]
+    return out | {"merchant_fen": rest}

@@ -125,7 +125,7 @@ def day(value: Any, *, argument: str) -> np.datetime64:
         found = datetime.fromisoformat(value) if isinstance(value, str) else value
         found = found.date() if isinstance(found, datetime) else found
         if isinstance(found, (date, np.datetime64)):
-            result = np.datetime64(found, "D")
+            result = np.datetime64(found).astype("datetime64[D]")
     except (TypeError, ValueError):
         pass
     if np.isnat(result):

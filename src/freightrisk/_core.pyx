@@ -6,6 +6,7 @@ were proved in range by `_check` before they came here. Each kernel has a slow t
 
 cimport cython
 from libc.math cimport exp, expm1, log, sqrt
+from libc.string cimport memcpy, memset
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from *:
@@ -21,9 +22,19 @@ cdef extern from *:
     #else
     #define FREIGHTRISK_WIDE
     #endif
+    #ifdef _MSC_VER
+    #define FREIGHTRISK_ALONE __restrict
+    #else
+    #define FREIGHTRISK_ALONE __restrict__
+    #endif
     """
     const int FREIGHTRISK_CHECKED
     ctypedef void wide_void "FREIGHTRISK_WIDE void"
+    # What a loop writes overlaps nothing that it reads; without that promise gathers are not vectorised.
+    ctypedef double* real_out "double* FREIGHTRISK_ALONE"
+    ctypedef int32_t* int_out "int32_t* FREIGHTRISK_ALONE"
+    ctypedef uint64_t* mask_out "uint64_t* FREIGHTRISK_ALONE"
+    ctypedef uint8_t* flag_out "uint8_t* FREIGHTRISK_ALONE"
 
 cdef enum:
     BLOCK = 512          # rows a block: codes, means and money of a block stay in L1 and L2
@@ -89,7 +100,7 @@ cdef class CodeColumns:
             self.column[f] = &view[0] if view.shape[0] > 0 else NULL
 
 
-cdef inline void widen(const uint8_t* column, int itemsize, Py_ssize_t start, int n, int32_t* out) noexcept nogil:
+cdef wide_void widen(const uint8_t* column, int itemsize, Py_ssize_t start, int n, int_out out) noexcept nogil:
     cdef int i
     if itemsize == 1:
         for i in range(n):
@@ -257,7 +268,7 @@ cdef class PricePlan:
     cdef const int64_t[::1] frequency_offsets, severity_offsets, limit_offsets, mask_offsets, known
     cdef const double[::1] frequency_tables, severity_tables, limit_tables
     cdef const uint64_t[::1] mask_tables
-    cdef const double[:, ::1] count_curve, limit_curve
+    cdef const double[:, ::1] count_curve, limit_curve  # (4, pieces): all starts, then all slopes, ...
     cdef double fraud, handling, policy, retained, filed_factor, filed_min_micro, filed_max_micro
     cdef int32_t floor_fen
     cdef const int32_t[::1] rule_kind, rule_cap, rule_payer, rule_group
@@ -281,7 +292,7 @@ cdef class PricePlan:
         self.limit_offsets, self.mask_offsets = limit_offsets, mask_offsets
         self.frequency_tables, self.severity_tables = frequency_tables, severity_tables
         self.limit_tables, self.mask_tables = limit_tables, mask_tables
-        self.count_curve, self.limit_curve = count_curve, limit_curve
+        self.count_curve, self.limit_curve = count_curve.T.copy(), limit_curve.T.copy()
         self.fraud, self.handling, self.policy, self.retained = fraud_load, claim_handling, policy_cost, retained
         self.filed_factor, self.filed_min_micro, self.filed_max_micro = filed_factor, filed_min_micro, filed_max_micro
         self.floor_fen = floor_fen
@@ -294,139 +305,174 @@ cdef inline double nearest_integer(double x) noexcept nogil:
     return (x + ROUND_TO_INTEGER) - ROUND_TO_INTEGER
 
 
-cdef inline double curve_value(const double* curve, int pieces, double t) noexcept nogil:
-    """The cubic piece of t in [0, 1]: ((d u + c) u + b) u + a with u the place inside the piece."""
-    cdef double place = t * pieces
-    cdef int k = <int>place
-    k = k if k < pieces else pieces - 1
-    place -= k
-    curve += 4 * k
-    return ((curve[3] * place + curve[2]) * place + curve[1]) * place + curve[0]
+cdef wide_void fill(double value, int n, real_out out) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        out[i] = value
 
 
-cdef wide_void gather_product(const int32_t* codes, const double* table, int n, double* value) noexcept nogil:
+cdef wide_void gather_product(const int32_t* codes, const double* table, int n, real_out value) noexcept nogil:
     cdef int i
     for i in range(n):
         value[i] *= table[codes[i]]
 
 
-cdef wide_void gather_minimum(const int32_t* codes, const double* table, int n, double* value) noexcept nogil:
+cdef wide_void gather_minimum(const int32_t* codes, const double* table, int n, real_out value) noexcept nogil:
     cdef int i
+    cdef double found
     for i in range(n):
-        value[i] = table[codes[i]] if table[codes[i]] < value[i] else value[i]
+        found = table[codes[i]]
+        value[i] = found if found < value[i] else value[i]
 
 
-cdef wide_void gather_mask(const int32_t* codes, const uint64_t* table, int n, uint64_t* mask) noexcept nogil:
+cdef wide_void gather_mask(const int32_t* codes, const uint64_t* table, int n, mask_out mask) noexcept nogil:
     cdef int i
     for i in range(n):
         mask[i] &= table[codes[i]]
 
 
-cdef wide_void count_claims(const double* intensity, const double* curve, int pieces, int n,
-                            double* claims) noexcept nogil:
-    """claims = t q(t) with t = lambda / (1 + lambda); no curve means every event is a claim."""
+cdef wide_void curve_values(const double* t, const double* curve, int32_t pieces, int n, real_out value) noexcept nogil:
+    """The cubic piece of each t in [0, 1]: ((d u + c) u + b) u + a with u the place inside the piece."""
+    cdef const double* start = curve
+    cdef const double* slope = curve + pieces
+    cdef const double* square = curve + 2 * pieces
+    cdef const double* cubic = curve + 3 * pieces
     cdef int i
-    cdef double t
+    cdef int32_t k, last = pieces - 1
+    cdef double u
     for i in range(n):
-        if pieces == 0:
-            claims[i] = intensity[i]
-        else:
-            t = intensity[i] / (1.0 + intensity[i])
-            claims[i] = t * curve_value(curve, pieces, t)
+        u = t[i] * pieces
+        k = <int32_t>u
+        k = k if k < last else last
+        u -= k
+        value[i] = ((cubic[k] * u + square[k]) * u + slope[k]) * u + start[k]
 
 
-cdef wide_void limit_payout(const double* mean, const double* limit, const double* curve, int pieces, int n,
-                            double* payout, uint8_t* flags) noexcept nogil:
-    """payout = mu r q(s), r = limit / (mu + limit) and s the fourth root of r; an infinite limit pays mu."""
+cdef wide_void count_place(const double* intensity, int n, real_out t) noexcept nogil:
+    """t = lambda / (1 + lambda); the expected claims are t times the curve at t."""
     cdef int i
-    cdef double share
     for i in range(n):
-        if pieces == 0:
-            payout[i] = mean[i]
-        else:
-            share = 1.0 - mean[i] / (mean[i] + limit[i])
-            payout[i] = mean[i] * share * curve_value(curve, pieces, sqrt(sqrt(share)))
+        t[i] = intensity[i] / (1.0 + intensity[i])
+
+
+cdef wide_void limit_place(const double* mean, const double* limit, int n, real_out share, real_out s) noexcept nogil:
+    """share = limit / (mu + limit), s its fourth root; the expected payout is mu share times the curve at s."""
+    cdef int i
+    for i in range(n):
+        share[i] = mean[i] * (1.0 - mean[i] / (mean[i] + limit[i]))
+        s[i] = sqrt(sqrt(1.0 - mean[i] / (mean[i] + limit[i])))
+
+
+cdef wide_void multiply(const double* factor, int n, real_out value) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        value[i] *= factor[i]
+
+
+cdef wide_void flag_limit(const double* mean, const double* payout, int n, flag_out flags) noexcept nogil:
+    cdef int i
+    for i in range(n):
         flags[i] |= LIMIT_BOUND if payout[i] < 0.99 * mean[i] else 0
 
 
 cdef wide_void load_premium(const double* claims, const double* payout, double fraud, double handling, double policy,
-                            double retained, int n, double* pure, double* technical) noexcept nogil:
+                            double retained, int n, real_out pure, real_out technical) noexcept nogil:
     cdef int i
+    cdef double premium
     for i in range(n):
-        pure[i] = claims[i] * payout[i]
-        technical[i] = (pure[i] * (1.0 + fraud) + handling * claims[i] + policy) / retained
+        premium = claims[i] * payout[i]
+        pure[i] = premium
+        technical[i] = (premium * (1.0 + fraud) + handling * claims[i] + policy) / retained
 
 
 cdef wide_void list_price(const double* technical, double filed_factor, double lowest, double highest, int32_t floor,
-                          int n, int32_t* price, uint8_t* flags) noexcept nogil:
+                          int n, int_out price, flag_out flags) noexcept nogil:
     """Technical premium to whole micro-yuan, filed limits, then half-even to fen.
 
     Micro-yuan are whole numbers below 2**51 held in a double. micro / 10000 is then either a tie held exactly or at
     least 1e-4 from one, far more than the rounding of the division, so the nearest integer is the exact one.
     """
     cdef int i
-    cdef double micro, clamped, fen
+    cdef double micro, clamped
+    cdef int32_t fen
     for i in range(n):
         micro = technical[i] * filed_factor * 1e6
         micro = nearest_integer(micro if micro < LARGEST_MICRO else LARGEST_MICRO)
         clamped = micro if micro > lowest else lowest
         clamped = clamped if clamped < highest else highest
-        fen = nearest_integer(clamped / 10000.0)
-        price[i] = <int32_t>(fen if fen > floor else floor)
+        fen = <int32_t>nearest_integer(clamped / 10000.0)
+        price[i] = fen if fen > floor else floor
         flags[i] |= (FILED_BOUND if clamped != micro else 0) | (FLOOR_BOUND if fen < floor else 0)
 
 
-cdef wide_void rule_amounts(int kind, int64_t amount, int32_t cap, int32_t floor, uint64_t bit, const int32_t* price,
-                            const int32_t* rest, const uint64_t* eligible, int n, int32_t* offer) noexcept nogil:
-    """What one rule would pay each order: its amount, at most its cap and what the floor leaves, where eligible."""
+cdef wide_void share_of(const int32_t* amount, double points, int n, int_out wanted) noexcept nogil:
+    """Basis points of an amount of fen, half-even to fen; exact as in `list_price`."""
+    cdef int i
+    for i in range(n):
+        wanted[i] = <int32_t>nearest_integer(amount[i] * points / 10000.0)
+
+
+cdef wide_void rest_above(const int32_t* rest, int32_t target, int n, int_out wanted) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        wanted[i] = rest[i] - target
+
+
+cdef wide_void fill_fen(int32_t value, int n, int_out out) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        out[i] = value
+
+
+cdef wide_void bound_offer(int32_t cap, int32_t floor, uint64_t bit, const int32_t* rest, const uint64_t* eligible,
+                           int n, int_out offer) noexcept nogil:
+    """What one rule would pay each order: at most its cap and what the floor leaves, and only where eligible."""
     cdef int i
     cdef int32_t room, value
-    cdef double points = <double>amount
-    cdef int32_t fen = <int32_t>amount
     for i in range(n):
-        if kind == PERCENT_OF_LIST:
-            value = <int32_t>nearest_integer(price[i] * points / 10000.0)
-        elif kind == PERCENT_OF_REST:
-            value = <int32_t>nearest_integer(rest[i] * points / 10000.0)
-        elif kind == FIXED:
-            value = fen
-        else:
-            value = rest[i] - fen
         room = rest[i] - floor
-        value = value if value < cap else cap
+        value = offer[i] if offer[i] < cap else cap
         value = value if value < room else room
         value = value if value > 0 else 0
         offer[i] = value if eligible[i] & bit else 0
 
 
-cdef wide_void keep_best(const int32_t* offer, int rule, int n, int32_t* best, int32_t* winner) noexcept nogil:
+cdef wide_void keep_best(const int32_t* offer, int32_t rule, int n, int_out best, int_out winner) noexcept nogil:
     cdef int i
     for i in range(n):
         winner[i] = rule if offer[i] > best[i] else winner[i]
         best[i] = offer[i] if offer[i] > best[i] else best[i]
 
 
-cdef wide_void pay_from(const int32_t* best, const int32_t* winner, int rule, int n, int32_t* paid) noexcept nogil:
+cdef wide_void pay_from(const int32_t* best, const int32_t* winner, int32_t rule, int n, int_out paid) noexcept nogil:
     cdef int i
     for i in range(n):
         paid[i] += best[i] if winner[i] == rule else 0
 
 
+cdef wide_void pay_all(const int32_t* offer, int n, int_out rest, int_out paid) noexcept nogil:
+    """A rule without rivals pays what it offers."""
+    cdef int i
+    for i in range(n):
+        rest[i] -= offer[i]
+        paid[i] += offer[i]
+
+
+cdef wide_void take_off(const int32_t* best, int n, int_out rest) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        rest[i] -= best[i]
+
+
 cdef wide_void flag_floor(const int32_t* rest, const int32_t* price, int32_t floor, int n,
-                          uint8_t* flags) noexcept nogil:
+                          flag_out flags) noexcept nogil:
     """The floor binds on the merchant too, once a subsidy has brought the price down to it."""
     cdef int i
     for i in range(n):
         flags[i] |= FLOOR_BOUND if rest[i] == floor and rest[i] < price[i] else 0
 
 
-cdef wide_void copy_real(const double* source, int n, double* out) noexcept nogil:
-    cdef int i
-    for i in range(n):
-        out[i] = source[i]
-
-
-cdef wide_void flag_unseen(const int32_t* codes, int64_t known, int n, uint8_t* flags) noexcept nogil:
+cdef wide_void flag_unseen(const int32_t* codes, int64_t known, int n, flag_out flags) noexcept nogil:
     cdef int i
     cdef int32_t limit = <int32_t>known
     for i in range(n):
@@ -447,23 +493,28 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
     """
     cdef int32_t codes[MAX_COLUMNS][BLOCK]
     cdef double intensity[BLOCK]
-    cdef double claims[BLOCK]
+    cdef double counted[BLOCK]
     cdef double mean[BLOCK]
-    cdef double payout[BLOCK]
+    cdef double limited[BLOCK]
     cdef double limit[BLOCK]
+    cdef double place[BLOCK]
+    cdef double full[BLOCK]
     cdef double pure[BLOCK]
     cdef double technical[BLOCK]
     cdef uint64_t eligible[BLOCK]
     cdef int32_t offer[BLOCK]
     cdef int32_t best[BLOCK]
     cdef int32_t winner[BLOCK]
+    cdef double* claims
+    cdef double* payout
     cdef int32_t* rest
     cdef uint8_t* flags
-    cdef const double* count_curve = &plan.count_curve[0, 0] if plan.count_curve.shape[0] else NULL
-    cdef const double* limit_curve = &plan.limit_curve[0, 0] if plan.limit_curve.shape[0] else NULL
-    cdef int count_pieces = <int>plan.count_curve.shape[0], limit_pieces = <int>plan.limit_curve.shape[0]
+    cdef bint last
+    cdef const double* count_curve = &plan.count_curve[0, 0] if plan.count_curve.shape[1] else NULL
+    cdef const double* limit_curve = &plan.limit_curve[0, 0] if plan.limit_curve.shape[1] else NULL
+    cdef int count_pieces = <int>plan.count_curve.shape[1], limit_pieces = <int>plan.limit_curve.shape[1]
     cdef Py_ssize_t step, block
-    cdef int n, f, i, j, first, column
+    cdef int n, f, j, first, column
     cdef int32_t floor = plan.floor_fen
     with nogil:
         for step in range((stop - start + BLOCK - 1) // BLOCK):
@@ -471,12 +522,11 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
             n = <int>min(<Py_ssize_t>BLOCK, stop - block)
             flags = &flags_out[block]
             rest = &merchant_out[block]
-            for i in range(n):
-                flags[i] = 0
-                intensity[i] = plan.frequency_base
-                mean[i] = plan.severity_base
-                limit[i] = plan.limit
-                eligible[i] = ~(<uint64_t>0)
+            memset(flags, 0, n)
+            memset(&eligible[0], 0xFF, n * sizeof(uint64_t))
+            fill(plan.frequency_base, n, &intensity[0])
+            fill(plan.severity_base, n, &mean[0])
+            fill(plan.limit, n, &limit[0])
             for f in range(columns.count):
                 widen(columns.column[f], columns.itemsize[f], block, n, &codes[f][0])
                 if FREIGHTRISK_CHECKED and not in_range(&codes[f][0], n, columns.size[f]):
@@ -496,35 +546,54 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
             for f in range(<int>plan.mask_columns.shape[0]):
                 column = plan.mask_columns[f]
                 gather_mask(&codes[column][0], &plan.mask_tables[plan.mask_offsets[f]], n, &eligible[0])
-            count_claims(&intensity[0], count_curve, count_pieces, n, &claims[0])
-            limit_payout(&mean[0], &limit[0], limit_curve, limit_pieces, n, &payout[0], flags)
-            load_premium(&claims[0], &payout[0], plan.fraud, plan.handling, plan.policy, plan.retained, n,
-                         &pure[0], &technical[0])
+            claims = &intensity[0]
+            if count_pieces:
+                claims = &counted[0]
+                count_place(&intensity[0], n, &place[0])
+                curve_values(&place[0], count_curve, count_pieces, n, claims)
+                multiply(&place[0], n, claims)
+            payout = &mean[0]
+            if limit_pieces:
+                payout = &limited[0]
+                limit_place(&mean[0], &limit[0], n, &full[0], &place[0])
+                curve_values(&place[0], limit_curve, limit_pieces, n, payout)
+                multiply(&full[0], n, payout)
+                flag_limit(&mean[0], payout, n, flags)
+            load_premium(claims, payout, plan.fraud, plan.handling, plan.policy, plan.retained, n, &pure[0],
+                         &technical[0])
             list_price(&technical[0], plan.filed_factor, plan.filed_min_micro, plan.filed_max_micro, floor, n,
                        &list_out[block], flags)
             if detail_out.shape[0] == 5:
-                copy_real(&intensity[0], n, &detail_out[0, block])
-                copy_real(&claims[0], n, &detail_out[1, block])
-                copy_real(&payout[0], n, &detail_out[2, block])
-                copy_real(&pure[0], n, &detail_out[3, block])
-                copy_real(&technical[0], n, &detail_out[4, block])
-            for i in range(n):
-                rest[i] = list_out[block + i]
+                memcpy(&detail_out[0, block], &intensity[0], n * sizeof(double))
+                memcpy(&detail_out[1, block], claims, n * sizeof(double))
+                memcpy(&detail_out[2, block], payout, n * sizeof(double))
+                memcpy(&detail_out[3, block], &pure[0], n * sizeof(double))
+                memcpy(&detail_out[4, block], &technical[0], n * sizeof(double))
+            memcpy(rest, &list_out[block], n * sizeof(int32_t))
             for f in range(<int>payers_out.shape[0]):
-                for i in range(n):
-                    payers_out[f, block + i] = 0
+                memset(&payers_out[f, block], 0, n * sizeof(int32_t))
             first = 0
             for j in range(plan.rules):
-                if j == first:
-                    for i in range(n):
-                        best[i] = 0
-                        winner[i] = j
-                rule_amounts(plan.rule_kind[j], plan.rule_amount[j], plan.rule_cap[j], floor, (<uint64_t>1) << j,
-                             &list_out[block], rest, &eligible[0], n, &offer[0])
+                if plan.rule_kind[j] == PERCENT_OF_LIST:
+                    share_of(&list_out[block], <double>plan.rule_amount[j], n, &offer[0])
+                elif plan.rule_kind[j] == PERCENT_OF_REST:
+                    share_of(rest, <double>plan.rule_amount[j], n, &offer[0])
+                elif plan.rule_kind[j] == FIXED:
+                    fill_fen(<int32_t>plan.rule_amount[j], n, &offer[0])
+                else:
+                    rest_above(rest, <int32_t>plan.rule_amount[j], n, &offer[0])
+                bound_offer(plan.rule_cap[j], floor, (<uint64_t>1) << j, rest, &eligible[0], n, &offer[0])
+                last = j + 1 == plan.rules or plan.rule_group[j + 1] != plan.rule_group[j]
+                if first == j and last:
+                    pay_all(&offer[0], n, rest, &payers_out[plan.rule_payer[j], block])
+                    first = j + 1
+                    continue
+                if first == j:
+                    fill_fen(0, n, &best[0])
+                    fill_fen(j, n, &winner[0])
                 keep_best(&offer[0], j, n, &best[0], &winner[0])
-                if j + 1 == plan.rules or plan.rule_group[j + 1] != plan.rule_group[j]:
-                    for i in range(n):
-                        rest[i] -= best[i]
+                if last:
+                    take_off(&best[0], n, rest)
                     for f in range(first, j + 1):
                         pay_from(&best[0], &winner[0], f, n, &payers_out[plan.rule_payer[f], block])
                     first = j + 1

@@ -48,7 +48,7 @@ def actual_vs_expected(
     """
     import pandas as pd
 
-    n = len(actual) if np.ndim(actual) else 1
+    n = np.shape(actual)[0] if np.ndim(actual) else 1
     seen = _check.real_array(actual, argument="actual", length=n)
     foreseen = _check.real_array(expected, argument="expected", length=n)
     exposure = np.ones(n) if weight is None else _check.real_array(weight, argument="weight", length=n)

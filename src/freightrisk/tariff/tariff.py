@@ -72,6 +72,34 @@ class CodedOrders:
     key: tuple[Any, ...] = field(repr=False)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class QuoteBuffers:
+    """Arrays that take the quotes of a batch of orders; made by `Tariff.buffers`.
+
+    Parameters
+    ----------
+    steps : float64 array, shape (5, n_orders), or (0, n_orders) without detail
+    list_fen, merchant_fen : int32 arrays, shape (n_orders,)
+    payers : int32 array, shape (n_payers, n_orders)
+    flags : uint8 array, shape (n_orders,)
+    hits : bool array, shape (n_flags, n_orders)
+    """
+
+    steps: Array
+    list_fen: NDArray[np.int32]
+    payers: NDArray[np.int32]
+    merchant_fen: NDArray[np.int32]
+    flags: NDArray[np.uint8]
+    hits: NDArray[np.bool_]
+
+    def check(self, n_orders: int, n_payers: int, *, detail: bool) -> None:
+        """Raise unless the arrays can take so many orders and payers."""
+        if len(self.list_fen) < n_orders:
+            raise InputError(f"buffers hold {len(self.list_fen):,} orders, fewer than the {n_orders:,} to price.")
+        if len(self.payers) != n_payers or (detail and not len(self.steps)):
+            raise InputError("buffers were made by a tariff with other payers, or without detail; make new ones.")
+
+
 @dataclass(frozen=True, repr=False)
 class Tariff:
     """Everything that turns an order into a price. Build one with `Tariff.build` or load one with `load_tariff`.
@@ -311,28 +339,66 @@ class Tariff:
         return _frame(columns, coded)
 
     def price_columns(
-        self, coded: CodedOrders, *, threads: int, detail: bool = True, progress: bool = False
+        self,
+        coded: CodedOrders,
+        *,
+        threads: int,
+        detail: bool = True,
+        progress: bool = False,
+        buffers: QuoteBuffers | None = None,
     ) -> dict[str, NDArray[Any]]:
-        """Return the columns of `price` as arrays."""
+        """Return the columns of `price` as arrays.
+
+        Parameters
+        ----------
+        coded : CodedOrders
+        threads : int
+        detail, progress : bool
+            As for `price`.
+        buffers : QuoteBuffers, optional
+            Where to write the columns, from `buffers`; the columns returned are views of them and hold until the next
+            call that is given the same. By default every call has new ones.
+        """
         n = coded.n_orders
-        steps = np.empty((len(DETAIL), n) if detail else (0, 0))
-        payers = np.empty((len(self.payers), n), dtype=np.int32)
-        list_fen, merchant_fen = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32)
-        flags = np.empty(n, dtype=np.uint8)
+        into = self.buffers(n, detail=detail) if buffers is None else buffers
+        into.check(n, len(self.payers), detail=detail)
         plan = self._plan
 
         def work(start: int, stop: int) -> int:
-            _core.price(coded.columns, plan, start, stop, steps, list_fen, payers, merchant_fen, flags)
+            steps = into.steps if detail else np.empty((0, 0))
+            _core.price(
+                coded.columns, plan, start, stop, steps, into.list_fen, into.payers, into.merchant_fen, into.flags
+            )
+            for bit, hit in zip(_core.FLAGS.values(), into.hits, strict=True):
+                np.not_equal(into.flags[start:stop] & bit, 0, out=hit[start:stop])
             return stop - start
 
         done = in_order(work, chunks(n, PRICE_CHUNK), threads=threads)
         for _ in _with_progress(done, n) if progress else done:
             pass
-        columns: dict[str, NDArray[Any]] = dict(zip(DETAIL, steps, strict=True)) if detail else {}
-        columns |= {"list_fen": list_fen}
-        columns |= {f"{payer}_fen": paid for payer, paid in zip(self.payers, payers, strict=True)}
-        columns |= {"merchant_fen": merchant_fen}
-        return columns | {name: (flags & bit) != 0 for name, bit in _core.FLAGS.items()}
+        columns: dict[str, NDArray[Any]] = dict(zip(DETAIL, into.steps, strict=True)) if detail else {}
+        columns |= {"list_fen": into.list_fen}
+        columns |= {f"{payer}_fen": paid for payer, paid in zip(self.payers, into.payers, strict=True)}
+        columns |= {"merchant_fen": into.merchant_fen}
+        columns |= dict(zip(_core.FLAGS, into.hits, strict=True))
+        return {name: values[:n] for name, values in columns.items()}
+
+    def buffers(self, n_orders: int, *, detail: bool = True) -> QuoteBuffers:
+        """Return arrays for the quotes of up to `n_orders` orders, to price batch after batch without new memory.
+
+        Examples
+        --------
+        ``columns = tariff.price_columns(tariff.encode(batch), threads=2, buffers=tariff.buffers(1_000_000))``
+        """
+        n = _check.whole(n_orders, argument="n_orders", low=0, high=2**40)
+        return QuoteBuffers(
+            steps=np.empty((len(DETAIL) if detail else 0, n)),
+            list_fen=np.empty(n, dtype=np.int32),
+            payers=np.empty((len(self.payers), n), dtype=np.int32),
+            merchant_fen=np.empty(n, dtype=np.int32),
+            flags=np.empty(n, dtype=np.uint8),
+            hits=np.empty((len(_core.FLAGS), n), dtype=np.bool_),
+        )
 
     def codes_of(self, order: Mapping[str, Any]) -> list[int]:
         """Return the code of one order in each of the tariff's code columns."""
