@@ -14,7 +14,18 @@ import pytest
 from hypothesis import given
 
 import freightrisk
-from freightrisk import Band, ByLevel, Cover, Interval, Loadings, Subsidy, Tariff, TariffDocumentError, load_tariff
+from freightrisk import (
+    Band,
+    ByLevel,
+    Cover,
+    InputError,
+    Interval,
+    Loadings,
+    Subsidy,
+    Tariff,
+    TariffDocumentError,
+    load_tariff,
+)
 from freightrisk.tariff import document
 from freightrisk.tariff.document import parse_tariff
 from strategies import CODINGS, draw_codes, draw_orders, orders, put_together, rate_tables, run_kernel, seeds, tariffs
@@ -331,6 +342,11 @@ def test_a_failed_write_leaves_the_old_document_and_nothing_else(tariff, tmp_pat
         replace(tariff, name="newer").save(path)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["tariff.json"]
+
+
+def test_a_folder_that_is_not_there_is_refused_by_name(tariff, tmp_path):
+    with pytest.raises(InputError, match="which does not exist; create it first"):
+        tariff.save(tmp_path / "nowhere" / "tariff.json")
 
 
 def test_a_tariff_that_cannot_be_written_leaves_nothing(tariff, tmp_path):

@@ -330,6 +330,12 @@ def bad(**more):
             lambda: bad(fixed_fen=1, where={"price": 20}),
             r"where\['price'\] is 20; give a list of levels or an Interval",
         ),
+        (
+            lambda: bad(fixed_fen=1, where={"tier": [1, None]}),
+            r"where\['tier'\] lists None; a level is a text or a num",
+        ),
+        (lambda: bad(fixed_fen=1, where={"tier": [np.nan]}), r"where\['tier'\] lists nan"),
+        (lambda: bad(fixed_fen=1, where={"day": [np.datetime64("2025-06-01")]}), r"where\['day'\] lists datetime.date"),
         (lambda: bad(fixed_fen=1, where={"channel": []}), r"where\['channel'\] lists no level, so nobody is eligible"),
         (
             lambda: Interval(above=5, at_most=4),

@@ -353,6 +353,42 @@ def test_an_unseen_zone_takes_the_largest_amount_or_the_default():
     assert payout(ByLevel("zone", {"far": 12.0}, default=5.0), "far") == pytest.approx(12.0, rel=1e-6)
 
 
+# Buffers
+
+
+def test_buffers_take_batch_after_batch(tariff, frame):
+    plain = tariff.encode(frame), tariff.encode(frame.iloc[5:25])
+    buffers = tariff.buffers(len(frame))
+    for coded in plain:
+        fresh = tariff.price_columns(coded, threads=1)
+        again = tariff.price_columns(coded, threads=2, buffers=buffers)
+        assert list(again) == list(fresh)
+        for name, values in again.items():
+            np.testing.assert_array_equal(values, fresh[name])
+            assert np.shares_memory(values, tariff.price_columns(coded, threads=1, buffers=buffers)[name])
+
+
+def test_buffers_without_detail(tariff, frame):
+    coded = tariff.encode(frame)
+    columns = tariff.price_columns(coded, threads=1, detail=False, buffers=tariff.buffers(len(frame), detail=False))
+    whole = tariff.price_columns(coded, threads=1)
+    assert "pure_premium" not in columns
+    for name, values in columns.items():
+        np.testing.assert_array_equal(values, whole[name])
+
+
+def test_buffers_that_do_not_fit_are_refused(tariff, frame):
+    coded = tariff.encode(frame)
+    with pytest.raises(InputError, match=f"buffers hold 3 orders, fewer than the {len(frame)} to price"):
+        tariff.price_columns(coded, threads=1, buffers=tariff.buffers(3))
+    with pytest.raises(InputError, match="other payers, or without detail"):
+        tariff.price_columns(coded, threads=1, buffers=tariff.buffers(len(frame), detail=False))
+    with pytest.raises(InputError, match="other payers"):
+        tariff.price_columns(coded, threads=1, buffers=replace(tariff, subsidies=()).buffers(len(frame)))
+    with pytest.raises(InputError, match="n_orders is -1"):
+        tariff.buffers(-1)
+
+
 # Building
 
 
@@ -552,6 +588,7 @@ def test_bad_merchants(tariff, orders_of_merchants, merchants, change, message):
     ("more", "message"),
     [
         ({"zone": "moon"}, "factor 'zone': level 'moon' was not in the book; correct it, or declare"),
+        ({"zone": ["far"]}, r"order: 'zone' is \['far'\]; give one value"),
         ({"zone": None}, "factor 'zone': the value is missing; give one, or declare missing='level'"),
         ({"weight_kg": None}, "factor 'weight_kg': the value is missing"),
         ({"weight_kg": -0.1}, r"'weight_kg' is -0.1; it must be a finite number in \[0, 100\]"),

@@ -13,7 +13,7 @@ from freightrisk.tariff.cover import ByLevel, Cover, expected_claims, limited_ex
 from freightrisk.tariff.document import load_tariff
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.subsidy import Interval, Subsidy
-from freightrisk.tariff.tariff import CodedOrders, Tariff
+from freightrisk.tariff.tariff import CodedOrders, QuoteBuffers, Tariff
 from freightrisk.tariff.worksheet import Worksheet
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ __all__ = [
     "Interval",
     "Loadings",
     "OrderBook",
+    "QuoteBuffers",
     "SeverityModel",
     "SimulatedBook",
     "Subsidy",
