@@ -17,7 +17,7 @@ if MODE not in DIRECTIVES:
 
 MACROS = [("FREIGHTRISK_CHECKED", str(int(MODE == "checked")))]
 if MODE == "trace":  # coverage's C tracer sees line events only from the classic hook, not from sys.monitoring
-    MACROS += [("CYTHON_TRACE", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]
+    MACROS += [("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]
 
 
 class BuildKernel(build_ext):

@@ -21,7 +21,7 @@ from freightrisk.models.table_model import Layout, Problem, solve
 from freightrisk.tariff.tariff import CodedOrders
 
 # The least ratio to the peer that is accepted: at full size, and at the small size of a check.
-BARS = {"price": (20.0, 10.0), "fit": (2.0, 2.0)}
+BARS = {"price": (20.0, 1.5), "fit": (2.0, 2.0)}
 CHECK_SIZES = {"price": 1_000_000, "fit": 500_000}
 FULL_SIZES = {"price": 10_000_000, "fit": 5_000_000}
 BATCH = 500_000

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Band, Factor, Hierarchy
 from freightrisk.errors import FitError, FreightRiskError, FreightRiskWarning, InputError, TariffDocumentError
+from freightrisk.models.credibility import ClassicalCredibility, buhlmann, buhlmann_straub, jewell
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.frequency import FrequencyModel, at_most_one_claim
 from freightrisk.models.severity import SeverityModel
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Band",
     "ByLevel",
+    "ClassicalCredibility",
     "CodedOrders",
     "Cover",
     "Factor",
@@ -46,7 +48,10 @@ __all__ = [
     "Worksheet",
     "actual_vs_expected",
     "at_most_one_claim",
+    "buhlmann",
+    "buhlmann_straub",
     "expected_claims",
+    "jewell",
     "limited_expected_value",
     "load_tariff",
     "simulate_book",

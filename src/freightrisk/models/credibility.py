@@ -1,0 +1,283 @@
+"""Classical credibility on frames: Buhlmann, Buhlmann-Straub and its hierarchical form (Jewell)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk import _check
+from freightrisk._columns import JoinedColumns, read
+from freightrisk.errors import FitError, InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+Parents = NDArray[np.int64]
+
+METHODS = ("unbiased", "iterative")
+COLLECTIVES = ("credibility", "weight")
+MOVE = 1e-12
+NEGLIGIBLE = 1e-10  # a largest Z below this is none
+MOST_STEPS = 10_000
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ClassicalCredibility:
+    """Credibility estimates of risks and of the groups above them.
+
+    Parameters
+    ----------
+    collective : float
+        The collective mean, in the unit of the values.
+    between : tuple of float
+        Variance of the true means between groups, one a level from the outermost to the risks.
+    within : float
+        Variance of a value of weight one around the true mean of its risk.
+    levels : tuple of DataFrame
+        A table for each level from the outermost to the risks, with a row a group: the columns of its path, weight (of
+        its rows), mean (of its rows, or credibility-weighted of its groups), credibility_z and premium.
+    """
+
+    collective: float
+    between: tuple[float, ...]
+    within: float
+    levels: tuple["pd.DataFrame", ...]
+
+    @property
+    def table(self) -> "pd.DataFrame":
+        """Return the table of the risks."""
+        return self.levels[-1]
+
+    def __repr__(self) -> str:
+        between = ", ".join(f"{variance:.6g}" for variance in self.between)
+        return (
+            f"ClassicalCredibility: collective {self.collective:.6g}, between {between}, within {self.within:.6g}; "
+            f"{len(self.table)} risks"
+        )
+
+
+def buhlmann(frame: Any, *, risk: str, value: str) -> ClassicalCredibility:
+    """Return Buhlmann's credibility premiums: every observation of a risk weighs the same.
+
+    Parameters
+    ----------
+    frame : pandas, polars or pyarrow table, or path of a Parquet file
+        One row an observation of a risk. Rows without a value are absent cells.
+    risk, value : str
+        Columns of the risk and of what was observed (a claim frequency, a mean amount).
+
+    Raises
+    ------
+    InputError
+        For missing columns, missing risks or infinite values.
+    FitError
+        For fewer than two risks, or no risk observed twice.
+
+    Notes
+    -----
+    The case of `buhlmann_straub` in which all weights are one.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"leaf": ["coat", "coat", "lamp", "lamp"], "frequency": [0.10, 0.14, 0.02, 0.04]})
+    >>> buhlmann(frame, risk="leaf", value="frequency").table["premium"].round(4).tolist()
+    [0.1172, 0.0328]
+    """
+    return _credibility(frame, [risk], value, None, "unbiased", "credibility")
+
+
+def buhlmann_straub(
+    frame: Any, *, risk: str, value: str, weight: str, method: str = "unbiased", collective: str = "credibility"
+) -> ClassicalCredibility:
+    """Return Buhlmann and Straub's credibility premiums: observations weigh by their exposure.
+
+    Parameters
+    ----------
+    frame : pandas, polars or pyarrow table, or path of a Parquet file
+        One row an observation of a risk. Rows without value and weight are absent cells, not observations of weight 0.
+    risk, value, weight : str
+        Columns of the risk, the observed ratio (claims an order, yuan a claim) and its weight, above zero.
+    method : {"unbiased", "iterative"}
+        Estimator of the variance between risks: the unbiased one, or the fixed point of Bichsel and Straub.
+    collective : {"credibility", "weight"}
+        Collective mean of the risks weighted by their Z, which makes the premiums best linear unbiased, or by exposure.
+
+    Raises
+    ------
+    InputError
+        For missing columns, missing risks, infinite values or weights not above zero.
+    FitError
+        For fewer than two risks, or no risk observed twice.
+
+    Notes
+    -----
+    ``premium = Z mean + (1 - Z) collective``, ``Z = w a / (w a + s2)``, w the weight of the risk, a the variance
+    between risks and s2 that within (Buhlmann and Gisler, A Course in Credibility Theory, 2005, chapter 4). Limit
+    cases: w -> infinity gives the risk's own mean, a = 0 the collective one. A negative unbiased estimate of a is 0.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"leaf": ["coat", "coat", "lamp", "lamp"], "orders": [100, 300, 40, 20],
+    ...                       "frequency": [0.10, 0.14, 0.02, 0.04]})
+    >>> fitted = buhlmann_straub(frame, risk="leaf", value="frequency", weight="orders")
+    >>> fitted.table["credibility_z"].round(3).tolist()
+    [0.968, 0.819]
+    """
+    return _credibility(frame, [risk], value, weight, method, collective)
+
+
+def jewell(
+    frame: Any, *, path: Sequence[str], value: str, weight: str, collective: str = "credibility"
+) -> ClassicalCredibility:
+    """Return Jewell's hierarchical credibility premiums along a path such as industry > category > leaf.
+
+    Parameters
+    ----------
+    frame : pandas, polars or pyarrow table, or path of a Parquet file
+        One row an observation of a risk. Rows without value and weight are absent cells.
+    path : sequence of str
+        Columns from the outermost group to the risk; a risk is named by all of them.
+    value, weight : str
+        As for `buhlmann_straub`.
+    collective : {"credibility", "weight"}
+        As for `buhlmann_straub`, for the outermost groups.
+
+    Notes
+    -----
+    Each level is weighted by the credibilities of the level below it, and its variance is the fixed point
+    ``b = sum z (X - mean of the parent)^2 / (groups - parents)``, X the credibility-weighted mean of a group. A group's
+    premium is ``z X + (1 - z)`` times its parent's premium (Buhlmann and Gisler, 2005, chapter 6).
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"industry": list("aaaabbbb"), "leaf": list("uuvvxxyy"), "orders": 100,
+    ...                       "frequency": [0.10, 0.12, 0.14, 0.16, 0.02, 0.03, 0.05, 0.04]})
+    >>> fitted = jewell(frame, path=["industry", "leaf"], value="frequency", weight="orders")
+    >>> [len(table) for table in fitted.levels]
+    [2, 4]
+    """
+    if isinstance(path, str) or not len(path):
+        raise InputError(f"path is {path!r}; give a list of columns from the outermost group to the risk.")
+    return _credibility(frame, list(path), value, weight, "iterative", collective)
+
+
+def _credibility(
+    frame: Any, path: list[str], value: str, weight: str | None, method: str, collective: str
+) -> ClassicalCredibility:
+    import pandas as pd
+
+    _check.one_of(method, METHODS, argument="method")
+    _check.one_of(collective, COLLECTIVES, argument="collective")
+    groups, values, weights = _observations(frame, path, value, weight)
+    keys = [groups.iloc[:, : depth + 1].drop_duplicates() for depth in range(len(path))]
+    keys = [key.sort_values(list(key.columns), kind="stable").reset_index(drop=True) for key in keys]
+    row_risk = _numbers(groups, keys[-1])
+    parents = [np.zeros(len(keys[0]), dtype=np.int64)]
+    parents += [_numbers(below.iloc[:, :-1], above) for above, below in pairwise(keys)]
+    risk_weight = np.bincount(row_risk, weights).astype(np.float64)
+    risk_mean = np.bincount(row_risk, weights * values) / risk_weight
+    observed_again = len(values) - len(risk_weight)
+    if observed_again < 1 or len(keys[0]) < 2:
+        raise FitError(
+            f"{len(values):,} observations of {len(risk_weight):,} risks in {len(keys[0]):,} outermost groups do not "
+            "determine the variances; give at least two groups, and some risk twice."
+        )
+    within = float(weights @ (values - risk_mean[row_risk]) ** 2) / observed_again
+    if method == "unbiased":
+        variances = [_unbiased_between(risk_weight, risk_mean, within)]
+    else:
+        variances = _iterated_between(parents, risk_weight, risk_mean, within)
+    means, precisions = _walk_up(parents, risk_weight, risk_mean, within, variances)
+    exposure = [risk_weight]
+    for parent in parents[:0:-1]:
+        exposure.insert(0, np.bincount(parent, exposure[0]).astype(np.float64))
+    mean = float(np.average(means[0], weights=precisions[0] if collective == "credibility" else exposure[0]))
+    tables, premium = [], np.array([mean])
+    for depth, key in enumerate(keys):
+        z = np.minimum(variances[depth] * precisions[depth], 1.0)
+        premium = z * means[depth] + (1.0 - z) * premium[parents[depth]]
+        columns = {"weight": exposure[depth], "mean": means[depth], "credibility_z": z, "premium": premium}
+        tables.append(pd.concat([key, pd.DataFrame(columns)], axis=1))
+    return ClassicalCredibility(mean, tuple(variances), within, tuple(tables))
+
+
+def _observations(frame: Any, path: list[str], value: str, weight: str | None) -> tuple["pd.DataFrame", Array, Array]:
+    """Return the groups, values and weights of the cells that are not absent."""
+    import pandas as pd
+
+    wanted = [*path, value, *([weight] if weight else [])]
+    columns = JoinedColumns(read(frame, wanted, argument="frame"))
+    _check.columns_present(wanted, columns.names, argument="frame")
+    values = columns.real(value)
+    weights = np.ones(len(values)) if weight is None else columns.real(weight)
+    absent = np.isnan(values) & ((weights == 0) | np.isnan(weights) | (weight is None))
+    kept = np.flatnonzero(~absent)
+    groups = {}
+    for name in path:
+        codes, levels = columns.categories(name)
+        _check.refuse_rows(codes[kept] < 0, f"column '{name}' is missing in {{rows}}; name the risk.", rows=kept)
+        groups[name] = pd.Series(np.array(levels, dtype=object)[codes[kept]])
+    _check.refuse_rows(
+        ~np.isfinite(values[kept]), f"column '{value}' is not finite in {{rows}}; give a number.", rows=kept
+    )
+    if weight is not None:
+        _check.in_interval(weights[kept], column=weight, low=0.0, high=np.inf, open_low=True, rows=kept)
+    return pd.DataFrame(groups), values[kept], weights[kept]
+
+
+def _numbers(rows: "pd.DataFrame", keys: "pd.DataFrame") -> Parents:
+    """Return which of the keys each row is."""
+    numbered = keys.assign(_number=np.arange(len(keys)))
+    return np.asarray(rows.merge(numbered, on=list(keys.columns), how="left")["_number"], dtype=np.int64)
+
+
+def _unbiased_between(weight: Array, mean: Array, within: float) -> float:
+    total = weight.sum()
+    spread = float(weight @ (mean - np.average(mean, weights=weight)) ** 2) - (len(weight) - 1) * within
+    return max(0.0, float(total * spread / (total**2 - weight @ weight)))
+
+
+def _walk_up(
+    parents: list[Parents], weight: Array, mean: Array, within: float, between: Sequence[float]
+) -> tuple[list[Array], list[Array]]:
+    """Return the means and the precisions of every level, the outermost first; a credibility is variance x precision.
+
+    The precision is that of a group's mean as a measurement of the mean of its parent: one over the variance between
+    groups plus the variance of the mean around the group's own truth.
+    """
+    precision = weight / (between[-1] * weight + within) if between[-1] + within > 0.0 else weight
+    means, precisions = [mean], [precision]
+    for depth in range(len(parents) - 1, 0, -1):
+        total = np.bincount(parents[depth], precisions[0])
+        means.insert(0, np.bincount(parents[depth], precisions[0] * means[0]) / total)
+        precisions.insert(0, total / (between[depth - 1] * total + 1.0))
+    return means, precisions
+
+
+def _iterated_between(parents: list[Parents], weight: Array, mean: Array, within: float) -> list[float]:
+    """Return the fixed point of the variances between the groups of each level, from the spread of the means."""
+    spread = float(np.average((mean - np.average(mean, weights=weight)) ** 2, weights=weight))
+    between = [spread] * len(parents)
+    for _ in range(MOST_STEPS):
+        means, precisions = _walk_up(parents, weight, mean, within, between)
+        moved = []
+        for parent, level_mean, precision, variance in zip(parents, means, precisions, between, strict=True):
+            z = variance * precision
+            freedom = len(parent) - len(np.unique(parent))
+            if freedom == 0 or z.max() < NEGLIGIBLE:
+                moved.append(0.0)
+                continue
+            centre = np.bincount(parent, z * level_mean) / np.bincount(parent, z)
+            moved.append(float(z @ (level_mean - centre[parent]) ** 2) / freedom)
+        settled = all(abs(new - old) <= MOVE * old for new, old in zip(moved, between, strict=True))
+        between = moved
+        if settled:
+            return between
+    raise FitError(f"the variances between groups did not settle in {MOST_STEPS:,} steps.")
