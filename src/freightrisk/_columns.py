@@ -80,7 +80,7 @@ class PandasColumns:
             raise _not_dates(self.argument, name, column.notna().to_numpy())
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("error")  # of texts in several formats, some would be read day first
+                warnings.simplefilter("error", UserWarning)  # of texts in several formats, some would be read day first
                 times = pd.to_datetime(column)
             if getattr(times.dtype, "tz", None) is not None:
                 times = times.dt.tz_localize(None)
