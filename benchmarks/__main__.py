@@ -17,7 +17,8 @@ import numpy as np
 
 from benchmarks.books import DISPERSION, SIZES, coded_book, coded_orders, tariff
 from benchmarks.routes import Columns, NumpyRoute, price_whole_columns
-from freightrisk.models.table_model import Layout, Problem, solve
+from freightrisk.models.design import Layout, free_term
+from freightrisk.models.table_model import Problem, solve
 from freightrisk.tariff.tariff import CodedOrders
 
 # The least ratio to the peer that is accepted: at full size, and at the small size of a check.
@@ -113,15 +114,14 @@ def fit_lines(n: int, repeats: int) -> list[Line]:
 
     book = coded_book(n)
     references = {name: int(np.bincount(codes, book.exposure).argmax()) for name, codes in book.codes.items()}
-    free = np.concatenate([np.arange(size) != references[name] for name, size in SIZES.items()])
-    layout = Layout(tuple(SIZES), tuple(SIZES.values()), free)
+    layout = Layout(tuple(free_term(name, np.ones(size, bool), references[name]) for name, size in SIZES.items()))
     labels = {name: tuple(map(str, range(size))) for name, size in SIZES.items()}
     problem = Problem("poisson", book.codes, SIZES, book.claims, book.exposure)
     threads = len(os.sched_getaffinity(0))
 
     def ours(used: int) -> np.ndarray:
         solution = solve(problem, layout, labels, tolerance=1e-8, max_iterations=50, threads=used)
-        return np.concatenate([[solution.base], solution.tables[free]])
+        return solution.state.dense
 
     design = tabmat.SplitMatrix(
         [

@@ -12,7 +12,8 @@ from book_strategies import assert_same_fit, counted, orders_with_and_without_cl
 from freightrisk import FitError, FrequencyModel, OrderBook, SeverityModel
 from freightrisk.book.factors import Hierarchy
 from freightrisk.models import table_model
-from freightrisk.models.table_model import Layout, Problem, null_problem, solve
+from freightrisk.models.design import Layout, free_term
+from freightrisk.models.table_model import Problem, null_problem, quadratic_of, solve
 
 TIGHT = 1e-12
 
@@ -297,14 +298,15 @@ def test_information_matrix_is_that_of_the_design_matrix():
     codes = {f"f{f}": rng.integers(0, size, n).astype(np.uint8) for f, size in enumerate(sizes)}
     problem = Problem("poisson", codes, dict(zip(codes, sizes, strict=True)), rng.poisson(1.0, n).astype(float))
     free = np.array([True, False, True, True, True, True, False, False, True])
-    layout = Layout(tuple(codes), sizes, free)
+    layout = Layout(tuple(map(free_term, codes, (np.ones(size, bool) for size in sizes), (1, 3, 0))))
     tables = np.where(free, rng.normal(size=9), 0.0)
     sums = table_model.accumulate(problem, layout, 0.2, tables, pieces=[(0, n)], threads=1)
     dummies = np.column_stack([np.ones(n), *(codes[f"f{f}"] == k for f, size in enumerate(sizes) for k in range(size))])
     design = dummies[:, np.concatenate([[True], free])]
     mean = np.exp(0.2 + dummies[:, 1:] @ tables)
-    np.testing.assert_allclose(layout.information_matrix(sums), design.T @ (mean[:, None] * design), rtol=1e-12)
-    np.testing.assert_allclose(layout.gradient(sums), design.T @ (problem.response - mean), rtol=1e-10, atol=1e-12)
+    quadratic = quadratic_of(layout, sums)
+    np.testing.assert_allclose(quadratic.matrix, design.T @ (mean[:, None] * design), rtol=1e-12)
+    np.testing.assert_allclose(quadratic.score, design.T @ (problem.response - mean), rtol=1e-10, atol=1e-12)
     assert layout.level_name(0, {}) == "the base"
     labels = {name: tuple("abcd") for name in codes}
     assert [layout.level_name(k, labels) for k in (1, 3, 6)] == [
@@ -314,11 +316,9 @@ def test_information_matrix_is_that_of_the_design_matrix():
 
 def test_null_problem_has_a_base_alone():
     problem = Problem("gamma", {"f": np.zeros(3, np.uint8)}, {"f": 1}, np.array([1.0, 2.0, 6.0]))
-    solution = solve(
-        null_problem(problem), Layout((), (), np.empty(0, bool)), {}, tolerance=1e-10, max_iterations=9, threads=1
-    )
-    assert np.exp(solution.base) == pytest.approx(3.0, rel=1e-12)
-    assert solution.converged
+    solution = solve(null_problem(problem), Layout(()), {}, tolerance=1e-10, max_iterations=9, threads=1)
+    assert np.exp(solution.state.dense) == pytest.approx([3.0], rel=1e-12)
+    assert solution.steps[-1].largest_move < 1e-10
 
 
 def test_a_factor_with_more_levels_than_a_dense_matrix_holds_is_refused():

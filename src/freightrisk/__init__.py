@@ -6,6 +6,7 @@ from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Band, Factor, Hierarchy
 from freightrisk.errors import FitError, FreightRiskError, FreightRiskWarning, InputError, TariffDocumentError
 from freightrisk.models.credibility import ClassicalCredibility, buhlmann, buhlmann_straub, jewell
+from freightrisk.models.effects import Credibility, Free, Given, Interaction, Smooth
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.frequency import FrequencyModel, at_most_one_claim
 from freightrisk.models.severity import SeverityModel
@@ -28,20 +29,25 @@ __all__ = [
     "ClassicalCredibility",
     "CodedOrders",
     "Cover",
+    "Credibility",
     "Factor",
     "FitError",
     "FittedModel",
+    "Free",
     "FreightRiskError",
     "FreightRiskWarning",
     "FrequencyModel",
+    "Given",
     "Hierarchy",
     "InputError",
+    "Interaction",
     "Interval",
     "Loadings",
     "OrderBook",
     "QuoteBuffers",
     "SeverityModel",
     "SimulatedBook",
+    "Smooth",
     "Subsidy",
     "Tariff",
     "TariffDocumentError",

@@ -113,9 +113,10 @@ def relativity_lines(frequency: FittedModel, severity: FittedModel) -> Lines:
 
 def _factor_rows(name: str, frequency: FittedModel, severity: FittedModel) -> list[list[str]]:
     home = frequency if name in frequency.tables else severity
-    n_levels = home.codings[name].n_levels
-    exposure = home.exposure[name][:n_levels]
-    shown = np.arange(n_levels)
+    pairs = home.kinds[name] == "interaction"
+    exposure = home.exposure[name][: home.codings[name].n_levels]
+    shown = np.flatnonzero(exposure > 0) if pairs else np.arange(len(exposure))
+    n_levels = len(shown)
     title = name
     if n_levels > SHOWN_LEVELS:
         shown = np.argsort(-exposure, kind="stable")[:LONG_FACTOR_LEVELS]
@@ -133,7 +134,7 @@ def _relativity(model: FittedModel, name: str, code: int) -> list[str]:
     if name not in model.tables:
         return ["", ""]
     value, error = float(model.tables[name][code]), float(model.std_errors[name][code])
-    if code == model.references[name]:
+    if code == model.references.get(name):
         return ["1.000", "reference"]
     if not np.isfinite(error):
         return [f"{np.exp(value):.3f}", "no rows"]

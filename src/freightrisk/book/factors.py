@@ -307,6 +307,57 @@ class Coding:
         )
 
 
+@dataclass(frozen=True)
+class CrossCoding:
+    """The pairs of two factors' slots: code of the first times the slots of the second, plus code of the second.
+
+    Parameters
+    ----------
+    first, second : Coding
+    """
+
+    first: Coding
+    second: Coding
+
+    @property
+    def name(self) -> str:
+        """Return the name of the pair."""
+        return f"{self.first.name} x {self.second.name}"
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Return the columns that both factors read."""
+        return tuple(dict.fromkeys((*self.first.columns, *self.second.columns)))
+
+    @property
+    def n_slots(self) -> int:
+        """Return the number of pairs."""
+        return self.first.n_slots * self.second.n_slots
+
+    @property
+    def n_levels(self) -> int:
+        """Return the number of pairs; an unseen level is a matter of its own factor."""
+        return self.n_slots
+
+    def slot_label(self, code: int) -> str:
+        """Return the names of both slots."""
+        first, second = divmod(code, self.second.n_slots)
+        return f"{self.first.slot_label(first)} x {self.second.slot_label(second)}"
+
+    def pair(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
+        """Return the code of each pair of codes."""
+        kind = code_type(self.n_slots)
+        return np.asarray(first.astype(kind) * kind(self.second.n_slots) + second.astype(kind))
+
+    def encode(self, columns: JoinedColumns) -> NDArray[Any]:
+        """Return the code of every row: uint8, uint16 or uint32."""
+        return self.pair(self.first.encode(columns), self.second.encode(columns))
+
+    def encode_one(self, order: Mapping[str, Any]) -> int:
+        """Return the code of one order given as a mapping."""
+        return self.first.encode_one(order) * self.second.n_slots + self.second.encode_one(order)
+
+
 def learn(
     declared: Declaration,
     columns: JoinedColumns,

@@ -1,26 +1,52 @@
-"""What a fit returns, and the fit that both models share."""
+"""What a fit returns."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk import _check
 from freightrisk._frozen import FrozenDict
 from freightrisk.book.book import OrderBook
-from freightrisk.book.factors import Coding
-from freightrisk.errors import FitError, InputError
-from freightrisk.models.table_model import Array, Layout, Problem, Solution, Step, null_problem, solve
+from freightrisk.book.factors import Coding, CrossCoding
+from freightrisk.errors import InputError
+from freightrisk.models.design import Array
+from freightrisk.models.table_model import Step
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NORMAL_975 = 1.959963984540054
-LARGEST_OFFSET = 200.0
-ENGINES = ("newton", "statsmodels")
+
+
+@dataclass(frozen=True, eq=False)
+class Nodes:
+    """The nodes of a credibility effect, depth by depth from the top.
+
+    Parameters
+    ----------
+    labels, parents : tuple of str
+        Name of each node and of its parent.
+    depth : int64 array, shape (n_nodes,)
+    exposure, claims : float64 array
+    own_rate, parent_rate, rate : float64 array
+        At the base level of all other factors: the rate of the node's own data, the fitted rate of its parent, and its
+        own fitted rate; claims an order, or yuan a claim.
+    credibility_z : float64 array
+        Weight of the node's own data, net of what its children explain, against its parent.
+    """
+
+    labels: tuple[str, ...]
+    parents: tuple[str, ...]
+    depth: NDArray[np.int64]
+    exposure: Array
+    claims: Array
+    own_rate: Array
+    parent_rate: Array
+    credibility_z: Array
+    rate: Array
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,33 +58,46 @@ class FittedModel:
     kind : {"frequency", "severity"}
     family : {"poisson", "bernoulli", "gamma"}
     codings : dict of str to Coding
-        Levels of each factor in the model.
+        Levels of each factor in the model, and pairs of levels of each interaction.
     intercept, intercept_std_error : float
-        Log of `base`, the mean at every factor's reference level, and its standard error.
+        Log of `base`, the mean where every relativity is 1, and its standard error.
     tables : dict of str to float64 array, shape (n_slots,)
-        Log relativity of each level and, behind the levels, of each fallback.
+        Log relativity of each level and, behind the levels, of each fallback. Free effects have a reference level at 0;
+        credibility effects and curves have relativities of exposure-weighted mean 1.
     std_errors : dict of str to float64 array, shape (n_slots,)
-        Standard errors of the log relativities: 0 for the reference, infinite where the rows had no such level.
+        Standard errors of the log relativities: 0 for the reference and for given tables, infinite where the rows had
+        no such level. Those of penalised effects are posterior standard deviations at the fitted variances.
     references : dict of str to int
-        Code of each factor's reference level, the one with the most exposure.
+        Code of the reference level of each free effect, the one with the most exposure.
     exposure, claims, amount : dict of str to float64 array, shape (n_slots,)
         Exposure (orders; claims for a severity), claims and freight (yuan) of each level in the fitted rows.
     covariance : float64 array
-        Covariance of intercept and free levels, in the order of `parameters`.
+        Covariance of intercept and log relativities, in the order of `parameters`. The levels of the largest
+        credibility effect are not in it.
     parameters : tuple of (factor, code)
-        Free levels behind the intercept.
+        Levels behind the intercept.
     deviance, null_deviance, log_likelihood : float
     dispersion : float
         Pearson statistic over residual degrees of freedom. Standard errors use it for gamma and 1 for counts.
-    df_residual, n_rows : int
+    df_residual : float
+        Rows less effective parameters.
+    n_rows : int
     steps : tuple of Step
         Convergence record; the first steps may be on a sample of the rows.
     engine : {"newton", "statsmodels"}
+    kinds : dict of str to str
+        Kind of each table: free, credibility, smooth, interaction or given.
+    effective_parameters : dict of str to float
+        Effective number of parameters of each table: what it would have if free, less what its penalty holds.
+    variances : dict of str to tuple of float
+        Variances of penalised effects on the log scale, from the top of a tree down.
+    nodes : dict of str to Nodes
+        Own data, parent and credibility of the nodes of each credibility effect.
     """
 
     kind: str
     family: str
-    codings: Mapping[str, Coding]
+    codings: Mapping[str, Coding | CrossCoding]
     intercept: float
     intercept_std_error: float
     tables: Mapping[str, Array]
@@ -73,23 +112,30 @@ class FittedModel:
     null_deviance: float
     log_likelihood: float
     dispersion: float
-    df_residual: int
+    df_residual: float
     n_rows: int
     steps: tuple[Step, ...]
     engine: str
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    effective_parameters: Mapping[str, float] = field(default_factory=dict)
+    variances: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    nodes: Mapping[str, Nodes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("codings", "tables", "std_errors", "references", "exposure", "claims", "amount"):
+        for name in (
+            "codings", "tables", "std_errors", "references", "exposure", "claims", "amount", "kinds",
+            "effective_parameters", "variances", "nodes",
+        ):  # fmt: skip
             object.__setattr__(self, name, FrozenDict(dict(getattr(self, name))))
 
     @property
     def base(self) -> float:
-        """Return the mean at every factor's reference level: claims an order, or yuan a claim."""
+        """Return the mean where every relativity is 1: claims an order, or yuan a claim."""
         return float(np.exp(self.intercept))
 
     @property
     def aic(self) -> float:
-        """Return Akaike's criterion; a gamma's dispersion counts as a parameter."""
+        """Return Akaike's criterion, of effective parameters; a gamma's dispersion counts as one."""
         return 2.0 * (self._n_parameters - self.log_likelihood)
 
     @property
@@ -98,8 +144,8 @@ class FittedModel:
         return float(np.log(self.n_rows)) * self._n_parameters - 2.0 * self.log_likelihood
 
     @property
-    def _n_parameters(self) -> int:
-        return 1 + len(self.parameters) + (self.family == "gamma")
+    def _n_parameters(self) -> float:
+        return self.n_rows - self.df_residual + (self.family == "gamma")
 
     @cached_property
     def convergence(self) -> "pd.DataFrame":
@@ -123,7 +169,7 @@ class FittedModel:
         import pandas as pd
 
         coding = self.codings[name]
-        shown = np.flatnonzero((np.arange(coding.n_slots) < coding.n_levels) | (self.exposure[name] > 0))
+        shown = np.flatnonzero(_listed(coding) | (self.exposure[name] > 0))
         log_relativity, error = self.tables[name][shown], self.std_errors[name][shown]
         columns = {
             "factor": name,
@@ -140,6 +186,53 @@ class FittedModel:
         }
         return pd.DataFrame(columns | ({"amount": self.amount[name][shown]} if self.kind == "severity" else {}))
 
+    @cached_property
+    def effects(self) -> "pd.DataFrame":
+        """Return a row for each table of the model.
+
+        Columns: factor, effect, levels (slots with exposure), effective_parameters, std_deviation (of the log
+        relativities, or of a curve's differences; of the last depth of a tree), variances (all depths).
+        """
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "factor": name,
+                "effect": self.kinds[name],
+                "levels": int((self.exposure[name] > 0).sum()),
+                "effective_parameters": self.effective_parameters[name],
+                "std_deviation": float(np.sqrt(self.variances[name][-1])) if self.variances.get(name) else np.nan,
+                "variances": self.variances.get(name, ()),
+            }
+            for name in self.tables
+        )
+
+    def credibility(self, factor: str) -> "pd.DataFrame":
+        """Return a row for each node of a credibility effect, from the top of the tree down.
+
+        Parameters
+        ----------
+        factor : str
+            A factor that entered the model as `Credibility`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns: node, parent, depth, exposure, claims, own_rate, parent_rate, credibility_z, rate. Rates are
+            claims an order (yuan a claim for a severity) where the relativities of all other factors are 1.
+        """
+        import pandas as pd
+
+        if factor not in self.nodes:
+            raise InputError(
+                f"factor is {factor!r}; the model has credibility effects for {', '.join(self.nodes) or 'no factor'}."
+            )
+        nodes = self.nodes[factor]
+        return pd.DataFrame({"node": nodes.labels, "parent": nodes.parents} | {
+            name: getattr(nodes, name)
+            for name in ("depth", "exposure", "claims", "own_rate", "parent_rate", "credibility_z", "rate")
+        })  # fmt: skip
+
     def predict(self, book: OrderBook) -> Array:
         """Return the mean of every order of a book.
 
@@ -155,21 +248,22 @@ class FittedModel:
         """
         total = np.full(book.n_orders, self.intercept)
         for name, table in self.tables.items():
-            if book.codings.get(name) != self.codings[name]:
-                raise InputError(
-                    f"book: its coding of factor '{name}' is not the model's; select rows of the fitted book, or build "
-                    "the new book with factors=list(fitted_book.codings.values())."
-                )
-            total += table[book.codes[name]]
+            coding = self.codings[name]
+            if isinstance(coding, CrossCoding):
+                codes = coding.pair(_codes(book, coding.first), _codes(book, coding.second))
+            else:
+                codes = _codes(book, coding)
+            total += table[codes]
         return np.asarray(np.exp(total))
 
     def summary(self) -> str:
         """Return the fit on one screen: what was fitted, how well, and how it converged."""
-        factors = ", ".join(f"{name} ({self.codings[name].n_levels})" for name in self.tables) or "none"
+        factors = ", ".join(map(self._factor_text, self.tables)) or "none"
+        parameters = self.n_rows - self.df_residual
         return "\n".join(
             [
                 f"{self.kind} model, {self.family}, log link, engine {self.engine}",
-                f"rows {self.n_rows:,}; parameters {1 + len(self.parameters)}; residual df {self.df_residual:,}",
+                f"rows {self.n_rows:,}; parameters {parameters:.6g}; residual df {self.df_residual:,.10g}",
                 f"factors: {factors}",
                 f"base {self.base:.6g} (intercept {self.intercept:.6f}, std error {self.intercept_std_error:.6f})",
                 f"deviance {self.deviance:,.2f} (null {self.null_deviance:,.2f}); dispersion {self.dispersion:.4f}",
@@ -178,217 +272,28 @@ class FittedModel:
             ]
         )
 
+    def _factor_text(self, name: str) -> str:
+        kind, levels = self.kinds[name], self.codings[name].n_levels
+        if kind == "free":
+            return f"{name} ({levels})"
+        if kind == "interaction":
+            levels = int((self.exposure[name] > 0).sum())
+        return f"{name} ({levels}, {kind})"
+
     def __repr__(self) -> str:
         return self.summary()
 
 
-@dataclass(frozen=True)
-class Rows:
-    """The rows that a model is fitted on, and what is reported of them by level."""
-
-    problem: Problem
-    exposure: Array
-    claims: Array
-    amount: Array
-
-
-def chosen_factors(book: OrderBook, factors: Sequence[str] | None) -> list[str]:
-    """Return the names of the model's factors, all of the book's by default."""
-    if factors is None:
-        return list(book.codings)
-    unknown = [name for name in factors if name not in book.codings]
-    if unknown:
-        raise InputError(f"factors: the book has no factor '{unknown[0]}'; it has {', '.join(book.codings)}.")
-    return list(factors)
+def _codes(book: OrderBook, coding: Coding) -> NDArray[Any]:
+    """Return the codes of a factor in a book, or raise where the book codes it differently."""
+    if book.codings.get(coding.name) != coding:
+        raise InputError(
+            f"book: its coding of factor '{coding.name}' is not the model's; select rows of the fitted book, or build "
+            "the new book with factors=list(fitted_book.codings.values())."
+        )
+    return book.codes[coding.name]
 
 
-def offset_scale(offset: Any, n_rows: int, exposure: Array | None) -> Array:
-    """Return exposure times exp(offset), empty where both are absent."""
-    scale = np.empty(0) if exposure is None else exposure
-    if offset is None:
-        return scale
-    added = _check.real_array(offset, argument="offset", length=n_rows)
-    _check.refuse_rows(
-        np.abs(added) > LARGEST_OFFSET,
-        f"offset is outside [-{LARGEST_OFFSET:g}, {LARGEST_OFFSET:g}] in {{rows}}; it is added to a logarithm, so give "
-        "the log of a ratio.",
-    )
-    factor = np.exp(added)
-    return np.asarray(factor * scale) if len(scale) else np.asarray(factor)
-
-
-def prior_weight(weight: Any, n_rows: int) -> Array:
-    """Return the weights as an array, empty where absent."""
-    if weight is None:
-        return np.empty(0)
-    array = _check.real_array(weight, argument="weight", length=n_rows)
-    _check.refuse_rows(array < 0.0, "weight is negative in {rows}; weights are zero or more.")
-    if n_rows and not array.any():
-        raise InputError(f"weight is zero in all of {n_rows:,} rows; give some rows a weight above zero.")
-    return array
-
-
-def fit_rows(
-    kind: str,
-    rows: Rows,
-    codings: Mapping[str, Coding],
-    *,
-    engine: str,
-    threads: int | None,
-    tolerance: float,
-    max_iterations: int,
-) -> FittedModel:
-    """Return the fitted model of some rows."""
-    _check.one_of(engine, ENGINES, argument="engine")
-    tolerance = _check.number(tolerance, argument="tolerance", low=0.0, high=1e-2, open_low=True)
-    max_iterations = _check.whole(max_iterations, argument="max_iterations", low=1, high=10_000)
-    problem = rows.problem
-    by_level = {name: _level_sums(problem.codes[name], coding.n_slots, rows) for name, coding in codings.items()}
-    references = {name: int(np.argmax(sums[0])) for name, sums in by_level.items()}
-    _refuse_empty_fit(problem, codings, by_level)
-    layout = _layout(by_level, references)
-    labels = {name: tuple(map(coding.slot_label, range(coding.n_slots))) for name, coding in codings.items()}
-    solver = partial(solve, tolerance=tolerance, max_iterations=max_iterations, threads=_check.threads(threads))
-    if engine == "statsmodels":
-        from freightrisk.models.referee import solve_with_statsmodels
-
-        solution = solve_with_statsmodels(problem, layout, labels)
-    else:
-        solution = solver(problem, layout, labels)
-    null = solver(null_problem(problem), Layout((), (), np.empty(0, dtype=bool)), {})
-    return _report(kind, problem, codings, by_level, references, layout, solution, null, engine)
-
-
-def _level_sums(codes: NDArray[Any], n_slots: int, rows: Rows) -> tuple[Array, Array, Array]:
-    def total(values: Array) -> Array:
-        if len(values) == 0:
-            return np.zeros(n_slots)
-        # A single one stands for ones; of a single row it is the row's own.
-        return np.bincount(codes, values if len(values) == len(codes) else None, minlength=n_slots).astype(np.float64)
-
-    return total(rows.exposure), total(rows.claims), total(rows.amount)
-
-
-def _layout(by_level: Mapping[str, tuple[Array, Array, Array]], references: Mapping[str, int]) -> Layout:
-    free = [sums[0] > 0 for sums in by_level.values()]
-    for flags, reference in zip(free, references.values(), strict=True):
-        flags[reference] = False
-    sizes = tuple(len(flags) for flags in free)
-    return Layout(tuple(by_level), sizes, np.concatenate(free) if free else np.empty(0, dtype=bool))
-
-
-def _refuse_empty_fit(
-    problem: Problem, codings: Mapping[str, Coding], by_level: Mapping[str, tuple[Array, Array, Array]]
-) -> None:
-    if not problem.n_rows or not problem.response.any():
-        raise FitError(f"there are no claims in the {problem.n_rows:,} rows to fit; a model needs some.")
-    if problem.family == "gamma":
-        return
-    if problem.family == "bernoulli":
-        _refuse_certain_claims(problem, codings)
-    for name, (exposure, claims, _) in by_level.items():
-        empty = np.flatnonzero((exposure > 0) & (claims == 0))
-        if len(empty):
-            shown = ", ".join(f"'{codings[name].slot_label(code)}'" for code in empty[:5].tolist())
-            raise FitError(
-                f"factor '{name}': {len(empty)} level(s) have exposure but no claim (first: {shown}), so a free "
-                "relativity would be zero; pool them with min_claims= when the factor is declared."
-            )
-
-
-def _refuse_certain_claims(problem: Problem, codings: Mapping[str, Coding]) -> None:
-    if problem.response.all():
-        raise FitError(f"there is a claim in every order of the {problem.n_rows:,} to fit; use family='poisson'.")
-    for name, coding in codings.items():
-        orders = np.bincount(problem.codes[name], minlength=coding.n_slots)
-        claims = np.bincount(problem.codes[name], problem.response, minlength=coding.n_slots)
-        certain = np.flatnonzero((orders > 0) & (claims == orders))
-        if len(certain):
-            shown = ", ".join(f"'{coding.slot_label(code)}'" for code in certain[:5].tolist())
-            raise FitError(
-                f"factor '{name}': {len(certain)} level(s) have a claim in every order (first: {shown}), so a free "
-                "relativity would be infinite; pool them with min_exposure=, or use family='poisson'."
-            )
-
-
-def _report(
-    kind: str,
-    problem: Problem,
-    codings: Mapping[str, Coding],
-    by_level: Mapping[str, tuple[Array, Array, Array]],
-    references: Mapping[str, int],
-    layout: Layout,
-    solution: Solution,
-    null: Solution,
-    engine: str,
-) -> FittedModel:
-    df_residual = problem.n_rows - len(solution.covariance)
-    dispersion = solution.pearson / df_residual if df_residual > 0 else float("nan")
-    covariance = solution.covariance * (dispersion if problem.family == "gamma" else 1.0)
-    errors = np.full(len(solution.tables), np.inf)
-    errors[layout.free] = np.sqrt(np.diag(covariance)[1:])
-    tables, std_errors, parameters = {}, {}, []
-    for name, at, size in zip(layout.names, layout.offsets.tolist(), layout.sizes, strict=True):
-        free = layout.free[at : at + size]
-        std_errors[name] = errors[at : at + size].copy()
-        std_errors[name][references[name]] = 0.0
-        estimated = free.copy()
-        estimated[references[name]] = True
-        tables[name] = _filled(solution.tables[at : at + size], estimated, codings[name], by_level[name][0])
-        parameters += [(name, code) for code in np.flatnonzero(free).tolist()]
-    deviance, log_likelihood = _fit_statistics(problem, solution.objective)
-    return FittedModel(
-        kind=kind, family=problem.family, codings=codings, intercept=solution.base,
-        intercept_std_error=float(np.sqrt(covariance[0, 0])), tables=tables, std_errors=std_errors,
-        references=references, exposure={name: sums[0] for name, sums in by_level.items()},
-        claims={name: sums[1] for name, sums in by_level.items()},
-        amount={name: sums[2] for name, sums in by_level.items()}, covariance=covariance,
-        parameters=tuple(parameters), deviance=deviance, null_deviance=_fit_statistics(problem, null.objective)[0],
-        log_likelihood=log_likelihood, dispersion=dispersion, df_residual=df_residual, n_rows=problem.n_rows,
-        steps=solution.steps, engine=engine,
-    )  # fmt: skip
-
-
-def _filled(table: Array, estimated: NDArray[np.bool_], coding: Coding, exposure: Array) -> Array:
-    """Give levels without rows, and the fallbacks, the exposure-weighted mean of the nearest ancestor's levels."""
-    table = table.copy()
-    means: dict[tuple[Any, ...], float] = {}
-    for node, members in zip(coding.nodes, coding.members, strict=True):
-        known = members[estimated[members]]
-        if len(known):
-            means[node] = float(np.log(np.average(np.exp(table[known]), weights=exposure[known])))
-        else:
-            means[node] = means[node[:-1]] if node else 0.0
-    for code in np.flatnonzero(~estimated).tolist():
-        node = coding.nodes[code - coding.n_levels] if code >= coding.n_levels else coding.paths[code][:-1]
-        table[code] = means[node]
-    return table
-
-
-def _fit_statistics(problem: Problem, objective: float) -> tuple[float, float]:
-    """Return deviance and log likelihood from the solver's objective, adding the terms it leaves out."""
-    y = problem.response
-    weight = problem.weight if len(problem.weight) else np.ones(len(y))
-    log_scale = np.log(problem.scale) if len(problem.scale) else np.zeros(len(y))
-    if problem.family == "bernoulli":
-        return -2.0 * objective, objective
-    if problem.family == "poisson":
-        some = y > 0
-        w, counts = weight[some], y[some]
-        fitted = objective + float((w * counts * log_scale[some]).sum())
-        saturated = float((w * (counts * np.log(counts) - counts)).sum())
-        return 2.0 * (saturated - fitted), fitted - float((w * _log_gamma(counts + 1.0)).sum())
-    deviance = 2.0 * (float((weight * (log_scale - np.log(y))).sum()) - float(weight.sum()) - objective)
-    shape = float(weight.sum()) / deviance if deviance > 0 else np.inf
-    if not np.isfinite(shape):
-        return deviance, float("inf")
-    constant = weight * (
-        shape * np.log(shape) - _log_gamma(np.array(shape)) + (shape - 1.0) * np.log(y) - shape * log_scale
-    )
-    return deviance, float(constant.sum() + shape * objective)
-
-
-def _log_gamma(x: Array) -> Array:
-    from scipy.special import gammaln
-
-    return np.asarray(gammaln(x))
+def _listed(coding: Coding | CrossCoding) -> NDArray[np.bool_]:
+    """Return which slots a table shows even without exposure: the levels of a factor, no pair of two."""
+    return np.arange(coding.n_slots) < (coding.n_levels if isinstance(coding, Coding) else 0)

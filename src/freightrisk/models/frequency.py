@@ -9,8 +9,11 @@ from numpy.typing import ArrayLike
 from freightrisk import _check
 from freightrisk.book.book import OrderBook
 from freightrisk.errors import InputError
-from freightrisk.models.fitted import FittedModel, Rows, chosen_factors, fit_rows, offset_scale, prior_weight
+from freightrisk.models.effects import Effect
+from freightrisk.models.fit import Rows, codes_of, fit_rows, offset_scale, prior_weight
+from freightrisk.models.fitted import FittedModel
 from freightrisk.models.table_model import Problem
+from freightrisk.models.terms import chosen_effects
 
 FAMILIES = ("poisson", "bernoulli")
 
@@ -21,8 +24,9 @@ class FrequencyModel:
 
     Parameters
     ----------
-    factors : sequence of str, optional
-        Names of the book's factors to use; all of them by default.
+    factors : sequence of str or effect, optional
+        Factors of the book to use, all of them by default. A name means a free relativity for each level;
+        `Credibility`, `Smooth`, `Given`, `Interaction` and `Free` with an order say otherwise.
     family : {"poisson", "bernoulli"}
         Poisson for claim counts. Bernoulli with the complementary log-log link for covers with at most one claim an
         order: P(claim) = 1 - exp(-exposure * lambda), so lambda means the same in both.
@@ -38,7 +42,7 @@ class FrequencyModel:
     (0.02, [4.0, 1.0])
     """
 
-    factors: Sequence[str] | None = None
+    factors: Sequence[str | Effect] | None = None
     family: str = field(default="poisson", kw_only=True)
 
     def __post_init__(self) -> None:
@@ -81,7 +85,7 @@ class FrequencyModel:
         FitError
             Where a level has no claim, a level is a combination of others, or Newton's method does not converge.
         """
-        names = chosen_factors(book, self.factors)
+        effects = chosen_effects(book.codings, self.factors)
         response = book.claim_count.astype(np.float64)
         if self.family == "bernoulli":
             _check.refuse_rows(
@@ -91,19 +95,19 @@ class FrequencyModel:
             )
         problem = Problem(
             self.family,
-            {name: book.codes[name] for name in names},
-            {name: book.codings[name].n_slots for name in names},
+            codes_of(book, effects, None),
+            {},
             response,
             offset_scale(offset, book.n_orders, book.exposure),
             prior_weight(weight, book.n_orders),
         )
         exposure = np.ones(1) if book.exposure is None else book.exposure
         rows = Rows(problem, exposure, response, np.empty(0))
-        codings = {name: book.codings[name] for name in names}
         return fit_rows(
             "frequency",
             rows,
-            codings,
+            book,
+            effects,
             engine=engine,
             threads=threads,
             tolerance=tolerance,

@@ -3,34 +3,44 @@
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from freightrisk.errors import FitError, InputError
-from freightrisk.models.table_model import Array, Layout, Problem, Solution, Step, refuse_aliased
+from freightrisk.models.design import Array, Layout, SlotNames
+from freightrisk.models.quadratic import State, factorise
+from freightrisk.models.table_model import Problem, Solution, Step, dispersion_value
 
 DESIGN_LIMIT = 2**31
 
 
 def design_matrix(problem: Problem, layout: Layout) -> Array:
     """Return the dense design matrix: a column of ones, then a dummy for each free level."""
-    n_columns = 1 + int(layout.free.sum())
+    n_columns = layout.n_params
     if 8 * problem.n_rows * n_columns > DESIGN_LIMIT:
         raise InputError(
             f"engine='statsmodels' needs a dense design matrix of {problem.n_rows:,} x {n_columns}, over 2 GiB; "
             "fit a selection of the book, or use engine='newton'."
         )
-    place: NDArray[np.int64] = np.where(layout.free, np.cumsum(layout.free), -1)
     matrix = np.zeros((problem.n_rows, n_columns))
     matrix[:, 0] = 1.0
-    for name, at in zip(layout.names, layout.offsets.tolist(), strict=True):
-        columns = place[at + problem.codes[name].astype(np.int64)]
-        rows = np.flatnonzero(columns > 0)
-        matrix[rows, columns[rows]] = 1.0
+    for term, start in zip(layout.dense, layout.starts.tolist(), strict=False):
+        matrix[:, start : start + term.n_params] = term.design[problem.codes[term.name]].toarray()
     return matrix
 
 
-def solve_with_statsmodels(problem: Problem, layout: Layout, labels: Mapping[str, tuple[str, ...]]) -> Solution:
-    """Return the solution of statsmodels' iteratively reweighted least squares."""
+def solve_with_statsmodels(problem: Problem, layout: Layout, labels: Mapping[str, SlotNames]) -> Solution:
+    """Return the solution of statsmodels' iteratively reweighted least squares.
+
+    Raises
+    ------
+    InputError
+        For effects with a penalty or an order, which it does not have.
+    """
+    other = next((term for term in layout.terms if term.kind != "free" or term.direction), None)
+    if other is not None:
+        raise InputError(
+            f"engine='statsmodels' fits free and given effects, but that of factor '{other.name}' is "
+            f"{'monotone' if other.direction else other.kind}; use engine='newton'."
+        )
     import statsmodels.api as sm
 
     families = {
@@ -39,7 +49,7 @@ def solve_with_statsmodels(problem: Problem, layout: Layout, labels: Mapping[str
         "gamma": sm.families.Gamma(sm.families.links.Log()),
     }
     design = design_matrix(problem, layout)
-    refuse_aliased(design.T @ design, layout, labels)
+    factorise(design.T @ design, layout, labels)
     offset = np.log(problem.scale) if len(problem.scale) else None
     weight = problem.weight if len(problem.weight) else None
     model = sm.GLM(
@@ -52,15 +62,18 @@ def solve_with_statsmodels(problem: Problem, layout: Layout, labels: Mapping[str
     result = model.fit(tol=1e-13, maxiter=200, tol_criterion="params")
     if not result.converged:
         raise FitError(f"the {problem.family} fit of statsmodels did not converge; use engine='newton'.")
-    base, tables = layout.spread(np.asarray(result.params))
+    pearson = float(result.pearson_chi2)
     return Solution(
-        base,
-        tables,
+        State(np.asarray(result.params), ()),
         np.asarray(result.normalized_cov_params),
+        None,
+        None,
+        np.empty(0),
         _objective(problem, np.asarray(result.predict(which="linear")), np.asarray(result.mu)),
-        float(result.pearson_chi2),
+        pearson,
+        dispersion_value(pearson, problem.n_rows - layout.n_params),
+        np.array([1.0, *(term.n_params for term in layout.terms)]),
         (Step(problem.n_rows, float("nan"), 0.0, 0),),
-        bool(result.converged),
     )
 
 

@@ -8,8 +8,11 @@ from numpy.typing import ArrayLike
 
 from freightrisk import _check
 from freightrisk.book.book import OrderBook
-from freightrisk.models.fitted import FittedModel, Rows, chosen_factors, fit_rows, offset_scale, prior_weight
+from freightrisk.models.effects import Effect
+from freightrisk.models.fit import Rows, codes_of, fit_rows, offset_scale, prior_weight
+from freightrisk.models.fitted import FittedModel
 from freightrisk.models.table_model import Problem
+from freightrisk.models.terms import chosen_effects
 
 FAMILIES = ("gamma",)
 
@@ -20,8 +23,8 @@ class SeverityModel:
 
     Parameters
     ----------
-    factors : sequence of str, optional
-        Names of the book's factors to use; all of them by default.
+    factors : sequence of str or effect, optional
+        As for `FrequencyModel`.
     family : {"gamma"}
         Gamma with log link: the coefficient of variation is the same at every level.
 
@@ -37,7 +40,7 @@ class SeverityModel:
     [8.0, 8.0, 16.0, 16.0]
     """
 
-    factors: Sequence[str] | None = None
+    factors: Sequence[str | Effect] | None = None
     family: str = field(default="gamma", kw_only=True)
 
     def __post_init__(self) -> None:
@@ -70,13 +73,13 @@ class SeverityModel:
         -------
         FittedModel
         """
-        names = chosen_factors(book, self.factors)
+        effects = chosen_effects(book.codings, self.factors)
         n_records = len(book.claim_amount)
         counts = book.claim_weight if weight is None else prior_weight(weight, n_records)
         problem = Problem(
             self.family,
-            {name: book.codes[name][book.claim_row] for name in names},
-            {name: book.codings[name].n_slots for name in names},
+            codes_of(book, effects, book.claim_row),
+            {},
             np.asarray(book.claim_amount),
             offset_scale(offset, n_records, None),
             np.empty(0) if counts is None else counts,
@@ -84,11 +87,11 @@ class SeverityModel:
         claims = np.ones(1) if counts is None else counts
         _check.threads(threads)
         rows = Rows(problem, claims, claims, book.claim_amount * claims)
-        codings = {name: book.codings[name] for name in names}
         return fit_rows(
             "severity",
             rows,
-            codings,
+            book,
+            effects,
             engine=engine,
             threads=threads,
             tolerance=tolerance,

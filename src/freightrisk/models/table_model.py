@@ -11,18 +11,31 @@ from numpy.typing import NDArray
 from freightrisk import _check, _core
 from freightrisk._parallel import chunks, in_order
 from freightrisk.errors import FitError
+from freightrisk.models.design import Array, Layout, SlotNames
+from freightrisk.models.quadratic import (
+    Constraints,
+    Quadratic,
+    Reduced,
+    State,
+    constraints,
+    covariance_of,
+    estimate_strengths,
+    monotone_move,
+    reduce,
+)
 
 CHUNK_ROWS = 2**17
+LANES = 4
 SAMPLE_ROWS = 2**18
 SAMPLE_PIECE = 2**12
-ALIASED = 1e-9
 PARAMETER_LIMIT = 2**13
+CELL_LIMIT = 2**28
 NEAR = 0.5
+FIRST_VARIANCE = 0.1
+SETTLED = 1e-6
 # Families whose observed information differs from the expected one and is positive: near the maximum its steps are
 # Newton's own, where those of the expected information close in by a fixed share of the way each.
 OBSERVED = {"gamma": "gamma_observed"}
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -58,63 +71,6 @@ class Sums(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Where each level stands: in the flat tables, and among the free parameters (the intercept is parameter 0)."""
-
-    names: tuple[str, ...]
-    sizes: tuple[int, ...]
-    free: NDArray[np.bool_]
-
-    @property
-    def offsets(self) -> NDArray[np.int64]:
-        """Return where each factor's table starts."""
-        return (
-            np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(np.int64) if self.sizes else np.empty(0, np.int64)
-        )
-
-    @property
-    def n_pairs(self) -> int:
-        """Return the cells of all cross tables."""
-        total = sum(self.sizes)
-        return (total * total - sum(size * size for size in self.sizes)) // 2
-
-    def information_matrix(self, sums: Sums) -> Array:
-        """Return the information of intercept and free levels, a dense symmetric matrix."""
-        total = sum(self.sizes)
-        full = np.zeros((total + 1, total + 1))
-        full[0, 0] = sums.totals[3]
-        full[0, 1:] = full[1:, 0] = sums.information
-        np.fill_diagonal(full[1:, 1:], sums.information)
-        place = 0
-        for f, (rows, at) in enumerate(zip(self.sizes, self.offsets + 1, strict=True)):
-            for columns, beside in zip(self.sizes[f + 1 :], self.offsets[f + 1 :] + 1, strict=True):
-                block = sums.pairs[place : place + rows * columns].reshape(rows, columns)
-                full[at : at + rows, beside : beside + columns] = block
-                full[beside : beside + columns, at : at + rows] = block.T
-                place += rows * columns
-        kept = np.concatenate([[True], self.free])
-        return np.asarray(full[np.ix_(kept, kept)])
-
-    def gradient(self, sums: Sums) -> Array:
-        """Return the score of intercept and free levels."""
-        return np.concatenate([[sums.totals[2]], sums.score[self.free]])
-
-    def spread(self, parameters: Array) -> tuple[float, Array]:
-        """Return the base and the flat tables of a parameter vector."""
-        tables = np.zeros(sum(self.sizes))
-        tables[self.free] = parameters[1:]
-        return float(parameters[0]), tables
-
-    def level_name(self, parameter: int, labels: Mapping[str, tuple[str, ...]]) -> str:
-        """Return "factor 'f', level 'l'" for a parameter."""
-        if parameter == 0:
-            return "the base"
-        place = int(np.flatnonzero(self.free)[parameter - 1])
-        f = int(np.searchsorted(self.offsets, place, side="right")) - 1
-        return f"factor '{self.names[f]}', level '{labels[self.names[f]][place - int(self.offsets[f])]}'"
-
-
-@dataclass(frozen=True)
 class Step:
     """One Newton step: rows used, objective before it, largest move, halvings."""
 
@@ -126,15 +82,77 @@ class Step:
 
 @dataclass(frozen=True)
 class Solution:
-    """A fitted table model in the solver's terms."""
+    """A fitted table model in the solver's terms.
 
-    base: float
-    tables: Array
+    Parameters
+    ----------
+    state : State
+        Dense parameters and effects of the tree's nodes.
+    covariance : float64 array
+        Covariance of the dense parameters at dispersion 1.
+    reduced : Reduced, optional
+        The last penalised quadratic; absent where another engine fitted.
+    sums : Sums, optional
+        Score and information at the maximum.
+    strengths : float64 array
+        Dispersion over variance of each group.
+    objective, pearson, dispersion, edf : float
+    steps : tuple of Step
+    """
+
+    state: State
     covariance: Array
+    reduced: Reduced | None
+    sums: Sums | None
+    strengths: Array
     objective: float
     pearson: float
+    dispersion: float
+    edf: Array
     steps: tuple[Step, ...]
-    converged: bool
+
+
+def quadratic_of(layout: Layout, sums: Sums) -> Quadratic:
+    """Return score and information of the dense parameters and of the tree's leaves."""
+    tree, sizes, offsets = layout.tree, layout.sizes, layout.offsets
+    first = 0 if tree is None else 1
+    skipped = sizes[0] if first else 0
+    total = sum(sizes) - skipped
+    full, side = np.zeros((total + 1, total + 1)), np.zeros((skipped, total + 1))
+    full[0, 0] = sums.totals[3]
+    full[0, 1:] = full[1:, 0] = sums.information[skipped:]
+    np.fill_diagonal(full[1:, 1:], sums.information[skipped:])
+    side[:, 0] = sums.information[:skipped]
+    place = 0
+    for f, rows in enumerate(sizes):
+        for g in range(f + 1, len(sizes)):
+            block = sums.pairs[place : place + rows * sizes[g]].reshape(rows, sizes[g])
+            at, beside = int(offsets[f]) + 1 - skipped, int(offsets[g]) + 1 - skipped
+            if f < first:
+                side[:, beside : beside + sizes[g]] = block
+            else:
+                full[at : at + rows, beside : beside + sizes[g]] = block
+                full[beside : beside + sizes[g], at : at + rows] = block.T
+            place += rows * sizes[g]
+    design = layout.design
+    leaves = np.empty(0, dtype=np.int64) if tree is None else tree.slots
+    return Quadratic(
+        score=design.T @ np.append(sums.totals[2], sums.score[skipped:]),
+        matrix=np.asarray(design.T @ (design.T @ full).T),
+        leaf_score=sums.score[leaves],
+        leaf_information=sums.information[leaves],
+        cross=np.asarray((design.T @ side[leaves].T).T),
+    )
+
+
+def tables_of(layout: Layout, state: State) -> tuple[float, Array]:
+    """Return the base and the flat tables of a state."""
+    dense = layout.design @ state.dense
+    if layout.tree is None:
+        return float(dense[0]), np.asarray(dense[1:])
+    table = np.zeros(layout.sizes[0])
+    table[layout.tree.slots] = layout.tree.down(state.nodes)[-1]
+    return float(dense[0]), np.concatenate([table, dense[1:]])
 
 
 def accumulate(
@@ -152,7 +170,8 @@ def accumulate(
 
     The information is the expected one, or the observed one where `observed` is true and the family has it.
     """
-    columns = _check.code_columns(problem.codes, problem.sizes) if problem.codes else _no_columns(problem.n_rows)
+    codes = {name: problem.codes[name] for name in layout.names}
+    columns = _check.code_columns(codes, problem.sizes) if codes else _no_columns(problem.n_rows)
     family = _core.FAMILIES[OBSERVED.get(problem.family, problem.family) if observed else problem.family]
     work = partial(_accumulate_piece, family, problem, columns, layout, base, tables, with_pairs)
     total: Sums | None = None
@@ -202,133 +221,174 @@ def _no_columns(n_rows: int) -> _core.CodeColumns:
 def solve(
     problem: Problem,
     layout: Layout,
-    labels: Mapping[str, tuple[str, ...]],
+    labels: Mapping[str, SlotNames],
     *,
     tolerance: float,
     max_iterations: int,
     threads: int,
 ) -> Solution:
-    """Return the maximum likelihood tables: a start from a spread sample of the rows, then Newton on all of them."""
-    parameters = np.zeros(1 + int(layout.free.sum()))
-    if len(parameters) > PARAMETER_LIMIT:
-        raise FitError(
-            f"the model has {len(parameters):,} free levels, over the {PARAMETER_LIMIT:,} that its dense information "
-            "matrix may have; pool rare levels with min_exposure= or min_claims= when the factor is declared."
-        )
-    parameters[0] = _start(problem)
-    steps: list[Step] = []
+    """Return the tables of maximum (penalised) likelihood.
+
+    A start from a spread sample of the rows, then Newton's method on all of them.
+    """
+    _refuse_size(layout)
+    tree = layout.tree
+    nodes = () if tree is None else tuple(np.zeros(size) for size in tree.sizes)
+    state = State(np.zeros(layout.n_params), nodes)
+    state.dense[0] = _start(problem)
+    newton = _Newton(problem, layout, labels, threads, constraints(layout))
     if problem.n_rows > 4 * SAMPLE_ROWS:
-        sample = _sample_pieces(problem.n_rows)
-        parameters, *_ = _newton(problem, layout, labels, parameters, steps, sample, 1e-3, 8, threads, ridge=1.0)
-    everything = chunks(problem.n_rows, CHUNK_ROWS)
-    parameters, sums, converged = _newton(
-        problem, layout, labels, parameters, steps, everything, tolerance, max_iterations, threads, ridge=0.0
-    )
-    if not converged:
+        sample = newton.run(state, _sample_pieces(problem.n_rows), 1e-3, 8, ridge=1.0)
+        state, steps = sample.state, sample.steps
+    else:
+        steps = ()
+    everything = chunks(problem.n_rows, _chunk_rows(problem.n_rows, layout.n_pairs))
+    found = newton.run(state, everything, tolerance, max_iterations, ridge=0.0)
+    steps += found.steps
+    if not found.converged:
         raise FitError(
             f"the {problem.family} fit did not converge in {max_iterations} iterations (last move "
             f"{steps[-1].largest_move:.2g}); pool levels with few claims (min_claims=), or raise max_iterations."
         )
-    base, tables = layout.spread(parameters)
+    sums = found.sums
     if problem.family in OBSERVED:  # standard errors take the expected information, as statsmodels does
-        sums = accumulate(problem, layout, base, tables, pieces=everything, threads=threads)
-    covariance = _inverse(layout.information_matrix(sums), layout, labels)
-    return Solution(base, tables, covariance, float(sums.totals[0]), float(sums.totals[1]), tuple(steps), converged)
+        sums = newton.accumulate(found.state, everything)
+    reduced = reduce(quadratic_of(layout, sums), layout, labels, found.strengths)
+    covariance = covariance_of(reduced, found.state, newton.monotone)
+    edf = effective_parameters(reduced, layout, covariance)
+    return Solution(
+        found.state, covariance, reduced, sums, found.strengths, float(sums.totals[0]), float(sums.totals[1]),
+        dispersion_value(float(sums.totals[1]), problem.n_rows - float(edf.sum())), edf, steps,
+    )  # fmt: skip
 
 
-def _newton(
-    problem: Problem,
-    layout: Layout,
-    labels: Mapping[str, tuple[str, ...]],
-    parameters: Array,
-    steps: list[Step],
-    pieces: list[tuple[int, int]],
-    tolerance: float,
-    max_iterations: int,
-    threads: int,
-    *,
-    ridge: float,
-) -> tuple[Array, Sums, bool]:
-    run = partial(accumulate, problem, layout, pieces=pieces, threads=threads)
-    rows = sum(stop - start for start, stop in pieces)
-    sums = run(*layout.spread(parameters))
-    for _ in range(max_iterations):
-        move = _newton_move(layout, labels, sums, parameters, ridge)
-        largest, halvings = float(np.abs(move).max()), 0
-        objective = _penalised(sums, parameters, ridge)
-        if largest < tolerance:
-            steps.append(Step(rows, objective, largest, 0))
-            return parameters + move, sums, True
-        while True:
-            trial = run(*layout.spread(parameters + move), observed=largest < NEAR)
-            if (
-                _penalised(trial, parameters + move, ridge) >= objective - 1e-9 * (1.0 + abs(objective))
-                or halvings == 30
-            ):
-                break
-            move, halvings = move / 2.0, halvings + 1
-        parameters, sums = parameters + move, trial
-        steps.append(Step(rows, objective, largest, halvings))
-    return parameters, sums, False
+def effective_parameters(reduced: Reduced, layout: Layout, covariance: Array) -> Array:
+    """Return the effective number of parameters of the intercept and of each term."""
+    each = np.einsum("ij,ji->i", covariance, reduced.matrix) - np.diag(covariance) * reduced.penalty
+    parts = [each[:1].sum()]
+    if layout.tree is not None:
+        traces = reduced.spread(covariance)[0]
+        shrunk = sum(float(s * t) for s, t in zip(reduced.strengths, traces, strict=False))
+        parts.append(layout.terms[0].n_params - shrunk)
+    parts += [part.sum() for part in np.split(each[1:], layout.starts[1:-1] - 1)] if layout.dense else []
+    return np.array(parts)
 
 
-def _penalised(sums: Sums, parameters: Array, ridge: float) -> float:
-    objective = float(sums.totals[0]) - 0.5 * ridge * float(parameters[1:] @ parameters[1:])
-    return objective if np.isfinite(objective) else -np.inf
+def dispersion_value(pearson: float, left: float) -> float:
+    """Return the Pearson statistic over the residual degrees of freedom, NaN where there are none."""
+    return pearson / left if left > 1e-6 else float("nan")
 
 
-def _newton_move(
-    layout: Layout, labels: Mapping[str, tuple[str, ...]], sums: Sums, parameters: Array, ridge: float
-) -> Array:
-    matrix, gradient = layout.information_matrix(sums), layout.gradient(sums)
-    matrix[np.arange(1, len(matrix)), np.arange(1, len(matrix))] += ridge
-    gradient[1:] -= ridge * parameters[1:]
-    from scipy.linalg import cho_solve
-
-    scale, factor = _factor(matrix, layout, labels)
-    return np.asarray(cho_solve((factor, True), gradient / scale)) / scale
-
-
-def _factor(matrix: Array, layout: Layout, labels: Mapping[str, tuple[str, ...]]) -> tuple[Array, Array]:
-    """Return the scale and the Cholesky factor of a matrix scaled to unit diagonal, or raise for aliased levels."""
-    from scipy.linalg import LinAlgError, cholesky
-
-    scale = np.sqrt(np.diag(matrix))
-    if not np.all(scale > 0.0):
+def _refuse_size(layout: Layout) -> None:
+    if layout.n_params > PARAMETER_LIMIT:
         raise FitError(
-            f"{layout.level_name(int(np.argmin(scale)), labels)} carries no information; pool it (min_claims=)."
+            f"the model has {layout.n_params:,} free levels, over the {PARAMETER_LIMIT:,} that its dense information "
+            "matrix may have; pool rare levels with min_exposure= or min_claims= when the factor is declared."
         )
-    scaled = matrix / np.outer(scale, scale)
-    try:
-        factor = cholesky(scaled, lower=True)
-        smallest = int(np.argmin(np.diag(factor)))
-        if factor[smallest, smallest] ** 2 > ALIASED:
-            return scale, factor
-    except LinAlgError:
-        smallest = _first_dependent(scaled)
-    raise FitError(
-        f"{layout.level_name(smallest, labels)} is a combination of other levels in these rows, so its relativity is "
-        "not determined; drop one of the factors or merge the level."
-    )
+    if layout.n_pairs > CELL_LIMIT:
+        raise FitError(
+            f"the tables of each two factors have {layout.n_pairs:,} cells together, over the {CELL_LIMIT:,} that a "
+            "fit may hold; pool rare levels with min_exposure= or min_claims= when the factor is declared."
+        )
 
 
-def refuse_aliased(matrix: Array, layout: Layout, labels: Mapping[str, tuple[str, ...]]) -> None:
-    """Raise for a level that is a combination of others, given the cross products of the design."""
-    _factor(matrix, layout, labels)
+def _chunk_rows(n_rows: int, n_pairs: int) -> int:
+    """Return the rows of a chunk: as many as pay for cross tables of its own, at most a fixed share of all rows."""
+    return max(CHUNK_ROWS, min(4 * n_pairs, -(-n_rows // LANES)))
 
 
-def _first_dependent(matrix: Array) -> int:
-    """Return the first row that the rows before it determine."""
-    from scipy.linalg.lapack import dpotrf
+class _Run(NamedTuple):
+    """Where Newton's method ended."""
 
-    return max(int(dpotrf(matrix, lower=1)[1]) - 1, 0)
+    state: State
+    sums: Sums
+    strengths: Array
+    steps: tuple[Step, ...]
+    converged: bool
 
 
-def _inverse(matrix: Array, layout: Layout, labels: Mapping[str, tuple[str, ...]]) -> Array:
-    from scipy.linalg import cho_solve
+@dataclass(frozen=True)
+class _Newton:
+    """Newton's method for one problem."""
 
-    scale, factor = _factor(matrix, layout, labels)
-    return np.asarray(cho_solve((factor, True), np.diag(1.0 / scale))) / scale[:, None]
+    problem: Problem
+    layout: Layout
+    labels: Mapping[str, SlotNames]
+    threads: int
+    monotone: Constraints | None
+
+    def accumulate(self, state: State, pieces: list[tuple[int, int]], *, observed: bool = False) -> Sums:
+        return accumulate(
+            self.problem,
+            self.layout,
+            *tables_of(self.layout, state),
+            pieces=pieces,
+            threads=self.threads,
+            observed=observed,
+        )
+
+    def run(
+        self, state: State, pieces: list[tuple[int, int]], tolerance: float, max_iterations: int, *, ridge: float
+    ) -> _Run:
+        rows = sum(stop - start for start, stop in pieces)
+        sums = self.accumulate(state, pieces)
+        strengths, settled = self._first_strengths(), ridge > 0.0
+        steps: list[Step] = []
+        for _ in range(max_iterations):
+            quadratic = quadratic_of(self.layout, sums)
+            if not settled:
+                strengths, settled = self._strengths(quadratic, state, sums, strengths)
+            move = self._move(reduce(quadratic, self.layout, self.labels, strengths, ridge), state)
+            objective = self._penalised(sums, state, strengths, ridge)
+            largest, halvings = self._largest(state, move), 0
+            if largest < tolerance and settled:
+                steps.append(Step(rows, objective, largest, 0))
+                return _Run(state.plus(move), sums, strengths, tuple(steps), True)
+            while True:
+                trial = state.plus(move, 0.5**halvings)
+                found = self.accumulate(trial, pieces, observed=settled and largest < NEAR)
+                reached = self._penalised(found, trial, strengths, ridge)
+                if reached >= objective - 1e-9 * (1.0 + abs(objective)) or halvings == 30:
+                    break
+                halvings += 1
+            state, sums = trial, found
+            steps.append(Step(rows, objective, largest, halvings))
+        return _Run(state, sums, strengths, tuple(steps), False)
+
+    def _first_strengths(self) -> Array:
+        return np.array([1.0 / (group.variance or FIRST_VARIANCE) for group in self.layout.groups])
+
+    def _strengths(self, quadratic: Quadratic, state: State, sums: Sums, strengths: Array) -> tuple[Array, bool]:
+        """Return the strengths for the present quadratic, and whether they have settled."""
+        if not self.layout.groups:
+            return strengths, True
+        dispersion = 1.0
+        if self.problem.family == "gamma":
+            reduced = reduce(quadratic, self.layout, self.labels, strengths)
+            edf = float(effective_parameters(reduced, self.layout, reduced.covariance).sum())
+            found = dispersion_value(float(sums.totals[1]), self.problem.n_rows - edf)
+            dispersion = float(np.fmax(found, 1e-12))
+        given = np.array([dispersion / (group.variance or 1.0) for group in self.layout.groups])
+        free = np.array([group.variance is None for group in self.layout.groups])
+        start = np.where(free, strengths, given)
+        changed = estimate_strengths(quadratic, self.layout, self.labels, state, start, dispersion)
+        return changed, float(np.abs(np.log(changed / strengths)).max()) < SETTLED
+
+    def _move(self, reduced: Reduced, state: State) -> State:
+        return reduced.move(state) if self.monotone is None else monotone_move(reduced, state, self.monotone)
+
+    def _largest(self, state: State, move: State) -> float:
+        """Return the largest change of the base or of a log relativity."""
+        base, tables = tables_of(self.layout, move)
+        return max(abs(base), float(np.abs(tables).max(initial=0.0)))
+
+    def _penalised(self, sums: Sums, state: State, strengths: Array, ridge: float) -> float:
+        penalty = self.layout.penalty(strengths)
+        penalty[1:] += ridge
+        cost = float(penalty @ state.dense**2)
+        cost += sum(float(max(s, ridge) * (u @ u)) for s, u in zip(strengths, state.nodes, strict=False))
+        objective = float(sums.totals[0]) - 0.5 * cost
+        return objective if np.isfinite(objective) else -np.inf
 
 
 def _start(problem: Problem) -> float:

@@ -83,7 +83,7 @@ class SubsidyPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit
     group: str | None = None
 
 
-class TariffPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class TariffPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """The whole document."""
 
     schema: str
@@ -100,6 +100,7 @@ class TariffPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     floor_fen: int
     rounding: str
     provenance: dict[str, Any]
+    pairs: list[tuple[str, str]] = []
 
 
 class Head(msgspec.Struct):
@@ -181,6 +182,7 @@ def _to_parts(tariff: Tariff) -> TariffPart:
         floor_fen=tariff.floor_fen,
         rounding=tariff.rounding,
         provenance=dict(tariff.provenance),
+        pairs=list(tariff.pairs),
     )
 
 
@@ -268,6 +270,7 @@ def _from_parts(part: TariffPart, source: str) -> Tariff:
         floor_fen=part.floor_fen,
         rounding=part.rounding,
         provenance=part.provenance,
+        pairs=tuple(part.pairs),
     )
 
 

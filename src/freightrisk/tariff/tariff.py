@@ -14,7 +14,7 @@ from freightrisk._columns import JoinedColumns, kind
 from freightrisk._frozen import FrozenDict
 from freightrisk._parallel import chunks, in_order
 from freightrisk.book.book import Names, join
-from freightrisk.book.factors import Coding
+from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.tariff.cover import CURVE_PIECES, ByLevel, Cover, count_curve, limit_curve
@@ -123,6 +123,8 @@ class Tariff:
         How micro-yuan become fen.
     provenance : dict
         What the tariff was built from.
+    pairs : tuple of (str, str)
+        Factors whose interaction has a table, named with " x " between them.
     """
 
     name: str
@@ -137,6 +139,7 @@ class Tariff:
     floor_fen: int = 1
     rounding: str = "half_even"
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    pairs: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         _check.label(self.name, argument="name of the tariff")
@@ -148,15 +151,18 @@ class Tariff:
         _check_terms(self.cover, self.loadings, self.subsidies)
         for limit in self.cover.limits:
             limit_table(limit, self.codings)
-        _check_rates(self.frequency, self.codings, "frequency")
-        _check_rates(self.severity, self.codings, "severity")
+        for name in (name for pair in self.pairs for name in pair):
+            if name not in self.codings:
+                raise InputError(f"pairs names factor '{name}', which is no factor of the tariff.")
+        _check_rates(self.frequency, self.tabled, "frequency")
+        _check_rates(self.severity, self.tabled, "severity")
         _check_curve(self.count_curve, self.cover.max_claims, "count_curve")
         _check_curve(self.limit_curve, 1 if self.cover.is_limited else None, "limit_curve")
         if in_stacking_order(self.subsidies) != tuple(self.subsidies):
             raise InputError("subsidies: members of a group stand apart; put the rules of a group next to each other.")
-        if len(self.gates) + len(self.codings) > _core.COLUMN_LIMIT:
+        if len(self.gates) + len(self.tabled) > _core.COLUMN_LIMIT:
             raise InputError(
-                f"the tariff reads {len(self.gates)} eligibility columns and {len(self.codings)} factors; "
+                f"the tariff reads {len(self.gates)} eligibility columns and {len(self.tabled)} factors; "
                 f"together they may be at most {_core.COLUMN_LIMIT}."
             )
 
@@ -207,11 +213,8 @@ class Tariff:
         cover = Cover() if cover is None else cover
         loadings = Loadings() if loadings is None else loadings
         _check_terms(cover, loadings, subsidies)
-        shared = [
-            name
-            for name in frequency.codings
-            if severity.codings.get(name, frequency.codings[name]) != frequency.codings[name]
-        ]
+        found = [_factors_of(frequency), _factors_of(severity)]
+        shared = [name for name in found[0] if found[1].get(name, found[0][name]) != found[0][name]]
         if shared:
             raise InputError(
                 f"factor '{shared[0]}' has other levels in severity than in frequency; "
@@ -219,7 +222,7 @@ class Tariff:
             )
         return cls(
             name=name,
-            codings={**frequency.codings, **severity.codings},
+            codings={**found[0], **found[1]},
             frequency=RateTables.of(frequency),
             severity=RateTables.of(severity),
             cover=cover,
@@ -230,12 +233,19 @@ class Tariff:
             floor_fen=floor_fen,
             rounding=rounding,
             provenance=_provenance(frequency, severity),
+            pairs=tuple(dict.fromkeys([*_pairs_of(frequency), *_pairs_of(severity)])),
         )
 
     @property
     def payers(self) -> tuple[str, ...]:
         """Return the payers of subsidies, in the order of their first rule."""
         return tuple(dict.fromkeys(rule.payer for rule in self.subsidies))
+
+    @cached_property
+    def tabled(self) -> dict[str, Coding | CrossCoding]:
+        """Return the coding of every table: the factors, then the interactions."""
+        crossed = (CrossCoding(self.codings[first], self.codings[second]) for first, second in self.pairs)
+        return {**self.codings, **{coding.name: coding for coding in crossed}}
 
     @cached_property
     def gates(self) -> tuple[Gate, ...]:
@@ -259,13 +269,13 @@ class Tariff:
 
     @property
     def _sizes(self) -> dict[str, int]:
-        rated = {name: coding.n_slots for name, coding in self.codings.items()}
+        rated = {name: coding.n_slots for name, coding in self.tabled.items()}
         return rated | {f"{gate.kind} of {gate.column}": gate.n_slots for gate in self.gates}
 
     @cached_property
     def _key(self) -> tuple[Any, ...]:
         return (
-            tuple(self.codings.values()),
+            tuple(self.tabled.values()),
             tuple((gate.column, gate.kind, gate.marks) for gate in self.gates),
         )
 
@@ -282,6 +292,9 @@ class Tariff:
         """
         joined = join(orders, merchants, self.column_names, names=Names(merchant_id=merchant_id), also=())
         codes = {name: coding.encode(joined) for name, coding in self.codings.items()}
+        for coding in self.tabled.values():
+            if isinstance(coding, CrossCoding):
+                codes[coding.name] = coding.pair(codes[coding.first.name], codes[coding.second.name])
         codes |= {f"{gate.kind} of {gate.column}": gate.encode(joined) for gate in self.gates}
         columns = (
             _check.code_columns(codes, self._sizes)
@@ -406,7 +419,7 @@ class Tariff:
         for name in self.column_names:
             if not isinstance(order[name], Hashable):
                 raise InputError(f"order: '{name}' is {order[name]!r}; give one value.")
-        rated = [coding.encode_one(order) for coding in self.codings.values()]
+        rated = [coding.encode_one(order) for coding in self.tabled.values()]
         return rated + [gate.encode_one(order) for gate in self.gates]
 
     def quote(self, order: Mapping[str, Any]) -> dict[str, Any]:
@@ -446,6 +459,20 @@ class Tariff:
         )
 
 
+def _factors_of(fitted: FittedModel) -> dict[str, Coding]:
+    """Return the codings of a model's factors, those of its interactions included."""
+    found: dict[str, Coding] = {}
+    for coding in fitted.codings.values():
+        for one in (coding.first, coding.second) if isinstance(coding, CrossCoding) else (coding,):
+            found.setdefault(one.name, one)
+    return found
+
+
+def _pairs_of(fitted: FittedModel) -> list[tuple[str, str]]:
+    crossed = [coding for coding in fitted.codings.values() if isinstance(coding, CrossCoding)]
+    return [(coding.first.name, coding.second.name) for coding in crossed]
+
+
 def limit_table(limit: ByLevel, codings: Mapping[str, Coding]) -> Array:
     """Return the limit of every slot of its factor, yuan."""
     if limit.factor not in codings:
@@ -471,11 +498,11 @@ def limit_table(limit: ByLevel, codings: Mapping[str, Coding]) -> Array:
 
 def plan_arguments(tariff: Tariff) -> dict[str, Any]:
     """Return the arguments of `_core.PricePlan` for a tariff."""
-    place = {name: k for k, name in enumerate(tariff.codings)}
+    place = {name: k for k, name in enumerate(tariff.tabled)}
     loads, rules = tariff.loadings, tariff.subsidies
     gates = {len(place) + k: gate.masks for k, gate in enumerate(tariff.gates)}
     limits = [(place[limit.factor], limit_table(limit, tariff.codings)) for limit in tariff.cover.limits]
-    known = [coding.n_levels for coding in tariff.codings.values()] + [gate.n_slots for gate in tariff.gates]
+    known = [coding.n_levels for coding in tariff.tabled.values()] + [gate.n_slots for gate in tariff.gates]
     return {
         "frequency_base": tariff.frequency.base,
         "severity_base": tariff.severity.base,
@@ -525,7 +552,7 @@ def _check_terms(cover: object, loadings: object, subsidies: object) -> None:
         raise InputError(f"subsidies is {subsidies!r}; it must be a list whose items are each a Subsidy.")
 
 
-def _check_rates(rates: RateTables, codings: Mapping[str, Coding], what: str) -> None:
+def _check_rates(rates: RateTables, codings: Mapping[str, Coding | CrossCoding], what: str) -> None:
     if not 0.0 < rates.base < LARGEST_RATE:
         raise InputError(f"{what} base is {rates.base}; it must be above zero and below {LARGEST_RATE:g}.")
     for name, table in rates.tables.items():

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from freightrisk import _reference
-from freightrisk.book.factors import Coding
+from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import FreightRiskError
 from freightrisk.tariff.tariff import RateTables, Tariff
 
@@ -53,13 +53,13 @@ def worksheet(tariff: Tariff, order: Mapping[str, Any]) -> Worksheet:
 
 
 def _premium_lines(tariff: Tariff, codes: list[int], priced: _reference.PricedOrder) -> Iterator[str]:
-    code = dict(zip(tariff.codings, codes, strict=False))
+    code = dict(zip(tariff.tabled, codes, strict=False))
     yield from _table_lines(
-        "claim intensity", "claims an order", tariff.frequency, tariff.codings, code, priced.claim_intensity
+        "claim intensity", "claims an order", tariff.frequency, tariff.tabled, code, priced.claim_intensity
     )
     claims = "no limit on claims" if tariff.cover.max_claims is None else f"at most {tariff.cover.max_claims} an order"
     yield _line("expected claims", priced.expected_claims, claims)
-    yield from _table_lines("mean freight", "yuan a claim", tariff.severity, tariff.codings, code, priced.mean_freight)
+    yield from _table_lines("mean freight", "yuan a claim", tariff.severity, tariff.tabled, code, priced.mean_freight)
     limit = "no limit" if np.isinf(priced.limit) else f"limit {priced.limit:g} yuan a claim"
     yield _line("expected payout", priced.expected_payout, limit)
     yield _line("pure premium", priced.pure_premium, "expected claims x expected payout")
@@ -76,7 +76,7 @@ def _table_lines(
     what: str,
     unit: str,
     rates: RateTables,
-    codings: Mapping[str, Coding],
+    codings: Mapping[str, Coding | CrossCoding],
     code: Mapping[str, int],
     total: float,
 ) -> Iterator[str]:

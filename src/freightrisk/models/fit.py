@@ -1,0 +1,181 @@
+"""The fit that frequency and severity share: rows and effects in, a `FittedModel` out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk import _check
+from freightrisk.book.book import OrderBook
+from freightrisk.book.factors import Coding, CrossCoding
+from freightrisk.errors import FitError, InputError
+from freightrisk.models.design import Array, Layout
+from freightrisk.models.effects import Effect, Given, Interaction, given_table
+from freightrisk.models.fitted import FittedModel
+from freightrisk.models.report import Report, filled
+from freightrisk.models.table_model import Problem, null_problem, solve
+from freightrisk.models.terms import AnyCoding, LevelSums, coding_of, given_scale, level_sums, term_of
+
+LARGEST_OFFSET = 200.0
+ENGINES = ("newton", "statsmodels")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows that a model is fitted on, and what is reported of them by level.
+
+    The problem's codes are those of the book's factors; the effects choose among them.
+    """
+
+    problem: Problem
+    exposure: Array
+    claims: Array
+    amount: Array
+
+
+def offset_scale(offset: Any, n_rows: int, exposure: Array | None) -> Array:
+    """Return exposure times exp(offset), empty where both are absent."""
+    scale = np.empty(0) if exposure is None else exposure
+    if offset is None:
+        return scale
+    added = _check.real_array(offset, argument="offset", length=n_rows)
+    _check.refuse_rows(
+        np.abs(added) > LARGEST_OFFSET,
+        f"offset is outside [-{LARGEST_OFFSET:g}, {LARGEST_OFFSET:g}] in {{rows}}; it is added to a logarithm, so give "
+        "the log of a ratio.",
+    )
+    factor = np.exp(added)
+    return np.asarray(factor * scale) if len(scale) else np.asarray(factor)
+
+
+def prior_weight(weight: Any, n_rows: int) -> Array:
+    """Return the weights as an array, empty where absent."""
+    if weight is None:
+        return np.empty(0)
+    array = _check.real_array(weight, argument="weight", length=n_rows)
+    _check.refuse_rows(array < 0.0, "weight is negative in {rows}; weights are zero or more.")
+    if n_rows and not array.any():
+        raise InputError(f"weight is zero in all of {n_rows:,} rows; give some rows a weight above zero.")
+    return array
+
+
+def codes_of(book: OrderBook, effects: Mapping[str, Effect], rows: NDArray[np.int64] | None) -> dict[str, NDArray[Any]]:
+    """Return the codes of each effect's table, of all orders or of some."""
+    found = {}
+    for name, effect in effects.items():
+        if isinstance(effect, Interaction):
+            coding = CrossCoding(book.codings[effect.first], book.codings[effect.second])
+            codes = coding.pair(book.codes[effect.first], book.codes[effect.second])
+        else:
+            codes = book.codes[name]
+        found[name] = codes if rows is None else codes[rows]
+    return found
+
+
+def fit_rows(
+    kind: str,
+    rows: Rows,
+    book: OrderBook,
+    effects: Mapping[str, Effect],
+    *,
+    engine: str,
+    threads: int | None,
+    tolerance: float,
+    max_iterations: int,
+) -> FittedModel:
+    """Return the fitted model of some rows."""
+    _check.one_of(engine, ENGINES, argument="engine")
+    tolerance = _check.number(tolerance, argument="tolerance", low=0.0, high=1e-2, open_low=True)
+    max_iterations = _check.whole(max_iterations, argument="max_iterations", low=1, high=10_000)
+    codings = {name: coding_of(effect, book.codings) for name, effect in effects.items()}
+    sums = {
+        name: level_sums(codes, codings[name].n_slots, rows.exposure, rows.claims, rows.amount)
+        for name, codes in rows.problem.codes.items()
+    }
+    _refuse_empty_fit(rows.problem, effects, codings, sums)
+    given = _given_tables(effects, codings, sums)
+    terms = tuple(term_of(effect, codings[name], sums[name]) for name, effect in effects.items() if name not in given)
+    layout = Layout(terms)
+    problem = replace(
+        rows.problem,
+        codes={name: rows.problem.codes[name] for name in layout.names},
+        sizes={term.name: term.n_slots for term in layout.terms},
+        scale=given_scale(rows.problem.scale, given, rows.problem.codes, rows.problem.n_rows),
+    )
+    labels = {name: _Labels(codings[name]) for name in layout.names}
+    solver = partial(solve, tolerance=tolerance, max_iterations=max_iterations, threads=_check.threads(threads))
+    if engine == "statsmodels":
+        from freightrisk.models.referee import solve_with_statsmodels
+
+        solution = solve_with_statsmodels(problem, layout, labels)
+    else:
+        solution = solver(problem, layout, labels)
+    null = solver(null_problem(problem), Layout(()), {})
+    report = Report(kind, problem, layout, solution, effects, codings, sums, given)
+    return report.model(null, engine)
+
+
+class _Labels:
+    """The names of a coding's slots, made when one is asked for."""
+
+    def __init__(self, coding: AnyCoding) -> None:
+        self.coding = coding
+
+    def __getitem__(self, code: int) -> str:
+        return self.coding.slot_label(code)
+
+
+def _given_tables(
+    effects: Mapping[str, Effect], codings: Mapping[str, AnyCoding], sums: Mapping[str, LevelSums]
+) -> dict[str, Array]:
+    tables = {}
+    for name, effect in effects.items():
+        coding = codings[name]
+        if isinstance(effect, Given) and isinstance(coding, Coding):
+            levels = given_table(effect, coding.labels, coding.paths)
+            table = np.concatenate([levels, np.zeros(coding.n_slots - coding.n_levels)])
+            known = np.arange(coding.n_slots) < coding.n_levels
+            tables[name] = filled(table, known, coding, sums[name].exposure)
+    return tables
+
+
+def _refuse_empty_fit(
+    problem: Problem,
+    effects: Mapping[str, Effect],
+    codings: Mapping[str, AnyCoding],
+    sums: Mapping[str, LevelSums],
+) -> None:
+    if not problem.n_rows or not problem.response.any():
+        raise FitError(f"there are no claims in the {problem.n_rows:,} rows to fit; a model needs some.")
+    if problem.family == "gamma":
+        return
+    if problem.family == "bernoulli" and problem.response.all():
+        raise FitError(f"there is a claim in every order of the {problem.n_rows:,} to fit; use family='poisson'.")
+    for name, effect in effects.items():
+        if type(effect).__name__ != "Free":
+            continue
+        if problem.family == "bernoulli":
+            _refuse_certain_claims(problem, name, codings[name])
+        empty = np.flatnonzero((sums[name].exposure > 0) & (sums[name].claims == 0))
+        if len(empty):
+            shown = ", ".join(f"'{codings[name].slot_label(code)}'" for code in empty[:5].tolist())
+            raise FitError(
+                f"factor '{name}': {len(empty)} level(s) have exposure but no claim (first: {shown}), so a free "
+                f"relativity would be zero; pool them with min_claims= when the factor is declared, or use "
+                f"Credibility('{name}')."
+            )
+
+
+def _refuse_certain_claims(problem: Problem, name: str, coding: AnyCoding) -> None:
+    orders = np.bincount(problem.codes[name], minlength=coding.n_slots)
+    claims = np.bincount(problem.codes[name], problem.response, minlength=coding.n_slots)
+    certain = np.flatnonzero((orders > 0) & (claims == orders))
+    if len(certain):
+        shown = ", ".join(f"'{coding.slot_label(code)}'" for code in certain[:5].tolist())
+        raise FitError(
+            f"factor '{name}': {len(certain)} level(s) have a claim in every order (first: {shown}), so a free "
+            "relativity would be infinite; pool them with min_exposure=, or use family='poisson'."
+        )

@@ -1,0 +1,291 @@
+"""The penalised quadratic that a Newton step maximises: elimination of nested effects, variances, monotone bands.
+
+With score g, information H and penalty S (diagonal in our parameters) a step solves (H + S) d = g - S x. The nodes of
+the large tree have diagonal information given all else, so they leave the equations depth by depth, each as a number
+and a row; what is left is a dense system of a few hundred unknowns.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk.errors import FitError
+from freightrisk.models.design import Array, Layout, SlotNames, Tree
+
+ALIASED = 1e-9
+LARGEST_STRENGTH = 1e9
+LOG_STRENGTHS = (np.log(1e-6), np.log(LARGEST_STRENGTH))
+LARGEST_LOG_STEP = 5.0
+STRENGTH_TOLERANCE = 1e-7
+STRENGTH_STEPS = 200
+
+
+class State(NamedTuple):
+    """Dense parameters, and the effects of the tree's nodes by depth."""
+
+    dense: Array
+    nodes: tuple[Array, ...]
+
+    def plus(self, move: "State", share: float = 1.0) -> "State":
+        """Return the state a share of a move away."""
+        nodes = tuple(old + share * new for old, new in zip(self.nodes, move.nodes, strict=True))
+        return State(self.dense + share * move.dense, nodes)
+
+    def minus(self, other: "State") -> "State":
+        """Return the move from another state to this one."""
+        return self.plus(other, -1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Quadratic:
+    """Score and information of the dense parameters; of the leaves, with their information beside the dense ones."""
+
+    score: Array
+    matrix: Array
+    leaf_score: Array
+    leaf_information: Array
+    cross: Array
+
+
+class Pivot(NamedTuple):
+    """What eliminating one depth leaves behind: per node its information, pivot, credibility and row."""
+
+    information: Array
+    pivot: Array
+    credibility: Array
+    cross: Array
+    scaled: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Reduced:
+    """A penalised quadratic with the tree eliminated."""
+
+    quadratic: Quadratic
+    tree: Tree | None
+    matrix: Array
+    pivots: tuple[Pivot, ...]
+    penalty: Array
+    strengths: Array
+    labels: tuple[Layout, Mapping[str, SlotNames]]
+
+    @cached_property
+    def factor(self) -> tuple[Array, Array]:
+        """Return the scale and Cholesky factor of the dense matrix, or raise for a parameter that is not determined."""
+        return factorise(self.matrix, *self.labels)
+
+    @cached_property
+    def covariance(self) -> Array:
+        """Return the inverse of the dense matrix."""
+        from scipy.linalg import cho_solve
+
+        scale, factor = self.factor
+        return np.asarray(cho_solve((factor, True), np.diag(1.0 / scale))) / scale[:, None]
+
+    def right_side(self, state: State) -> tuple[Array, list[Array]]:
+        """Return the dense right side of the step from a state, and that of each depth."""
+        right = self.quadratic.score - self.penalty * state.dense
+        score, sides = self.quadratic.leaf_score, []
+        for depth in reversed(range(len(self.pivots))):
+            pivot = self.pivots[depth]
+            side = score - self.strengths[depth] * state.nodes[depth]
+            right = right - pivot.scaled.T @ side
+            sides.append(side)
+            if depth and self.tree is not None:
+                score = self.tree.sums[depth] @ (score - pivot.credibility * side)
+        return right, sides[::-1]
+
+    def move(self, state: State) -> State:
+        """Return the step to the maximum from a state."""
+        from scipy.linalg import cho_solve
+
+        scale, factor = self.factor
+        right, sides = self.right_side(state)
+        dense = np.asarray(cho_solve((factor, True), right / scale)) / scale
+        return State(dense, self.back(dense, sides))
+
+    def back(self, dense: Array, sides: list[Array]) -> tuple[Array, ...]:
+        """Return the steps of the tree's nodes for a step of the dense parameters."""
+        nodes: list[Array] = []
+        path = np.zeros(1)
+        for pivot, side, parent in zip(self.pivots, sides, self.tree.parents if self.tree else (), strict=True):
+            nodes.append((side - pivot.information * path[parent] - pivot.cross @ dense) / pivot.pivot)
+            path = path[parent] + nodes[-1]
+        return tuple(nodes)
+
+    def spread(self, covariance: Array) -> tuple[list[Array], list[Array], list[Array]]:
+        """Return for each depth the sum of the variances of its effects, and the paths down to its nodes.
+
+        A path is minus its row times the dense parameters plus noise of its own: the second result has the rows, the
+        third the variances of the noise.
+        """
+        traces, rows, noises = [], [np.zeros((1, self.matrix.shape[0]))], [np.zeros(1)]
+        for pivot, parent in zip(self.pivots, self.tree.parents if self.tree else (), strict=True):
+            above, noise, z = rows[-1][parent], noises[-1][parent], pivot.credibility
+            own = pivot.scaled - z[:, None] * above
+            traces.append(np.array((own @ covariance * own).sum() + (z * z * noise + 1.0 / pivot.pivot).sum()))
+            rows.append((1.0 - z)[:, None] * above + pivot.scaled)
+            noises.append((1.0 - z) ** 2 * noise + 1.0 / pivot.pivot)
+        return traces, rows[1:], noises[1:]
+
+
+def reduce(
+    quadratic: Quadratic, layout: Layout, labels: Mapping[str, SlotNames], strengths: Array, ridge: float = 0.0
+) -> Reduced:
+    """Return the quadratic with the penalties of some strengths and the tree eliminated."""
+    penalty = layout.penalty(strengths)
+    penalty[1:] += ridge
+    matrix = quadratic.matrix + np.diag(penalty)
+    pivots: list[Pivot] = []
+    information, cross = quadratic.leaf_information, quadratic.cross
+    tree, strengths = layout.tree, np.maximum(strengths, ridge)
+    for depth in reversed(range(layout.n_tree_groups)):
+        pivot = information + strengths[depth]
+        scaled = cross / pivot[:, None]
+        matrix -= cross.T @ scaled
+        pivots.append(Pivot(information, pivot, information / pivot, cross, scaled))
+        if depth and tree is not None:
+            left = strengths[depth] / pivot
+            information, cross = tree.sums[depth] @ (information * left), tree.sums[depth] @ (cross * left[:, None])
+    return Reduced(quadratic, tree, matrix, tuple(pivots[::-1]), penalty, strengths, (layout, labels))
+
+
+def estimate_strengths(
+    quadratic: Quadratic,
+    layout: Layout,
+    labels: Mapping[str, SlotNames],
+    state: State,
+    strengths: Array,
+    dispersion: float,
+) -> Array:
+    """Return the strengths that maximise the restricted likelihood of the quadratic (those given stay).
+
+    The fixed point of Fellner and Schall: variance = sum of squared effects / (rank - penalty * posterior variances),
+    extrapolated (Aitken) every third step, since it closes in by a fixed share of the way.
+    """
+    groups = layout.groups
+    given = np.array([group.variance is not None for group in groups])
+    log, history = np.log(strengths), []
+    for step in range(STRENGTH_STEPS):
+        reduced = reduce(quadratic, layout, labels, np.exp(log))
+        target = np.log(dispersion) - np.log(_variances(reduced, layout, state.plus(reduced.move(state))))
+        move = np.where(given, 0.0, np.clip(target, *LOG_STRENGTHS) - log)
+        if np.abs(move).max() < STRENGTH_TOLERANCE:
+            return np.asarray(np.exp(log + move))
+        history.append(move)
+        if step % 3 == 2:
+            move = _extrapolated(move, history[-2])
+        log = np.clip(log + np.clip(move, -LARGEST_LOG_STEP, LARGEST_LOG_STEP), *LOG_STRENGTHS)
+    return np.asarray(np.exp(log))
+
+
+def _variances(reduced: Reduced, layout: Layout, state: State) -> Array:
+    """Return the Fellner-Schall variance of each group at the maximum of a quadratic."""
+    traces = [float(trace) for trace in reduced.spread(reduced.covariance)[0]]
+    squares = [float(nodes @ nodes) for nodes in state.nodes]
+    diagonal = np.diag(reduced.covariance)
+    for g in range(layout.n_tree_groups, len(layout.groups)):
+        mine = layout.group_of == g
+        squares.append(float((layout.weights[mine] * state.dense[mine] ** 2).sum()))
+        traces.append(float((layout.weights[mine] * diagonal[mine]).sum()))
+    rank = np.array([group.rank for group in layout.groups])
+    left = np.maximum(rank - reduced.strengths * np.array(traces), 1e-10 * rank)
+    return np.asarray(np.maximum(np.array(squares), 1e-300) / left)
+
+
+def _extrapolated(move: Array, before: Array) -> Array:
+    ratio = np.divide(move, before, out=np.zeros_like(move), where=before != 0.0)
+    return np.asarray(np.where((ratio > 0.0) & (ratio < 1.0), move / (1.0 - np.clip(ratio, 0.0, 0.98)), move))
+
+
+def factorise(matrix: Array, layout: Layout, labels: Mapping[str, SlotNames]) -> tuple[Array, Array]:
+    """Return the scale and the Cholesky factor of a matrix scaled to unit diagonal, or raise for aliased levels."""
+    from scipy.linalg import LinAlgError, cholesky
+
+    scale = np.sqrt(np.maximum(np.diag(matrix), 0.0))
+    if not np.all(scale > 0.0):
+        raise FitError(
+            f"{layout.level_name(int(np.argmin(scale)), labels)} carries no information; pool it (min_claims=)."
+        )
+    scaled = matrix / np.outer(scale, scale)
+    try:
+        factor = cholesky(scaled, lower=True)
+        smallest = int(np.argmin(np.diag(factor)))
+        if factor[smallest, smallest] ** 2 > ALIASED:
+            return scale, factor
+    except LinAlgError:
+        smallest = _first_dependent(scaled)
+    raise FitError(
+        f"{layout.level_name(smallest, labels)} is a combination of other levels in these rows, so its relativity is "
+        "not determined; drop one of the factors or merge the level."
+    )
+
+
+def _first_dependent(matrix: Array) -> int:
+    """Return the first row that the rows before it determine."""
+    from scipy.linalg.lapack import dpotrf
+
+    return max(int(dpotrf(matrix, lower=1)[1]) - 1, 0)
+
+
+class Constraints(NamedTuple):
+    """Monotone bands as increments: parameters = basis @ coordinates, some coordinates not below zero."""
+
+    basis: Array
+    inverse: Array
+    positive: NDArray[np.bool_]
+
+
+def constraints(layout: Layout) -> Constraints | None:
+    """Return the increments of the monotone terms in place of their parameters, or None without such terms."""
+    size = layout.n_params
+    inverse, positive = np.eye(size), np.zeros(size, dtype=bool)
+    for term, start in zip(layout.dense, layout.starts.tolist(), strict=False):
+        if term.direction == 0 or len(term.ordered) < 2:
+            continue
+        steps = term.direction * np.diff(term.design[term.ordered].toarray(), axis=0)
+        mine = np.flatnonzero(np.abs(steps).max(axis=0) > 0)
+        inverse[start + mine, start + mine] = 0.0
+        inverse[np.ix_(start + mine, start + mine)] = steps[:, mine]
+        positive[start + mine] = True
+    return Constraints(np.asarray(np.linalg.inv(inverse)), inverse, positive) if positive.any() else None
+
+
+def monotone_move(reduced: Reduced, state: State, monotone: Constraints) -> State:
+    """Return the step to the maximum among the states whose bands are in order.
+
+    In increments the problem is a quadratic with some coordinates not below zero; the others are eliminated and what
+    is left is non-negative least squares (Lawson and Hanson 1974, chapter 23).
+    """
+    from scipy.linalg import cholesky, solve_triangular
+    from scipy.optimize import nnls
+
+    right, sides = reduced.right_side(state)
+    basis, bound = monotone.basis, monotone.positive
+    matrix = basis.T @ reduced.matrix @ basis
+    linear = basis.T @ (right + reduced.matrix @ state.dense)
+    scale = np.sqrt(np.diag(matrix))
+    matrix, linear, loose = matrix / np.outer(scale, scale), linear / scale, ~bound
+    inner, outer = matrix[np.ix_(loose, loose)], matrix[np.ix_(loose, bound)]
+    gain = np.linalg.solve(inner, np.column_stack([outer, linear[loose]]))
+    factor = cholesky(matrix[np.ix_(bound, bound)] - outer.T @ gain[:, :-1], lower=True)
+    target = solve_triangular(factor, linear[bound] - outer.T @ gain[:, -1], lower=True)
+    found = np.zeros(len(linear))
+    found[bound] = nnls(factor.T, target, maxiter=30 * int(bound.sum()))[0]
+    found[loose] = gain[:, -1] - gain[:, :-1] @ found[bound]
+    dense = basis @ (found / scale) - state.dense
+    return State(dense, reduced.back(dense, sides))
+
+
+def covariance_of(reduced: Reduced, state: State, monotone: Constraints | None) -> Array:
+    """Return the covariance of the dense parameters; bands that the order holds equal move as one."""
+    if monotone is None:
+        return reduced.covariance
+    increments = monotone.inverse @ state.dense
+    held = monotone.positive & (increments <= 1e-9 * (1.0 + np.abs(state.dense).max()))
+    basis = monotone.basis[:, ~held]
+    return np.asarray(basis @ np.linalg.solve(basis.T @ reduced.matrix @ basis, basis.T))

@@ -1,0 +1,332 @@
+"""What is reported of a solution: tables with fallbacks, standard errors, variances, and the nodes of a tree."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk.book.factors import OTHER, Coding
+from freightrisk.errors import InputError
+from freightrisk.models.design import Array, Layout, Term
+from freightrisk.models.effects import Effect
+from freightrisk.models.fitted import FittedModel, Nodes
+from freightrisk.models.quadratic import LARGEST_STRENGTH, Reduced
+from freightrisk.models.table_model import Problem, Solution, tables_of
+from freightrisk.models.terms import AnyCoding, LevelSums, bands_of, tree_of
+
+
+@dataclass
+class Report:
+    """What is reported of a solution: tables with fallbacks, their errors, variances and nodes."""
+
+    kind: str
+    problem: Problem
+    layout: Layout
+    solution: Solution
+    effects: Mapping[str, Effect]
+    codings: Mapping[str, AnyCoding]
+    sums: Mapping[str, LevelSums]
+    given: Mapping[str, Array]
+
+    def model(self, null: Solution, engine: str) -> FittedModel:
+        """Return the fitted model."""
+        solution, layout, problem = self.solution, self.layout, self.problem
+        base, flat = tables_of(layout, solution.state)
+        tables = {
+            term.name: flat[at : at + term.n_slots].copy()
+            for term, at in zip(layout.terms, layout.offsets.tolist(), strict=True)
+        }
+        shifts = {term.name: self._centre(term, tables[term.name]) for term in layout.terms if term.centred}
+        scale = solution.dispersion if problem.family == "gamma" else 1.0
+        errors, covariance, parameters = self._errors(tables, scale)
+        nodes = {
+            term.name: self._nodes(term, tables[term.name], base + sum(shifts.values()) - shifts[term.name])
+            for term in layout.terms
+            if term.kind == "credibility"
+        }
+        for name in tables:
+            tables[name] -= shifts.get(name, 0.0)
+        intercept = base + sum(shifts.values())
+        reported = {
+            term.name: self._filled(term, tables[term.name], nodes.get(term.name), intercept) for term in layout.terms
+        } | dict(self.given)
+        penalised = bool(layout.groups) or any(term.direction for term in layout.terms)
+        df_residual = problem.n_rows - (float(solution.edf.sum()) if penalised else layout.n_params)
+        deviance, log_likelihood = fit_statistics(problem, solution.objective)
+        counted = dict(zip(layout.names, solution.edf[1:].tolist(), strict=True))
+        return FittedModel(
+            kind=self.kind, family=problem.family, codings=self.codings, intercept=intercept,
+            intercept_std_error=float(np.sqrt(covariance[0, 0])),
+            tables={name: reported[name] for name in self.effects},
+            std_errors={name: errors.get(name, np.zeros(self.codings[name].n_slots)) for name in self.effects},
+            references={term.name: term.reference for term in layout.terms if term.kind == "free"},
+            exposure={name: self.sums[name].exposure for name in self.effects},
+            claims={name: self.sums[name].claims for name in self.effects},
+            amount={name: self.sums[name].amount for name in self.effects},
+            covariance=covariance, parameters=parameters, deviance=deviance,
+            null_deviance=fit_statistics(problem, null.objective)[0], log_likelihood=log_likelihood,
+            dispersion=solution.pearson / df_residual if df_residual > 1e-6 else float("nan"),
+            df_residual=df_residual, n_rows=problem.n_rows, steps=solution.steps, engine=engine,
+            kinds={name: _kind(effect) for name, effect in self.effects.items()},
+            effective_parameters={name: counted.get(name, 0.0) for name in self.effects},
+            variances=self._variances(scale), nodes={name: nodes[name][0] for name in nodes},
+        )  # fmt: skip
+
+    def _centre(self, term: Term, table: Array) -> float:
+        """Return the log of the exposure-weighted mean relativity."""
+        weight = np.where(term.estimated, self.sums[term.name].exposure, 0.0)
+        return float(np.log(np.average(np.exp(table), weights=weight)))
+
+    def _pull(self, term: Term, table: Array) -> Array:
+        """Return the derivative of that log mean by each slot's log relativity."""
+        weight = np.where(term.estimated, self.sums[term.name].exposure * np.exp(table), 0.0)
+        return np.asarray(weight / weight.sum())
+
+    def _variances(self, scale: float) -> dict[str, tuple[float, ...]]:
+        found: dict[str, tuple[float, ...]] = {}
+        for group, strength in zip(self.layout.groups, self.solution.strengths.tolist(), strict=True):
+            value = group.variance if group.variance is not None else scale / strength
+            value = 0.0 if group.variance is None and strength >= 0.99 * LARGEST_STRENGTH else value
+            found[group.term] = (*found.get(group.term, ()), float(value))
+        return found
+
+    def _errors(self, tables: Mapping[str, Array], scale: float) -> tuple[dict[str, Array], Array, Any]:
+        """Return standard errors by slot, and the covariance of intercept and dense levels.
+
+        Each reported number is linear in the parameters: a slot less the weighted mean of a centred table, and the
+        intercept plus those means.
+        """
+        layout, covariance = self.layout, self.solution.covariance * scale
+        rows, parameters = [np.zeros((1, layout.n_params))], []
+        rows[0][0, 0] = 1.0
+        errors: dict[str, Array] = {}
+        extra = 0.0
+        if layout.tree is not None and self.solution.reduced is not None:
+            term = layout.terms[0]
+            pull = self._pull(term, tables[term.name])[layout.tree.slots] if term.centred else None
+            errors[term.name] = np.full(term.n_slots, np.inf)
+            found, mean_row, mean_variance = tree_errors(self.solution.reduced, self.solution.covariance, pull)
+            errors[term.name][layout.tree.slots] = np.sqrt(found * scale)
+            rows[0] -= mean_row
+            extra = mean_variance * scale
+        for term, start in zip(layout.dense, layout.starts.tolist(), strict=False):
+            slots = np.flatnonzero(term.estimated)
+            own = np.zeros((len(slots), layout.n_params))
+            own[:, start : start + term.n_params] = term.design[slots].toarray()
+            if term.centred:
+                mean = self._pull(term, tables[term.name])[slots] @ own
+                own -= mean
+                rows[0][0] += mean
+            kept = slots != term.reference if not term.centred else slots >= 0
+            rows.append(own[kept])
+            parameters += [(term.name, code) for code in slots[kept].tolist()]
+            errors[term.name] = np.full(term.n_slots, np.inf)
+            errors[term.name][slots] = np.sqrt(np.maximum(((own @ covariance) * own).sum(axis=1), 0.0))
+        stacked = np.concatenate(rows)
+        joint = covariance if _is_identity(stacked) else stacked @ covariance @ stacked.T
+        joint = joint.copy()
+        joint[0, 0] += extra
+        return errors, joint, tuple(parameters)
+
+    def _nodes(self, term: Term, table: Array, base: float) -> tuple[Nodes, dict[Any, float]]:
+        """Return the nodes of a credibility effect, and the log rate of each inner one."""
+        coding = self.codings[term.name]
+        if term.tree is None or not isinstance(coding, Coding) or self.solution.sums is None:
+            raise InputError(f"factor '{term.name}' has no nodes.")
+        sums = self.sums[term.name]
+        tree, names = tree_of(coding, sums.exposure > 0)
+        at = int(self.layout.offsets[self.layout.names.index(term.name)])
+        expected, ratio = self._own(term, table, at, tree.slots)
+        paths, above = tree.down(self._effects(term)), tree.ancestors()
+        exposure, claims = sums.exposure[tree.slots], sums.claims[tree.slots]
+        groups = [g for g, group in enumerate(self.layout.groups) if group.term == term.name]
+        information = self.solution.sums.information[at + tree.slots]
+        z = credibility_by_depth(tree, information, self.solution.strengths[groups])
+        top = _mean_above(exposure, paths[-1], np.zeros(len(exposure)))
+        log_rates: dict[Any, float] = {(): base + top}
+        labels, rates = [[coding.slot_label(coding.n_levels)]], [np.array([top])]
+        columns: list[tuple[NDArray[Any], ...]] = []
+        for depth, nodes in enumerate(names):
+            n, mine = len(nodes), above[depth]
+            rates.append(paths[depth] + _mean_above(exposure, paths[-1], paths[depth][mine]))
+            last = depth == len(names) - 1
+            labels.append([coding.slot_label(k) for k in tree.slots.tolist()] if last else _node_labels(nodes))
+            own = np.bincount(mine, expected * ratio, n) / np.bincount(mine, expected, n)
+            columns.append((
+                np.full(n, depth + 1), np.bincount(mine, exposure, n), np.bincount(mine, claims, n),
+                np.exp(base) * own, np.exp(base + rates[depth][tree.parents[depth]]), z[depth],
+                np.exp(base + rates[-1]),
+            ))  # fmt: skip
+            if not last:
+                log_rates |= {node: base + float(rate) for node, rate in zip(nodes, rates[-1], strict=True)}
+        parents = tuple(labels[depth][parent] for depth, found in enumerate(tree.parents) for parent in found.tolist())
+        named = tuple(label for part in labels[1:] for label in part)
+        return Nodes(named, parents, *map(np.concatenate, zip(*columns, strict=True))), log_rates
+
+    def _effects(self, term: Term) -> list[Array]:
+        """Return the effects of a term's nodes by depth."""
+        if term is self.layout.terms[0]:
+            return list(self.solution.state.nodes)
+        start = int(self.layout.starts[self.layout.dense.index(term)])
+        mine = self.solution.state.dense[start : start + term.n_params]
+        return np.split(mine, np.cumsum(term.tree.sizes)[:-1]) if term.tree is not None else []
+
+    def _own(self, term: Term, table: Array, at: int, slots: NDArray[np.int64]) -> tuple[Array, Array]:
+        """Return the claims (or weight) expected of each leaf at relativity 1, and its own relativity."""
+        relativity = np.exp(table[slots])
+        if self.solution.sums is None:
+            raise InputError(f"factor '{term.name}' has no sums.")
+        score, information = self.solution.sums.score[at + slots], self.solution.sums.information[at + slots]
+        if self.problem.family == "gamma":
+            return information, relativity * (1.0 + score / information)
+        if self.problem.family == "bernoulli":
+            information = self._expected_hits(term.name)[slots]
+            score = self._hits(term.name)[slots] - information
+        return information / relativity, relativity * (1.0 + score / information)
+
+    def _hits(self, name: str) -> Array:
+        problem = self.problem
+        claims = problem.response * problem.weight if len(problem.weight) else problem.response
+        return np.asarray(np.bincount(problem.codes[name], claims, minlength=problem.sizes[name]), dtype=np.float64)
+
+    def _expected_hits(self, name: str) -> Array:
+        """Return the expected claims of each slot for at most one claim an order."""
+        problem, layout = self.problem, self.layout
+        base, flat = tables_of(layout, self.solution.state)
+        linear = np.full(problem.n_rows, base)
+        for term, at in zip(layout.terms, layout.offsets.tolist(), strict=True):
+            linear += flat[at : at + term.n_slots][problem.codes[term.name]]
+        hits = -np.expm1(-np.exp(linear) * (problem.scale if len(problem.scale) else 1.0))
+        hits = hits * problem.weight if len(problem.weight) else hits
+        return np.asarray(np.bincount(problem.codes[name], hits, minlength=problem.sizes[name]), dtype=np.float64)
+
+    def _filled(self, term: Term, table: Array, nodes: Any, intercept: float) -> Array:
+        """Return a table with slots that no row determined at the rate of their parent."""
+        coding = self.codings[term.name]
+        if not isinstance(coding, Coding):
+            return table
+        if nodes is not None:
+            return _at_parent(table, term.estimated, coding, nodes[1], intercept)
+        estimated, bands = term.estimated, bands_of(coding)
+        if len(bands) and (term.direction or term.kind == "smooth"):
+            known = bands[estimated[bands]]
+            table = table.copy()
+            table[bands] = np.interp(bands, known, table[known])
+            if term.direction:  # rounding may turn an equal pair round
+                table[bands] = term.direction * np.maximum.accumulate(term.direction * table[bands])
+            estimated = estimated | np.isin(np.arange(len(table)), bands)
+        return filled(table, estimated, coding, self.sums[term.name].exposure)
+
+
+def _kind(effect: Effect) -> str:
+    return type(effect).__name__.lower()
+
+
+def _is_identity(matrix: Array) -> bool:
+    return matrix.shape[0] == matrix.shape[1] and bool(np.array_equal(matrix, np.eye(len(matrix))))
+
+
+def _node_labels(paths: list[Any]) -> list[str]:
+    return [" > ".join(str(part) for part in path) for path in paths]
+
+
+def _mean_above(weight: Array, leaves: Array, nodes: Array) -> float:
+    """Return the log of the weighted mean of leaves over the weighted mean of the nodes above them.
+
+    A node's rate is what its leaves have on average: more than the middle of their logs where the leaves are known
+    well, and the same where they are thin.
+    """
+    return float(np.log((weight * np.exp(leaves)).sum() / (weight * np.exp(nodes)).sum()))
+
+
+def credibility_by_depth(tree: Any, information: Array, strengths: Array) -> list[Array]:
+    """Return Z = w / (w + k) of each node by depth; w is the information that reaches it through its children."""
+    found = []
+    for depth in reversed(range(len(tree.sizes))):
+        z = information / (information + strengths[depth])
+        found.append(z)
+        if depth:
+            information = tree.sums[depth] @ (information * (1.0 - z))
+    return found[::-1]
+
+
+def tree_errors(reduced: Reduced, covariance: Array, pull: Array | None) -> tuple[Array, Array, float]:
+    """Return the variance of each leaf less the mean that `pull` weighs, and that mean's row and variance of noise."""
+    _, rows, noises = reduced.spread(covariance)
+    row, noise = rows[-1], noises[-1]
+    if pull is None:
+        return ((row @ covariance) * row).sum(axis=1) + noise, np.zeros(row.shape[1]), 0.0
+    tree, pulls = reduced.tree, [pull]
+    if tree is None:
+        raise InputError("there is no tree.")
+    for depth in range(len(tree.sizes) - 1, 0, -1):
+        pulls.append(tree.sums[depth] @ (pulls[-1] * (1.0 - reduced.pivots[depth].credibility)))
+    total, shared = 0.0, np.zeros(1)
+    for pivot, weight, parent in zip(reduced.pivots, pulls[::-1], tree.parents, strict=True):
+        total += float((weight * weight / pivot.pivot).sum())
+        shared = weight / pivot.pivot + (1.0 - pivot.credibility) * shared[parent]
+    mean = pull @ row
+    apart = row - mean
+    return ((apart @ covariance) * apart).sum(axis=1) + noise - 2.0 * shared + total, mean, total
+
+
+def _at_parent(
+    table: Array, estimated: NDArray[np.bool_], coding: Coding, log_rates: Mapping[Any, float], intercept: float
+) -> Array:
+    table = table.copy()
+    for code in np.flatnonzero(~estimated).tolist():
+        node = coding.nodes[code - coding.n_levels] if code >= coding.n_levels else coding.paths[code][:-1]
+        padded = node + (OTHER,) * (len(coding.columns) - 1 - len(node))
+        known = next((found for found in (node, padded) if found in log_rates), None)
+        while known is None:
+            node = node[:-1]
+            known = node if node in log_rates else None
+        table[code] = log_rates[known] - intercept
+    return table
+
+
+def filled(table: Array, estimated: NDArray[np.bool_], coding: Coding, exposure: Array) -> Array:
+    """Give levels without rows, and the fallbacks, the exposure-weighted mean of the nearest ancestor's levels."""
+    table = table.copy()
+    means: dict[tuple[Any, ...], float] = {}
+    for node, members in zip(coding.nodes, coding.members, strict=True):
+        known = members[estimated[members]]
+        if len(known) and exposure[known].any():
+            means[node] = float(np.log(np.average(np.exp(table[known]), weights=exposure[known])))
+        else:
+            means[node] = means[node[:-1]] if node else 0.0
+    for code in np.flatnonzero(~estimated).tolist():
+        node = coding.nodes[code - coding.n_levels] if code >= coding.n_levels else coding.paths[code][:-1]
+        table[code] = means[node]
+    return table
+
+
+def fit_statistics(problem: Problem, objective: float) -> tuple[float, float]:
+    """Return deviance and log likelihood from the solver's objective, adding the terms it leaves out."""
+    y = problem.response
+    weight = problem.weight if len(problem.weight) else np.ones(len(y))
+    log_scale = np.log(problem.scale) if len(problem.scale) else np.zeros(len(y))
+    if problem.family == "bernoulli":
+        return -2.0 * objective, objective
+    if problem.family == "poisson":
+        some = y > 0
+        w, counts = weight[some], y[some]
+        fitted = objective + float((w * counts * log_scale[some]).sum())
+        saturated = float((w * (counts * np.log(counts) - counts)).sum())
+        return 2.0 * (saturated - fitted), fitted - float((w * _log_gamma(counts + 1.0)).sum())
+    deviance = 2.0 * (float((weight * (log_scale - np.log(y))).sum()) - float(weight.sum()) - objective)
+    shape = float(weight.sum()) / deviance if deviance > 0 else np.inf
+    if not np.isfinite(shape):
+        return deviance, float("inf")
+    constant = weight * (
+        shape * np.log(shape) - _log_gamma(np.array(shape)) + (shape - 1.0) * np.log(y) - shape * log_scale
+    )
+    return deviance, float(constant.sum() + shape * objective)
+
+
+def _log_gamma(x: Array) -> Array:
+    from scipy.special import gammaln
+
+    return np.asarray(gammaln(x))

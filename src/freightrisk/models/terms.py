@@ -1,0 +1,141 @@
+"""From the effects that a model asks for, and the levels that a book has, to the terms that the solver fits."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk import _check
+from freightrisk.book.factors import ALL, MISSING, OTHER, Band, Coding, CrossCoding
+from freightrisk.errors import InputError
+from freightrisk.models.design import Array, Term, Tree, Whole, free_term, nested, nested_term, smooth_term
+from freightrisk.models.effects import Credibility, Effect, Free, Interaction, Smooth
+
+AnyCoding = Coding | CrossCoding
+
+
+@dataclass(frozen=True, eq=False)
+class LevelSums:
+    """Exposure, claims and amount of each slot of a factor in the rows that are fitted."""
+
+    exposure: Array
+    claims: Array
+    amount: Array
+
+
+def chosen_effects(codings: Mapping[str, Coding], factors: Sequence[str | Effect] | None) -> dict[str, Effect]:
+    """Return the effect of each table of a model by name: all factors of the book, each free, by default."""
+    wanted = list(codings) if factors is None else list(factors)
+    effects: dict[str, Effect] = {}
+    for one in wanted:
+        if not isinstance(one, str | Effect):
+            raise InputError(
+                f"factors: {one!r} is neither the name of a factor nor an effect; give names, or Free, Credibility, "
+                "Smooth, Given and Interaction."
+            )
+        effect = Free(one) if isinstance(one, str) else one
+        needed = (effect.first, effect.second) if isinstance(effect, Interaction) else (effect.name,)
+        unknown = [name for name in needed if name not in codings]
+        if unknown:
+            raise InputError(f"factors: the book has no factor '{unknown[0]}'; it has {', '.join(codings)}.")
+        if effect.name in effects or (isinstance(effect, Interaction) and effect.name in codings):
+            raise InputError(f"factors: '{effect.name}' is there twice; a model has one effect a factor.")
+        _check_bands(effect, codings)
+        effects[effect.name] = effect
+    return effects
+
+
+def _check_bands(effect: Effect, codings: Mapping[str, Coding]) -> None:
+    ordered = isinstance(effect, Smooth) or (isinstance(effect, Free) and effect.monotone is not None)
+    if ordered and not isinstance(codings[effect.name].declared, Band):
+        what = "smooth" if isinstance(effect, Smooth) else "monotone"
+        raise InputError(
+            f"factor '{effect.name}' is not a Band, so its levels have no order for a {what} effect; declare a Band, "
+            "or use Credibility for many thin levels."
+        )
+
+
+def coding_of(effect: Effect, codings: Mapping[str, Coding]) -> AnyCoding:
+    """Return the coding of a table."""
+    if isinstance(effect, Interaction):
+        return CrossCoding(codings[effect.first], codings[effect.second])
+    return codings[effect.name]
+
+
+def bands_of(coding: AnyCoding) -> Whole:
+    """Return the slots of a band's levels in order, without that of missing values."""
+    if not isinstance(coding, Coding) or not isinstance(coding.declared, Band):
+        return np.empty(0, dtype=np.int64)
+    return np.array([k for k, path in enumerate(coding.paths) if path != (MISSING,)], dtype=np.int64)
+
+
+def term_of(effect: Effect, coding: AnyCoding, sums: LevelSums) -> Term:
+    """Return the term of an effect that is fitted."""
+    present = sums.exposure > 0
+    largest = int(np.argmax(sums.exposure))
+    direction = {None: 0, "increasing": 1, "decreasing": -1}[getattr(effect, "monotone", None)]
+    bands = bands_of(coding)
+    if isinstance(effect, Free):
+        return free_term(
+            effect.name, present, largest, ordered=bands if direction else None, direction=_way(direction, bands)
+        )
+    if isinstance(effect, Smooth):
+        reference = int(bands[np.argmax(sums.exposure[bands])])
+        return smooth_term(
+            effect.name, present, bands, reference, order=effect.order, variance=effect.variance, direction=direction
+        )
+    if isinstance(effect, Interaction):
+        slots = np.flatnonzero(present)
+        tree = Tree(slots, (np.zeros(len(slots), dtype=np.int64),))
+        return nested_term(effect.name, "interaction", len(present), tree, [effect.variance], centred=False)
+    if isinstance(effect, Credibility) and isinstance(coding, Coding):
+        tree, _ = tree_of(coding, present)
+        return nested_term(effect.name, "credibility", len(present), tree, _variances(effect, tree), centred=True)
+    raise InputError(f"the effect of factor '{effect.name}' is given, so there is nothing to fit.")
+
+
+def _way(direction: int, bands: Whole) -> int:
+    return direction if len(bands) > 1 else 0
+
+
+def tree_of(coding: Coding, present: NDArray[np.bool_]) -> tuple[Tree, list[list[Any]]]:
+    """Return the tree of the slots that have exposure, and the paths of its nodes by depth."""
+    slots = np.flatnonzero(present)
+    n_levels = coding.n_levels
+    paths = [coding.paths[k] if k < n_levels else (*coding.nodes[k - n_levels], ALL) for k in slots.tolist()]
+    return nested(slots, paths, len(coding.columns), OTHER)
+
+
+def _variances(effect: Credibility, tree: Tree) -> tuple[float | None, ...]:
+    depth = len(tree.sizes)
+    if not isinstance(effect.variance, Iterable):
+        return (effect.variance,) * depth
+    given = tuple(effect.variance)
+    if len(given) != depth:
+        raise InputError(
+            f"variance of factor '{effect.name}' has {len(given)} values, but its tree has {depth} depths; give one "
+            "a depth, from the top down."
+        )
+    return given
+
+
+def level_sums(codes: NDArray[Any], n_slots: int, exposure: Array, claims: Array, amount: Array) -> LevelSums:
+    """Return the sums by slot; arrays of one element stand for that value in every row, empty ones for none."""
+
+    def total(values: Array) -> Array:
+        if len(values) == 0:
+            return np.zeros(n_slots)
+        # A single one stands for ones; of a single row it is the row's own.
+        return np.bincount(codes, values if len(values) == len(codes) else None, minlength=n_slots).astype(np.float64)
+
+    return LevelSums(total(exposure), total(claims), total(amount))
+
+
+def given_scale(scale: Array, tables: Mapping[str, Array], codes: Mapping[str, NDArray[Any]], n_rows: int) -> Array:
+    """Return the multiplicative offset with the given tables in it."""
+    for name, table in tables.items():
+        factor = np.exp(table)[codes[name]]
+        scale = factor * scale if len(scale) else factor
+    return _check.real_array(scale, argument="offset", length=n_rows) if tables else scale
