@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from freightrisk import _check, _core, _reference
 from freightrisk.errors import InputError
-from freightrisk.models.table_model import Layout, Problem, accumulate
+from freightrisk.models.design import Layout, free_term
+from freightrisk.models.table_model import Problem, accumulate
 
 FAMILIES = tuple(_core.FAMILIES)
 BLOCK = _core.BLOCK_ROWS
@@ -30,6 +31,11 @@ def random_problem(seed, n, sizes, family, *, dtypes=None, scaled=True, weighted
         "bernoulli": lambda: rng.integers(0, 2, n),
         "gamma": lambda: rng.gamma(2.0, 4.0, n) + 1e-3,
         "gamma_observed": lambda: rng.gamma(2.0, 4.0, n) + 1e-3,
+        "negative_binomial": lambda: rng.negative_binomial(0.7, 0.5, n),
+        "lognormal": lambda: np.exp(rng.normal(1.0, 0.8, n)),
+        "inverse_gaussian": lambda: rng.wald(3.0, 2.0, n) + 1e-3,
+        "tweedie": lambda: rng.gamma(2.0, 4.0, n) * rng.integers(0, 2, n),
+        "tweedie_observed": lambda: rng.gamma(2.0, 4.0, n) * rng.integers(0, 2, n),
     }[family]().astype(np.float64)
     return Problem(
         family,
@@ -38,6 +44,7 @@ def random_problem(seed, n, sizes, family, *, dtypes=None, scaled=True, weighted
         response,
         rng.uniform(0.1, 3.0, n) if scaled else np.empty(0),
         rng.uniform(0.0, 3.0, n) if weighted else np.empty(0),
+        {"negative_binomial": 0.8}.get(family, 1.6),
     )
 
 
@@ -54,7 +61,7 @@ def kernel(problem, base, tables, *, start=0, stop=None, with_pairs=True):
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)[: len(sizes)]
     stop = problem.n_rows if stop is None else stop
     _core.accumulate(
-        _core.FAMILIES[problem.family], columns, offsets, base, np.concatenate([*tables, np.empty(0)]),
+        _core.FAMILIES[problem.family], problem.shape, columns, offsets, base, np.concatenate([*tables, np.empty(0)]),
         problem.response, problem.scale, problem.weight, start, stop, with_pairs, *sums,
     )  # fmt: skip
     return sums
@@ -71,6 +78,7 @@ def twin(problem, base, tables):
         y=problem.response,
         scale=problem.scale if len(problem.scale) else ones,
         weight=problem.weight if len(problem.weight) else ones,
+        shape=problem.shape,
     )
     nothing = [np.empty(0)]
     return (
@@ -194,6 +202,14 @@ def test_score_is_the_slope_of_the_objective(family, base):
     assert kernel(problem, base, tables)[3][2] == pytest.approx((up - down) / (2 * step), rel=1e-6, abs=1e-5)
 
 
+@pytest.mark.parametrize("family", ["poisson", "gamma_observed", "lognormal", "tweedie_observed"])
+def test_observed_information_is_the_slope_of_the_score(family):
+    problem = random_problem(18, 400, (3,), family)
+    tables, step = [np.array([0.0, 0.3, -0.2])], 1e-5
+    up, down = (kernel(problem, -0.4 + side, tables)[3][2] for side in (step, -step))
+    assert kernel(problem, -0.4, tables)[3][3] == pytest.approx((down - up) / (2 * step), rel=1e-6)
+
+
 @pytest.mark.parametrize("base", [-40.0, -9.0, 0.0, 3.0])
 def test_cloglog_keeps_its_digits_at_both_ends(base):
     problem = random_problem(19, 300, (2,), "bernoulli", weighted=False)
@@ -225,7 +241,7 @@ def test_cloglog_stays_finite_where_a_claim_is_certain_or_impossible(base):
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_threads_give_the_same_bits(threads):
     problem = random_problem(20, 3_000, (4, 5), "poisson")
-    layout = Layout(("factor_0", "factor_1"), (4, 5), np.ones(9, dtype=bool))
+    layout = Layout((free_term("factor_0", np.ones(4, bool), 0), free_term("factor_1", np.ones(5, bool), 0)))
     pieces = [(start, min(start + 170, 3_000)) for start in range(0, 3_000, 170)]
     run = [
         accumulate(problem, layout, -0.3, np.linspace(0, 1, 9), pieces=pieces, threads=count) for count in (1, threads)
@@ -238,11 +254,11 @@ def test_threads_give_the_same_bits(threads):
 def test_none_is_refused(position):
     problem = random_problem(21, 10, (2,), "poisson")
     arguments = [
-        0, _check.code_columns(problem.codes, problem.sizes), np.zeros(1, np.int64), 0.0, np.zeros(2),
+        0, 0.0, _check.code_columns(problem.codes, problem.sizes), np.zeros(1, np.int64), 0.0, np.zeros(2),
         problem.response, problem.scale, problem.weight, 0, 10, True,
         np.zeros(2), np.zeros(2), np.zeros(0), np.zeros(4),
     ]  # fmt: skip
-    arrays = [1, 2, 4, 5, 6, 7, 11, 12, 14]
+    arrays = [2, 3, 5, 6, 7, 8, 12, 13, 15]
     arguments[arrays[position]] = None
     with pytest.raises(TypeError, match="None"):
         _core.accumulate(*arguments)

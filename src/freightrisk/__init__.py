@@ -9,6 +9,7 @@ from freightrisk.models.credibility import ClassicalCredibility, buhlmann, buhlm
 from freightrisk.models.effects import Credibility, Free, Given, Interaction, Smooth
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.frequency import FrequencyModel, at_most_one_claim
+from freightrisk.models.pure_premium import PurePremiumModel
 from freightrisk.models.severity import SeverityModel
 from freightrisk.portfolio.validation import actual_vs_expected
 from freightrisk.tariff.cover import ByLevel, Cover, expected_claims, limited_expected_value
@@ -44,6 +45,7 @@ __all__ = [
     "Interval",
     "Loadings",
     "OrderBook",
+    "PurePremiumModel",
     "QuoteBuffers",
     "SeverityModel",
     "SimulatedBook",

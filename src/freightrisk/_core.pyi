@@ -61,6 +61,7 @@ class PricePlan:
 
 def accumulate(
     family: int,
+    shape: float,
     columns: CodeColumns,
     offsets: NDArray[np.int64],
     base: float,

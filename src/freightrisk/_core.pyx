@@ -5,7 +5,7 @@ were proved in range by `_check` before they came here. Each kernel has a slow t
 """
 
 cimport cython
-from libc.math cimport exp, expm1, log, sqrt
+from libc.math cimport exp, expm1, log, log1p, pow, sqrt
 from libc.string cimport memcpy, memset
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -43,6 +43,11 @@ cdef enum:
     BERNOULLI = 1
     GAMMA = 2
     GAMMA_OBSERVED = 3
+    NEGATIVE_BINOMIAL = 4
+    LOGNORMAL = 5
+    INVERSE_GAUSSIAN = 6
+    TWEEDIE = 7
+    TWEEDIE_OBSERVED = 8
     PERCENT_OF_LIST = 0
     PERCENT_OF_REST = 1
     FIXED = 2
@@ -55,7 +60,11 @@ cdef enum:
 CHECKED = bool(FREIGHTRISK_CHECKED)
 BLOCK_ROWS = BLOCK
 COLUMN_LIMIT = MAX_COLUMNS
-FAMILIES = {"poisson": POISSON, "bernoulli": BERNOULLI, "gamma": GAMMA, "gamma_observed": GAMMA_OBSERVED}
+FAMILIES = {
+    "poisson": POISSON, "bernoulli": BERNOULLI, "gamma": GAMMA, "gamma_observed": GAMMA_OBSERVED,
+    "negative_binomial": NEGATIVE_BINOMIAL, "lognormal": LOGNORMAL, "inverse_gaussian": INVERSE_GAUSSIAN,
+    "tweedie": TWEEDIE, "tweedie_observed": TWEEDIE_OBSERVED,
+}
 RULE_KINDS = {
     "percent_of_list": PERCENT_OF_LIST, "percent_of_rest": PERCENT_OF_REST,
     "fixed_fen": FIXED, "price_to_fen": PRICE_TO,
@@ -166,6 +175,68 @@ cdef inline void gamma_rows(const double* eta, const double* y, const double* sc
         sums[1] += weight[i] * (ratio - 1.0) * (ratio - 1.0)
 
 
+cdef inline void negative_binomial_rows(const double* eta, const double* y, const double* scale, const double* weight,
+                                        int n, double shape, double* score, double* information,
+                                        double* sums) noexcept nogil:
+    """Counts with variance v = m + shape m^2: score w m (y - m) / v, expected information w m^2 / v."""
+    cdef int i
+    cdef double mean, spread, residual
+    for i in range(n):
+        mean = scale[i] * exp(eta[i])
+        spread = 1.0 + shape * mean
+        residual = y[i] - mean
+        score[i] = weight[i] * residual / spread
+        information[i] = weight[i] * mean / spread
+        sums[0] += weight[i] * (y[i] * eta[i] - (y[i] + 1.0 / shape) * log1p(shape * mean))
+        sums[1] += weight[i] * residual * residual / (mean * spread)
+
+
+cdef inline void lognormal_rows(const double* eta, const double* y, const double* scale, const double* weight, int n,
+                                double* score, double* information, double* sums) noexcept nogil:
+    """Amounts whose log has mean log scale + eta: score w r, r the residual of the log, information w."""
+    cdef int i
+    cdef double residual
+    for i in range(n):
+        residual = log(y[i] / scale[i]) - eta[i]
+        score[i] = weight[i] * residual
+        information[i] = weight[i]
+        sums[0] -= 0.5 * weight[i] * residual * residual
+        sums[1] += weight[i] * residual * residual
+
+
+cdef inline void inverse_gaussian_rows(const double* eta, const double* y, const double* scale, const double* weight,
+                                       int n, double* score, double* information, double* sums) noexcept nogil:
+    """Amounts with variance ~ m^3: score w (y - m) / m^2, expected information w / m."""
+    cdef int i
+    cdef double rate, residual
+    for i in range(n):
+        rate = exp(-eta[i]) / scale[i]
+        residual = y[i] * rate - 1.0
+        score[i] = weight[i] * residual * rate
+        information[i] = weight[i] * rate
+        sums[0] += weight[i] * rate * (1.0 - 0.5 * y[i] * rate)
+        sums[1] += weight[i] * residual * residual * rate
+
+
+cdef inline void tweedie_rows(const double* eta, const double* y, const double* scale, const double* weight, int n,
+                              double shape, bint observed, double* score, double* information,
+                              double* sums) noexcept nogil:
+    """Amounts, some zero, with variance ~ m^p, 1 < p < 2: score w m^(1-p) (y - m), information w m^(2-p).
+
+    The observed information is w ((2-p) m^(2-p) + (p-1) y m^(1-p)).
+    """
+    cdef int i
+    cdef double mean, low, high
+    for i in range(n):
+        mean = scale[i] * exp(eta[i])
+        low = pow(mean, 1.0 - shape)
+        high = low * mean
+        score[i] = weight[i] * (y[i] * low - high)
+        information[i] = weight[i] * (((2.0 - shape) * high + (shape - 1.0) * y[i] * low) if observed else high)
+        sums[0] += weight[i] * (y[i] * low / (1.0 - shape) - high / (2.0 - shape))
+        sums[1] += weight[i] * (y[i] - mean) * (y[i] - mean) * low / mean
+
+
 cdef inline void read_real(const double[::1] values, double fill, Py_ssize_t start, int n, double* out) noexcept nogil:
     cdef int i
     if values.shape[0] == 0:
@@ -189,7 +260,7 @@ cdef inline void scatter(const int32_t* codes, const double* values, int n, doub
         table[codes[i]] += values[i]
 
 
-def accumulate(int family, CodeColumns columns not None, const int64_t[::1] offsets not None, double base,
+def accumulate(int family, double shape, CodeColumns columns not None, const int64_t[::1] offsets not None, double base,
                const double[::1] tables not None, const double[::1] y not None, const double[::1] scale not None,
                const double[::1] weight not None, Py_ssize_t start, Py_ssize_t stop, bint with_pairs,
                double[::1] score_out not None, double[::1] information_out not None, double[::1] pairs_out not None,
@@ -199,6 +270,7 @@ def accumulate(int family, CodeColumns columns not None, const int64_t[::1] offs
     Parameters
     ----------
     family : one of FAMILIES, all with eta = base + sum of log tables and expected information unless it says observed
+    shape : dispersion of a negative binomial, power of a Tweedie variance; not read by the others
     offsets : (F,) where each factor's table starts in `tables`, `score_out` and `information_out`
     y, scale, weight : (n,) response, multiplicative offset and prior weight; empty means ones
     with_pairs : also add the cross tables
@@ -237,9 +309,21 @@ def accumulate(int family, CodeColumns columns not None, const int64_t[::1] offs
             elif family == BERNOULLI:
                 bernoulli_rows(&eta[0], &response[0], &factor[0], &prior[0], n, &score[0], &information[0],
                                &sums_out[0])
-            else:
+            elif family == GAMMA or family == GAMMA_OBSERVED:
                 gamma_rows(&eta[0], &response[0], &factor[0], &prior[0], n, family == GAMMA_OBSERVED, &score[0],
                            &information[0], &sums_out[0])
+            elif family == NEGATIVE_BINOMIAL:
+                negative_binomial_rows(&eta[0], &response[0], &factor[0], &prior[0], n, shape, &score[0],
+                                       &information[0], &sums_out[0])
+            elif family == LOGNORMAL:
+                lognormal_rows(&eta[0], &response[0], &factor[0], &prior[0], n, &score[0], &information[0],
+                               &sums_out[0])
+            elif family == INVERSE_GAUSSIAN:
+                inverse_gaussian_rows(&eta[0], &response[0], &factor[0], &prior[0], n, &score[0], &information[0],
+                                      &sums_out[0])
+            else:
+                tweedie_rows(&eta[0], &response[0], &factor[0], &prior[0], n, shape, family == TWEEDIE_OBSERVED,
+                             &score[0], &information[0], &sums_out[0])
             for i in range(n):
                 sums_out[2] += score[i]
                 sums_out[3] += information[i]

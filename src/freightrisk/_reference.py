@@ -29,11 +29,13 @@ def accumulate(
     y: Array,
     scale: Array,
     weight: Array,
+    shape: float = 0.0,
 ) -> tuple[list[Array], list[Array], list[Array], Array]:
     """Return score and information by level, the cross tables and the sums of `_core.accumulate`."""
     eta = base + sum((table[code] for table, code in zip(tables, codes, strict=True)), np.zeros(len(y)))
     mean = scale * np.exp(eta)
-    score, information, objective, pearson = _by_row(family, eta, mean, y, weight)
+    rows = _amounts_by_row if family not in ("poisson", "bernoulli", "negative_binomial") else _counts_by_row
+    score, information, objective, pearson = (weight * part for part in rows(family, eta, mean, y, shape))
     scores = [
         np.bincount(code, score, len(table)).astype(np.float64) for code, table in zip(codes, tables, strict=True)
     ]
@@ -54,24 +56,43 @@ def accumulate(
     )
 
 
-def _by_row(family: str, eta: Array, mean: Array, y: Array, weight: Array) -> tuple[Array, Array, Array, Array]:
+Rows = tuple[Array, Array, Array, Array]
+
+
+def _counts_by_row(family: str, eta: Array, mean: Array, y: Array, shape: float) -> Rows:
     if family == "poisson":
-        return weight * (y - mean), weight * mean, weight * (y * eta - mean), weight * (y - mean) ** 2 / mean
+        return y - mean, mean, y * eta - mean, (y - mean) ** 2 / mean
+    if family == "negative_binomial":
+        variance = mean + shape * mean**2
+        objective = y * eta - (y + 1 / shape) * np.log1p(shape * mean)
+        return mean * (y - mean) / variance, mean**2 / variance, objective, (y - mean) ** 2 / variance
+    p, none = -np.expm1(-mean), np.exp(-mean)
+    return (
+        mean * (y - p) / p,
+        mean * (mean * none) / p,
+        np.where(y > 0, np.log(p), 0.0) - (1 - y) * mean,
+        np.divide((y - p) ** 2, p * none, out=np.zeros_like(p), where=none > 0),
+    )
+
+
+def _amounts_by_row(family: str, eta: Array, mean: Array, y: Array, shape: float) -> Rows:
     if family.startswith("gamma"):
         ratio = y / mean
-        return (
-            weight * (ratio - 1),
-            weight * (ratio if family == "gamma_observed" else np.ones_like(y)),
-            -weight * (ratio + eta),
-            weight * (ratio - 1) ** 2,
-        )
-    p, none = -np.expm1(-mean), np.exp(-mean)
-    objective = weight * (np.where(y > 0, np.log(p), 0.0) - (1 - y) * mean)
+        information = ratio if family == "gamma_observed" else np.ones_like(y)
+        return ratio - 1, information, -(ratio + eta), (ratio - 1) ** 2
+    if family == "lognormal":
+        residual = np.log(y / mean)
+        return residual, np.ones_like(y), -(residual**2) / 2, residual**2
+    if family == "inverse_gaussian":
+        return (y - mean) / mean**2, 1 / mean, 1 / mean - y / (2 * mean**2), (y - mean) ** 2 / mean**3
+    p = shape
+    expected = mean ** (2 - p)
+    observed = (2 - p) * mean ** (2 - p) + (p - 1) * y * mean ** (1 - p)
     return (
-        weight * mean * (y - p) / p,
-        weight * mean * (mean * none) / p,
-        objective,
-        weight * np.divide((y - p) ** 2, p * none, out=np.zeros_like(p), where=none > 0),
+        (y - mean) * mean ** (1 - p),
+        observed if family == "tweedie_observed" else expected,
+        y * mean ** (1 - p) / (1 - p) - mean ** (2 - p) / (2 - p),
+        (y - mean) ** 2 / mean**p,
     )
 
 

@@ -1,6 +1,6 @@
 """The fit that frequency and severity share: rows and effects in, a `FittedModel` out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,13 +14,17 @@ from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import FitError, InputError
 from freightrisk.models.design import Array, Layout
 from freightrisk.models.effects import Effect, Given, Interaction, given_table
+from freightrisk.models.families import FAMILIES
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.report import Report, filled
-from freightrisk.models.table_model import Problem, null_problem, solve
+from freightrisk.models.table_model import Problem, Solution, means, null_problem, solve
 from freightrisk.models.terms import AnyCoding, LevelSums, coding_of, given_scale, level_sums, term_of
 
 LARGEST_OFFSET = 200.0
 ENGINES = ("newton", "statsmodels")
+SHAPE_RANGE = (1e-6, 1e3)
+SHAPE_ROUNDS = 50
+SHAPE_TOLERANCE = 1e-10
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,10 @@ def fit_rows(
         scale=given_scale(rows.problem.scale, given, rows.problem.codes, rows.problem.n_rows),
     )
     labels = {name: _Labels(codings[name]) for name in layout.names}
-    solver = partial(solve, tolerance=tolerance, max_iterations=max_iterations, threads=_check.threads(threads))
+    threads = _check.threads(threads)
+    solver = partial(solve, tolerance=tolerance, max_iterations=max_iterations, threads=threads)
+    if problem.family == "negative_binomial" and problem.shape == 0.0:
+        problem = replace(problem, shape=overdispersion(problem, layout, partial(solver, labels=labels)))
     if engine == "statsmodels":
         from freightrisk.models.referee import solve_with_statsmodels
 
@@ -116,6 +123,42 @@ def fit_rows(
     null = solver(null_problem(problem), Layout(()), {})
     report = Report(kind, problem, layout, solution, effects, codings, sums, given)
     return report.model(null, engine)
+
+
+def overdispersion(problem: Problem, layout: Layout, solver: Callable[..., Solution]) -> float:
+    """Return the maximum likelihood dispersion of a negative binomial, with the tables at their own maximum.
+
+    Tables and dispersion are orthogonal in expectation, so taking them in turns converges in a few rounds.
+    """
+    solution = solver(replace(problem, family="poisson"), layout)
+    shape = dispersion_given_means(problem, means(problem, layout, solution.state))
+    for _ in range(SHAPE_ROUNDS):
+        solution = solver(replace(problem, shape=shape), layout, start=solution.state)
+        before, shape = shape, dispersion_given_means(problem, means(problem, layout, solution.state))
+        if abs(np.log(shape / before)) < SHAPE_TOLERANCE:
+            break
+    return shape
+
+
+def dispersion_given_means(problem: Problem, mean: Array) -> float:
+    """Return the root of the score of the dispersion, between 1e-6 (as good as Poisson) and 1e3."""
+    from scipy.optimize import brentq
+    from scipy.special import digamma
+
+    weight = problem.weight if len(problem.weight) else np.ones(problem.n_rows)
+    some = problem.response > 0
+    y, w = problem.response[some], weight[some]
+
+    def score(log_shape: float) -> float:
+        size = float(np.exp(-log_shape))
+        counted = float((w * (digamma(y + size) - digamma(size))).sum())
+        rest = (mean - problem.response) / (size + mean) - np.log1p(mean / size)
+        return counted + float((weight * rest).sum())
+
+    low, high = np.log(SHAPE_RANGE)
+    if score(low) <= 0.0 <= score(high):
+        return float(np.exp(brentq(score, low, high, xtol=1e-13, rtol=1e-14)))
+    return SHAPE_RANGE[0] if score(low) > 0.0 else SHAPE_RANGE[1]
 
 
 class _Labels:
@@ -150,7 +193,7 @@ def _refuse_empty_fit(
 ) -> None:
     if not problem.n_rows or not problem.response.any():
         raise FitError(f"there are no claims in the {problem.n_rows:,} rows to fit; a model needs some.")
-    if problem.family == "gamma":
+    if not FAMILIES[problem.family].counts:
         return
     if problem.family == "bernoulli" and problem.response.all():
         raise FitError(f"there is a claim in every order of the {problem.n_rows:,} to fit; use family='poisson'.")

@@ -55,8 +55,9 @@ class FittedModel:
 
     Parameters
     ----------
-    kind : {"frequency", "severity"}
-    family : {"poisson", "bernoulli", "gamma"}
+    kind : {"frequency", "severity", "pure premium"}
+    family : str
+        See `FrequencyModel`, `SeverityModel` and `PurePremiumModel`.
     codings : dict of str to Coding
         Levels of each factor in the model, and pairs of levels of each interaction.
     intercept, intercept_std_error : float
@@ -78,13 +79,15 @@ class FittedModel:
         Levels behind the intercept.
     deviance, null_deviance, log_likelihood : float
     dispersion : float
-        Pearson statistic over residual degrees of freedom. Standard errors use it for gamma and 1 for counts.
+        Pearson statistic over residual degrees of freedom. Standard errors use it for amounts and 1 for counts.
     df_residual : float
         Rows less effective parameters.
     n_rows : int
     steps : tuple of Step
         Convergence record; the first steps may be on a sample of the rows.
     engine : {"newton", "statsmodels"}
+    shape : float
+        Dispersion of a negative binomial (variance m + shape m^2) or power of a Tweedie variance; else 0.
     kinds : dict of str to str
         Kind of each table: free, credibility, smooth, interaction or given.
     effective_parameters : dict of str to float
@@ -116,6 +119,7 @@ class FittedModel:
     n_rows: int
     steps: tuple[Step, ...]
     engine: str
+    shape: float = 0.0
     kinds: Mapping[str, str] = field(default_factory=dict)
     effective_parameters: Mapping[str, float] = field(default_factory=dict)
     variances: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -135,7 +139,7 @@ class FittedModel:
 
     @property
     def aic(self) -> float:
-        """Return Akaike's criterion, of effective parameters; a gamma's dispersion counts as one."""
+        """Return Akaike's criterion, of effective parameters; an estimated dispersion counts as one."""
         return 2.0 * (self._n_parameters - self.log_likelihood)
 
     @property
@@ -145,7 +149,7 @@ class FittedModel:
 
     @property
     def _n_parameters(self) -> float:
-        return self.n_rows - self.df_residual + (self.family == "gamma")
+        return self.n_rows - self.df_residual + (self.family not in ("poisson", "bernoulli"))
 
     @cached_property
     def convergence(self) -> "pd.DataFrame":

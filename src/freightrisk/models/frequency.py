@@ -15,7 +15,7 @@ from freightrisk.models.fitted import FittedModel
 from freightrisk.models.table_model import Problem
 from freightrisk.models.terms import chosen_effects
 
-FAMILIES = ("poisson", "bernoulli")
+FAMILIES = ("poisson", "negative_binomial", "bernoulli")
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,10 @@ class FrequencyModel:
     factors : sequence of str or effect, optional
         Factors of the book to use, all of them by default. A name means a free relativity for each level;
         `Credibility`, `Smooth`, `Given`, `Interaction` and `Free` with an order say otherwise.
-    family : {"poisson", "bernoulli"}
-        Poisson for claim counts. Bernoulli with the complementary log-log link for covers with at most one claim an
-        order: P(claim) = 1 - exp(-exposure * lambda), so lambda means the same in both.
+    family : {"poisson", "negative_binomial", "bernoulli"}
+        Poisson for claim counts. Negative binomial for counts whose variance m + shape m^2 exceeds their mean m (NB2),
+        with `shape` estimated by maximum likelihood. Bernoulli with the complementary log-log link for covers with at
+        most one claim an order: P(claim) = 1 - exp(-exposure * lambda), so lambda means the same in both.
 
     Examples
     --------

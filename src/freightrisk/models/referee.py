@@ -1,6 +1,7 @@
 """The same unpenalised models through statsmodels, to hold the solver to account."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -43,22 +44,14 @@ def solve_with_statsmodels(problem: Problem, layout: Layout, labels: Mapping[str
         )
     import statsmodels.api as sm
 
-    families = {
-        "poisson": sm.families.Poisson(),
-        "bernoulli": sm.families.Binomial(sm.families.links.CLogLog()),
-        "gamma": sm.families.Gamma(sm.families.links.Log()),
-    }
     design = design_matrix(problem, layout)
     factorise(design.T @ design, layout, labels)
     offset = np.log(problem.scale) if len(problem.scale) else None
     weight = problem.weight if len(problem.weight) else None
-    model = sm.GLM(
-        problem.response,
-        design,
-        family=families[problem.family],
-        offset=offset,
-        var_weights=weight,
-    )
+    response = problem.response
+    if problem.family == "lognormal":
+        response, offset = np.log(response) - (0.0 if offset is None else offset), None
+    model = sm.GLM(response, design, family=_family(problem, sm.families), offset=offset, var_weights=weight)
     result = model.fit(tol=1e-13, maxiter=200, tol_criterion="params")
     if not result.converged:
         raise FitError(f"the {problem.family} fit of statsmodels did not converge; use engine='newton'.")
@@ -77,14 +70,34 @@ def solve_with_statsmodels(problem: Problem, layout: Layout, labels: Mapping[str
     )
 
 
+def _family(problem: Problem, families: Any) -> Any:
+    log = families.links.Log()
+    return {
+        "poisson": families.Poisson,
+        "bernoulli": lambda: families.Binomial(families.links.CLogLog()),
+        "negative_binomial": lambda: families.NegativeBinomial(log, alpha=problem.shape),
+        "gamma": lambda: families.Gamma(log),
+        "lognormal": families.Gaussian,
+        "inverse_gaussian": lambda: families.InverseGaussian(log),
+        "tweedie": lambda: families.Tweedie(log, var_power=problem.shape),
+    }[problem.family]()
+
+
 def _objective(problem: Problem, linear: Array, mean: Array) -> float:
     """Return the kernel's objective at the fitted values."""
     weight = problem.weight if len(problem.weight) else np.ones(problem.n_rows)
-    y = problem.response
-    eta = linear - (np.log(problem.scale) if len(problem.scale) else 0.0)
-    if problem.family == "poisson":
-        return float((weight * (y * eta - mean)).sum())
-    if problem.family == "gamma":
-        return -float((weight * (y / mean + eta)).sum())
-    hit = y > 0
-    return float((weight[hit] * np.log(mean[hit])).sum() + (weight[~hit] * np.log1p(-mean[~hit])).sum())
+    y, p = problem.response, problem.shape
+    eta = linear - (np.log(problem.scale) if len(problem.scale) and problem.family != "lognormal" else 0.0)
+    if problem.family == "bernoulli":
+        hit = y > 0
+        return float((weight[hit] * np.log(mean[hit])).sum() + (weight[~hit] * np.log1p(-mean[~hit])).sum())
+    scale = problem.scale if len(problem.scale) else 1.0
+    by_row = {
+        "poisson": lambda: y * eta - mean,
+        "negative_binomial": lambda: y * eta - (y + 1.0 / p) * np.log1p(p * mean),
+        "gamma": lambda: -(y / mean + eta),
+        "lognormal": lambda: -0.5 * (np.log(y / scale) - linear) ** 2,
+        "inverse_gaussian": lambda: 1.0 / mean - 0.5 * y / mean**2,
+        "tweedie": lambda: y * mean ** (1.0 - p) / (1.0 - p) - mean ** (2.0 - p) / (2.0 - p),
+    }[problem.family]()
+    return float((weight * by_row).sum())

@@ -11,9 +11,10 @@ from freightrisk.book.factors import OTHER, Coding
 from freightrisk.errors import InputError
 from freightrisk.models.design import Array, Layout, Term
 from freightrisk.models.effects import Effect
+from freightrisk.models.families import FAMILIES, Response, tweedie_log_likelihood
 from freightrisk.models.fitted import FittedModel, Nodes
 from freightrisk.models.quadratic import LARGEST_STRENGTH, Reduced
-from freightrisk.models.table_model import Problem, Solution, tables_of
+from freightrisk.models.table_model import Problem, Solution, means, tables_of
 from freightrisk.models.terms import AnyCoding, LevelSums, bands_of, tree_of
 
 
@@ -39,22 +40,24 @@ class Report:
             for term, at in zip(layout.terms, layout.offsets.tolist(), strict=True)
         }
         shifts = {term.name: self._centre(term, tables[term.name]) for term in layout.terms if term.centred}
-        scale = solution.dispersion if problem.family == "gamma" else 1.0
+        scale = solution.dispersion if FAMILIES[problem.family].scaled else 1.0
         errors, covariance, parameters = self._errors(tables, scale)
         nodes = {
-            term.name: self._nodes(term, tables[term.name], base + sum(shifts.values()) - shifts[term.name])
+            term.name: self._nodes(term, tables[term.name], base + sum(shifts.values()) - shifts[term.name] + self.lift)
             for term in layout.terms
             if term.kind == "credibility"
         }
         for name in tables:
             tables[name] -= shifts.get(name, 0.0)
-        intercept = base + sum(shifts.values())
+        intercept = base + sum(shifts.values()) + self.lift
         reported = {
             term.name: self._filled(term, tables[term.name], nodes.get(term.name), intercept) for term in layout.terms
         } | dict(self.given)
         penalised = bool(layout.groups) or any(term.direction for term in layout.terms)
         df_residual = problem.n_rows - (float(solution.edf.sum()) if penalised else layout.n_params)
         deviance, log_likelihood = fit_statistics(problem, solution.objective)
+        if problem.family == "tweedie":
+            log_likelihood = self._tweedie_log_likelihood(solution.dispersion)
         counted = dict(zip(layout.names, solution.edf[1:].tolist(), strict=True))
         return FittedModel(
             kind=self.kind, family=problem.family, codings=self.codings, intercept=intercept,
@@ -67,12 +70,17 @@ class Report:
             amount={name: self.sums[name].amount for name in self.effects},
             covariance=covariance, parameters=parameters, deviance=deviance,
             null_deviance=fit_statistics(problem, null.objective)[0], log_likelihood=log_likelihood,
-            dispersion=solution.pearson / df_residual if df_residual > 1e-6 else float("nan"),
+            shape=problem.shape, dispersion=solution.pearson / df_residual if df_residual > 1e-6 else float("nan"),
             df_residual=df_residual, n_rows=problem.n_rows, steps=solution.steps, engine=engine,
             kinds={name: _kind(effect) for name, effect in self.effects.items()},
             effective_parameters={name: counted.get(name, 0.0) for name in self.effects},
             variances=self._variances(scale), nodes={name: nodes[name][0] for name in nodes},
         )  # fmt: skip
+
+    @property
+    def lift(self) -> float:
+        """Return the log of mean over median of a lognormal, half the variance of the log; 0 for other families."""
+        return 0.5 * self.solution.dispersion if self.problem.family == "lognormal" else 0.0
 
     def _centre(self, term: Term, table: Array) -> float:
         """Return the log of the exposure-weighted mean relativity."""
@@ -138,7 +146,7 @@ class Report:
         sums = self.sums[term.name]
         tree, names = tree_of(coding, sums.exposure > 0)
         at = int(self.layout.offsets[self.layout.names.index(term.name)])
-        expected, ratio = self._own(term, table, at, tree.slots)
+        expected, ratio = self._own(term, table, tree.slots)
         paths, above = tree.down(self._effects(term)), tree.ancestors()
         exposure, claims = sums.exposure[tree.slots], sums.claims[tree.slots]
         groups = [g for g, group in enumerate(self.layout.groups) if group.term == term.name]
@@ -173,34 +181,28 @@ class Report:
         mine = self.solution.state.dense[start : start + term.n_params]
         return np.split(mine, np.cumsum(term.tree.sizes)[:-1]) if term.tree is not None else []
 
-    def _own(self, term: Term, table: Array, at: int, slots: NDArray[np.int64]) -> tuple[Array, Array]:
+    def _own(self, term: Term, table: Array, slots: NDArray[np.int64]) -> tuple[Array, Array]:
         """Return the claims (or weight) expected of each leaf at relativity 1, and its own relativity."""
         relativity = np.exp(table[slots])
-        if self.solution.sums is None:
-            raise InputError(f"factor '{term.name}' has no sums.")
-        score, information = self.solution.sums.score[at + slots], self.solution.sums.information[at + slots]
-        if self.problem.family == "gamma":
-            return information, relativity * (1.0 + score / information)
-        if self.problem.family == "bernoulli":
-            information = self._expected_hits(term.name)[slots]
-            score = self._hits(term.name)[slots] - information
-        return information / relativity, relativity * (1.0 + score / information)
+        problem, mean = self.problem, means(self.problem, self.layout, self.solution.state) * np.exp(self.lift)
+        if not FAMILIES[problem.family].counts and problem.family != "tweedie":
+            weight = self._by_slot(term.name, np.ones(problem.n_rows))[slots]
+            return weight, relativity * self._by_slot(term.name, problem.response / mean)[slots] / weight
+        expected = self._by_slot(term.name, -np.expm1(-mean) if problem.family == "bernoulli" else mean)[slots]
+        return expected / relativity, relativity * self._by_slot(term.name, problem.response)[slots] / expected
 
-    def _hits(self, name: str) -> Array:
+    def _by_slot(self, name: str, values: Array) -> Array:
+        """Return the weighted sum of a value of each row by slot."""
         problem = self.problem
-        claims = problem.response * problem.weight if len(problem.weight) else problem.response
-        return np.asarray(np.bincount(problem.codes[name], claims, minlength=problem.sizes[name]), dtype=np.float64)
+        weighted = values * problem.weight if len(problem.weight) else values
+        return np.asarray(np.bincount(problem.codes[name], weighted, problem.sizes[name]), dtype=np.float64)
 
-    def _expected_hits(self, name: str) -> Array:
-        """Return the expected claims of each slot for at most one claim an order."""
-        problem, layout = self.problem, self.layout
-        base, flat = tables_of(layout, self.solution.state)
-        linear = np.full(problem.n_rows, base)
-        for term, at in zip(layout.terms, layout.offsets.tolist(), strict=True):
-            linear += flat[at : at + term.n_slots][problem.codes[term.name]]
-        hits = -np.expm1(-np.exp(linear) * (problem.scale if len(problem.scale) else 1.0))
-        hits = hits * problem.weight if len(problem.weight) else hits
-        return np.asarray(np.bincount(problem.codes[name], hits, minlength=problem.sizes[name]), dtype=np.float64)
+    def _tweedie_log_likelihood(self, dispersion: float) -> float:
+        problem = self.problem
+        weight = problem.weight if len(problem.weight) else np.ones(problem.n_rows)
+        response = Response(problem.response, weight, np.zeros(0))
+        mean = means(problem, self.layout, self.solution.state)
+        return tweedie_log_likelihood(response, mean, problem.shape, dispersion)
 
     def _filled(self, term: Term, table: Array, nodes: Any, intercept: float) -> Array:
         """Return a table with slots that no row determined at the rate of their parent."""
@@ -305,28 +307,7 @@ def filled(table: Array, estimated: NDArray[np.bool_], coding: Coding, exposure:
 
 def fit_statistics(problem: Problem, objective: float) -> tuple[float, float]:
     """Return deviance and log likelihood from the solver's objective, adding the terms it leaves out."""
-    y = problem.response
-    weight = problem.weight if len(problem.weight) else np.ones(len(y))
-    log_scale = np.log(problem.scale) if len(problem.scale) else np.zeros(len(y))
-    if problem.family == "bernoulli":
-        return -2.0 * objective, objective
-    if problem.family == "poisson":
-        some = y > 0
-        w, counts = weight[some], y[some]
-        fitted = objective + float((w * counts * log_scale[some]).sum())
-        saturated = float((w * (counts * np.log(counts) - counts)).sum())
-        return 2.0 * (saturated - fitted), fitted - float((w * _log_gamma(counts + 1.0)).sum())
-    deviance = 2.0 * (float((weight * (log_scale - np.log(y))).sum()) - float(weight.sum()) - objective)
-    shape = float(weight.sum()) / deviance if deviance > 0 else np.inf
-    if not np.isfinite(shape):
-        return deviance, float("inf")
-    constant = weight * (
-        shape * np.log(shape) - _log_gamma(np.array(shape)) + (shape - 1.0) * np.log(y) - shape * log_scale
-    )
-    return deviance, float(constant.sum() + shape * objective)
-
-
-def _log_gamma(x: Array) -> Array:
-    from scipy.special import gammaln
-
-    return np.asarray(gammaln(x))
+    n = problem.n_rows
+    log_scale = np.log(problem.scale) if len(problem.scale) else np.zeros(n)
+    response = Response(problem.response, problem.weight if len(problem.weight) else np.ones(n), log_scale)
+    return FAMILIES[problem.family].statistics(response, objective, problem.shape)

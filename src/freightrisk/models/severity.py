@@ -14,7 +14,7 @@ from freightrisk.models.fitted import FittedModel
 from freightrisk.models.table_model import Problem
 from freightrisk.models.terms import chosen_effects
 
-FAMILIES = ("gamma",)
+FAMILIES = ("gamma", "lognormal", "inverse_gaussian")
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,10 @@ class SeverityModel:
     ----------
     factors : sequence of str or effect, optional
         As for `FrequencyModel`.
-    family : {"gamma"}
-        Gamma with log link: the coefficient of variation is the same at every level.
+    family : {"gamma", "lognormal", "inverse_gaussian"}
+        All with log link. Gamma: the coefficient of variation is the same at every level, and fitted amounts balance
+        at every level. Lognormal: the same, fitted to the logs; predictions are means, exp(half the variance of the
+        log) above the medians. Inverse Gaussian: the variance grows with the cube of the mean.
 
     Examples
     --------

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from freightrisk import _check, _core
 from freightrisk._parallel import chunks, in_order
 from freightrisk.errors import FitError
 from freightrisk.models.design import Array, Layout, SlotNames
+from freightrisk.models.families import FAMILIES
 from freightrisk.models.quadratic import (
     Constraints,
     Quadratic,
@@ -33,14 +34,14 @@ CELL_LIMIT = 2**28
 NEAR = 0.5
 FIRST_VARIANCE = 0.1
 SETTLED = 1e-6
-# Families whose observed information differs from the expected one and is positive: near the maximum its steps are
-# Newton's own, where those of the expected information close in by a fixed share of the way each.
-OBSERVED = {"gamma": "gamma_observed"}
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Rows to fit: codes, response, multiplicative offset and prior weight (empty arrays stand for ones)."""
+    """Rows to fit: codes, response, multiplicative offset and prior weight (empty arrays stand for ones).
+
+    `shape` is the dispersion of a negative binomial or the power of a Tweedie variance.
+    """
 
     family: str
     codes: Mapping[str, NDArray[Any]]
@@ -48,6 +49,7 @@ class Problem:
     response: Array
     scale: Array = field(default_factory=lambda: np.empty(0))
     weight: Array = field(default_factory=lambda: np.empty(0))
+    shape: float = 0.0
 
     @property
     def n_rows(self) -> int:
@@ -118,30 +120,32 @@ def quadratic_of(layout: Layout, sums: Sums) -> Quadratic:
     first = 0 if tree is None else 1
     skipped = sizes[0] if first else 0
     total = sum(sizes) - skipped
-    full, side = np.zeros((total + 1, total + 1)), np.zeros((skipped, total + 1))
+    full = np.zeros((total + 1, total + 1))
     full[0, 0] = sums.totals[3]
     full[0, 1:] = full[1:, 0] = sums.information[skipped:]
     np.fill_diagonal(full[1:, 1:], sums.information[skipped:])
-    side[:, 0] = sums.information[:skipped]
+    leaves = np.empty(0, dtype=np.int64) if tree is None else tree.slots
+    cross = np.zeros((len(leaves), layout.n_params))
+    cross[:, 0] = sums.information[leaves]
     place = 0
     for f, rows in enumerate(sizes):
         for g in range(f + 1, len(sizes)):
             block = sums.pairs[place : place + rows * sizes[g]].reshape(rows, sizes[g])
-            at, beside = int(offsets[f]) + 1 - skipped, int(offsets[g]) + 1 - skipped
-            if f < first:
-                side[:, beside : beside + sizes[g]] = block
-            else:
-                full[at : at + rows, beside : beside + sizes[g]] = block
-                full[beside : beside + sizes[g], at : at + rows] = block.T
             place += rows * sizes[g]
+            if f < first:
+                start, term = int(layout.starts[g - 1]), layout.terms[g]
+                cross[:, start : start + term.n_params] = block[leaves] @ term.design
+                continue
+            at, beside = int(offsets[f]) + 1 - skipped, int(offsets[g]) + 1 - skipped
+            full[at : at + rows, beside : beside + sizes[g]] = block
+            full[beside : beside + sizes[g], at : at + rows] = block.T
     design = layout.design
-    leaves = np.empty(0, dtype=np.int64) if tree is None else tree.slots
     return Quadratic(
         score=design.T @ np.append(sums.totals[2], sums.score[skipped:]),
         matrix=np.asarray(design.T @ (design.T @ full).T),
         leaf_score=sums.score[leaves],
         leaf_information=sums.information[leaves],
-        cross=np.asarray((design.T @ side[leaves].T).T),
+        cross=cross,
     )
 
 
@@ -155,6 +159,16 @@ def tables_of(layout: Layout, state: State) -> tuple[float, Array]:
     return float(dense[0]), np.concatenate([table, dense[1:]])
 
 
+def means(problem: Problem, layout: Layout, state: State) -> Array:
+    """Return the mean of every row, its scale included."""
+    base, flat = tables_of(layout, state)
+    linear = np.full(problem.n_rows, base)
+    for term, at in zip(layout.terms, layout.offsets.tolist(), strict=True):
+        linear += flat[at : at + term.n_slots][problem.codes[term.name]]
+    np.exp(linear, out=linear)
+    return linear * problem.scale if len(problem.scale) else linear
+
+
 def accumulate(
     problem: Problem,
     layout: Layout,
@@ -163,55 +177,50 @@ def accumulate(
     *,
     pieces: list[tuple[int, int]],
     threads: int,
-    with_pairs: bool = True,
     observed: bool = False,
+    store: list[Sums] | None = None,
 ) -> Sums:
     """Return the sums over some pieces of the rows, the same for any number of threads.
 
-    The information is the expected one, or the observed one where `observed` is true and the family has it.
+    The information is the expected one, or the observed one where `observed` is true and the family has it. Sums in
+    `store`, from an earlier call with the same pieces, are written over; the result is the first of them.
     """
     codes = {name: problem.codes[name] for name in layout.names}
     columns = _check.code_columns(codes, problem.sizes) if codes else _no_columns(problem.n_rows)
-    family = _core.FAMILIES[OBSERVED.get(problem.family, problem.family) if observed else problem.family]
-    work = partial(_accumulate_piece, family, problem, columns, layout, base, tables, with_pairs)
+    kernel = (FAMILIES[problem.family].observed or problem.family) if observed else problem.family
+    lanes = _lanes(pieces, layout.n_pairs)
+    sums = [] if store is None else store
+    if len(sums) != len(lanes):
+        sums[:] = [_empty_sums(layout) for _ in lanes]
+
+    def work(lane: int, _: int) -> Sums:
+        for part in sums[lane]:
+            part.fill(0.0)
+        first, last = lanes[lane]
+        for start, stop in pieces[first:last]:
+            _core.accumulate(
+                _core.FAMILIES[kernel], problem.shape, columns, layout.offsets, base, tables, problem.response,
+                problem.scale, problem.weight, start, stop, True, *sums[lane],
+            )  # fmt: skip
+        return sums[lane]
+
     total: Sums | None = None
-    for part in in_order(work, pieces, threads=threads):
+    for part in in_order(work, [(lane, lane) for lane in range(len(lanes))], threads=threads):
         total = part if total is None else total.plus(part)
-    return total if total is not None else _empty_sums(layout, with_pairs)
+    return total if total is not None else _empty_sums(layout)
 
 
-def _accumulate_piece(
-    family: int,
-    problem: Problem,
-    columns: _core.CodeColumns,
-    layout: Layout,
-    base: float,
-    tables: Array,
-    with_pairs: bool,
-    start: int,
-    stop: int,
-) -> Sums:
-    sums = _empty_sums(layout, with_pairs)
-    _core.accumulate(
-        family,
-        columns,
-        layout.offsets,
-        base,
-        tables,
-        problem.response,
-        problem.scale,
-        problem.weight,
-        start,
-        stop,
-        with_pairs,
-        *sums,
-    )
-    return sums
+def _lanes(pieces: list[tuple[int, int]], n_pairs: int) -> list[tuple[int, int]]:
+    """Return runs of pieces that share sums: LANES at least, and more where the rows pay for their cross tables."""
+    rows = sum(stop - start for start, stop in pieces)
+    count = min(len(pieces), max(LANES, rows // max(1, 4 * n_pairs)))
+    ends = np.linspace(0, len(pieces), count + 1).astype(int).tolist()
+    return list(pairwise(ends))
 
 
-def _empty_sums(layout: Layout, with_pairs: bool) -> Sums:
+def _empty_sums(layout: Layout) -> Sums:
     total = sum(layout.sizes)
-    return Sums(np.zeros(total), np.zeros(total), np.zeros(layout.n_pairs if with_pairs else 0), np.zeros(4))
+    return Sums(np.zeros(total), np.zeros(total), np.zeros(layout.n_pairs), np.zeros(4))
 
 
 def _no_columns(n_rows: int) -> _core.CodeColumns:
@@ -226,23 +235,25 @@ def solve(
     tolerance: float,
     max_iterations: int,
     threads: int,
+    start: State | None = None,
 ) -> Solution:
     """Return the tables of maximum (penalised) likelihood.
 
-    A start from a spread sample of the rows, then Newton's method on all of them.
+    A start from a spread sample of the rows unless one is given, then Newton's method on all of them.
     """
     _refuse_size(layout)
     tree = layout.tree
     nodes = () if tree is None else tuple(np.zeros(size) for size in tree.sizes)
-    state = State(np.zeros(layout.n_params), nodes)
-    state.dense[0] = _start(problem)
+    state = State(np.zeros(layout.n_params), nodes) if start is None else start
+    if start is None:
+        state.dense[0] = _start(problem)
     newton = _Newton(problem, layout, labels, threads, constraints(layout))
-    if problem.n_rows > 4 * SAMPLE_ROWS:
+    if start is None and problem.n_rows > 4 * SAMPLE_ROWS:
         sample = newton.run(state, _sample_pieces(problem.n_rows), 1e-3, 8, ridge=1.0)
         state, steps = sample.state, sample.steps
     else:
         steps = ()
-    everything = chunks(problem.n_rows, _chunk_rows(problem.n_rows, layout.n_pairs))
+    everything = chunks(problem.n_rows, CHUNK_ROWS)
     found = newton.run(state, everything, tolerance, max_iterations, ridge=0.0)
     steps += found.steps
     if not found.converged:
@@ -251,7 +262,7 @@ def solve(
             f"{steps[-1].largest_move:.2g}); pool levels with few claims (min_claims=), or raise max_iterations."
         )
     sums = found.sums
-    if problem.family in OBSERVED:  # standard errors take the expected information, as statsmodels does
+    if FAMILIES[problem.family].observed:  # standard errors take the expected information, as statsmodels does
         sums = newton.accumulate(found.state, everything)
     reduced = reduce(quadratic_of(layout, sums), layout, labels, found.strengths)
     covariance = covariance_of(reduced, found.state, newton.monotone)
@@ -292,11 +303,6 @@ def _refuse_size(layout: Layout) -> None:
         )
 
 
-def _chunk_rows(n_rows: int, n_pairs: int) -> int:
-    """Return the rows of a chunk: as many as pay for cross tables of its own, at most a fixed share of all rows."""
-    return max(CHUNK_ROWS, min(4 * n_pairs, -(-n_rows // LANES)))
-
-
 class _Run(NamedTuple):
     """Where Newton's method ended."""
 
@@ -316,16 +322,14 @@ class _Newton:
     labels: Mapping[str, SlotNames]
     threads: int
     monotone: Constraints | None
+    store: list[Sums] = field(default_factory=list)
 
     def accumulate(self, state: State, pieces: list[tuple[int, int]], *, observed: bool = False) -> Sums:
+        base, tables = tables_of(self.layout, state)
         return accumulate(
-            self.problem,
-            self.layout,
-            *tables_of(self.layout, state),
-            pieces=pieces,
-            threads=self.threads,
-            observed=observed,
-        )
+            self.problem, self.layout, base, tables, pieces=pieces, threads=self.threads, observed=observed,
+            store=self.store,
+        )  # fmt: skip
 
     def run(
         self, state: State, pieces: list[tuple[int, int]], tolerance: float, max_iterations: int, *, ridge: float
@@ -363,7 +367,7 @@ class _Newton:
         if not self.layout.groups:
             return strengths, True
         dispersion = 1.0
-        if self.problem.family == "gamma":
+        if FAMILIES[self.problem.family].scaled:
             reduced = reduce(quadratic, self.layout, self.labels, strengths)
             edf = float(effective_parameters(reduced, self.layout, reduced.covariance).sum())
             found = dispersion_value(float(sums.totals[1]), self.problem.n_rows - edf)
@@ -393,7 +397,7 @@ class _Newton:
 
 def _start(problem: Problem) -> float:
     """Return the log of the mean response an exposure."""
-    if problem.family == "gamma":
+    if problem.family in ("gamma", "lognormal", "inverse_gaussian"):
         ratio = problem.response / problem.scale if len(problem.scale) else problem.response
         return float(np.log(np.average(ratio, weights=problem.weight if len(problem.weight) else None)))
     weight = problem.weight if len(problem.weight) else np.ones(1)

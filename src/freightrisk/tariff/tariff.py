@@ -17,7 +17,7 @@ from freightrisk.book.book import Names, join
 from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
-from freightrisk.tariff.cover import CURVE_PIECES, ByLevel, Cover, count_curve, limit_curve
+from freightrisk.tariff.cover import CURVE_PIECES, SCALE_FAMILIES, ByLevel, Cover, count_curve, limit_curve
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.subsidy import Gate, Subsidy, compile_gates, group_numbers, in_stacking_order
 
@@ -228,8 +228,8 @@ class Tariff:
             cover=cover,
             loadings=loadings,
             subsidies=in_stacking_order(subsidies),
-            count_curve=count_curve(cover.max_claims),
-            limit_curve=limit_curve(severity.dispersion) if cover.is_limited else np.empty((0, 4)),
+            count_curve=count_curve(cover.max_claims, _count_dispersion(frequency)),
+            limit_curve=_limit_curve(severity) if cover.is_limited else np.empty((0, 4)),
             floor_fen=floor_fen,
             rounding=rounding,
             provenance=_provenance(frequency, severity),
@@ -457,6 +457,19 @@ class Tariff:
             f"{sum(coding.n_levels for coding in self.codings.values())} levels, "
             f"{len(self.subsidies)} subsidies by {', '.join(self.payers) or 'nobody'}, floor {self.floor_fen} fen"
         )
+
+
+def _count_dispersion(frequency: FittedModel) -> float:
+    return frequency.shape if frequency.family == "negative_binomial" else 0.0
+
+
+def _limit_curve(severity: FittedModel) -> Array:
+    if severity.family not in SCALE_FAMILIES:
+        raise InputError(
+            f"severity is {severity.family}, whose spread depends on its mean, so that no one curve limits its claims; "
+            f"for a cover with a limit fit {' or '.join(SCALE_FAMILIES)}."
+        )
+    return limit_curve(severity.dispersion, severity.family)
 
 
 def _factors_of(fitted: FittedModel) -> dict[str, Coding]:

@@ -1,0 +1,143 @@
+"""Families of responses: the kernel's code, and deviance and log likelihood from the kernel's objective.
+
+All have a log link: the mean of a row is m = scale exp(eta). The kernel adds up an objective, the log likelihood at
+dispersion 1 without terms that do not depend on eta; what is left out is added here, once for all rows.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from freightrisk.models.design import Array
+
+
+class Response(NamedTuple):
+    """What the statistics of a fit need: response, prior weight and log scale of each row."""
+
+    y: Array
+    weight: Array
+    log_scale: Array
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family; `shape` is the dispersion of a negative binomial or the power of a Tweedie variance, else 0.
+
+    `observed` names the kernel whose information is the observed one, where that is positive: near the maximum such
+    steps are Newton's own. `scaled` families have a dispersion that multiplies the variance.
+    """
+
+    name: str
+    observed: str | None = None
+    scaled: bool = False
+    counts: bool = False
+
+    def statistics(self, response: Response, objective: float, shape: float) -> tuple[float, float]:
+        """Return deviance and log likelihood, the latter at the maximum likelihood dispersion."""
+        return _STATISTICS[self.name](response, objective, shape)
+
+
+FAMILIES = {
+    family.name: family
+    for family in (
+        Family("poisson", counts=True),
+        Family("bernoulli", counts=True),
+        Family("negative_binomial", counts=True),
+        Family("gamma", "gamma_observed", scaled=True),
+        Family("lognormal", scaled=True),
+        Family("inverse_gaussian", scaled=True),
+        Family("tweedie", "tweedie_observed", scaled=True),
+    )
+}
+
+
+def _poisson(response: Response, objective: float, _: float) -> tuple[float, float]:
+    y, weight, log_scale = (part[response.y > 0] for part in response)
+    fitted = objective + float((weight * y * log_scale).sum())
+    saturated = float((weight * (y * np.log(y) - y)).sum())
+    return 2.0 * (saturated - fitted), fitted - float((weight * _log_gamma(y + 1.0)).sum())
+
+
+def _bernoulli(_: Response, objective: float, __: float) -> tuple[float, float]:
+    return -2.0 * objective, objective
+
+
+def _negative_binomial(response: Response, objective: float, shape: float) -> tuple[float, float]:
+    y, weight, log_scale = (part[response.y > 0] for part in response)
+    fitted = objective + float((weight * y * log_scale).sum())
+    size = 1.0 / shape
+    saturated = float((weight * (y * np.log(y) - (y + size) * np.log1p(shape * y))).sum())
+    constant = weight * (y * np.log(shape) + _log_gamma(y + size) - _log_gamma(np.array(size)) - _log_gamma(y + 1.0))
+    return 2.0 * (saturated - fitted), fitted + float(constant.sum())
+
+
+def _gamma(response: Response, objective: float, _: float) -> tuple[float, float]:
+    y, weight, log_scale = response
+    deviance = 2.0 * (float((weight * (log_scale - np.log(y))).sum()) - float(weight.sum()) - objective)
+    size = float(weight.sum()) / deviance if deviance > 0 else np.inf
+    if not np.isfinite(size):
+        return deviance, float("inf")
+    constant = weight * (size * np.log(size) - _log_gamma(np.array(size)) + (size - 1.0) * np.log(y) - size * log_scale)
+    return deviance, float(constant.sum() + size * objective)
+
+
+def _lognormal(response: Response, objective: float, _: float) -> tuple[float, float]:
+    return -2.0 * objective, _normal_likelihood(response, -2.0 * objective, 1.0)
+
+
+def _inverse_gaussian(response: Response, objective: float, _: float) -> tuple[float, float]:
+    deviance = float((response.weight / response.y).sum()) - 2.0 * objective
+    return deviance, _normal_likelihood(response, deviance, 1.5)
+
+
+def _normal_likelihood(response: Response, deviance: float, power: float) -> float:
+    """Return the log likelihood of n rows whose weighted squares sum to `deviance` and have density ~ y ** -power."""
+    y, weight, _ = (part[response.weight > 0] for part in response)
+    if deviance <= 0.0:
+        return float("inf")
+    constant = float((0.5 * np.log(weight) - power * np.log(y)).sum())
+    return constant - 0.5 * len(y) * (float(np.log(2.0 * np.pi * deviance / len(y))) + 1.0)
+
+
+def _tweedie(response: Response, objective: float, shape: float) -> tuple[float, float]:
+    y, weight, _ = (part[response.y > 0] for part in response)
+    saturated = float((weight * y ** (2.0 - shape)).sum()) / ((1.0 - shape) * (2.0 - shape))
+    return 2.0 * (saturated - objective), float("nan")
+
+
+_STATISTICS = {
+    "poisson": _poisson,
+    "bernoulli": _bernoulli,
+    "negative_binomial": _negative_binomial,
+    "gamma": _gamma,
+    "lognormal": _lognormal,
+    "inverse_gaussian": _inverse_gaussian,
+    "tweedie": _tweedie,
+}
+
+
+def _log_gamma(x: Array) -> Array:
+    from scipy.special import gammaln
+
+    return np.asarray(gammaln(x))
+
+
+def tweedie_log_likelihood(response: Response, mean: Array, power: float, dispersion: float) -> float:
+    """Return the log likelihood of Tweedie rows, variance dispersion m ** power / weight, 1 < power < 2.
+
+    Notes
+    -----
+    The density of a Poisson sum of gamma amounts as a Wright function (Dunn and Smyth 2005, equation 6).
+    """
+    from scipy.special import log_wright_bessel
+
+    y, weight, _ = response
+    kept = weight > 0
+    y, weight, mean = y[kept], weight[kept], mean[kept]
+    phi = dispersion / weight
+    total = float(((y * mean ** (1.0 - power) / (1.0 - power) - mean ** (2.0 - power) / (2.0 - power)) / phi).sum())
+    some = y > 0
+    a = (2.0 - power) / (power - 1.0)
+    x = (y[some] / ((power - 1.0) * phi[some])) ** a / ((2.0 - power) * phi[some])
+    return total + float((log_wright_bessel(a, 0.0, x) - np.log(y[some])).sum())
