@@ -9,6 +9,7 @@ from freightrisk.models.credibility import ClassicalCredibility, buhlmann, buhlm
 from freightrisk.models.effects import Credibility, Free, Given, Interaction, Smooth
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.frequency import FrequencyModel, at_most_one_claim
+from freightrisk.models.inference import NestedTest, likelihood_ratio_test, wald_tests
 from freightrisk.models.pure_premium import PurePremiumModel
 from freightrisk.models.severity import SeverityModel
 from freightrisk.portfolio.validation import actual_vs_expected
@@ -44,6 +45,7 @@ __all__ = [
     "Interaction",
     "Interval",
     "Loadings",
+    "NestedTest",
     "OrderBook",
     "PurePremiumModel",
     "QuoteBuffers",
@@ -60,9 +62,11 @@ __all__ = [
     "buhlmann_straub",
     "expected_claims",
     "jewell",
+    "likelihood_ratio_test",
     "limited_expected_value",
     "load_tariff",
     "simulate_book",
+    "wald_tests",
 ]
 
 

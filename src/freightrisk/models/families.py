@@ -141,3 +141,19 @@ def tweedie_log_likelihood(response: Response, mean: Array, power: float, disper
     a = (2.0 - power) / (power - 1.0)
     x = (y[some] / ((power - 1.0) * phi[some])) ** a / ((2.0 - power) * phi[some])
     return total + float((log_wright_bessel(a, 0.0, x) - np.log(y[some])).sum())
+
+
+def row_scores(family: str, y: Array, mean: Array, shape: float) -> Array:
+    """Return the slope of each row's log likelihood along eta, at dispersion and weight 1."""
+    residual = y - mean
+    if family == "poisson":
+        return residual
+    if family == "bernoulli":
+        p = -np.expm1(-mean)
+        return np.asarray(mean * (y - p) / p)
+    if family == "negative_binomial":
+        return np.asarray(residual / (1.0 + shape * mean))
+    if family == "lognormal":
+        return np.asarray(np.log(y / mean))
+    power = {"gamma": 2.0, "inverse_gaussian": 3.0}.get(family, shape)
+    return np.asarray(residual * mean ** (1.0 - power))

@@ -16,6 +16,7 @@ from freightrisk.models.design import Array, Layout
 from freightrisk.models.effects import Effect, Given, Interaction, given_table
 from freightrisk.models.families import FAMILIES
 from freightrisk.models.fitted import FittedModel
+from freightrisk.models.inference import clustered_covariance
 from freightrisk.models.report import Report, filled
 from freightrisk.models.table_model import Problem, Solution, means, null_problem, solve
 from freightrisk.models.terms import AnyCoding, LevelSums, coding_of, given_scale, level_sums, term_of
@@ -89,8 +90,9 @@ def fit_rows(
     threads: int | None,
     tolerance: float,
     max_iterations: int,
+    cluster: Any = None,
 ) -> FittedModel:
-    """Return the fitted model of some rows."""
+    """Return the fitted model of some rows; `cluster` has a value for each of them."""
     _check.one_of(engine, ENGINES, argument="engine")
     tolerance = _check.number(tolerance, argument="tolerance", low=0.0, high=1e-2, open_low=True)
     max_iterations = _check.whole(max_iterations, argument="max_iterations", low=1, high=10_000)
@@ -121,7 +123,10 @@ def fit_rows(
     else:
         solution = solver(problem, layout, labels)
     null = solver(null_problem(problem), Layout(()), {})
-    report = Report(kind, problem, layout, solution, effects, codings, sums, given)
+    clustered = None
+    if cluster is not None:
+        clustered = clustered_covariance(problem, layout, solution, _cluster_codes(cluster, problem.n_rows))
+    report = Report(kind, problem, layout, solution, effects, codings, sums, given, clustered)
     return report.model(null, engine)
 
 
@@ -159,6 +164,24 @@ def dispersion_given_means(problem: Problem, mean: Array) -> float:
     if score(low) <= 0.0 <= score(high):
         return float(np.exp(brentq(score, low, high, xtol=1e-13, rtol=1e-14)))
     return SHAPE_RANGE[0] if score(low) > 0.0 else SHAPE_RANGE[1]
+
+
+def cluster_of(cluster: Any, n_orders: int, rows: NDArray[np.int64] | None) -> Any:
+    """Return the cluster of each row that is fitted, given that of each order."""
+    if cluster is None:
+        return None
+    values = np.asarray(cluster)
+    if values.shape != (n_orders,):
+        raise InputError(f"cluster has shape {values.shape}; give one value for each of {n_orders:,} orders.")
+    return values if rows is None else values[rows]
+
+
+def _cluster_codes(cluster: Any, n_rows: int) -> NDArray[np.int64]:
+    import pandas as pd
+
+    codes: NDArray[np.int64] = pd.factorize(np.asarray(cluster))[0].astype(np.int64)
+    _check.refuse_rows(codes < 0, "cluster is missing in {rows}; give each order one, such as its merchant.")
+    return codes
 
 
 class _Labels:

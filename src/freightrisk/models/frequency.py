@@ -10,7 +10,7 @@ from freightrisk import _check
 from freightrisk.book.book import OrderBook
 from freightrisk.errors import InputError
 from freightrisk.models.effects import Effect
-from freightrisk.models.fit import Rows, codes_of, fit_rows, offset_scale, prior_weight
+from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_scale, prior_weight
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.table_model import Problem
 from freightrisk.models.terms import chosen_effects
@@ -59,6 +59,7 @@ class FrequencyModel:
         threads: int | None = None,
         tolerance: float = 1e-8,
         max_iterations: int = 50,
+        cluster: ArrayLike | None = None,
     ) -> FittedModel:
         """Return the maximum likelihood fit to a book.
 
@@ -76,6 +77,9 @@ class FrequencyModel:
         tolerance : float
             Stop when no log relativity moves by more.
         max_iterations : int
+        cluster : array, shape (n_orders,), optional
+            What orders have in common beyond their factors, such as the merchant. Standard errors then allow for any
+            dependence within a cluster; those of an eliminated credibility effect stay those of the model.
 
         Returns
         -------
@@ -113,6 +117,7 @@ class FrequencyModel:
             threads=threads,
             tolerance=tolerance,
             max_iterations=max_iterations,
+            cluster=cluster_of(cluster, book.n_orders, None),
         )
 
 

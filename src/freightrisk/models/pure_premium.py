@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from freightrisk import _check
 from freightrisk.book.book import OrderBook
 from freightrisk.models.effects import Effect
-from freightrisk.models.fit import Rows, codes_of, fit_rows, offset_scale, prior_weight
+from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_scale, prior_weight
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.table_model import Problem
 from freightrisk.models.terms import chosen_effects
@@ -57,6 +57,7 @@ class PurePremiumModel:
         threads: int | None = None,
         tolerance: float = 1e-8,
         max_iterations: int = 50,
+        cluster: ArrayLike | None = None,
     ) -> FittedModel:
         """Return the maximum quasi-likelihood fit to a book.
 
@@ -64,7 +65,7 @@ class PurePremiumModel:
         ----------
         book : OrderBook
             An order's exposure is the weight of its freight per unit of exposure.
-        offset, weight, engine, threads, tolerance, max_iterations
+        offset, weight, engine, threads, tolerance, max_iterations, cluster
             As for `FrequencyModel.fit`.
 
         Returns
@@ -94,4 +95,5 @@ class PurePremiumModel:
             threads=threads,
             tolerance=tolerance,
             max_iterations=max_iterations,
+            cluster=cluster_of(cluster, book.n_orders, None),
         )

@@ -30,6 +30,7 @@ class Report:
     codings: Mapping[str, AnyCoding]
     sums: Mapping[str, LevelSums]
     given: Mapping[str, Array]
+    clustered: Array | None = None
 
     def model(self, null: Solution, engine: str) -> FittedModel:
         """Return the fitted model."""
@@ -106,7 +107,8 @@ class Report:
         Each reported number is linear in the parameters: a slot less the weighted mean of a centred table, and the
         intercept plus those means.
         """
-        layout, covariance = self.layout, self.solution.covariance * scale
+        layout = self.layout
+        covariance = self.solution.covariance * scale if self.clustered is None else self.clustered
         rows, parameters = [np.zeros((1, layout.n_params))], []
         rows[0][0, 0] = 1.0
         errors: dict[str, Array] = {}

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from freightrisk import _check
 from freightrisk.book.book import OrderBook
 from freightrisk.models.effects import Effect
-from freightrisk.models.fit import Rows, codes_of, fit_rows, offset_scale, prior_weight
+from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_scale, prior_weight
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.table_model import Problem
 from freightrisk.models.terms import chosen_effects
@@ -58,6 +58,7 @@ class SeverityModel:
         threads: int | None = None,
         tolerance: float = 1e-8,
         max_iterations: int = 50,
+        cluster: ArrayLike | None = None,
     ) -> FittedModel:
         """Return the maximum likelihood fit to the claims of a book.
 
@@ -68,6 +69,7 @@ class SeverityModel:
             Added to log mu.
         weight : array, shape (n_claim_records,), optional
             Prior weights, instead of the number of claims behind each amount.
+        cluster : array, shape (n_orders,), optional
         engine, threads, tolerance, max_iterations
             As for `FrequencyModel.fit`.
 
@@ -98,4 +100,5 @@ class SeverityModel:
             threads=threads,
             tolerance=tolerance,
             max_iterations=max_iterations,
+            cluster=cluster_of(cluster, book.n_orders, book.claim_row),
         )

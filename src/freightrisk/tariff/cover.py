@@ -155,7 +155,8 @@ def limited_expected_value(mean: Array, limit: Array, *, dispersion: float, fami
     Notes
     -----
     Gamma: with shape a = 1 / dispersion and x = a limit / mean it is mean P(a + 1, x) + limit Q(a, x), P and Q the
-    lower and upper regularised incomplete gamma functions (Klugman, Panjer and Willmot, Loss Models, 2012, appendix A.3).
+    lower and upper regularised incomplete gamma functions (Klugman, Panjer and Willmot, Loss Models, 2012,
+    appendix A.3).
     Lognormal: with s the standard deviation of the log and x = log(limit / mean) / s it is
     mean Phi(x - s/2) + limit Phi(-x - s/2) (appendix A.5).
     Limit cases: limit -> 0 gives limit, limit -> infinity gives mean.

@@ -1,0 +1,157 @@
+"""Tests of whole factors, comparison of nested models, and covariance that allows for clusters of orders."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk.errors import InputError
+from freightrisk.models.design import Array, Layout
+from freightrisk.models.families import FAMILIES, row_scores
+from freightrisk.models.fitted import FittedModel
+from freightrisk.models.table_model import Problem, Solution, means
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def clustered_covariance(problem: Problem, layout: Layout, solution: Solution, clusters: NDArray[np.int64]) -> Array:
+    """Return the covariance of the dense parameters when rows of one cluster depend on each other.
+
+    Notes
+    -----
+    The sandwich V M V with V the inverse of the (penalised) expected information and M the sum over clusters of the
+    outer product of their scores, times C / (C - 1) (n - 1) / (n - k) for C clusters, n rows and k parameters (Liang
+    and Zeger 1986). The row of an eliminated level is the part of its score that its own effect does not absorb.
+    """
+    from scipy.sparse import csr_array
+
+    mean = means(problem, layout, solution.state)
+    score = row_scores(problem.family, problem.response, mean, problem.shape)
+    score = score * problem.weight if len(problem.weight) else score
+    count = int(clusters.max()) + 1
+
+    def by_cluster(codes: NDArray[Any], size: int) -> Any:
+        return csr_array((score, (clusters, codes)), shape=(count, size))
+
+    parts = [np.bincount(clusters, score, count)[:, None]]
+    parts += [by_cluster(problem.codes[term.name], term.n_slots) @ term.design.toarray() for term in layout.dense]
+    scores = np.concatenate(parts, axis=1)
+    if layout.tree is not None and solution.reduced is not None:
+        place = np.zeros(layout.terms[0].n_slots, dtype=np.int64)
+        place[layout.tree.slots] = np.arange(len(layout.tree.slots))
+        leaves = by_cluster(place[problem.codes[layout.terms[0].name]], len(layout.tree.slots))
+        scores -= leaves @ solution.reduced.spread(solution.covariance)[1][-1]
+    n, k = problem.n_rows, float(solution.edf.sum())
+    if count < 2 or n - k <= 0:
+        raise InputError(f"cluster has {count} value(s) in {n:,} rows; clustered errors need two clusters or more.")
+    correction = count / (count - 1) * (n - 1) / (n - k)
+    half = scores @ solution.covariance
+    return np.asarray(correction * (half.T @ half))
+
+
+@dataclass(frozen=True)
+class NestedTest:
+    """A test of a smaller model within a larger one.
+
+    Parameters
+    ----------
+    test : {"chi2", "F"}
+        Likelihood ratio for counts; analysis of deviance, with the larger model's dispersion, for amounts.
+    statistic, degrees_of_freedom, p_value : float
+    """
+
+    test: str
+    statistic: float
+    degrees_of_freedom: float
+    p_value: float
+
+
+def likelihood_ratio_test(smaller: FittedModel, larger: FittedModel) -> NestedTest:
+    """Return the test of a model against one that has more levels or factors, fitted to the same rows.
+
+    Parameters
+    ----------
+    smaller, larger : FittedModel
+        Without penalties; a variance is no number of parameters.
+
+    Notes
+    -----
+    Counts: twice the difference of the log likelihoods against chi-square. Amounts, whose dispersion is estimated: the
+    difference of deviance a parameter over the dispersion, against F (McCullagh and Nelder 1989, section 2.3).
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from freightrisk import Factor, FrequencyModel, OrderBook, likelihood_ratio_test
+    >>> cells = pd.DataFrame({"channel": ["shelf", "live"], "orders": [1000.0, 500.0], "claims": [20, 40]})
+    >>> book = OrderBook.from_counts(cells, claims="claims", exposure="orders", factors=[Factor("channel")])
+    >>> test = likelihood_ratio_test(FrequencyModel([]).fit(book), FrequencyModel().fit(book))
+    >>> round(test.statistic, 3), test.degrees_of_freedom
+    (27.726, 1.0)
+    """
+    from scipy.stats import chi2, f
+
+    for model in (smaller, larger):
+        if not isinstance(model, FittedModel):
+            raise InputError(f"a model is {model!r}; give two fitted models.")
+        penalised = [name for name, kind in model.kinds.items() if model.variances.get(name)]
+        if penalised:
+            raise InputError(f"the effect of factor '{penalised[0]}' is penalised; compare models by aic instead.")
+    if (smaller.family, smaller.n_rows) != (larger.family, larger.n_rows):
+        raise InputError(
+            f"the models are {smaller.family} on {smaller.n_rows:,} rows and {larger.family} on {larger.n_rows:,}; "
+            "compare two of one family on the same rows."
+        )
+    freedom = smaller.df_residual - larger.df_residual
+    if freedom <= 0:
+        raise InputError(f"the larger model has {-freedom:g} parameters fewer than the smaller one; exchange them.")
+    if FAMILIES[larger.family].scaled:
+        statistic = (smaller.deviance - larger.deviance) / freedom / larger.dispersion
+        p_value = float(f.sf(statistic, freedom, larger.df_residual))
+        return NestedTest("F", float(statistic), float(freedom), p_value)
+    statistic = 2.0 * (larger.log_likelihood - smaller.log_likelihood)
+    return NestedTest("chi2", statistic, float(freedom), float(chi2.sf(statistic, freedom)))
+
+
+def wald_tests(fitted: FittedModel) -> "pd.DataFrame":
+    """Return a row for each free factor with the test that all of its relativities are 1.
+
+    Parameters
+    ----------
+    fitted : FittedModel
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns: factor, degrees_of_freedom, statistic, p_value. The statistic is chi-square for counts; for amounts it
+        is divided by its degrees of freedom and compared with F. With clustered errors the test allows for clusters.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from freightrisk import Factor, FrequencyModel, OrderBook, wald_tests
+    >>> cells = pd.DataFrame({"channel": ["shelf", "live"], "orders": [1000.0, 500.0], "claims": [20, 40]})
+    >>> book = OrderBook.from_counts(cells, claims="claims", exposure="orders", factors=[Factor("channel")])
+    >>> wald_tests(FrequencyModel().fit(book))["statistic"].round(3).tolist()
+    [25.624]
+    """
+    import pandas as pd
+    from scipy.stats import chi2, f
+
+    rows = []
+    for name, kind in fitted.kinds.items():
+        places = [k for k, (factor, _) in enumerate(fitted.parameters, start=1) if factor == name]
+        if kind != "free" or not places:
+            continue
+        effect = fitted.tables[name][[code for factor, code in fitted.parameters if factor == name]]
+        block = fitted.covariance[np.ix_(places, places)]
+        rank = int(np.linalg.matrix_rank(block))
+        statistic = float(effect @ np.linalg.pinv(block, hermitian=True) @ effect)
+        p_value = float(chi2.sf(statistic, rank))
+        if FAMILIES[fitted.family].scaled:
+            statistic /= rank
+            p_value = float(f.sf(statistic, rank, fitted.df_residual))
+        rows.append((name, rank, statistic, p_value))
+    return pd.DataFrame(rows, columns=["factor", "degrees_of_freedom", "statistic", "p_value"])
