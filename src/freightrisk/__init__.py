@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Band, Factor, Hierarchy
+from freightrisk.book.maturity import ReportLag
 from freightrisk.errors import FitError, FreightRiskError, FreightRiskWarning, InputError, TariffDocumentError
 from freightrisk.models.credibility import ClassicalCredibility, buhlmann, buhlmann_straub, jewell
 from freightrisk.models.effects import Credibility, Free, Given, Interaction, Smooth
@@ -49,6 +50,7 @@ __all__ = [
     "OrderBook",
     "PurePremiumModel",
     "QuoteBuffers",
+    "ReportLag",
     "SeverityModel",
     "SimulatedBook",
     "Smooth",

@@ -46,6 +46,10 @@ class OrderBook:
         Valuation date.
     left_out : dict of str to int
         Rows that did not enter the book, by reason.
+    reversed_row : int64 array, shape (n_reversed,)
+        Order of each claim that was reported and reversed by the valuation date; it counts as no claim.
+    reversed_report_day, reversed_day : datetime64[D] arrays, shape (n_reversed,)
+        Days on which these claims were reported and reversed.
     """
 
     codings: Mapping[str, Coding]
@@ -59,11 +63,17 @@ class OrderBook:
     ship_day: NDArray[np.datetime64] | None = None
     as_of: np.datetime64 | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
+    reversed_row: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    reversed_report_day: NDArray[np.datetime64] = field(default_factory=lambda: np.empty(0, dtype="datetime64[D]"))
+    reversed_day: NDArray[np.datetime64] = field(default_factory=lambda: np.empty(0, dtype="datetime64[D]"))
 
     def __post_init__(self) -> None:
         for name in ("codings", "codes", "left_out"):
             object.__setattr__(self, name, FrozenDict(dict(getattr(self, name))))
-        arrays = (*self.codes.values(), self.claim_count, self.claim_row, self.claim_amount)
+        arrays = (
+            *self.codes.values(), self.claim_count, self.claim_row, self.claim_amount, self.reversed_row,
+            self.reversed_report_day, self.reversed_day,
+        )  # fmt: skip
         for array in (*arrays, self.exposure, self.claim_weight, self.claim_day, self.ship_day):
             if array is not None:
                 array.flags.writeable = False
@@ -83,6 +93,7 @@ class OrderBook:
         exposure: str | None = None,
         freight: str = "freight",
         report_date: str | None = "report_date",
+        reversed_date: str | None = None,
     ) -> "OrderBook":
         """Return the book of some orders and their claims.
 
@@ -106,6 +117,9 @@ class OrderBook:
             out. None where there is no such column.
         exposure : str, optional
             Column with the exposure of an order; one by default.
+        reversed_date : str, optional
+            Column of the claims with the day on which a claim was reversed, after an appeal for instance, missing where
+            it stands. Claims reversed by the valuation date are no claims; `ReportLag` allows for those still to come.
 
         Raises
         ------
@@ -124,12 +138,12 @@ class OrderBook:
         >>> book.n_orders, book.n_claims, dict(book.left_out)
         (2, 1, {'not_shipped': 1, 'shipped_after_as_of': 0, 'claims_after_as_of': 0})
         """
-        names = Names(order_id, merchant_id, ship_date, exposure, freight, report_date)
+        names = Names(order_id, merchant_id, ship_date, exposure, freight, report_date, reversed_date)
         wanted = _columns_of(factors)
         joined = join(orders, merchants, wanted, names=names, also=[order_id, ship_date, exposure])
         day = None if as_of is None else _check.day(as_of, argument="as_of")
         kept, ship_day, left_out = _in_force(joined, names, day)
-        claim_order, claim_day, amount = _read_claims(claims, joined, names)
+        claim_order, claim_day, amount, undone = _read_claims(claims, joined, names)
         if ship_day is not None:
             shipped = ship_day[claim_order]
             _check.refuse_rows(
@@ -143,6 +157,12 @@ class OrderBook:
         place[kept] = np.arange(len(kept))
         claim_row = place[claim_order]
         used = in_time & (claim_row >= 0)
+        reversed_ = used & ~np.isnat(undone)
+        if day is not None:
+            reversed_ &= undone <= day
+        if reversed_date is not None:
+            left_out["claims_reversed"] = int(reversed_.sum())
+        used &= ~reversed_
         book_rows = JoinedColumns(joined.orders, joined.merchants, joined.merchant_row, kept)
         return _assemble(
             book_rows,
@@ -154,6 +174,9 @@ class OrderBook:
             ship_day=None if ship_day is None else ship_day[kept],
             as_of=day,
             left_out=left_out,
+            reversed_row=claim_row[reversed_],
+            reversed_report_day=undone[:0] if claim_day is None else claim_day[reversed_],
+            reversed_day=undone[reversed_],
         )
 
     @classmethod
@@ -249,7 +272,7 @@ class OrderBook:
                 f"rows is {rows.dtype} of shape {rows.shape}; give a boolean for each of {self.n_orders} orders."
             )
         place = np.cumsum(rows) - 1
-        used = rows[self.claim_row]
+        used, undone = rows[self.claim_row], rows[self.reversed_row]
         return replace(
             self,
             codes={name: codes[rows] for name, codes in self.codes.items()},
@@ -260,6 +283,9 @@ class OrderBook:
             claim_weight=None if self.claim_weight is None else self.claim_weight[used],
             claim_day=None if self.claim_day is None else self.claim_day[used],
             ship_day=None if self.ship_day is None else self.ship_day[rows],
+            reversed_row=place[self.reversed_row[undone]].astype(np.int64),
+            reversed_report_day=self.reversed_report_day[undone],
+            reversed_day=self.reversed_day[undone],
         )
 
     def mature(self, min_age_days: int) -> "OrderBook":
@@ -285,6 +311,7 @@ class Names:
     exposure: str | None = None
     freight: str = "freight"
     report_date: str | None = "report_date"
+    reversed_date: str | None = None
 
 
 def join(
@@ -363,9 +390,12 @@ def _in_force(
 
 def _read_claims(
     claims: Any, joined: JoinedColumns, names: Names
-) -> tuple[NDArray[np.int64], NDArray[np.datetime64] | None, NDArray[np.float64]]:
-    """Return the order row, the report day and the freight of every claim."""
-    wanted = [name for name in (names.order_id, names.freight, names.report_date) if name is not None]
+) -> tuple[NDArray[np.int64], NDArray[np.datetime64] | None, NDArray[np.float64], NDArray[np.datetime64]]:
+    """Return the order row, the report day, the freight and the day of reversal of every claim."""
+    if names.reversed_date is not None and names.report_date is None:
+        raise InputError("reversed_date needs the day of the report; name its column with report_date=.")
+    columns = (names.order_id, names.freight, names.report_date, names.reversed_date)
+    wanted = [name for name in columns if name is not None]
     table = read(claims, wanted, argument="claims")
     _check.columns_present(wanted, table.names, argument="claims")
     keys = _unique_index(joined.orders.ids(names.order_id), names.order_id, "orders")
@@ -376,13 +406,20 @@ def _read_claims(
     )
     amount = table.real(names.freight)
     _check.in_interval(amount, column=names.freight, low=0.0, high=np.inf, open_low=True)
+    undone = np.full(len(rows), np.datetime64("NaT"), dtype="datetime64[D]")
     if names.report_date is None:
-        return rows, None, amount
+        return rows, None, amount, undone
     day = table.days(names.report_date)
     _check.refuse_rows(
         np.isnat(day), f"claims: '{names.report_date}' is missing in {{rows}}; every claim needs its date."
     )
-    return rows, day, amount
+    if names.reversed_date is not None:
+        undone = table.days(names.reversed_date)
+        _check.refuse_rows(
+            undone < day,
+            f"claims: '{names.reversed_date}' is before '{names.report_date}' in {{rows}}; correct the dates.",
+        )
+    return rows, day, amount, undone
 
 
 def _assemble(
