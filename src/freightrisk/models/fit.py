@@ -12,6 +12,7 @@ from freightrisk import _check
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import FitError, InputError
+from freightrisk.models.censored import solve_censored
 from freightrisk.models.design import Array, Layout
 from freightrisk.models.effects import Effect, Given, Interaction, given_table
 from freightrisk.models.families import FAMILIES
@@ -91,8 +92,12 @@ def fit_rows(
     tolerance: float,
     max_iterations: int,
     cluster: Any = None,
+    at_limit: NDArray[np.bool_] | None = None,
 ) -> FittedModel:
-    """Return the fitted model of some rows; `cluster` has a value for each of them."""
+    """Return the fitted model of some rows.
+
+    `cluster` has a value for each row, and `at_limit` says which responses are known only to be at least that.
+    """
     _check.one_of(engine, ENGINES, argument="engine")
     tolerance = _check.number(tolerance, argument="tolerance", low=0.0, high=1e-2, open_low=True)
     max_iterations = _check.whole(max_iterations, argument="max_iterations", low=1, high=10_000)
@@ -116,7 +121,13 @@ def fit_rows(
     solver = partial(solve, tolerance=tolerance, max_iterations=max_iterations, threads=threads)
     if problem.family == "negative_binomial" and problem.shape == 0.0:
         problem = replace(problem, shape=overdispersion(problem, layout, partial(solver, labels=labels)))
-    if engine == "statsmodels":
+    log_likelihood = None
+    if at_limit is not None and at_limit.any():
+        if engine != "newton":
+            raise InputError("engine='statsmodels' has no censored fit; leave limit out, or use engine='newton'.")
+        partly = partial(solver, labels=labels)
+        problem, solution, log_likelihood = solve_censored(problem, at_limit, layout, partly, tolerance=10 * tolerance)
+    elif engine == "statsmodels":
         from freightrisk.models.referee import solve_with_statsmodels
 
         solution = solve_with_statsmodels(problem, layout, labels)
@@ -126,7 +137,7 @@ def fit_rows(
     clustered = None
     if cluster is not None:
         clustered = clustered_covariance(problem, layout, solution, _cluster_codes(cluster, problem.n_rows))
-    report = Report(kind, problem, layout, solution, effects, codings, sums, given, clustered)
+    report = Report(kind, problem, layout, solution, effects, codings, sums, given, clustered, log_likelihood)
     return report.model(null, engine)
 
 

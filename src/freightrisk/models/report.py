@@ -14,7 +14,7 @@ from freightrisk.models.effects import Effect
 from freightrisk.models.families import FAMILIES, Response, tweedie_log_likelihood
 from freightrisk.models.fitted import FittedModel, Nodes
 from freightrisk.models.quadratic import LARGEST_STRENGTH, Reduced
-from freightrisk.models.table_model import Problem, Solution, means, tables_of
+from freightrisk.models.table_model import Problem, Solution, dispersion_value, means, tables_of
 from freightrisk.models.terms import AnyCoding, LevelSums, bands_of, tree_of
 
 
@@ -31,6 +31,7 @@ class Report:
     sums: Mapping[str, LevelSums]
     given: Mapping[str, Array]
     clustered: Array | None = None
+    censored_log_likelihood: float | None = None
 
     def model(self, null: Solution, engine: str) -> FittedModel:
         """Return the fitted model."""
@@ -57,8 +58,12 @@ class Report:
         penalised = bool(layout.groups) or any(term.direction for term in layout.terms)
         df_residual = problem.n_rows - (float(solution.edf.sum()) if penalised else layout.n_params)
         deviance, log_likelihood = fit_statistics(problem, solution.objective)
+        if self.censored_log_likelihood is not None:  # pseudo-amounts have no deviance
+            deviance, log_likelihood = float("nan"), self.censored_log_likelihood
         if problem.family == "tweedie":
             log_likelihood = self._tweedie_log_likelihood(solution.dispersion)
+        null_deviance = fit_statistics(problem, null.objective)[0] if np.isfinite(deviance) else float("nan")
+        dispersion = problem.dispersion or dispersion_value(solution.pearson, df_residual)
         counted = dict(zip(layout.names, solution.edf[1:].tolist(), strict=True))
         return FittedModel(
             kind=self.kind, family=problem.family, codings=self.codings, intercept=intercept,
@@ -70,8 +75,7 @@ class Report:
             claims={name: self.sums[name].claims for name in self.effects},
             amount={name: self.sums[name].amount for name in self.effects},
             covariance=covariance, parameters=parameters, deviance=deviance,
-            null_deviance=fit_statistics(problem, null.objective)[0], log_likelihood=log_likelihood,
-            shape=problem.shape, dispersion=solution.pearson / df_residual if df_residual > 1e-6 else float("nan"),
+            null_deviance=null_deviance, log_likelihood=log_likelihood, shape=problem.shape, dispersion=dispersion,
             df_residual=df_residual, n_rows=problem.n_rows, steps=solution.steps, engine=engine,
             kinds={name: _kind(effect) for name, effect in self.effects.items()},
             effective_parameters={name: counted.get(name, 0.0) for name in self.effects},

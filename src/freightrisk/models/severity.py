@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
 from freightrisk.book.book import OrderBook
+from freightrisk.errors import InputError
 from freightrisk.models.effects import Effect
 from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_scale, prior_weight
 from freightrisk.models.fitted import FittedModel
@@ -59,6 +60,7 @@ class SeverityModel:
         tolerance: float = 1e-8,
         max_iterations: int = 50,
         cluster: ArrayLike | None = None,
+        limit: ArrayLike | None = None,
     ) -> FittedModel:
         """Return the maximum likelihood fit to the claims of a book.
 
@@ -70,6 +72,11 @@ class SeverityModel:
         weight : array, shape (n_claim_records,), optional
             Prior weights, instead of the number of claims behind each amount.
         cluster : array, shape (n_orders,), optional
+        limit : float or array, shape (n_orders,), optional
+            Most that a claim could show, yuan, such as the cover's limit or the first-weight fee, where the book's
+            amounts are what was paid. An amount at its limit then counts as at least that, and the fit is of the
+            freight behind it. The dispersion is the maximum likelihood one and there is no deviance. For gamma and
+            lognormal, and amounts of single claims.
         engine, threads, tolerance, max_iterations
             As for `FrequencyModel.fit`.
 
@@ -88,6 +95,7 @@ class SeverityModel:
             offset_scale(offset, n_records, None),
             np.empty(0) if counts is None else counts,
         )
+        at_limit = None if limit is None else _at_limit(limit, book)
         claims = np.ones(1) if counts is None else counts
         _check.threads(threads)
         rows = Rows(problem, claims, claims, book.claim_amount * claims)
@@ -101,4 +109,22 @@ class SeverityModel:
             tolerance=tolerance,
             max_iterations=max_iterations,
             cluster=cluster_of(cluster, book.n_orders, book.claim_row),
+            at_limit=at_limit,
         )
+
+
+def _at_limit(limit: ArrayLike, book: OrderBook) -> NDArray[np.bool_]:
+    """Return which claims are at their limit, refusing amounts above it."""
+    if book.claim_weight is not None and bool((book.claim_weight != 1.0).any()):
+        raise InputError(
+            "limit needs the amount of each claim, but the book has means of several; use orders and claims."
+        )
+    most = _check.real_array(
+        np.full(book.n_orders, limit) if np.ndim(limit) == 0 else limit, argument="limit", length=book.n_orders
+    )[book.claim_row]
+    slack = 1e-9 * most
+    _check.refuse_rows(
+        book.claim_amount > most + slack,
+        "amounts are above their limit in claims {rows}; the limit is what a claim could show at most.",
+    )
+    return np.asarray(book.claim_amount >= most - slack)

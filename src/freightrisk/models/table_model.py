@@ -40,7 +40,8 @@ SETTLED = 1e-6
 class Problem:
     """Rows to fit: codes, response, multiplicative offset and prior weight (empty arrays stand for ones).
 
-    `shape` is the dispersion of a negative binomial or the power of a Tweedie variance.
+    `shape` is the dispersion of a negative binomial or the power of a Tweedie variance. `dispersion` is what is known
+    of a scaled family's, 0 where the Pearson statistic estimates it.
     """
 
     family: str
@@ -50,6 +51,7 @@ class Problem:
     scale: Array = field(default_factory=lambda: np.empty(0))
     weight: Array = field(default_factory=lambda: np.empty(0))
     shape: float = 0.0
+    dispersion: float = 0.0
 
     @property
     def n_rows(self) -> int:
@@ -269,7 +271,7 @@ def solve(
     edf = effective_parameters(reduced, layout, covariance)
     return Solution(
         found.state, covariance, reduced, sums, found.strengths, float(sums.totals[0]), float(sums.totals[1]),
-        dispersion_value(float(sums.totals[1]), problem.n_rows - float(edf.sum())), edf, steps,
+        problem.dispersion or dispersion_value(float(sums.totals[1]), problem.n_rows - float(edf.sum())), edf, steps,
     )  # fmt: skip
 
 
@@ -367,7 +369,9 @@ class _Newton:
         if not self.layout.groups:
             return strengths, True
         dispersion = 1.0
-        if FAMILIES[self.problem.family].scaled:
+        if self.problem.dispersion:
+            dispersion = self.problem.dispersion
+        elif FAMILIES[self.problem.family].scaled:
             reduced = reduce(quadratic, self.layout, self.labels, strengths)
             edf = float(effective_parameters(reduced, self.layout, reduced.covariance).sum())
             found = dispersion_value(float(sums.totals[1]), self.problem.n_rows - edf)
