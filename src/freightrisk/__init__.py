@@ -8,6 +8,7 @@ from freightrisk.book.maturity import ReportLag
 from freightrisk.errors import FitError, FreightRiskError, FreightRiskWarning, InputError, TariffDocumentError
 from freightrisk.models.credibility import ClassicalCredibility, buhlmann, buhlmann_straub, jewell
 from freightrisk.models.effects import Credibility, Free, Given, Interaction, Smooth
+from freightrisk.models.experience import MerchantExperience, merchant_experience, merchant_periods
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.frequency import FrequencyModel, at_most_one_claim
 from freightrisk.models.inference import NestedTest, likelihood_ratio_test, wald_tests
@@ -46,6 +47,7 @@ __all__ = [
     "Interaction",
     "Interval",
     "Loadings",
+    "MerchantExperience",
     "NestedTest",
     "OrderBook",
     "PurePremiumModel",
@@ -67,6 +69,8 @@ __all__ = [
     "likelihood_ratio_test",
     "limited_expected_value",
     "load_tariff",
+    "merchant_experience",
+    "merchant_periods",
     "simulate_book",
     "wald_tests",
 ]

@@ -1,0 +1,297 @@
+"""Merchant experience: claims over expected claims, credibility-weighted around what the score says."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from freightrisk import _check
+from freightrisk.book.book import OrderBook
+from freightrisk.book.maturity import ReportLag
+from freightrisk.errors import InputError
+from freightrisk.models.design import Array
+from freightrisk.models.fitted import FittedModel
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROUNDS = 200
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MerchantExperience:
+    """Experience modifications of merchants.
+
+    Parameters
+    ----------
+    merchants : pandas.DataFrame
+        A row for each merchant, indexed by it: unit (its owner, or itself), group, claims and expected (adjusted,
+        weighted by recency), prior (what the score says), ratio (claims over expected of the unit), credibility_z,
+        uncapped_mod, experience_mod, capped.
+    groups : pandas.DataFrame
+        A row for each group: units, expected, balance (claims over expected times prior, to which modifications are
+        relative), variance (between units, of the ratio to the prior), expected_claims_for_half (those that give
+        Z = 1/2), pooled (whether the variance is that of all groups together).
+    """
+
+    merchants: "pd.DataFrame"
+    groups: "pd.DataFrame"
+
+    def __repr__(self) -> str:
+        z = self.merchants["credibility_z"]
+        return (
+            f"MerchantExperience: {len(self.merchants):,} merchants, {int(self.merchants['capped'].sum()):,} capped; "
+            f"Z from {z.min():.3f} to {z.max():.3f}, mods from {self.merchants['experience_mod'].min():.3f} "
+            f"to {self.merchants['experience_mod'].max():.3f}"
+        )
+
+
+def merchant_experience(
+    periods: "pd.DataFrame",
+    *,
+    merchant: str = "merchant_id",
+    claims: str = "claims",
+    expected: str = "expected",
+    without_claims: Sequence[str] = (),
+    without_expected: str | None = None,
+    age_days: str | None = None,
+    half_life_days: float | None = None,
+    group: str | None = None,
+    owner: str | None = None,
+    prior: str | None = None,
+    previous: str | None = None,
+    max_change: float | None = 0.25,
+    min_units: int = 30,
+    variance: float | None = None,
+) -> MerchantExperience:
+    """Return the experience modification of each merchant: Z O / E + (1 - Z) g(score).
+
+    Parameters
+    ----------
+    periods : pandas.DataFrame
+        A row for each merchant and period (`merchant_periods` makes one).
+    merchant, claims, expected : str
+        Columns: the merchant, its claims O, and the claims E that the model without the score expects of the same
+        orders at the same maturity.
+    without_claims : sequence of str
+        Columns of claims that are within `claims` and do not count, such as confirmed fraud and reversed claims.
+    without_expected : str, optional
+        Column of expected claims to take out as well: those of orders that were fraud themselves. By default the
+        denominator keeps every insured order, since an order whose claim was reversed was at risk like any other.
+    age_days, half_life_days : str and float, optional
+        Column with the age of a period, and the age at which it counts half. By default all periods count alike.
+    group : str, optional
+        Column with the category group, each with its own variance; a merchant belongs where it expects most.
+    owner : str, optional
+        Column with the owner; merchants of one owner are one unit, missing where a merchant stands alone.
+    prior : str, optional
+        Column with g(score), the merchant's relativity by score; 1 by default.
+    previous : str, optional
+        Column with the modification in force, from which the new one departs by at most `max_change`.
+    max_change : float or None
+        Largest change per update, as a share; None for no cap.
+    min_units : int
+        Groups with fewer units have the variance of all units together.
+    variance : float, optional
+        Variance between units, instead of the estimated ones.
+
+    Returns
+    -------
+    MerchantExperience
+
+    Raises
+    ------
+    InputError
+        For missing columns, negative counts, or more claims to leave out than there are.
+
+    Notes
+    -----
+    Given its ratio theta to the prior, a unit's weighted claims have mean m theta and variance v theta, m = sum of
+    w E g and v = sum of w^2 E g over its periods with recency weights w; theta has mean 1 and variance s2. Then
+    Z = m^2 s2 / (m^2 s2 + v), which is m / (m + 1 / s2) without recency weights: Z depends on expected claims, not on
+    orders. s2 is the root of sum of [(O - m)^2 - v - m^2 s2] m^2 / (v + m^2 s2)^2 = 0 within each group, 0 if that has
+    none. Expected claims are first scaled by the group's balance, so that ratios to the prior average 1.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from freightrisk import merchant_experience
+    >>> periods = pd.DataFrame({"merchant_id": ["a", "b", "c"], "claims": [30, 5, 0], "expected": [20.0, 10.0, 5.0]})
+    >>> rated = merchant_experience(periods, variance=0.1)
+    >>> rated.merchants["credibility_z"].round(3).tolist(), rated.merchants["experience_mod"].round(3).tolist()
+    ([0.667, 0.5, 0.333], [1.333, 0.75, 0.667])
+    """
+    import pandas as pd
+
+    wanted = [merchant, claims, expected, *without_claims]
+    wanted += [name for name in (without_expected, age_days, group, owner, prior, previous) if name is not None]
+    if not isinstance(periods, pd.DataFrame):
+        raise InputError(f"periods is a {type(periods).__name__}; give a pandas DataFrame.")
+    _check.columns_present(wanted, list(map(str, periods.columns)), argument="periods")
+    if max_change is not None:
+        max_change = _check.number(max_change, argument="max_change", low=0.0, high=10.0)
+    if (age_days is None) != (half_life_days is None):
+        raise InputError("age_days and half_life_days go together: the column of ages, and the age that counts half.")
+    rows = pd.DataFrame({"merchant": periods[merchant].to_numpy()})
+    if rows["merchant"].isna().any():
+        raise InputError(
+            f"periods: '{merchant}' is missing in {int(rows['merchant'].isna().sum())} rows; give each one."
+        )
+    rows["group"] = "(all)" if group is None else periods[group].to_numpy()
+    rows["unit"] = rows["merchant"] if owner is None else periods[owner].to_numpy()
+    rows["unit"] = rows["unit"].where(pd.notna(rows["unit"]), rows["merchant"])
+    counted = _column(periods, claims)
+    for name in without_claims:
+        counted = counted - _column(periods, name)
+    _check.refuse_rows(counted < 0.0, f"periods: {list(without_claims)} exceed '{claims}' in {{rows}}; correct them.")
+    at_risk = _column(periods, expected) - (0.0 if without_expected is None else _column(periods, without_expected))
+    _check.refuse_rows(at_risk < 0.0, f"periods: '{without_expected}' exceeds '{expected}' in {{rows}}; correct them.")
+    weight = np.ones(len(rows))
+    if age_days is not None and half_life_days is not None:
+        half_life_days = _check.number(half_life_days, argument="half_life_days", low=0.0, high=1e5, open_low=True)
+        weight = 0.5 ** (_column(periods, age_days) / half_life_days)
+    rows["claims"], rows["expected"] = weight * counted, weight * at_risk
+    rows["prior"] = 1.0 if prior is None else _column(periods, prior)
+    rows["second"] = weight * rows["expected"]
+    rows["previous"] = np.nan if previous is None else periods[previous].to_numpy(dtype=np.float64)
+    return _rate(rows, max_change, min_units, variance)
+
+
+def _column(periods: "pd.DataFrame", name: str) -> Array:
+    values = _check.real_array(periods[name].to_numpy(), argument=f"periods column '{name}'", length=len(periods))
+    _check.refuse_rows(values < 0.0, f"periods: '{name}' is negative in {{rows}}; it is zero or more.")
+    return values
+
+
+def _rate(rows: "pd.DataFrame", max_change: float | None, min_units: int, variance: float | None) -> MerchantExperience:
+    import pandas as pd
+
+    by_merchant = rows.groupby("merchant", sort=True)
+    merchants = by_merchant[["claims", "expected", "second"]].sum()
+    merchants[["unit", "prior", "previous"]] = by_merchant[["unit", "prior", "previous"]].last()
+    if (merchants["prior"] <= 0.0).any():
+        raise InputError("periods: the prior of a merchant is zero; a relativity is above zero.")
+    shares = rows.groupby(["unit", "group"], sort=True)["expected"].sum().reset_index()
+    largest = shares.sort_values(["unit", "expected"], kind="stable").groupby("unit").last()["group"]
+    merchants["group"] = largest.loc[merchants["unit"]].to_numpy()
+    with_prior = merchants.assign(with_prior=merchants["expected"] * merchants["prior"])
+    sums = with_prior.groupby("group")[["claims", "expected", "with_prior"]].sum()
+    balance = (sums["claims"] / sums["with_prior"]).where((sums["with_prior"] > 0) & (sums["claims"] > 0), 1.0)
+    scale = balance.loc[merchants["group"]].to_numpy()
+    weighted = merchants["prior"] * scale
+    units = pd.DataFrame(
+        {
+            "group": merchants["group"], "unit": merchants["unit"], "claims": merchants["claims"],
+            "mean": merchants["expected"] * weighted, "spread": merchants["second"] * weighted,
+            "expected": merchants["expected"] * scale,
+        }
+    ).groupby(["group", "unit"], sort=True).sum()  # fmt: skip
+    whole = _variance(units) if variance is None else variance
+    groups = sums.assign(balance=balance)
+    groups["units"] = units.groupby("group").size()
+    groups["pooled"] = groups["units"] < min_units
+    groups["variance"] = [
+        whole if pooled or variance is not None else _variance(units.loc[[name]])
+        for name, pooled in groups["pooled"].items()
+    ]
+    groups["expected_claims_for_half"] = 1.0 / groups["variance"].where(groups["variance"] > 0)
+    between = groups["variance"].loc[units.index.get_level_values("group")].to_numpy()
+    signal = units["mean"] ** 2 * between
+    noise = signal + units["spread"]
+    units["z"] = (signal / noise.where(noise > 0, 1.0)).fillna(0.0)
+    units["theta"] = (
+        units["z"] * (units["claims"] / units["mean"].where(units["mean"] > 0)).fillna(1.0) + 1 - units["z"]
+    )
+    units["ratio"] = (units["claims"] / units["expected"].where(units["expected"] > 0)).astype(float)
+    unit = units.reset_index().set_index("unit").loc[merchants["unit"]]
+    uncapped = unit["theta"].to_numpy() * merchants["prior"]
+    before = merchants["previous"]
+    mod = uncapped if max_change is None else uncapped.clip(before * (1 - max_change), before * (1 + max_change))
+    mod = mod.where(before.notna(), uncapped)
+    table = pd.DataFrame(
+        {
+            "unit": merchants["unit"], "group": merchants["group"], "claims": merchants["claims"],
+            "expected": merchants["expected"], "prior": merchants["prior"], "ratio": unit["ratio"].to_numpy(),
+            "credibility_z": unit["z"].to_numpy(), "uncapped_mod": uncapped, "experience_mod": mod,
+            "capped": mod != uncapped,
+        }
+    )  # fmt: skip
+    order = ["units", "expected", "balance", "variance", "expected_claims_for_half", "pooled"]
+    return MerchantExperience(table, groups[order])
+
+
+def _variance(units: "pd.DataFrame") -> float:
+    """Return the variance between units by weighted moments, 0 where claims vary no more than by chance."""
+    known = units[units["mean"] > 0]
+    mean, spread = known["mean"].to_numpy(), known["spread"].to_numpy()
+    excess = (known["claims"].to_numpy() - mean) ** 2 - spread
+    value = 0.0
+    for _ in range(ROUNDS):
+        weight = (mean / (spread + mean * mean * value)) ** 2
+        before, value = value, max(0.0, float((weight * excess).sum() / (weight * mean * mean).sum()))
+        if abs(value - before) <= 1e-12 + 1e-10 * value:
+            break
+    return value
+
+
+def merchant_periods(
+    book: OrderBook,
+    fitted: FittedModel,
+    merchant: ArrayLike,
+    *,
+    without: Sequence[str] = (),
+    lag: ReportLag | None = None,
+    days: int = 30,
+) -> "pd.DataFrame":
+    """Return claims and expected claims of each merchant by period of order age, for `merchant_experience`.
+
+    Parameters
+    ----------
+    book : OrderBook
+        With a valuation date.
+    fitted : FittedModel
+        A frequency model of a book with the same codings.
+    merchant : array, shape (n_orders,)
+        The merchant of each order.
+    without : sequence of str
+        Factors of the model to leave out of the expectation, such as the experience score, whose curve is the prior.
+    lag : ReportLag, optional
+        Scales the expectation of immature orders; by default all claims count as reported.
+    days : int
+        Length of a period.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns: merchant_id, age_days (middle of the period), orders, claims, expected.
+    """
+    import pandas as pd
+
+    if fitted.kind != "frequency":
+        raise InputError(f"fitted is a {fitted.kind} model; expected claims come from a frequency model.")
+    unknown = [name for name in without if name not in fitted.tables]
+    if unknown:
+        raise InputError(f"without: the model has no factor '{unknown[0]}'; it has {', '.join(fitted.tables)}.")
+    names = np.asarray(merchant)
+    if names.shape != (book.n_orders,):
+        raise InputError(f"merchant has shape {names.shape}; give one value for each of {book.n_orders:,} orders.")
+    days = _check.whole(days, argument="days", low=1, high=3650)
+    mean = fitted.predict(book)
+    for name in without:
+        mean = mean * np.exp(-fitted.tables[name][book.codes[name]])
+    if book.exposure is not None:
+        mean = mean * book.exposure
+    if lag is not None:
+        mean = mean * np.exp(lag.offset(book))
+    expected = -np.expm1(-mean) if fitted.family == "bernoulli" else mean
+    frame = pd.DataFrame({"merchant_id": names, "period": book.age_days // days, "expected": expected})
+    frame["claims"], frame["orders"] = _whole(book.claim_count), 1
+    sums = frame.groupby(["merchant_id", "period"], sort=True)[["orders", "claims", "expected"]].sum().reset_index()
+    sums["age_days"] = days * sums.pop("period") + days / 2
+    return sums[["merchant_id", "age_days", "orders", "claims", "expected"]]
+
+
+def _whole(counts: NDArray[Any]) -> NDArray[np.int64]:
+    return counts.astype(np.int64)
