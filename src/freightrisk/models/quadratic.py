@@ -22,6 +22,7 @@ LOG_STRENGTHS = (np.log(1e-6), np.log(LARGEST_STRENGTH))
 LARGEST_LOG_STEP = 5.0
 STRENGTH_TOLERANCE = 1e-7
 STRENGTH_STEPS = 200
+MIXED = 6
 
 
 class State(NamedTuple):
@@ -161,26 +162,46 @@ def estimate_strengths(
     state: State,
     strengths: Array,
     dispersion: float,
+    *,
+    tolerance: float = STRENGTH_TOLERANCE,
 ) -> Array:
     """Return the strengths that maximise the restricted likelihood of the quadratic (those given stay).
 
     The fixed point of Fellner and Schall: variance = sum of squared effects / (rank - penalty * posterior variances),
-    extrapolated (Aitken) every third step, since it closes in by a fixed share of the way.
+    mixed over the last steps (Anderson 1965), since by itself it closes in by a fixed share of the way.
     """
-    groups = layout.groups
-    given = np.array([group.variance is not None for group in groups])
-    log, history = np.log(strengths), []
-    for step in range(STRENGTH_STEPS):
+    given = np.array([group.variance is not None for group in layout.groups])
+    log = np.log(strengths)
+    mixing = _Mixing()
+    for _ in range(STRENGTH_STEPS):
         reduced = reduce(quadratic, layout, labels, np.exp(log))
         target = np.log(dispersion) - np.log(_variances(reduced, layout, state.plus(reduced.move(state))))
         move = np.where(given, 0.0, np.clip(target, *LOG_STRENGTHS) - log)
-        if np.abs(move).max() < STRENGTH_TOLERANCE:
+        if np.abs(move).max() < tolerance:
             return np.asarray(np.exp(log + move))
-        history.append(move)
-        if step % 3 == 2:
-            move = _extrapolated(move, history[-2])
-        log = np.clip(log + np.clip(move, -LARGEST_LOG_STEP, LARGEST_LOG_STEP), *LOG_STRENGTHS)
+        step = np.where(given, 0.0, mixing.step(log, move))
+        log = np.clip(log + np.clip(step, -LARGEST_LOG_STEP, LARGEST_LOG_STEP), *LOG_STRENGTHS)
     return np.asarray(np.exp(log))
+
+
+class _Mixing:
+    """Anderson mixing: the step whose residual, a combination of those of the last steps, is least."""
+
+    def __init__(self) -> None:
+        self.points: list[Array] = []
+        self.moves: list[Array] = []
+
+    def step(self, point: Array, move: Array) -> Array:
+        """Return the step from a point whose plain step is `move`."""
+        self.points, self.moves = [*self.points, point][-MIXED:], [*self.moves, move][-MIXED:]
+        if len(self.moves) == 1:
+            return move
+        moves, points = np.diff(self.moves, axis=0).T, np.diff(self.points, axis=0).T
+        share = np.linalg.lstsq(moves, move, rcond=1e-8)[0]
+        mixed = move - (points + moves) @ share
+        # A step against the plain one, or far beyond it, comes from a history that no longer fits.
+        wild = (mixed * move < 0.0) | (np.abs(mixed) > 50.0 * np.abs(move))
+        return np.where(wild, move, mixed)
 
 
 def _variances(reduced: Reduced, layout: Layout, state: State) -> Array:
@@ -195,11 +216,6 @@ def _variances(reduced: Reduced, layout: Layout, state: State) -> Array:
     rank = np.array([group.rank for group in layout.groups])
     left = np.maximum(rank - reduced.strengths * np.array(traces), 1e-10 * rank)
     return np.asarray(np.maximum(np.array(squares), 1e-300) / left)
-
-
-def _extrapolated(move: Array, before: Array) -> Array:
-    ratio = np.divide(move, before, out=np.zeros_like(move), where=before != 0.0)
-    return np.asarray(np.where((ratio > 0.0) & (ratio < 1.0), move / (1.0 - np.clip(ratio, 0.0, 0.98)), move))
 
 
 def factorise(matrix: Array, layout: Layout, labels: Mapping[str, SlotNames]) -> tuple[Array, Array]:

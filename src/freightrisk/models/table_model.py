@@ -14,6 +14,7 @@ from freightrisk.errors import FitError
 from freightrisk.models.design import Array, Layout, SlotNames
 from freightrisk.models.families import FAMILIES
 from freightrisk.models.quadratic import (
+    STRENGTH_TOLERANCE,
     Constraints,
     Quadratic,
     Reduced,
@@ -338,12 +339,13 @@ class _Newton:
     ) -> _Run:
         rows = sum(stop - start for start, stop in pieces)
         sums = self.accumulate(state, pieces)
-        strengths, settled = self._first_strengths(), ridge > 0.0
+        strengths, settled, change = self._first_strengths(), ridge > 0.0, 1.0
         steps: list[Step] = []
         for _ in range(max_iterations):
             quadratic = quadratic_of(self.layout, sums)
             if not settled:
-                strengths, settled = self._strengths(quadratic, state, sums, strengths)
+                strengths, change = self._strengths(quadratic, state, sums, strengths, change)
+                settled = change < SETTLED
             move = self._move(reduce(quadratic, self.layout, self.labels, strengths, ridge), state)
             objective = self._penalised(sums, state, strengths, ridge)
             largest, halvings = self._largest(state, move), 0
@@ -364,10 +366,15 @@ class _Newton:
     def _first_strengths(self) -> Array:
         return np.array([1.0 / (group.variance or FIRST_VARIANCE) for group in self.layout.groups])
 
-    def _strengths(self, quadratic: Quadratic, state: State, sums: Sums, strengths: Array) -> tuple[Array, bool]:
-        """Return the strengths for the present quadratic, and whether they have settled."""
+    def _strengths(
+        self, quadratic: Quadratic, state: State, sums: Sums, strengths: Array, change: float
+    ) -> tuple[Array, float]:
+        """Return the strengths for the present quadratic, and by how much their logs have moved at most.
+
+        The further they moved last time, the less exact they need to be this time.
+        """
         if not self.layout.groups:
-            return strengths, True
+            return strengths, 0.0
         dispersion = 1.0
         if self.problem.dispersion:
             dispersion = self.problem.dispersion
@@ -379,8 +386,9 @@ class _Newton:
         given = np.array([dispersion / (group.variance or 1.0) for group in self.layout.groups])
         free = np.array([group.variance is None for group in self.layout.groups])
         start = np.where(free, strengths, given)
-        changed = estimate_strengths(quadratic, self.layout, self.labels, state, start, dispersion)
-        return changed, float(np.abs(np.log(changed / strengths)).max()) < SETTLED
+        exact = max(STRENGTH_TOLERANCE, min(1e-2, 0.05 * change))
+        changed = estimate_strengths(quadratic, self.layout, self.labels, state, start, dispersion, tolerance=exact)
+        return changed, float(np.abs(np.log(changed / strengths)).max())
 
     def _move(self, reduced: Reduced, state: State) -> State:
         return reduced.move(state) if self.monotone is None else monotone_move(reduced, state, self.monotone)
