@@ -12,6 +12,7 @@ from freightrisk.models.experience import MerchantExperience, merchant_experienc
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.frequency import FrequencyModel, at_most_one_claim
 from freightrisk.models.inference import NestedTest, likelihood_ratio_test, wald_tests
+from freightrisk.models.lines import LineReturns, expected_line_claims, fit_line_returns
 from freightrisk.models.pure_premium import PurePremiumModel
 from freightrisk.models.severity import SeverityModel
 from freightrisk.portfolio.validation import actual_vs_expected
@@ -46,6 +47,7 @@ __all__ = [
     "InputError",
     "Interaction",
     "Interval",
+    "LineReturns",
     "Loadings",
     "MerchantExperience",
     "NestedTest",
@@ -65,6 +67,8 @@ __all__ = [
     "buhlmann",
     "buhlmann_straub",
     "expected_claims",
+    "expected_line_claims",
+    "fit_line_returns",
     "jewell",
     "likelihood_ratio_test",
     "limited_expected_value",

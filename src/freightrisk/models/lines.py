@@ -1,0 +1,214 @@
+"""Several lines in one order: how many of them come back, when those of one order go together."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from freightrisk import _check
+from freightrisk.errors import FitError, InputError
+from freightrisk.models.design import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+INDEPENDENT = 1e-9
+LARGEST_LOGIT = 18.0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LineReturns:
+    """Returned lines of an order as beta-binomial counts.
+
+    Parameters
+    ----------
+    probability : float
+        Share of lines that come back, over all orders.
+    correlation : float
+        Correlation of two lines of one order: 0 where they are independent (binomial).
+    by_size : dict of int to float
+        Probability for each number of lines, where it was fitted so; else empty.
+    log_likelihood, independent_log_likelihood : float
+        Of the fit, and of the best fit without correlation.
+    table : pandas.DataFrame
+        A row for each number of lines: orders, shares none, partial and complete, and the same shares as fitted
+        (fitted_*) and as independent lines would have them (independent_*).
+    """
+
+    probability: float
+    correlation: float
+    by_size: dict[int, float]
+    log_likelihood: float
+    independent_log_likelihood: float
+    table: "pd.DataFrame"
+
+    def __repr__(self) -> str:
+        gain = 2.0 * (self.log_likelihood - self.independent_log_likelihood)
+        return (
+            f"LineReturns: probability {self.probability:.4f}, correlation {self.correlation:.4f}; "
+            f"likelihood ratio to independent lines {gain:,.1f}"
+        )
+
+    def expected_claims(self, lines: ArrayLike, *, max_claims: int | None) -> Array:
+        """Return E[min(N, K)] of the returned lines N of orders of some sizes; see `expected_line_claims`."""
+        n = np.asarray(lines)
+        p = np.array([self.by_size.get(int(size), self.probability) for size in n.ravel()]).reshape(n.shape)
+        return expected_line_claims(n, p, correlation=self.correlation, max_claims=max_claims)
+
+
+def expected_line_claims(
+    lines: ArrayLike, probability: ArrayLike, *, correlation: float = 0.0, max_claims: int | None
+) -> Array:
+    """Return E[min(N, K)] of binomial or beta-binomial counts N of an order's lines.
+
+    Parameters
+    ----------
+    lines : array of int, shape (n,)
+        Lines of each order, one or more.
+    probability : float or array, shape (n,)
+        Probability that a line comes back.
+    correlation : float
+        Of two lines of one order, in [0, 1); 0 for independent lines.
+    max_claims : int or None
+        K; None for no limit.
+
+    Returns
+    -------
+    float64 array, shape (n,)
+
+    Notes
+    -----
+    The sum of P(N >= k) for k = 1 .. K. With correlation r the line probabilities of an order are beta with parameters
+    p s and (1 - p) s, s = 1 / r - 1 (Johnson, Kemp and Kotz 2005, section 6.9.2).
+
+    Examples
+    --------
+    >>> from freightrisk import expected_line_claims
+    >>> expected_line_claims([1, 2, 3], 0.5, max_claims=1).tolist()
+    [0.5, 0.75, 0.875]
+    """
+    from scipy.stats import betabinom, binom
+
+    n = np.asarray(lines)
+    if n.dtype.kind not in "iu" or (n < 1).any():
+        raise InputError("lines must be whole numbers, one or more.")
+    p = np.broadcast_to(np.asarray(probability, dtype=np.float64), n.shape)
+    if not np.all((p >= 0.0) & (p <= 1.0)):
+        raise InputError("probability is outside [0, 1]; give the share of lines that come back.")
+    correlation = _check.number(correlation, argument="correlation", low=0.0, high=1.0 - 1e-9)
+    if max_claims is None:
+        return np.asarray(n * p)
+    max_claims = _check.whole(max_claims, argument="max_claims", low=1, high=10_000)
+    if correlation < INDEPENDENT:
+        return np.asarray(sum(binom.sf(k, n, p) for k in range(max_claims)))
+    size = 1.0 / correlation - 1.0
+    inside = (p > 0.0) & (p < 1.0)
+    safe = np.where(inside, p, 0.5)
+    total = sum(betabinom.sf(k, n, safe * size, (1.0 - safe) * size) for k in range(max_claims))
+    return np.where(inside, total, np.where(p > 0.0, np.minimum(n, max_claims), 0.0))
+
+
+def fit_line_returns(
+    orders: "pd.DataFrame",
+    *,
+    lines: str = "n_lines",
+    none: str = "none",
+    partial: str = "partial",
+    complete: str = "complete",
+    by_size: bool = False,
+) -> LineReturns:
+    """Return the beta-binomial fit to counts of orders of which no, some or all lines came back.
+
+    Parameters
+    ----------
+    orders : pandas.DataFrame
+        A row for each number of lines, with counts of orders.
+    lines, none, partial, complete : str
+        Columns: lines an order, and orders with none, some but not all, and all of them returned.
+    by_size : bool
+        Fit a probability for each number of lines, with one correlation; by default one for all.
+
+    Raises
+    ------
+    InputError
+        For missing columns, negative counts, or partial returns of a single line.
+    FitError
+        If no order has two lines or more, from which a correlation could be seen.
+
+    Notes
+    -----
+    Maximum likelihood of P(none) = B(a, b + n) / B(a, b), P(complete) = B(a + n, b) / B(a, b) and what is left for
+    partial, a = p s and b = (1 - p) s. The correlation of two lines is 1 / (s + 1).
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from freightrisk import fit_line_returns
+    >>> orders = pd.DataFrame({"n_lines": [1, 2], "none": [60, 50], "partial": [0, 20], "complete": [40, 30]})
+    >>> fit_line_returns(orders)
+    LineReturns: probability 0.4000, correlation 0.5833; likelihood ratio to independent lines 35.5
+    """
+    from scipy.optimize import minimize
+
+    wanted = [lines, none, partial, complete]
+    _check.columns_present(wanted, list(map(str, orders.columns)), argument="orders")
+    counts = np.stack([_counts(orders, name) for name in wanted], axis=1)
+    n, seen = counts[:, 0].astype(np.int64), counts[:, 1:]
+    _check.refuse_rows(n < 1, f"orders: '{lines}' is below one in {{rows}}; an order has a line.")
+    _check.refuse_rows((n == 1) & (seen[:, 1] > 0), f"orders: '{partial}' returns of a single line in {{rows}}.")
+    kept = seen.sum(axis=1) > 0
+    n, seen = n[kept], seen[kept]
+    if not (n > 1).any():
+        raise FitError("no order has two lines or more, so that a correlation could be seen.")
+    sizes = len(n) if by_size else 1
+    total = seen.sum()
+
+    def unpack(parameters: Array) -> tuple[Array, float]:
+        p, r = np.split(1.0 / (1.0 + np.exp(-np.clip(parameters, -LARGEST_LOGIT, LARGEST_LOGIT))), [sizes])
+        return np.broadcast_to(p, n.shape), float(r[0]) if len(r) else 0.0
+
+    def loss(parameters: Array) -> float:
+        return -float((seen * np.log(np.maximum(_split(n, *unpack(parameters)), 1e-300))).sum()) / float(total)
+
+    # Some of a partial order's lines came back, half of them to begin with.
+    share = float((seen[:, 1] * n / 2.0 + seen[:, 2] * n).sum() / (seen.sum(axis=1) * n).sum())
+    middle = np.full(sizes, np.log(max(share, 1e-6) / max(1.0 - share, 1e-6)))
+    alone = minimize(loss, middle, method="BFGS", options={"gtol": 1e-9})
+    joint = minimize(loss, np.append(alone.x, -1.0), method="BFGS", options={"gtol": 1e-9})
+    p, r = unpack(joint.x)
+    fitted, independent = _split(n, p, r), _split(n, *unpack(alone.x))
+    mean = float((p * n * seen.sum(axis=1)).sum() / (n * seen.sum(axis=1)).sum())
+    each = dict(zip(n.tolist(), p.tolist(), strict=True)) if by_size else {}
+    table = _table(n, seen, fitted, independent)
+    return LineReturns(mean, r, each, -float(joint.fun) * float(total), -float(alone.fun) * float(total), table)
+
+
+def _counts(orders: "pd.DataFrame", name: str) -> Array:
+    values = _check.real_array(orders[name].to_numpy(), argument=f"orders column '{name}'", length=len(orders))
+    _check.refuse_rows(values < 0.0, f"orders: '{name}' is negative in {{rows}}; counts are zero or more.")
+    return values
+
+
+def _split(n: Array, p: Array, correlation: float) -> Array:
+    """Return the probabilities of none, partial and complete, shape (sizes, 3)."""
+    from scipy.special import betaln
+
+    if correlation < INDEPENDENT:
+        nothing, all_ = (1.0 - p) ** n, p**n
+    else:
+        size = 1.0 / correlation - 1.0
+        a, b = p * size, (1.0 - p) * size
+        nothing, all_ = np.exp(betaln(a, b + n) - betaln(a, b)), np.exp(betaln(a + n, b) - betaln(a, b))
+    return np.stack([nothing, np.maximum(1.0 - nothing - all_, 0.0), all_], axis=1)
+
+
+def _table(n: Array, seen: Array, fitted: Array, independent: Array) -> "pd.DataFrame":
+    import pandas as pd
+
+    kinds = ("none", "partial", "complete")
+    columns = {"n_lines": n, "orders": seen.sum(axis=1)}
+    shares = seen / seen.sum(axis=1, keepdims=True)
+    for prefix, values in (("", shares), ("fitted_", fitted), ("independent_", independent)):
+        columns |= {f"{prefix}{kind}": values[:, k] for k, kind in enumerate(kinds)}
+    return pd.DataFrame(columns)
