@@ -49,6 +49,12 @@ def report(title, lines):
               f"  {seconds:6.1f} s")  # fmt: skip
 
 
+def note(lines, line):
+    """Append a line of a table and show it at once; some take minutes."""
+    lines.append(line)
+    print(f"  ... {line[0]}: {line[1]:.5f} in {line[2]:.1f} s", flush=True)
+
+
 def timed(work):
     """Return a result and its seconds."""
     start = time.perf_counter()
@@ -122,20 +128,18 @@ def fashion(folder):
                "user_title", Credibility("user_state"), Smooth("birth"), Smooth("month_known")]  # fmt: skip
     lines = [("mean of the learning rows", deviance("bernoulli", held, np.full(len(held), y.mean())), 0.0)]
     model, seconds = timed(lambda: FrequencyModel(effects, family="bernoulli").fit(train, max_iterations=200))
-    lines.append(("freightrisk", deviance("bernoulli", held, -np.expm1(-model.predict(test))), seconds))
+    note(lines, ("freightrisk", deviance("bernoulli", held, -np.expm1(-model.predict(test))), seconds))
     codes, ahead = pd.DataFrame(dict(train.codes)), pd.DataFrame(dict(test.codes))
     brand = {True: frame["brand_id"][known].to_numpy(), False: frame["brand_id"][~known].to_numpy()}
     coarse, coarse_ahead = codes.assign(article=brand[True]), ahead.assign(article=brand[False])
-    for name, one, two in (
-        ("glum, unpenalised", codes, ahead),
-        ("glum, unpenalised, brand for item", coarse, coarse_ahead),
-    ):
-        mean, seconds = timed(lambda one=one, two=two: glum_mean("bernoulli", one, two, list(codes), y.astype(float)))
-        lines.append((name, deviance("bernoulli", held, np.clip(mean, 1e-9, 1 - 1e-9)), seconds))
+    # With every item free the information of glum's fit is singular: items all of whose copies came back, or none.
+    mean, seconds = timed(lambda: glum_mean("bernoulli", coarse, coarse_ahead, list(codes), y.astype(float)))
+    held_mean = np.clip(mean, 1e-9, 1 - 1e-9)
+    note(lines, ("glum, unpenalised, brand for item", deviance("bernoulli", held, held_mean), seconds))
     wide, wide_ahead = codes.assign(brand=brand[True]), ahead.assign(brand=brand[False])
     names = ["article", "brand", "item_size", "item_color", "user_title", "user_state"]
     (raw, label), seconds = timed(lambda: lightgbm_mean("bernoulli", wide, wide_ahead, y, categories=names))
-    lines.append((label, deviance("bernoulli", held, 1 / (1 + np.exp(-raw))), seconds))
+    note(lines, (label, deviance("bernoulli", held, 1 / (1 + np.exp(-raw))), seconds))
     report(
         f"fashion_returns: {known.sum():,} order lines Apr-Sep 2012, {len(held):,} Oct-Dec; binomial deviance", lines
     )
@@ -165,18 +169,18 @@ def motor(folder):
     lines = [("mean of the learning rows", deviance("poisson", held, flat), 0.0)]
     for name, chosen in (("freightrisk, main effects", effects), ("freightrisk, five interactions too", more)):
         model, seconds = timed(lambda chosen=chosen: FrequencyModel(chosen).fit(train))
-        lines.append((name, deviance("poisson", held, model.predict(test) * at_risk), seconds))
+        note(lines, (name, deviance("poisson", held, model.predict(test) * at_risk), seconds))
         print(model.effects.to_string())
     codes, ahead = pd.DataFrame(dict(train.codes)), pd.DataFrame(dict(test.codes))
     names = [name for name in codes if name != "Area"]
     rate, seconds = timed(lambda: glum_mean("poisson", codes, ahead, names, y, exposure))
-    lines.append(("glum, unpenalised", deviance("poisson", held, rate * at_risk), seconds))
+    note(lines, ("glum, unpenalised", deviance("poisson", held, rate * at_risk), seconds))
     wide = frame[["VehPower", "VehAge", "DrivAge", "BonusMalus", "log_density"]].copy()
     for name in ("VehBrand", "VehGas", "Region"):
         wide[name] = pd.Categorical(frame[name]).codes
     found, seconds = timed(lambda: lightgbm_mean("poisson", wide[known], wide[~known], y, offset=np.log(exposure),
                                                  categories=["VehBrand", "VehGas", "Region"]))  # fmt: skip
-    lines.append((found[1], deviance("poisson", held, np.exp(found[0]) * at_risk), seconds))
+    note(lines, (found[1], deviance("poisson", held, np.exp(found[0]) * at_risk), seconds))
     report(f"motor_third_party: {known.sum():,} policies to learn, {len(held):,} held out; Poisson deviance", lines)
 
 
@@ -199,17 +203,17 @@ def freight(folder):
     lines = [("mean of the learning rows", deviance("gamma", held, np.full(len(held), y.mean())), 0.0)]
     for name, chosen in (("freightrisk, main effects", effects), ("freightrisk, two interactions too", more)):
         model, seconds = timed(lambda chosen=chosen: SeverityModel(chosen).fit(train, max_iterations=200))
-        lines.append((name, deviance("gamma", held, model.predict(test)), seconds))
+        note(lines, (name, deviance("gamma", held, model.predict(test)), seconds))
         print(model.effects.to_string())
     codes, ahead = pd.DataFrame(dict(train.codes)), pd.DataFrame(dict(test.codes))
     mean, seconds = timed(lambda: glum_mean("gamma", codes, ahead, list(codes), y))
-    lines.append(("glum, unpenalised", deviance("gamma", held, mean), seconds))
+    note(lines, ("glum, unpenalised", deviance("gamma", held, mean), seconds))
     wide = frame[["product_weight_g", "volume", "price"]].copy()
     for name in ("category", "seller_state"):
         wide[name] = pd.Categorical(frame[name]).codes
     found, seconds = timed(lambda: lightgbm_mean("gamma", wide[known], wide[~known], y,
                                                  categories=["category", "seller_state"]))  # fmt: skip
-    lines.append((found[1], deviance("gamma", held, np.exp(found[0])), seconds))
+    note(lines, (found[1], deviance("gamma", held, np.exp(found[0])), seconds))
     report(f"marketplace_freight: {known.sum():,} items to learn, {len(held):,} held out; gamma deviance", lines)
 
 
