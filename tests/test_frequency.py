@@ -251,7 +251,7 @@ def fit(orders=ORDERS, *, model=None, factors=("zone",), **options):
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
-        (lambda: FrequencyModel(family="gamma"), InputError, "family of a frequency model is 'gamma'; it must be one of 'poisson', 'bernoulli'"),
+        (lambda: FrequencyModel(family="gamma"), InputError, "family of a frequency model is 'gamma'; it must be one of 'poisson', 'negative_binomial', 'bernoulli'"),
         (lambda: fit(model=FrequencyModel(["zone", "age"])), InputError, "factors: the book has no factor 'age'; it has zone"),
         (lambda: fit(model=FrequencyModel(family="bernoulli")), InputError, r"at most one claim an order, but there are more in 2 rows \(first: 1, 3\); use family='poisson'"),
         (lambda: fit(QUIET), FitError, r"factor 'zone': 2 level\(s\) have exposure but no claim \(first: '2', '3'\).* pool them with min_claims="),
