@@ -127,14 +127,18 @@ def test_recency_weights():
     faded = merchant_experience(twice, age_days="age_days", half_life_days=1.0, variance=0.2).merchants
     fresh = merchant_experience(frame, variance=0.2).merchants
     np.testing.assert_allclose(faded["experience_mod"], fresh["experience_mod"], rtol=1e-9)
-    equal = merchant_experience(twice, age_days="age_days", half_life_days=1e5, variance=0.2).merchants
+    again = pd.concat([frame.assign(age_days=0.0), frame.assign(age_days=360.0)])
+    equal = merchant_experience(again, age_days="age_days", half_life_days=1e5, variance=0.2).merchants
     assert (equal["credibility_z"] > fresh["credibility_z"]).all()
-    # Halved weights on the same experience carry less than full ones: Z falls with the age of what is known.
+    # At the half-life experience counts as half of it: Z = m / (m + 5) with half the expected claims.
     aged = merchant_experience(
         frame.assign(age_days=np.where(frame["merchant_id"] % 2, 90.0, 0.0)),
         age_days="age_days", half_life_days=90.0, variance=0.2,
     ).merchants  # fmt: skip
-    np.testing.assert_allclose(aged["credibility_z"], fresh["credibility_z"], rtol=0.6)
+    weight = np.where(frame["merchant_id"] % 2, 0.5, 1.0)
+    balance = (weight * frame["claims"]).sum() / (weight * frame["expected"]).sum()
+    counted = weight * frame["expected"].to_numpy() * balance
+    np.testing.assert_allclose(aged["credibility_z"], counted / (counted + 5.0), rtol=1e-12)
 
 
 def test_fraud_and_reversals_do_not_count():

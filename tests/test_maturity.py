@@ -212,6 +212,12 @@ def test_bad_calls_are_refused():
         ReportLag.fit(small_book([95], [100]))
     with pytest.raises(InputError, match="whole days, zero or more"):
         ReportLag.fit(book).share([-1])
+    two = orders.head(2).assign(ship_date=AS_OF - np.timedelta64(100, "D"))
+    reported = {"order_id": two["order_id"], "freight": 8.0, "report_date": two["ship_date"]}
+    undone = pd.DataFrame(reported | {"reversed_date": two["ship_date"] + np.timedelta64(5, "D")})
+    gone = OrderBook.from_frames(two, undone, factors=[Factor("channel")], as_of=AS_OF, reversed_date="reversed_date")
+    with pytest.raises(FitError, match="every claim that was followed long enough has been reversed"):
+        ReportLag.fit(gone)
     late = claims.assign(reversed_date=claims["report_date"] - np.timedelta64(1, "D"))
     with pytest.raises(InputError, match="'reversed_date' is before 'report_date'"):
         OrderBook.from_frames(orders, late, factors=[Factor("channel")], reversed_date="reversed_date")

@@ -328,6 +328,11 @@ def _standing(book: OrderBook, covered: NDArray[np.bool_]) -> Array:
     events = np.bincount(days, event, minlength=size)
     at_risk = np.cumsum(np.bincount(days, minlength=size)[::-1])[::-1]
     standing = np.cumprod(1.0 - events / np.maximum(at_risk, 1))
+    if standing[-1] <= 0.0:
+        raise FitError(
+            "every claim that was followed long enough has been reversed, so the share that stands is not known; wait "
+            "for older claims, or leave reversed_date out."
+        )
     return np.asarray(standing[: int(np.flatnonzero(events).max()) + 1])
 
 

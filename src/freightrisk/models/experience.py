@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from freightrisk import _check
 from freightrisk.book.book import OrderBook
@@ -110,9 +110,10 @@ def merchant_experience(
     -----
     Given its ratio theta to the prior, a unit's weighted claims have mean m theta and variance v theta, m = sum of
     w E g and v = sum of w^2 E g over its periods with recency weights w; theta has mean 1 and variance s2. Then
-    Z = m^2 s2 / (m^2 s2 + v), which is m / (m + 1 / s2) without recency weights: Z depends on expected claims, not on
-    orders. s2 is the root of sum of [(O - m)^2 - v - m^2 s2] m^2 / (v + m^2 s2)^2 = 0 within each group, 0 if that has
-    none. Expected claims are first scaled by the group's balance, so that ratios to the prior average 1.
+    Z = m / (m + 1 / s2): it depends on expected claims, not on orders, and faded experience counts as less of it, so
+    that a merchant with old claims alone returns to its prior. s2 is the root of
+    sum of [(O - m)^2 - v - m^2 s2] m^2 / (v + m^2 s2)^2 = 0 within each group, 0 if that has none. Expected claims are
+    first scaled by the group's balance, so that ratios to the prior average 1.
 
     Examples
     --------
@@ -198,12 +199,9 @@ def _rate(rows: "pd.DataFrame", max_change: float | None, min_units: int, varian
     ]
     groups["expected_claims_for_half"] = 1.0 / groups["variance"].where(groups["variance"] > 0)
     between = groups["variance"].loc[units.index.get_level_values("group")].to_numpy()
-    signal = units["mean"] ** 2 * between
-    noise = signal + units["spread"]
-    units["z"] = (signal / noise.where(noise > 0, 1.0)).fillna(0.0)
-    units["theta"] = (
-        units["z"] * (units["claims"] / units["mean"].where(units["mean"] > 0)).fillna(1.0) + 1 - units["z"]
-    )
+    units["z"] = units["mean"] * between / (units["mean"] * between + 1.0)
+    apart = (units["claims"] / units["mean"].where(units["mean"] > 0)).fillna(1.0)
+    units["theta"] = units["z"] * apart + (1.0 - units["z"])
     units["ratio"] = (units["claims"] / units["expected"].where(units["expected"] > 0)).astype(float)
     unit = units.reset_index().set_index("unit").loc[merchants["unit"]]
     uncapped = unit["theta"].to_numpy() * merchants["prior"]
@@ -287,11 +285,7 @@ def merchant_periods(
         mean = mean * np.exp(lag.offset(book))
     expected = -np.expm1(-mean) if fitted.family == "bernoulli" else mean
     frame = pd.DataFrame({"merchant_id": names, "period": book.age_days // days, "expected": expected})
-    frame["claims"], frame["orders"] = _whole(book.claim_count), 1
+    frame["claims"], frame["orders"] = book.claim_count.astype(np.int64), 1
     sums = frame.groupby(["merchant_id", "period"], sort=True)[["orders", "claims", "expected"]].sum().reset_index()
     sums["age_days"] = days * sums.pop("period") + days / 2
     return sums[["merchant_id", "age_days", "orders", "claims", "expected"]]
-
-
-def _whole(counts: NDArray[Any]) -> NDArray[np.int64]:
-    return counts.astype(np.int64)

@@ -14,7 +14,7 @@ from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import FitError, InputError
 from freightrisk.models.censored import solve_censored
 from freightrisk.models.design import Array, Layout
-from freightrisk.models.effects import Effect, Given, Interaction, given_table
+from freightrisk.models.effects import Effect, Free, Given, Interaction, given_table
 from freightrisk.models.families import FAMILIES
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.inference import clustered_covariance
@@ -136,7 +136,7 @@ def fit_rows(
     null = solver(null_problem(problem), Layout(()), {})
     clustered = None
     if cluster is not None:
-        clustered = clustered_covariance(problem, layout, solution, _cluster_codes(cluster, problem.n_rows))
+        clustered = clustered_covariance(problem, layout, solution, _cluster_codes(cluster))
     report = Report(kind, problem, layout, solution, effects, codings, sums, given, clustered, log_likelihood)
     return report.model(null, engine)
 
@@ -152,8 +152,11 @@ def overdispersion(problem: Problem, layout: Layout, solver: Callable[..., Solut
         solution = solver(replace(problem, shape=shape), layout, start=solution.state)
         before, shape = shape, dispersion_given_means(problem, means(problem, layout, solution.state))
         if abs(np.log(shape / before)) < SHAPE_TOLERANCE:
-            break
-    return shape
+            return shape
+    raise FitError(
+        f"the dispersion of the negative binomial did not converge in {SHAPE_ROUNDS} rounds (last {shape:.4g}); pool "
+        "levels with few claims (min_claims=), or use family='poisson'."
+    )
 
 
 def dispersion_given_means(problem: Problem, mean: Array) -> float:
@@ -187,7 +190,7 @@ def cluster_of(cluster: Any, n_orders: int, rows: NDArray[np.int64] | None) -> A
     return values if rows is None else values[rows]
 
 
-def _cluster_codes(cluster: Any, n_rows: int) -> NDArray[np.int64]:
+def _cluster_codes(cluster: Any) -> NDArray[np.int64]:
     import pandas as pd
 
     codes: NDArray[np.int64] = pd.factorize(np.asarray(cluster))[0].astype(np.int64)
@@ -232,7 +235,7 @@ def _refuse_empty_fit(
     if problem.family == "bernoulli" and problem.response.all():
         raise FitError(f"there is a claim in every order of the {problem.n_rows:,} to fit; use family='poisson'.")
     for name, effect in effects.items():
-        if type(effect).__name__ != "Free":
+        if not isinstance(effect, Free):
             continue
         if problem.family == "bernoulli":
             _refuse_certain_claims(problem, name, codings[name])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 INDEPENDENT = 1e-9
 LARGEST_LOGIT = 18.0
+LARGEST_SLOPE = 1e-6  # of the log likelihood an order, at what counts as its maximum
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -176,6 +177,8 @@ def fit_line_returns(
     middle = np.full(sizes, np.log(max(share, 1e-6) / max(1.0 - share, 1e-6)))
     alone = minimize(loss, middle, method="BFGS", options={"gtol": 1e-9})
     joint = minimize(loss, np.append(alone.x, -1.0), method="BFGS", options={"gtol": 1e-9})
+    if not np.abs(alone.jac).max() < LARGEST_SLOPE or not joint.fun <= alone.fun + LARGEST_SLOPE:
+        raise FitError(f"the fit of returned lines did not converge ({joint.message}); merge sizes with few orders.")
     p, r = unpack(joint.x)
     fitted, independent = _split(n, p, r), _split(n, *unpack(alone.x))
     mean = float((p * n * seen.sum(axis=1)).sum() / (n * seen.sum(axis=1)).sum())

@@ -78,9 +78,7 @@ def term_of(effect: Effect, coding: AnyCoding, sums: LevelSums) -> Term:
     direction = {None: 0, "increasing": 1, "decreasing": -1}[getattr(effect, "monotone", None)]
     bands = bands_of(coding)
     if isinstance(effect, Free):
-        return free_term(
-            effect.name, present, largest, ordered=bands if direction else None, direction=_way(direction, bands)
-        )
+        return free_term(effect.name, present, largest, ordered=bands if direction else None, direction=direction)
     if isinstance(effect, Smooth):
         reference = int(bands[np.argmax(sums.exposure[bands])])
         return smooth_term(
@@ -94,10 +92,6 @@ def term_of(effect: Effect, coding: AnyCoding, sums: LevelSums) -> Term:
         tree, _ = tree_of(coding, present)
         return nested_term(effect.name, "credibility", len(present), tree, _variances(effect, tree), centred=True)
     raise InputError(f"the effect of factor '{effect.name}' is given, so there is nothing to fit.")
-
-
-def _way(direction: int, bands: Whole) -> int:
-    return direction if len(bands) > 1 else 0
 
 
 def tree_of(coding: Coding, present: NDArray[np.bool_]) -> tuple[Tree, list[list[Any]]]:
