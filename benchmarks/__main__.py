@@ -19,7 +19,7 @@ from benchmarks.books import DISPERSION, SIZES, coded_book, coded_orders, tariff
 from benchmarks.routes import Columns, NumpyRoute, price_whole_columns
 from freightrisk.models.design import Layout, free_term
 from freightrisk.models.table_model import Problem, solve
-from freightrisk.tariff.tariff import CodedOrders
+from freightrisk.tariff.quotes import CodedOrders
 
 # The least ratio to the peer that is accepted: at full size, and at the small size of a check.
 BARS = {"price": (20.0, 1.5), "fit": (2.0, 2.0)}

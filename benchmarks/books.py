@@ -8,7 +8,10 @@ from numpy.typing import NDArray
 import freightrisk as fr
 from freightrisk.book.factors import Coding, code_type
 from freightrisk.tariff.cover import count_curve, limit_curve
-from freightrisk.tariff.tariff import CodedOrders, RateTables, Tariff
+from freightrisk.tariff.plan import RateTables
+from freightrisk.tariff.quotes import CodedOrders
+from freightrisk.tariff.shapes import ScaleShape
+from freightrisk.tariff.tariff import Tariff
 
 SIZES = {"category": 200, "zone_pair": 34, "channel": 5, "campaign": 12, "weight": 16, "price": 20, "score": 20}
 SEVERITY_FACTORS = ("category", "zone_pair", "channel", "campaign", "weight", "price")
@@ -72,7 +75,7 @@ def tariff(*, seed: int = 6) -> Tariff:
             fr.Subsidy("penny", "supplier", price_to_fen=1, where={"price": [17, 18, 19]}),
         ),
         count_curve=count_curve(1),
-        limit_curve=limit_curve(DISPERSION),
+        limit_curve=limit_curve(ScaleShape(DISPERSION)),
     )
 
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from freightrisk import Band, ByLevel, Cover, Factor, Hierarchy, Interval, Loadings, Subsidy, Tariff, _core
 from freightrisk.book.factors import MISSING, Coding, code_type
 from freightrisk.tariff import cover as curves
+from freightrisk.tariff.plan import RateTables
+from freightrisk.tariff.shapes import ScaleShape
 from freightrisk.tariff.subsidy import in_stacking_order
-from freightrisk.tariff.tariff import RateTables
 
 CHANNELS = ("live_stream", "mini_app", "search", "store")
 ZONES = ("city", "far", "near")
@@ -175,7 +176,7 @@ def programmes(draw):
 @cache
 def limit_curve(dispersion):
     """Return the limit curve of a dispersion, made once."""
-    return curves.limit_curve(dispersion)
+    return curves.limit_curve(ScaleShape(dispersion))
 
 
 @cache

@@ -26,6 +26,7 @@ def random_problem(seed, n, sizes, family, *, dtypes=None, scaled=True, weighted
         f"factor_{f}": rng.integers(0, size, n).astype(dtype)
         for f, (size, dtype) in enumerate(zip(sizes, dtypes, strict=True))
     }
+    trials = rng.integers(1, 9, n)
     response = {
         "poisson": lambda: rng.poisson(0.4, n),
         "bernoulli": lambda: rng.integers(0, 2, n),
@@ -36,6 +37,7 @@ def random_problem(seed, n, sizes, family, *, dtypes=None, scaled=True, weighted
         "inverse_gaussian": lambda: rng.wald(3.0, 2.0, n) + 1e-3,
         "tweedie": lambda: rng.gamma(2.0, 4.0, n) * rng.integers(0, 2, n),
         "tweedie_observed": lambda: rng.gamma(2.0, 4.0, n) * rng.integers(0, 2, n),
+        "beta_binomial": lambda: rng.binomial(trials, 0.4),
     }[family]().astype(np.float64)
     return Problem(
         family,
@@ -44,7 +46,8 @@ def random_problem(seed, n, sizes, family, *, dtypes=None, scaled=True, weighted
         response,
         rng.uniform(0.1, 3.0, n) if scaled else np.empty(0),
         rng.uniform(0.0, 3.0, n) if weighted else np.empty(0),
-        {"negative_binomial": 0.8}.get(family, 1.6),
+        {"negative_binomial": 0.8, "beta_binomial": 0.3 * (seed % 2)}.get(family, 1.6),
+        trials=trials.astype(np.float64) if family == "beta_binomial" else np.empty(0),
     )
 
 
@@ -62,7 +65,7 @@ def kernel(problem, base, tables, *, start=0, stop=None, with_pairs=True):
     stop = problem.n_rows if stop is None else stop
     _core.accumulate(
         _core.FAMILIES[problem.family], problem.shape, columns, offsets, base, np.concatenate([*tables, np.empty(0)]),
-        problem.response, problem.scale, problem.weight, start, stop, with_pairs, *sums,
+        problem.response, problem.scale, problem.weight, problem.trials, start, stop, with_pairs, *sums,
     )  # fmt: skip
     return sums
 
@@ -79,6 +82,7 @@ def twin(problem, base, tables):
         scale=problem.scale if len(problem.scale) else ones,
         weight=problem.weight if len(problem.weight) else ones,
         shape=problem.shape,
+        trials=problem.trials if len(problem.trials) else None,
     )
     nothing = [np.empty(0)]
     return (
@@ -250,15 +254,15 @@ def test_threads_give_the_same_bits(threads):
         np.testing.assert_array_equal(alone, together)
 
 
-@pytest.mark.parametrize("position", range(9))
+@pytest.mark.parametrize("position", range(10))
 def test_none_is_refused(position):
     problem = random_problem(21, 10, (2,), "poisson")
     arguments = [
         0, 0.0, _check.code_columns(problem.codes, problem.sizes), np.zeros(1, np.int64), 0.0, np.zeros(2),
-        problem.response, problem.scale, problem.weight, 0, 10, True,
+        problem.response, problem.scale, problem.weight, problem.trials, 0, 10, True,
         np.zeros(2), np.zeros(2), np.zeros(0), np.zeros(4),
     ]  # fmt: skip
-    arrays = [2, 3, 5, 6, 7, 8, 12, 13, 15]
+    arrays = [2, 3, 5, 6, 7, 8, 9, 13, 14, 16]
     arguments[arrays[position]] = None
     with pytest.raises(TypeError, match="None"):
         _core.accumulate(*arguments)

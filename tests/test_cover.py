@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from freightrisk import ByLevel, Cover, Factor, expected_claims, limited_expected_value
+from freightrisk import ByLevel, Cover, Factor, ScaleShape, expected_claims, limited_expected_value
 from freightrisk.book.factors import Coding
 from freightrisk.errors import InputError
 from freightrisk.tariff.cover import count_curve, limit_curve
-from freightrisk.tariff.tariff import RateTables
+from freightrisk.tariff.plan import RateTables
 from strategies import put_together, rate_tables, run_kernel
 
 INTENSITIES = np.sort(np.concatenate([np.geomspace(1e-8, 1e4, 4001), np.linspace(0.01, 30, 3001)]))
@@ -152,7 +152,7 @@ def test_priced_payout_rises_in_mean_and_limit(dispersion):
 
 @pytest.mark.parametrize("dispersion", DISPERSIONS)
 def test_limit_curve_is_one_at_both_ends(dispersion):
-    curve = limit_curve(dispersion)
+    curve = limit_curve(ScaleShape(dispersion))
     assert curve[0, 0] == 1.0
     assert curve[-1].sum() == pytest.approx(1.0, abs=1e-14)
 
@@ -164,7 +164,9 @@ def test_count_curve_is_one_at_first_and_the_most_claims_at_last(max_claims):
     assert curve[-1].sum() == pytest.approx(max_claims, rel=1e-14)
 
 
-@pytest.mark.parametrize("curve", [count_curve(1), count_curve(4), limit_curve(0.3), limit_curve(1.0)])
+@pytest.mark.parametrize(
+    "curve", [count_curve(1), count_curve(4), limit_curve(ScaleShape(0.3)), limit_curve(ScaleShape(1.0))]
+)
 def test_pieces_of_a_curve_meet(curve):
     np.testing.assert_allclose(curve[:-1].sum(axis=1), curve[1:, 0], rtol=1e-13)
 

@@ -132,7 +132,7 @@ def test_tweedie_likelihood_is_that_of_a_poisson_sum_of_gamma_amounts():
     k = np.arange(1, 200)[:, None]
     density = (stats.poisson.pmf(k, rate) * stats.gamma.pdf(y[1:], k * shape, scale=scale)).sum(axis=0)
     known = -rate + np.log(density).sum()
-    response = Response(y, np.ones(4), np.zeros(4))
+    response = Response(y, np.ones(4), np.zeros(4), np.ones(4))
     assert tweedie_log_likelihood(response, np.full(4, mean), power, dispersion) == pytest.approx(known, rel=1e-10)
 
 

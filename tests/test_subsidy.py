@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from freightrisk import Cover, Interval, Loadings, Subsidy
 from freightrisk.errors import InputError
+from freightrisk.tariff.plan import RateTables
 from freightrisk.tariff.subsidy import compile_gates, group_numbers, in_stacking_order
-from freightrisk.tariff.tariff import RateTables
 from strategies import CLASSES, draw_orders, orders, programmes, put_together, seeds, subsidies
 
 STEPS = ["claim_intensity", "expected_claims", "expected_payout", "pure_premium", "technical_premium", "list_fen"]

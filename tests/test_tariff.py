@@ -28,7 +28,7 @@ from freightrisk import (
     Tariff,
 )
 from freightrisk.tariff import tariff as module
-from freightrisk.tariff.tariff import RateTables
+from freightrisk.tariff.plan import RateTables
 from strategies import (
     CHANNELS,
     CODINGS,

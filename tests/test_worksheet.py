@@ -8,7 +8,7 @@ from hypothesis import given
 
 from freightrisk import Cover, Interval, Loadings, Subsidy
 from freightrisk.errors import InputError
-from freightrisk.tariff.tariff import RateTables
+from freightrisk.tariff.plan import RateTables
 from freightrisk.tariff.worksheet import worksheet
 from strategies import CODINGS, draw_orders, put_together, rate_tables, seeds, tariffs
 

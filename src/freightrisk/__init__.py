@@ -10,17 +10,20 @@ from freightrisk.models.credibility import ClassicalCredibility, buhlmann, buhlm
 from freightrisk.models.effects import Credibility, Free, Given, Interaction, Smooth
 from freightrisk.models.experience import MerchantExperience, merchant_experience, merchant_periods
 from freightrisk.models.fitted import FittedModel
+from freightrisk.models.freight import FittedSchedule, FreightSchedule, ScheduleSeverity
 from freightrisk.models.frequency import FrequencyModel, at_most_one_claim
 from freightrisk.models.inference import NestedTest, likelihood_ratio_test, wald_tests
 from freightrisk.models.lines import LineReturns, expected_line_claims, fit_line_returns
 from freightrisk.models.pure_premium import PurePremiumModel
 from freightrisk.models.severity import SeverityModel
 from freightrisk.portfolio.validation import actual_vs_expected
-from freightrisk.tariff.cover import ByLevel, Cover, expected_claims, limited_expected_value
+from freightrisk.tariff.cover import ByLevel, Cover, expected_claims
 from freightrisk.tariff.document import load_tariff
 from freightrisk.tariff.loading import Loadings
+from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers
+from freightrisk.tariff.shapes import EmpiricalShape, ParetoTail, ScaleShape, SeverityShape, limited_expected_value
 from freightrisk.tariff.subsidy import Interval, Subsidy
-from freightrisk.tariff.tariff import CodedOrders, QuoteBuffers, Tariff
+from freightrisk.tariff.tariff import Tariff
 from freightrisk.tariff.worksheet import Worksheet
 
 if TYPE_CHECKING:
@@ -35,12 +38,15 @@ __all__ = [
     "CodedOrders",
     "Cover",
     "Credibility",
+    "EmpiricalShape",
     "Factor",
     "FitError",
     "FittedModel",
+    "FittedSchedule",
     "Free",
     "FreightRiskError",
     "FreightRiskWarning",
+    "FreightSchedule",
     "FrequencyModel",
     "Given",
     "Hierarchy",
@@ -52,10 +58,14 @@ __all__ = [
     "MerchantExperience",
     "NestedTest",
     "OrderBook",
+    "ParetoTail",
     "PurePremiumModel",
     "QuoteBuffers",
     "ReportLag",
+    "ScaleShape",
+    "ScheduleSeverity",
     "SeverityModel",
+    "SeverityShape",
     "SimulatedBook",
     "Smooth",
     "Subsidy",

@@ -108,6 +108,7 @@ class CoverPart(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     max_claims: int | str = 1
     limit: float | LevelsPart | None = None
     first_weight_fee: LevelsPart | None = None
+    merge_share: float = 0.0
 
     def cover(self) -> Cover:
         """Return the library's cover."""
@@ -117,6 +118,7 @@ class CoverPart(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             max_claims=None if isinstance(self.max_claims, str) else self.max_claims,
             limit=_by_level(self.limit) if isinstance(self.limit, LevelsPart) else self.limit,
             first_weight_fee=None if self.first_weight_fee is None else _by_level(self.first_weight_fee),
+            merge_share=self.merge_share,
         )
 
 

@@ -48,6 +48,7 @@ cdef enum:
     INVERSE_GAUSSIAN = 6
     TWEEDIE = 7
     TWEEDIE_OBSERVED = 8
+    BETA_BINOMIAL = 9
     PERCENT_OF_LIST = 0
     PERCENT_OF_REST = 1
     FIXED = 2
@@ -63,7 +64,7 @@ COLUMN_LIMIT = MAX_COLUMNS
 FAMILIES = {
     "poisson": POISSON, "bernoulli": BERNOULLI, "gamma": GAMMA, "gamma_observed": GAMMA_OBSERVED,
     "negative_binomial": NEGATIVE_BINOMIAL, "lognormal": LOGNORMAL, "inverse_gaussian": INVERSE_GAUSSIAN,
-    "tweedie": TWEEDIE, "tweedie_observed": TWEEDIE_OBSERVED,
+    "tweedie": TWEEDIE, "tweedie_observed": TWEEDIE_OBSERVED, "beta_binomial": BETA_BINOMIAL,
 }
 RULE_KINDS = {
     "percent_of_list": PERCENT_OF_LIST, "percent_of_rest": PERCENT_OF_REST,
@@ -77,6 +78,7 @@ FLAGS = {
 # Adding and subtracting 1.5 * 2**52 rounds a double below 2**51 to the nearest integer, ties to even.
 cdef double ROUND_TO_INTEGER = 6755399441055744.0
 cdef double LARGEST_MICRO = 1e15
+cdef double FARTHEST = 690.0  # exp(-690) is above the smallest double
 
 
 @cython.auto_pickle(False)
@@ -237,6 +239,50 @@ cdef inline void tweedie_rows(const double* eta, const double* y, const double* 
         sums[1] += weight[i] * (y[i] - mean) * (y[i] - mean) * low / mean
 
 
+cdef inline void beta_binomial_rows(const double* eta, const double* y, const double* scale, const double* weight,
+                                    const double* trials, int n, double shape, double* score, double* information,
+                                    double* sums) noexcept nogil:
+    """Returns y of `trials` lines, p = 1 - exp(-m) each, m = scale exp(eta), correlation `shape` of two of one order.
+
+    The log likelihood is the sum of log(p (1-r) + k r), k < y, and of log((1-p) (1-r) + k r), k < trials - y. The
+    expected information weighs each term's square by how likely it is to be there.
+    """
+    cdef int i, k, lines, back
+    cdef double mean, p, none, apart = 1.0 - shape, slope, first, second, chance, seen, at, share
+    for i in range(n):
+        mean = scale[i] * exp(eta[i])
+        p = -expm1(-mean)
+        none = exp(-mean) if mean < FARTHEST else exp(-FARTHEST)
+        slope = apart * mean * none
+        lines, back = <int>trials[i], <int>y[i]
+        first, second, at = 0.0, 0.0, 0.0
+        for k in range(back):
+            first += 1.0 / (p * apart + k * shape)
+            at += log(p * apart + k * shape)
+        for k in range(lines - back):
+            second += 1.0 / (none * apart + k * shape)
+            at += log(none * apart + k * shape)
+        score[i] = weight[i] * slope * (first - second)
+        sums[0] += weight[i] * at
+        share = y[i] - trials[i] * p
+        sums[1] += weight[i] * share * share / (trials[i] * p * none * (1.0 + (trials[i] - 1.0) * shape))
+        if shape == 0.0:
+            information[i] = weight[i] * mean * (mean * none) / p * trials[i]
+            continue
+        chance = 1.0
+        for k in range(lines):
+            chance *= (none * apart + k * shape) / (apart + k * shape)
+        seen, first, second = 1.0 - chance, 0.0, 0.0
+        for k in range(lines):
+            # seen = P(y > k), and P(trials - y > lines - 1 - k) = P(y <= k)
+            first += seen / ((p * apart + k * shape) * (p * apart + k * shape))
+            at = none * apart + (lines - 1 - k) * shape
+            second += (1.0 - seen) / (at * at)
+            chance *= (lines - k) * (p * apart + k * shape) / ((k + 1) * at)
+            seen = seen - chance if seen > chance else 0.0
+        information[i] = weight[i] * slope * slope * (first + second)
+
+
 cdef inline void read_real(const double[::1] values, double fill, Py_ssize_t start, int n, double* out) noexcept nogil:
     cdef int i
     if values.shape[0] == 0:
@@ -262,7 +308,7 @@ cdef inline void scatter(const int32_t* codes, const double* values, int n, doub
 
 def accumulate(int family, double shape, CodeColumns columns not None, const int64_t[::1] offsets not None, double base,
                const double[::1] tables not None, const double[::1] y not None, const double[::1] scale not None,
-               const double[::1] weight not None, Py_ssize_t start, Py_ssize_t stop, bint with_pairs,
+               const double[::1] weight not None, const double[::1] trials not None, Py_ssize_t start, Py_ssize_t stop, bint with_pairs,
                double[::1] score_out not None, double[::1] information_out not None, double[::1] pairs_out not None,
                double[::1] sums_out not None):
     """Add the score, information and objective of rows [start, stop) to the outputs.
@@ -270,9 +316,11 @@ def accumulate(int family, double shape, CodeColumns columns not None, const int
     Parameters
     ----------
     family : one of FAMILIES, all with eta = base + sum of log tables and expected information unless it says observed
-    shape : dispersion of a negative binomial, power of a Tweedie variance; not read by the others
+    shape : dispersion of a negative binomial, power of a Tweedie variance, correlation of a beta binomial (0 for a
+        binomial); not read by the others
     offsets : (F,) where each factor's table starts in `tables`, `score_out` and `information_out`
-    y, scale, weight : (n,) response, multiplicative offset and prior weight; empty means ones
+    y, scale, weight, trials : (n,) response, multiplicative offset, prior weight and lines of a beta binomial; empty
+        means ones
     with_pairs : also add the cross tables
     pairs_out : the cross tables of factors f < g, one after another, each (size_f, size_g) row-major
     sums_out : (4,) objective, Pearson sum, total score, total information
@@ -282,6 +330,7 @@ def accumulate(int family, double shape, CodeColumns columns not None, const int
     cdef double response[BLOCK]
     cdef double factor[BLOCK]
     cdef double prior[BLOCK]
+    cdef double lines[BLOCK]
     cdef double score[BLOCK]
     cdef double information[BLOCK]
     cdef const double* table
@@ -321,6 +370,10 @@ def accumulate(int family, double shape, CodeColumns columns not None, const int
             elif family == INVERSE_GAUSSIAN:
                 inverse_gaussian_rows(&eta[0], &response[0], &factor[0], &prior[0], n, &score[0], &information[0],
                                       &sums_out[0])
+            elif family == BETA_BINOMIAL:
+                read_real(trials, 1.0, block, n, &lines[0])
+                beta_binomial_rows(&eta[0], &response[0], &factor[0], &prior[0], &lines[0], n, shape, &score[0],
+                                   &information[0], &sums_out[0])
             else:
                 tweedie_rows(&eta[0], &response[0], &factor[0], &prior[0], n, shape, family == TWEEDIE_OBSERVED,
                              &score[0], &information[0], &sums_out[0])
@@ -348,9 +401,10 @@ cdef class PricePlan:
     """
 
     cdef double frequency_base, severity_base, limit
-    cdef const int32_t[::1] frequency_columns, severity_columns, limit_columns, mask_columns
-    cdef const int64_t[::1] frequency_offsets, severity_offsets, limit_offsets, mask_offsets, known
-    cdef const double[::1] frequency_tables, severity_tables, limit_tables
+    cdef const int32_t[::1] frequency_columns, severity_columns, share_columns, limit_columns, mask_columns
+    cdef const int64_t[::1] frequency_offsets, severity_offsets, share_offsets, limit_offsets, mask_offsets, known
+    cdef const double[::1] frequency_tables, severity_tables, share_tables, limit_tables
+    cdef int count_column, count_pieces  # the column that chooses the claim-count curve, -1 for one curve
     cdef const uint64_t[::1] mask_tables
     cdef const double[:, ::1] count_curve, limit_curve  # (4, pieces): all starts, then all slopes, ...
     cdef double fraud, handling, policy, retained, filed_factor, filed_min_micro, filed_max_micro
@@ -362,21 +416,24 @@ cdef class PricePlan:
     def __init__(self, double frequency_base, double severity_base, double limit,
                  frequency_columns not None, frequency_offsets not None, frequency_tables not None,
                  severity_columns not None, severity_offsets not None, severity_tables not None,
+                 share_columns not None, share_offsets not None, share_tables not None,
                  limit_columns not None, limit_offsets not None, limit_tables not None,
                  mask_columns not None, mask_offsets not None, mask_tables not None, known not None,
-                 count_curve not None, limit_curve not None,
+                 count_curve not None, int count_column, int count_curves, limit_curve not None,
                  double fraud_load, double claim_handling, double policy_cost, double retained, double filed_factor,
                  double filed_min_micro, double filed_max_micro, int32_t floor_fen,
                  rule_kind not None, rule_amount not None, rule_cap not None, rule_payer not None,
                  rule_group not None):
         self.frequency_base, self.severity_base, self.limit = frequency_base, severity_base, limit
         self.frequency_columns, self.severity_columns = frequency_columns, severity_columns
+        self.share_columns, self.share_offsets, self.share_tables = share_columns, share_offsets, share_tables
         self.limit_columns, self.mask_columns, self.known = limit_columns, mask_columns, known
         self.frequency_offsets, self.severity_offsets = frequency_offsets, severity_offsets
         self.limit_offsets, self.mask_offsets = limit_offsets, mask_offsets
         self.frequency_tables, self.severity_tables = frequency_tables, severity_tables
         self.limit_tables, self.mask_tables = limit_tables, mask_tables
         self.count_curve, self.limit_curve = count_curve.T.copy(), limit_curve.T.copy()
+        self.count_column, self.count_pieces = count_column, <int>(len(count_curve) // count_curves)
         self.fraud, self.handling, self.policy, self.retained = fraud_load, claim_handling, policy_cost, retained
         self.filed_factor, self.filed_min_micro, self.filed_max_micro = filed_factor, filed_min_micro, filed_max_micro
         self.floor_fen = floor_fen
@@ -429,6 +486,25 @@ cdef wide_void curve_values(const double* t, const double* curve, int32_t pieces
         k = <int32_t>u
         k = k if k < last else last
         u -= k
+        value[i] = ((cubic[k] * u + square[k]) * u + slope[k]) * u + start[k]
+
+
+cdef wide_void chosen_curve_values(const double* t, const int32_t* curve_of, const double* curve, int32_t pieces,
+                                   int32_t all_pieces, int n, real_out value) noexcept nogil:
+    """As `curve_values`, on the curve that each row's code chooses among several of `pieces` each."""
+    cdef const double* start = curve
+    cdef const double* slope = curve + all_pieces
+    cdef const double* square = curve + 2 * all_pieces
+    cdef const double* cubic = curve + 3 * all_pieces
+    cdef int i
+    cdef int32_t k, last = pieces - 1
+    cdef double u
+    for i in range(n):
+        u = t[i] * pieces
+        k = <int32_t>u
+        k = k if k < last else last
+        u -= k
+        k += curve_of[i] * pieces
         value[i] = ((cubic[k] * u + square[k]) * u + slope[k]) * u + start[k]
 
 
@@ -596,7 +672,7 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
     cdef bint last
     cdef const double* count_curve = &plan.count_curve[0, 0] if plan.count_curve.shape[1] else NULL
     cdef const double* limit_curve = &plan.limit_curve[0, 0] if plan.limit_curve.shape[1] else NULL
-    cdef int count_pieces = <int>plan.count_curve.shape[1], limit_pieces = <int>plan.limit_curve.shape[1]
+    cdef int count_pieces = plan.count_pieces, limit_pieces = <int>plan.limit_curve.shape[1]
     cdef Py_ssize_t step, block
     cdef int n, f, j, first, column
     cdef int32_t floor = plan.floor_fen
@@ -634,10 +710,21 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
             if count_pieces:
                 claims = &counted[0]
                 count_place(&intensity[0], n, &place[0])
-                curve_values(&place[0], count_curve, count_pieces, n, claims)
+                if plan.count_column < 0:
+                    curve_values(&place[0], count_curve, count_pieces, n, claims)
+                else:
+                    chosen_curve_values(&place[0], &codes[plan.count_column][0], count_curve, count_pieces,
+                                        <int32_t>plan.count_curve.shape[1], n, claims)
                 multiply(&place[0], n, claims)
             payout = &mean[0]
-            if limit_pieces:
+            if plan.share_columns.shape[0]:
+                payout = &limited[0]
+                memcpy(payout, &mean[0], n * sizeof(double))
+                for f in range(<int>plan.share_columns.shape[0]):
+                    column = plan.share_columns[f]
+                    gather_product(&codes[column][0], &plan.share_tables[plan.share_offsets[f]], n, payout)
+                flag_limit(&mean[0], payout, n, flags)
+            elif limit_pieces:
                 payout = &limited[0]
                 limit_place(&mean[0], &limit[0], n, &full[0], &place[0])
                 curve_values(&place[0], limit_curve, limit_pieces, n, payout)

@@ -5,7 +5,7 @@ They are what the kernels are tested against, and what a tariff's worksheet show
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import comb, log, prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -30,12 +30,17 @@ def accumulate(
     scale: Array,
     weight: Array,
     shape: float = 0.0,
+    trials: Array | None = None,
 ) -> tuple[list[Array], list[Array], list[Array], Array]:
     """Return score and information by level, the cross tables and the sums of `_core.accumulate`."""
     eta = base + sum((table[code] for table, code in zip(tables, codes, strict=True)), np.zeros(len(y)))
     mean = scale * np.exp(eta)
-    rows = _amounts_by_row if family not in ("poisson", "bernoulli", "negative_binomial") else _counts_by_row
-    score, information, objective, pearson = (weight * part for part in rows(family, eta, mean, y, shape))
+    if family == "beta_binomial":
+        found = _lines_by_row(mean, y, np.ones(len(y)) if trials is None else trials, shape)
+    else:
+        rows = _amounts_by_row if family not in ("poisson", "bernoulli", "negative_binomial") else _counts_by_row
+        found = rows(family, eta, mean, y, shape)
+    score, information, objective, pearson = (weight * part for part in found)
     scores = [
         np.bincount(code, score, len(table)).astype(np.float64) for code, table in zip(codes, tables, strict=True)
     ]
@@ -73,6 +78,27 @@ def _counts_by_row(family: str, eta: Array, mean: Array, y: Array, shape: float)
         np.where(y > 0, np.log(p), 0.0) - (1 - y) * mean,
         np.divide((y - p) ** 2, p * none, out=np.zeros_like(p), where=none > 0),
     )
+
+
+def _lines_by_row(mean: Array, y: Array, trials: Array, shape: float) -> Rows:
+    p, none = -np.expm1(-mean), np.exp(-mean)
+    slope = mean * none
+    score, information, objective = np.zeros_like(p), np.zeros_like(p), np.zeros_like(p)
+    for i, n in enumerate(trials.astype(int)):
+        for count in range(n + 1):
+            come = [p[i] * (1 - shape) + k * shape for k in range(count)]
+            stay = [none[i] * (1 - shape) + k * shape for k in range(n - count)]
+            both = [1 - shape + k * shape for k in range(n)]
+            likely = comb(n, count) * prod(come) * prod(stay) / prod(both)
+            squares = sum(1 / value**2 for value in (*come, *stay))
+            information[i] += likely * ((1 - shape) * slope[i]) ** 2 * squares
+            if count == y[i]:
+                score[i] = (
+                    (1 - shape) * slope[i] * (sum(1 / value for value in come) - sum(1 / value for value in stay))
+                )
+                objective[i] = sum(log(value) for value in (*come, *stay))
+    spread = trials * p * none * (1 + (trials - 1) * shape)
+    return score, information, objective, (y - trials * p) ** 2 / spread
 
 
 def _amounts_by_row(family: str, eta: Array, mean: Array, y: Array, shape: float) -> Rows:
@@ -139,10 +165,12 @@ def price_order(codes: Sequence[int], plan: Mapping[str, Any], n_payers: int) ->
     claims = intensity
     if len(plan["count_curve"]):
         t = intensity / (1.0 + intensity)
-        claims = t * curve_value(plan["count_curve"], t)
+        chosen = codes[plan["count_column"]] if plan["count_column"] >= 0 else 0
+        pieces = len(plan["count_curve"]) // plan["count_curves"]
+        claims = t * curve_value(plan["count_curve"][chosen * pieces : (chosen + 1) * pieces], t)
     mean = _product(codes, plan, "severity", float(plan["severity_base"]))
     limit = min([float(plan["limit"]), *_gathered(codes, plan, "limit")])
-    payout = mean
+    payout = _product(codes, plan, "share", mean)
     if len(plan["limit_curve"]):
         share = 1.0 - mean / (mean + limit)
         payout = mean * share * curve_value(plan["limit_curve"], sqrt(sqrt(share)))

@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 from freightrisk import _check
 from freightrisk._columns import Columns, JoinedColumns, read
 from freightrisk._frozen import FrozenDict
-from freightrisk.book.factors import Band, Coding, Declaration, Factor, Hierarchy, learn
+from freightrisk.book.factors import (
+    MOST_LINES,
+    Band,
+    Coding,
+    Declaration,
+    Factor,
+    Hierarchy,
+    code_type,
+    learn,
+    line_coding,
+)
 from freightrisk.errors import InputError
 
 # Columns that must be sound wherever they are present, rated or not: (low, high).
@@ -50,6 +60,8 @@ class OrderBook:
         Order of each claim that was reported and reversed by the valuation date; it counts as no claim.
     reversed_report_day, reversed_day : datetime64[D] arrays, shape (n_reversed,)
         Days on which these claims were reported and reversed.
+    lines : str, optional
+        Name of the factor that counts the lines of an order, where the book has one; it rates nothing by itself.
     """
 
     codings: Mapping[str, Coding]
@@ -66,6 +78,7 @@ class OrderBook:
     reversed_row: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     reversed_report_day: NDArray[np.datetime64] = field(default_factory=lambda: np.empty(0, dtype="datetime64[D]"))
     reversed_day: NDArray[np.datetime64] = field(default_factory=lambda: np.empty(0, dtype="datetime64[D]"))
+    lines: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("codings", "codes", "left_out"):
@@ -94,6 +107,7 @@ class OrderBook:
         freight: str = "freight",
         report_date: str | None = "report_date",
         reversed_date: str | None = None,
+        lines: str | None = None,
     ) -> "OrderBook":
         """Return the book of some orders and their claims.
 
@@ -120,6 +134,9 @@ class OrderBook:
         reversed_date : str, optional
             Column of the claims with the day on which a claim was reversed, after an appeal for instance, missing where
             it stands. Claims reversed by the valuation date are no claims; `ReportLag` allows for those still to come.
+        lines : str, optional
+            Column of the orders with the number of lines of an order, each of which can come back: whole numbers from 1
+            to 255. For `FrequencyModel(family="binomial")` and ``"beta_binomial"``.
 
         Raises
         ------
@@ -140,7 +157,7 @@ class OrderBook:
         """
         names = Names(order_id, merchant_id, ship_date, exposure, freight, report_date, reversed_date)
         wanted = _columns_of(factors)
-        joined = join(orders, merchants, wanted, names=names, also=[order_id, ship_date, exposure])
+        joined = join(orders, merchants, wanted, names=names, also=[order_id, ship_date, exposure, lines])
         day = None if as_of is None else _check.day(as_of, argument="as_of")
         kept, ship_day, left_out = _in_force(joined, names, day)
         claim_order, claim_day, amount, undone = _read_claims(claims, joined, names)
@@ -177,6 +194,7 @@ class OrderBook:
             reversed_row=claim_row[reversed_],
             reversed_report_day=undone[:0] if claim_day is None else claim_day[reversed_],
             reversed_day=undone[reversed_],
+            lines=lines,
         )
 
     @classmethod
@@ -188,6 +206,7 @@ class OrderBook:
         factors: Sequence[Declaration | Coding],
         amount: str | None = None,
         exposure: str | None = None,
+        lines: str | None = None,
     ) -> "OrderBook":
         """Return the book of rows that already hold a number of claims, such as policies or rating cells.
 
@@ -201,6 +220,8 @@ class OrderBook:
             of claims as weight. Rows with claims but no amount are refused.
         exposure : str, optional
             Column with the exposure of a row, above zero; one by default.
+        lines : str, optional
+            Column with the number of lines that could have come back; as for `from_frames`.
 
         Examples
         --------
@@ -212,7 +233,7 @@ class OrderBook:
         """
         wanted = _columns_of(factors)
         names = Names(ship_date=None, exposure=exposure)
-        joined = join(cells, None, wanted, names=names, also=[claims, amount, exposure], argument="cells")
+        joined = join(cells, None, wanted, names=names, also=[claims, amount, exposure, lines], argument="cells")
         counted = joined.real(claims)
         _check.in_interval(counted, column=claims, low=0.0, high=2.0**32 - 1)
         _check.refuse_rows(
@@ -235,6 +256,7 @@ class OrderBook:
             claim_weight=counted[rows] if amount else None,
             exposure=exposure,
             claim_count=counted,
+            lines=lines,
         )
 
     @property
@@ -251,6 +273,13 @@ class OrderBook:
     def total_exposure(self) -> float:
         """Return the exposure of the book, in orders."""
         return float(self.n_orders if self.exposure is None else self.exposure.sum())
+
+    @property
+    def line_count(self) -> NDArray[np.int64]:
+        """Return the number of lines of each order."""
+        if self.lines is None:
+            raise InputError("the book does not know how many lines an order has; build it with lines=.")
+        return self.codes[self.lines].astype(np.int64) + 1
 
     @property
     def age_days(self) -> NDArray[np.int64]:
@@ -431,6 +460,7 @@ def _assemble(
     exposure: str | None,
     claim_weight: NDArray[np.float64] | None = None,
     claim_count: NDArray[np.float64] | None = None,
+    lines: str | None = None,
     **rest: Any,
 ) -> OrderBook:
     if not joined.n_rows:
@@ -450,6 +480,9 @@ def _assemble(
         else learn(factor, joined, exposure=weight, claim_count=count)
         for factor in factors
     }
+    if lines is not None:
+        kept = next((factor for factor in factors if factor.name == lines), None)
+        learned[lines] = _coded_lines(joined, lines, kept, learned.get(lines))
     return OrderBook(
         codings={name: coding for name, (coding, _) in learned.items()},
         codes={name: codes for name, (_, codes) in learned.items()},
@@ -458,5 +491,30 @@ def _assemble(
         claim_row=claim_row,
         claim_amount=claim_amount,
         claim_weight=claim_weight,
+        lines=lines,
         **rest,
     )
+
+
+def _coded_lines(
+    joined: JoinedColumns,
+    name: str,
+    kept: Declaration | Coding | None,
+    known: tuple[Coding, NDArray[Any]] | None,
+) -> tuple[Coding, NDArray[Any]]:
+    """Return the coding of the number of lines, a level for each number up to the largest, and every order's code."""
+    if known is not None:
+        if not isinstance(kept, Coding) or kept != line_coding(name, kept.n_levels):
+            raise InputError(
+                f"lines: '{name}' is the name of a factor too; to rate by the number of lines, give that factor "
+                f"another name: Factor('size', column='{name}')."
+            )
+        return known
+    counted = joined.real(name)
+    _check.refuse_rows(
+        ~((counted >= 1.0) & (counted <= MOST_LINES) & (counted == np.floor(counted))),
+        f"column '{name}' is no whole number from 1 to {MOST_LINES} in {{rows}}; it counts the lines of an order.",
+        rows=joined.rows,
+    )
+    coding = line_coding(name, int(counted.max()))
+    return coding, (counted - 1.0).astype(code_type(coding.n_slots))

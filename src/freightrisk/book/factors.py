@@ -19,6 +19,7 @@ from freightrisk.errors import InputError
 
 MISSING = "(missing)"
 OTHER = "(other)"
+MOST_LINES = 255
 ALL = "(all)"
 
 Value: TypeAlias = str | int | float | bool | None
@@ -208,6 +209,11 @@ class Coding:
         return self.declared.columns
 
     @property
+    def factors(self) -> "tuple[Coding, ...]":
+        """Return the factor itself, as a pair returns both of its own."""
+        return (self,)
+
+    @property
     def n_levels(self) -> int:
         """Return the number of levels that the book had."""
         return len(self.paths)
@@ -313,11 +319,16 @@ class CrossCoding:
 
     Parameters
     ----------
-    first, second : Coding
+    first, second : Coding or CrossCoding
     """
 
-    first: Coding
-    second: Coding
+    first: "Coding | CrossCoding"
+    second: "Coding | CrossCoding"
+
+    @property
+    def factors(self) -> "tuple[Coding, ...]":
+        """Return the factors behind the pairs."""
+        return (*self.first.factors, *self.second.factors)
 
     @property
     def name(self) -> str:
@@ -356,6 +367,12 @@ class CrossCoding:
     def encode_one(self, order: Mapping[str, Any]) -> int:
         """Return the code of one order given as a mapping."""
         return self.first.encode_one(order) * self.second.n_slots + self.second.encode_one(order)
+
+
+def line_coding(name: str, most: int) -> Coding:
+    """Return the coding of a column that counts the lines of an order: a level for each number from 1 to `most`."""
+    paths: tuple[Path, ...] = tuple((count,) for count in range(1, most + 1))
+    return Coding(Factor(name), paths, {path: code for code, path in enumerate(paths)})
 
 
 def learn(

@@ -267,23 +267,12 @@ def merchant_periods(
     """
     import pandas as pd
 
-    if fitted.kind != "frequency":
-        raise InputError(f"fitted is a {fitted.kind} model; expected claims come from a frequency model.")
-    unknown = [name for name in without if name not in fitted.tables]
-    if unknown:
-        raise InputError(f"without: the model has no factor '{unknown[0]}'; it has {', '.join(fitted.tables)}.")
     names = np.asarray(merchant)
     if names.shape != (book.n_orders,):
         raise InputError(f"merchant has shape {names.shape}; give one value for each of {book.n_orders:,} orders.")
     days = _check.whole(days, argument="days", low=1, high=3650)
-    mean = fitted.predict(book)
-    for name in without:
-        mean = mean * np.exp(-fitted.tables[name][book.codes[name]])
-    if book.exposure is not None:
-        mean = mean * book.exposure
-    if lag is not None:
-        mean = mean * np.exp(lag.offset(book))
-    expected = -np.expm1(-mean) if fitted.family == "bernoulli" else mean
+    offset = None if lag is None else lag.offset(book)
+    expected = fitted.expected_claims(book, offset=offset, without=without)
     frame = pd.DataFrame({"merchant_id": names, "period": book.age_days // days, "expected": expected})
     frame["claims"], frame["orders"] = book.claim_count.astype(np.int64), 1
     sums = frame.groupby(["merchant_id", "period"], sort=True)[["orders", "claims", "expected"]].sum().reset_index()

@@ -4,6 +4,7 @@ All have a log link: the mean of a row is m = scale exp(eta). The kernel adds up
 dispersion 1 without terms that do not depend on eta; what is left out is added here, once for all rows.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,25 +14,29 @@ from freightrisk.models.design import Array
 
 
 class Response(NamedTuple):
-    """What the statistics of a fit need: response, prior weight and log scale of each row."""
+    """What the statistics of a fit need: response, prior weight, log scale and lines of each row."""
 
     y: Array
     weight: Array
     log_scale: Array
+    trials: Array
 
 
 @dataclass(frozen=True)
 class Family:
-    """A family; `shape` is the dispersion of a negative binomial or the power of a Tweedie variance, else 0.
+    """A family; its `shape` is a dispersion (negative binomial), a power (Tweedie) or a correlation (beta binomial).
 
-    `observed` names the kernel whose information is the observed one, where that is positive: near the maximum such
-    steps are Newton's own. `scaled` families have a dispersion that multiplies the variance.
+    `kernel` names the kernel's family where that is another, and `observed` the one whose information is the observed
+    one, where that is positive: near the maximum such steps are Newton's own. `scaled` families have a dispersion that
+    multiplies the variance; `lines` families count returned lines among those of an order.
     """
 
     name: str
     observed: str | None = None
     scaled: bool = False
     counts: bool = False
+    lines: bool = False
+    kernel: str | None = None
 
     def statistics(self, response: Response, objective: float, shape: float) -> tuple[float, float]:
         """Return deviance and log likelihood, the latter at the maximum likelihood dispersion."""
@@ -44,6 +49,8 @@ FAMILIES = {
         Family("poisson", counts=True),
         Family("bernoulli", counts=True),
         Family("negative_binomial", counts=True),
+        Family("binomial", counts=True, lines=True, kernel="beta_binomial"),
+        Family("beta_binomial", counts=True, lines=True),
         Family("gamma", "gamma_observed", scaled=True),
         Family("lognormal", scaled=True),
         Family("inverse_gaussian", scaled=True),
@@ -52,8 +59,8 @@ FAMILIES = {
 }
 
 
-def _poisson(response: Response, objective: float, _: float) -> tuple[float, float]:
-    y, weight, log_scale = (part[response.y > 0] for part in response)
+def _poisson(response: Response, objective: float, __: float) -> tuple[float, float]:
+    y, weight, log_scale, _ = (part[response.y > 0] for part in response)
     fitted = objective + float((weight * y * log_scale).sum())
     saturated = float((weight * (y * np.log(y) - y)).sum())
     return 2.0 * (saturated - fitted), fitted - float((weight * _log_gamma(y + 1.0)).sum())
@@ -63,8 +70,28 @@ def _bernoulli(_: Response, objective: float, __: float) -> tuple[float, float]:
     return -2.0 * objective, objective
 
 
+def _binomial(response: Response, objective: float, _: float) -> tuple[float, float]:
+    from scipy.special import xlogy
+
+    y, weight, trials = response.y, response.weight, response.trials
+    saturated = float((weight * (xlogy(y, y / trials) + xlogy(trials - y, 1.0 - y / trials))).sum())
+    return 2.0 * (saturated - objective), objective + float((weight * _log_choices(trials, y)).sum())
+
+
+def _beta_binomial(response: Response, objective: float, shape: float) -> tuple[float, float]:
+    """No deviance: with one parameter a row the likelihood has its maximum at no simple place."""
+    y, weight, trials = response.y, response.weight, response.trials
+    size = 1.0 / shape - 1.0
+    every = trials * np.log(shape) + _log_gamma(size + trials) - _log_gamma(np.array(size))
+    return float("nan"), objective + float((weight * (_log_choices(trials, y) - every)).sum())
+
+
+def _log_choices(trials: Array, y: Array) -> Array:
+    return _log_gamma(trials + 1.0) - _log_gamma(y + 1.0) - _log_gamma(trials - y + 1.0)
+
+
 def _negative_binomial(response: Response, objective: float, shape: float) -> tuple[float, float]:
-    y, weight, log_scale = (part[response.y > 0] for part in response)
+    y, weight, log_scale, _ = (part[response.y > 0] for part in response)
     fitted = objective + float((weight * y * log_scale).sum())
     size = 1.0 / shape
     saturated = float((weight * (y * np.log(y) - (y + size) * np.log1p(shape * y))).sum())
@@ -72,8 +99,8 @@ def _negative_binomial(response: Response, objective: float, shape: float) -> tu
     return 2.0 * (saturated - fitted), fitted + float(constant.sum())
 
 
-def _gamma(response: Response, objective: float, _: float) -> tuple[float, float]:
-    y, weight, log_scale = response
+def _gamma(response: Response, objective: float, __: float) -> tuple[float, float]:
+    y, weight, log_scale, _ = response
     deviance = 2.0 * (float((weight * (log_scale - np.log(y))).sum()) - float(weight.sum()) - objective)
     size = float(weight.sum()) / deviance if deviance > 0 else np.inf
     if not np.isfinite(size):
@@ -93,7 +120,7 @@ def _inverse_gaussian(response: Response, objective: float, _: float) -> tuple[f
 
 def _normal_likelihood(response: Response, deviance: float, power: float) -> float:
     """Return the log likelihood of n rows whose weighted squares sum to `deviance` and have density ~ y ** -power."""
-    y, weight, _ = (part[response.weight > 0] for part in response)
+    y, weight, *_ = (part[response.weight > 0] for part in response)
     if deviance <= 0.0:
         return float("inf")
     constant = float((0.5 * np.log(weight) - power * np.log(y)).sum())
@@ -101,7 +128,7 @@ def _normal_likelihood(response: Response, deviance: float, power: float) -> flo
 
 
 def _tweedie(response: Response, objective: float, shape: float) -> tuple[float, float]:
-    y, weight, _ = (part[response.y > 0] for part in response)
+    y, weight, *_ = (part[response.y > 0] for part in response)
     saturated = float((weight * y ** (2.0 - shape)).sum()) / ((1.0 - shape) * (2.0 - shape))
     return 2.0 * (saturated - objective), float("nan")
 
@@ -110,6 +137,8 @@ _STATISTICS = {
     "poisson": _poisson,
     "bernoulli": _bernoulli,
     "negative_binomial": _negative_binomial,
+    "binomial": _binomial,
+    "beta_binomial": _beta_binomial,
     "gamma": _gamma,
     "lognormal": _lognormal,
     "inverse_gaussian": _inverse_gaussian,
@@ -132,7 +161,7 @@ def tweedie_log_likelihood(response: Response, mean: Array, power: float, disper
     """
     from scipy.special import log_wright_bessel
 
-    y, weight, _ = response
+    y, weight, *_ = response
     kept = weight > 0
     y, weight, mean = y[kept], weight[kept], mean[kept]
     phi = dispersion / weight
@@ -143,8 +172,31 @@ def tweedie_log_likelihood(response: Response, mean: Array, power: float, disper
     return total + float((log_wright_bessel(a, 0.0, x) - np.log(y[some])).sum())
 
 
-def row_scores(family: str, y: Array, mean: Array, shape: float) -> Array:
+def expected_response(family: str, mean: Array, trials: Array) -> Array:
+    """Return the expected response of rows whose scale times exp(eta) is `mean`."""
+    if FAMILIES[family].lines:
+        return np.asarray(-np.expm1(-mean) * (trials if len(trials) else 1.0))
+    return np.asarray(-np.expm1(-mean)) if family == "bernoulli" else mean
+
+
+def rising_sums(count: Array, share: Array, shape: float, above: Callable[[Array, int], Array]) -> Array:
+    """Return the sum over k < count of above(share, k) / (share (1 - shape) + k shape) of each row."""
+    total = np.zeros(len(count))
+    for k in range(int(count.max(initial=0.0))):
+        some = np.flatnonzero(count > k)
+        total[some] += above(share[some], k) / (share[some] * (1.0 - shape) + k * shape)
+    return total
+
+
+def row_scores(family: str, y: Array, mean: Array, shape: float, trials: Array) -> Array:
     """Return the slope of each row's log likelihood along eta, at dispersion and weight 1."""
+    if FAMILIES[family].lines:
+        p, none = -np.expm1(-mean), np.exp(-mean)
+        back, stay = (
+            rising_sums(count, share, shape, lambda share, _: np.ones_like(share))
+            for count, share in ((y, p), (trials - y, none))
+        )
+        return np.asarray((1.0 - shape) * mean * none * (back - stay))
     residual = y - mean
     if family == "poisson":
         return residual

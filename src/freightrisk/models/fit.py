@@ -15,7 +15,7 @@ from freightrisk.errors import FitError, InputError
 from freightrisk.models.censored import solve_censored
 from freightrisk.models.design import Array, Layout
 from freightrisk.models.effects import Effect, Free, Given, Interaction, given_table
-from freightrisk.models.families import FAMILIES
+from freightrisk.models.families import FAMILIES, rising_sums
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.inference import clustered_covariance
 from freightrisk.models.report import Report, filled
@@ -25,6 +25,7 @@ from freightrisk.models.terms import AnyCoding, LevelSums, coding_of, given_scal
 LARGEST_OFFSET = 200.0
 ENGINES = ("newton", "statsmodels")
 SHAPE_RANGE = (1e-6, 1e3)
+CORRELATION_RANGE = (1e-6, 1.0 - 1e-6)
 SHAPE_ROUNDS = 50
 SHAPE_TOLERANCE = 1e-10
 
@@ -119,8 +120,8 @@ def fit_rows(
     labels = {name: _Labels(codings[name]) for name in layout.names}
     threads = _check.threads(threads)
     solver = partial(solve, tolerance=tolerance, max_iterations=max_iterations, threads=threads)
-    if problem.family == "negative_binomial" and problem.shape == 0.0:
-        problem = replace(problem, shape=overdispersion(problem, layout, partial(solver, labels=labels)))
+    if problem.family in SHAPED and problem.shape == 0.0:
+        problem = replace(problem, shape=fitted_shape(problem, layout, partial(solver, labels=labels)))
     log_likelihood = None
     if at_limit is not None and at_limit.any():
         if engine != "newton":
@@ -141,22 +142,50 @@ def fit_rows(
     return report.model(null, engine)
 
 
-def overdispersion(problem: Problem, layout: Layout, solver: Callable[..., Solution]) -> float:
-    """Return the maximum likelihood dispersion of a negative binomial, with the tables at their own maximum.
+def fitted_shape(problem: Problem, layout: Layout, solver: Callable[..., Solution]) -> float:
+    """Return the maximum likelihood shape of a family that has one, with the tables at their own maximum.
 
-    Tables and dispersion are orthogonal in expectation, so taking them in turns converges in a few rounds.
+    Tables and shape are orthogonal in expectation, or nearly so, and taking them in turns converges in a few rounds.
     """
-    solution = solver(replace(problem, family="poisson"), layout)
-    shape = dispersion_given_means(problem, means(problem, layout, solution.state))
+    simple, given_means = SHAPED[problem.family]
+    solution = solver(replace(problem, family=simple), layout)
+    shape = given_means(problem, means(problem, layout, solution.state))
     for _ in range(SHAPE_ROUNDS):
         solution = solver(replace(problem, shape=shape), layout, start=solution.state)
-        before, shape = shape, dispersion_given_means(problem, means(problem, layout, solution.state))
+        before, shape = shape, given_means(problem, means(problem, layout, solution.state))
         if abs(np.log(shape / before)) < SHAPE_TOLERANCE:
             return shape
     raise FitError(
-        f"the dispersion of the negative binomial did not converge in {SHAPE_ROUNDS} rounds (last {shape:.4g}); pool "
-        "levels with few claims (min_claims=), or use family='poisson'."
+        f"the shape of the {problem.family} family did not converge in {SHAPE_ROUNDS} rounds (last {shape:.4g}); pool "
+        f"levels with few claims (min_claims=), or use family='{simple}'."
     )
+
+
+def correlation_given_means(problem: Problem, mean: Array) -> float:
+    """Return the root of the score of the correlation of lines, between 1e-6 (as good as independent) and 1 - 1e-6."""
+    from scipy.optimize import brentq
+
+    several = problem.trials > 1
+    if not several.any():
+        raise FitError("no order has two lines or more, so that a correlation could be seen; use family='binomial'.")
+    y, n = problem.response[several], problem.trials[several]
+    p = -np.expm1(-mean[several])
+    weight = problem.weight[several] if len(problem.weight) else np.ones(len(y))
+
+    def score(log_odds: float) -> float:
+        r = float(1.0 / (1.0 + np.exp(-log_odds)))
+        back, stay = (
+            rising_sums(count, share, r, lambda share, k: k - share) for count, share in ((y, p), (n - y, 1.0 - p))
+        )
+        every = np.cumsum([(k - 1.0) / (1.0 - r + k * r) for k in range(int(n.max()))])[n.astype(int) - 1]
+        return float((weight * (back + stay - every)).sum())
+
+    low, high = (float(np.log(r / (1.0 - r))) for r in CORRELATION_RANGE)
+    if score(low) <= 0.0:
+        return CORRELATION_RANGE[0]
+    if score(high) >= 0.0:
+        return CORRELATION_RANGE[1]
+    return float(1.0 / (1.0 + np.exp(-brentq(score, low, high, xtol=1e-13, rtol=1e-14))))
 
 
 def dispersion_given_means(problem: Problem, mean: Array) -> float:
@@ -178,6 +207,27 @@ def dispersion_given_means(problem: Problem, mean: Array) -> float:
     if score(low) <= 0.0 <= score(high):
         return float(np.exp(brentq(score, low, high, xtol=1e-13, rtol=1e-14)))
     return SHAPE_RANGE[0] if score(low) > 0.0 else SHAPE_RANGE[1]
+
+
+# Families with a shape to estimate: the family to start from, and the shape of largest likelihood given the means.
+SHAPED: dict[str, tuple[str, Callable[[Problem, Array], float]]] = {
+    "negative_binomial": ("poisson", dispersion_given_means),
+    "beta_binomial": ("binomial", correlation_given_means),
+}
+
+
+def with_lines(fitted: FittedModel, book: OrderBook, rows: Rows) -> FittedModel:
+    """Return a model of lines as one of orders: with the number of lines as a given table."""
+    name = str(book.lines)
+    coding = book.codings[name]
+    sums = level_sums(book.codes[name], coding.n_slots, rows.exposure, rows.claims, rows.amount)
+    counts = np.log(np.minimum(np.arange(coding.n_slots) + 1.0, coding.n_levels))
+    added = {
+        "codings": coding, "tables": counts, "std_errors": np.zeros(coding.n_slots), "exposure": sums.exposure,
+        "claims": sums.claims, "amount": sums.amount, "kinds": "lines", "effective_parameters": 0.0,
+    }  # fmt: skip
+    tables: dict[str, Any] = {part: {**getattr(fitted, part), name: value} for part, value in added.items()}
+    return replace(fitted, **tables)
 
 
 def cluster_of(cluster: Any, n_orders: int, rows: NDArray[np.int64] | None) -> Any:
@@ -232,12 +282,14 @@ def _refuse_empty_fit(
         raise FitError(f"there are no claims in the {problem.n_rows:,} rows to fit; a model needs some.")
     if not FAMILIES[problem.family].counts:
         return
-    if problem.family == "bernoulli" and problem.response.all():
+    most = problem.trials if len(problem.trials) else np.ones(1)
+    bounded = problem.family == "bernoulli" or FAMILIES[problem.family].lines
+    if bounded and bool((problem.response == most).all()):
         raise FitError(f"there is a claim in every order of the {problem.n_rows:,} to fit; use family='poisson'.")
     for name, effect in effects.items():
         if not isinstance(effect, Free):
             continue
-        if problem.family == "bernoulli":
+        if bounded:
             _refuse_certain_claims(problem, name, codings[name])
         empty = np.flatnonzero((sums[name].exposure > 0) & (sums[name].claims == 0))
         if len(empty):
@@ -250,7 +302,7 @@ def _refuse_empty_fit(
 
 
 def _refuse_certain_claims(problem: Problem, name: str, coding: AnyCoding) -> None:
-    orders = np.bincount(problem.codes[name], minlength=coding.n_slots)
+    orders = np.bincount(problem.codes[name], problem.trials if len(problem.trials) else None, coding.n_slots)
     claims = np.bincount(problem.codes[name], problem.response, minlength=coding.n_slots)
     certain = np.flatnonzero((orders > 0) & (claims == orders))
     if len(certain):

@@ -1,18 +1,20 @@
 """What a fit returns."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from freightrisk import _check
 from freightrisk._frozen import FrozenDict
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.design import Array
+from freightrisk.models.families import expected_response
 from freightrisk.models.table_model import Step
 
 if TYPE_CHECKING:
@@ -87,9 +89,11 @@ class FittedModel:
         Convergence record; the first steps may be on a sample of the rows.
     engine : {"newton", "statsmodels"}
     shape : float
-        Dispersion of a negative binomial (variance m + shape m^2) or power of a Tweedie variance; else 0.
+        Dispersion of a negative binomial (variance m + shape m^2), power of a Tweedie variance, or correlation of two
+        lines of an order in a beta-binomial model; else 0.
     kinds : dict of str to str
-        Kind of each table: free, credibility, smooth, interaction or given.
+        Kind of each table: free, credibility, smooth, interaction or given; lines for the number of lines of an order,
+        whose relativity is that number.
     effective_parameters : dict of str to float
         Effective number of parameters of each table: what it would have if free, less what its penalty holds.
     variances : dict of str to tuple of float
@@ -133,6 +137,15 @@ class FittedModel:
             object.__setattr__(self, name, FrozenDict(dict(getattr(self, name))))
 
     @property
+    def provenance(self) -> dict[str, Any]:
+        """Return what a tariff records of the fit; a deviance that is not defined is left out."""
+        found = {
+            "family": self.family, "engine": self.engine, "rows": self.n_rows, "deviance": self.deviance,
+            "dispersion": self.dispersion,
+        }  # fmt: skip
+        return {name: value for name, value in found.items() if not (isinstance(value, float) and np.isnan(value))}
+
+    @property
     def base(self) -> float:
         """Return the mean where every relativity is 1: claims an order, or yuan a claim."""
         return float(np.exp(self.intercept))
@@ -149,7 +162,7 @@ class FittedModel:
 
     @property
     def _n_parameters(self) -> float:
-        return self.n_rows - self.df_residual + (self.family not in ("poisson", "bernoulli"))
+        return self.n_rows - self.df_residual + (self.family not in ("poisson", "bernoulli", "binomial"))
 
     @cached_property
     def convergence(self) -> "pd.DataFrame":
@@ -248,17 +261,64 @@ class FittedModel:
         Returns
         -------
         float64 array, shape (n_orders,)
-            Claim intensity per unit of exposure, or expected ground-up freight of a claim in yuan.
+            Claim intensity per unit of exposure (of all lines of an order together), or expected ground-up freight of
+            a claim in yuan.
         """
         total = np.full(book.n_orders, self.intercept)
         for name, table in self.tables.items():
-            coding = self.codings[name]
-            if isinstance(coding, CrossCoding):
-                codes = coding.pair(_codes(book, coding.first), _codes(book, coding.second))
-            else:
-                codes = _codes(book, coding)
-            total += table[codes]
+            total += table[_table_codes(book, self.codings[name])]
         return np.asarray(np.exp(total))
+
+    @property
+    def lines(self) -> str | None:
+        """Return the factor that counts an order's lines, None where the model is not of lines."""
+        return next((name for name, kind in self.kinds.items() if kind == "lines"), None)
+
+    def expected_claims(
+        self, book: OrderBook, *, offset: ArrayLike | None = None, without: Sequence[str] = ()
+    ) -> Array:
+        """Return the expected claims of every order of a book, each counted, whatever the cover pays.
+
+        Parameters
+        ----------
+        book : OrderBook
+            As for `predict`.
+        offset : array, shape (n_orders,), optional
+            Added to the log of claim intensity, such as the log share of claims already reported (`ReportLag.offset`).
+        without : sequence of str
+            Factors to leave out.
+
+        Returns
+        -------
+        float64 array, shape (n_orders,)
+            Intensity times exposure for counts; 1 - exp(-that) where an order has at most one claim; for n lines
+            n (1 - exp(-that / n)).
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from freightrisk import Factor, FrequencyModel, OrderBook
+        >>> cells = pd.DataFrame({"channel": ["shelf", "live"] * 2, "n_lines": [2] * 4, "claims": [0, 1, 1, 2]})
+        >>> book = OrderBook.from_counts(cells, claims="claims", factors=[Factor("channel")], lines="n_lines")
+        >>> FrequencyModel(family="binomial").fit(book).expected_claims(book).round(6).tolist()
+        [0.5, 1.5, 0.5, 1.5]
+        """
+        if self.kind != "frequency":
+            raise InputError(f"the model is a {self.kind} model; expected claims come from a frequency model.")
+        unknown = [name for name in without if name not in self.tables]
+        if unknown:
+            raise InputError(f"without: the model has no factor '{unknown[0]}'; it has {', '.join(self.tables)}.")
+        mean = self.predict(book)
+        for name in without:
+            mean *= np.exp(-self.tables[name][_table_codes(book, self.codings[name])])
+        if book.exposure is not None:
+            mean *= book.exposure
+        if offset is not None:
+            mean *= np.exp(_check.real_array(offset, argument="offset", length=book.n_orders))
+        if self.lines is None:
+            return expected_response(self.family, mean, np.empty(0))
+        trials = np.exp(self.tables[self.lines])[_table_codes(book, self.codings[self.lines])]
+        return expected_response(self.family, mean / trials, trials)
 
     def summary(self) -> str:
         """Return the fit on one screen: what was fitted, how well, and how it converged."""
@@ -286,6 +346,12 @@ class FittedModel:
 
     def __repr__(self) -> str:
         return self.summary()
+
+
+def _table_codes(book: OrderBook, coding: Coding | CrossCoding) -> NDArray[Any]:
+    if isinstance(coding, CrossCoding):
+        return coding.pair(_table_codes(book, coding.first), _table_codes(book, coding.second))
+    return _codes(book, coding)
 
 
 def _codes(book: OrderBook, coding: Coding) -> NDArray[Any]:

@@ -1,21 +1,22 @@
 """Claim frequency: how many claims an order brings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
 from freightrisk.book.book import OrderBook
 from freightrisk.errors import InputError
 from freightrisk.models.effects import Effect
-from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_scale, prior_weight
+from freightrisk.models.families import FAMILIES as FAMILIES_BY_NAME
+from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_scale, prior_weight, with_lines
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.table_model import Problem
 from freightrisk.models.terms import chosen_effects
 
-FAMILIES = ("poisson", "negative_binomial", "bernoulli")
+FAMILIES = ("poisson", "negative_binomial", "bernoulli", "binomial", "beta_binomial")
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,14 @@ class FrequencyModel:
     factors : sequence of str or effect, optional
         Factors of the book to use, all of them by default. A name means a free relativity for each level;
         `Credibility`, `Smooth`, `Given`, `Interaction` and `Free` with an order say otherwise.
-    family : {"poisson", "negative_binomial", "bernoulli"}
+    family : {"poisson", "negative_binomial", "bernoulli", "binomial", "beta_binomial"}
         Poisson for claim counts. Negative binomial for counts whose variance m + shape m^2 exceeds their mean m (NB2),
         with `shape` estimated by maximum likelihood. Bernoulli with the complementary log-log link for covers with at
-        most one claim an order: P(claim) = 1 - exp(-exposure * lambda), so lambda means the same in both.
+        most one claim an order: P(claim) = 1 - exp(-exposure * lambda), so lambda means the same in both. Binomial for
+        the returned lines of orders whose lines the book counts (``lines=``): each of n comes back with probability
+        1 - exp(-exposure * lambda / n), independently; beta-binomial where lines of one order go together, with their
+        correlation `shape` estimated by maximum likelihood. The relativities rate a line, and lambda is that of all n
+        together, so that without correlation the chance of any claim is that of the other families.
 
     Examples
     --------
@@ -90,7 +95,7 @@ class FrequencyModel:
         FitError
             Where a level has no claim, a level is a combination of others, or Newton's method does not converge.
         """
-        effects = chosen_effects(book.codings, self.factors)
+        effects = chosen_effects(book.codings, self.factors, lines=book.lines)
         response = book.claim_count.astype(np.float64)
         if self.family == "bernoulli":
             _check.refuse_rows(
@@ -98,6 +103,7 @@ class FrequencyModel:
                 "family='bernoulli' means at most one claim an order, but there are more in {rows}; "
                 "use family='poisson', or build the book with one claim an order.",
             )
+        trials = _trials(book, effects) if FAMILIES_BY_NAME[self.family].lines else np.empty(0)
         problem = Problem(
             self.family,
             codes_of(book, effects, None),
@@ -105,10 +111,11 @@ class FrequencyModel:
             response,
             offset_scale(offset, book.n_orders, book.exposure),
             prior_weight(weight, book.n_orders),
+            trials=trials,
         )
         exposure = np.ones(1) if book.exposure is None else book.exposure
-        rows = Rows(problem, exposure, response, np.empty(0))
-        return fit_rows(
+        rows = Rows(problem, exposure * trials if len(trials) else exposure, response, np.empty(0))
+        fitted = fit_rows(
             "frequency",
             rows,
             book,
@@ -119,6 +126,22 @@ class FrequencyModel:
             max_iterations=max_iterations,
             cluster=cluster_of(cluster, book.n_orders, None),
         )
+        return with_lines(fitted, book, rows) if len(trials) else fitted
+
+
+def _trials(book: OrderBook, effects: Mapping[str, Effect]) -> NDArray[np.float64]:
+    """Return the lines of each order, refusing orders with more claims than lines."""
+    if book.lines in effects:
+        raise InputError(
+            f"factors: '{book.lines}' counts the lines, which the family already reads; to rate by their number too, "
+            f"declare Factor('size', column='{book.lines}')."
+        )
+    trials = book.line_count.astype(np.float64)
+    _check.refuse_rows(
+        book.claim_count > trials,
+        f"there are more claims than '{book.lines}' in {{rows}}; a line comes back once, so correct one of the two.",
+    )
+    return trials
 
 
 def at_most_one_claim(book: OrderBook) -> OrderBook:

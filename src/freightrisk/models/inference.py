@@ -28,7 +28,7 @@ def clustered_covariance(problem: Problem, layout: Layout, solution: Solution, c
     from scipy.sparse import csr_array
 
     mean = means(problem, layout, solution.state)
-    score = row_scores(problem.family, problem.response, mean, problem.shape)
+    score = row_scores(problem.family, problem.response, mean, problem.shape, problem.trials)
     score = score * problem.weight if len(problem.weight) else score
     count = int(clusters.max()) + 1
 

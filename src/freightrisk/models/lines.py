@@ -59,9 +59,14 @@ class LineReturns:
 
 
 def expected_line_claims(
-    lines: ArrayLike, probability: ArrayLike, *, correlation: float = 0.0, max_claims: int | None
+    lines: ArrayLike,
+    probability: ArrayLike,
+    *,
+    correlation: float = 0.0,
+    max_claims: int | None,
+    merge_share: float = 0.0,
 ) -> Array:
-    """Return E[min(N, K)] of binomial or beta-binomial counts N of an order's lines.
+    """Return E[min(N, K)] of binomial or beta-binomial counts N of an order's lines, or the parcels behind them.
 
     Parameters
     ----------
@@ -73,6 +78,9 @@ def expected_line_claims(
         Of two lines of one order, in [0, 1); 0 for independent lines.
     max_claims : int or None
         K; None for no limit.
+    merge_share : float
+        Share of an order's claims after the first that are picked up with it: P(N >= 1) plus 1 - merge_share times the
+        rest.
 
     Returns
     -------
@@ -80,8 +88,9 @@ def expected_line_claims(
 
     Notes
     -----
-    The sum of P(N >= k) for k = 1 .. K. With correlation r the line probabilities of an order are beta with parameters
-    p s and (1 - p) s, s = 1 / r - 1 (Johnson, Kemp and Kotz 2005, section 6.9.2).
+    The sum of P(N >= k) for k = 1 .. K, from P(N = 0) up by the ratios of neighbouring probabilities. With correlation
+    r the line probabilities of an order are beta with parameters p s and (1 - p) s, s = 1 / r - 1 (Johnson, Kemp and
+    Kotz 2005, section 6.9.2).
 
     Examples
     --------
@@ -89,8 +98,6 @@ def expected_line_claims(
     >>> expected_line_claims([1, 2, 3], 0.5, max_claims=1).tolist()
     [0.5, 0.75, 0.875]
     """
-    from scipy.stats import betabinom, binom
-
     n = np.asarray(lines)
     if n.dtype.kind not in "iu" or (n < 1).any():
         raise InputError("lines must be whole numbers, one or more.")
@@ -98,16 +105,26 @@ def expected_line_claims(
     if not np.all((p >= 0.0) & (p <= 1.0)):
         raise InputError("probability is outside [0, 1]; give the share of lines that come back.")
     correlation = _check.number(correlation, argument="correlation", low=0.0, high=1.0 - 1e-9)
-    if max_claims is None:
-        return np.asarray(n * p)
-    max_claims = _check.whole(max_claims, argument="max_claims", low=1, high=10_000)
-    if correlation < INDEPENDENT:
-        return np.asarray(sum(binom.sf(k, n, p) for k in range(max_claims)))
-    size = 1.0 / correlation - 1.0
-    inside = (p > 0.0) & (p < 1.0)
-    safe = np.where(inside, p, 0.5)
-    total = sum(betabinom.sf(k, n, safe * size, (1.0 - safe) * size) for k in range(max_claims))
-    return np.where(inside, total, np.where(p > 0.0, np.minimum(n, max_claims), 0.0))
+    merged = _check.number(merge_share, argument="merge_share", low=0.0, high=1.0)
+    most = int(n.max(initial=1))
+    if max_claims is not None:
+        max_claims = _check.whole(max_claims, argument="max_claims", low=1, high=10_000)
+    certain = p >= 1.0
+    paid = n if max_claims is None else np.minimum(n, max_claims)
+    q, apart = np.where(certain, 0.5, p), 1.0 - correlation
+    log_none = np.zeros(n.shape)
+    for k in range(most):
+        log_none += np.where(k < n, np.log1p(-q * apart / (apart + k * correlation)), 0.0)
+    any_claim = -np.expm1(log_none)
+    total, at_least, chance = any_claim, any_claim, np.exp(log_none)
+    for k in range(1, most if max_claims is None else min(most, max_claims)):
+        stay = (1.0 - q) * apart + np.maximum(n - k, 0) * correlation
+        chance = np.where(k <= n, chance * (n - k + 1) / k * (q * apart + (k - 1) * correlation) / stay, 0.0)
+        at_least = np.maximum(at_least - chance, 0.0)
+        total = total + at_least
+    total = n * q if max_claims is None else total
+    parcels = any_claim + (1.0 - merged) * (total - any_claim)
+    return np.asarray(np.where(certain, 1.0 + (1.0 - merged) * (paid - 1.0), parcels))
 
 
 def fit_line_returns(

@@ -72,7 +72,7 @@ class PurePremiumModel:
         -------
         FittedModel
         """
-        effects = chosen_effects(book.codings, self.factors)
+        effects = chosen_effects(book.codings, self.factors, lines=book.lines)
         counts = 1.0 if book.claim_weight is None else book.claim_weight
         amount = np.bincount(book.claim_row, book.claim_amount * counts, minlength=book.n_orders).astype(np.float64)
         exposure = np.ones(1) if book.exposure is None else book.exposure

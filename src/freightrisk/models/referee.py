@@ -49,6 +49,8 @@ def solve_with_statsmodels(problem: Problem, layout: Layout, labels: Mapping[str
     offset = np.log(problem.scale) if len(problem.scale) else None
     weight = problem.weight if len(problem.weight) else None
     response = problem.response
+    if problem.family == "binomial":
+        response, weight = response / problem.trials, problem.trials * (1.0 if weight is None else weight)
     if problem.family == "lognormal":
         response, offset = np.log(response) - (0.0 if offset is None else offset), None
     model = sm.GLM(response, design, family=_family(problem, sm.families), offset=offset, var_weights=weight)
@@ -75,6 +77,7 @@ def _family(problem: Problem, families: Any) -> Any:
     return {
         "poisson": families.Poisson,
         "bernoulli": lambda: families.Binomial(families.links.CLogLog()),
+        "binomial": lambda: families.Binomial(families.links.CLogLog()),
         "negative_binomial": lambda: families.NegativeBinomial(log, alpha=problem.shape),
         "gamma": lambda: families.Gamma(log),
         "lognormal": families.Gaussian,
@@ -88,9 +91,11 @@ def _objective(problem: Problem, linear: Array, mean: Array) -> float:
     weight = problem.weight if len(problem.weight) else np.ones(problem.n_rows)
     y, p = problem.response, problem.shape
     eta = linear - (np.log(problem.scale) if len(problem.scale) and problem.family != "lognormal" else 0.0)
-    if problem.family == "bernoulli":
-        hit = y > 0
-        return float((weight[hit] * np.log(mean[hit])).sum() + (weight[~hit] * np.log1p(-mean[~hit])).sum())
+    if problem.family in ("bernoulli", "binomial"):
+        from scipy.special import xlog1py, xlogy
+
+        trials = problem.trials if len(problem.trials) else 1.0
+        return float((weight * (xlogy(y, mean) + xlog1py(trials - y, -mean))).sum())
     scale = problem.scale if len(problem.scale) else 1.0
     by_row = {
         "poisson": lambda: y * eta - mean,

@@ -11,7 +11,7 @@ from freightrisk.book.factors import OTHER, Coding
 from freightrisk.errors import InputError
 from freightrisk.models.design import Array, Layout, Term
 from freightrisk.models.effects import Effect
-from freightrisk.models.families import FAMILIES, Response, tweedie_log_likelihood
+from freightrisk.models.families import FAMILIES, Response, expected_response, tweedie_log_likelihood
 from freightrisk.models.fitted import FittedModel, Nodes
 from freightrisk.models.quadratic import LARGEST_STRENGTH, Reduced
 from freightrisk.models.table_model import Problem, Solution, dispersion_value, means, tables_of
@@ -194,7 +194,7 @@ class Report:
         if not FAMILIES[problem.family].counts and problem.family != "tweedie":
             weight = self._by_slot(term.name, np.ones(problem.n_rows))[slots]
             return weight, relativity * self._by_slot(term.name, problem.response / mean)[slots] / weight
-        expected = self._by_slot(term.name, -np.expm1(-mean) if problem.family == "bernoulli" else mean)[slots]
+        expected = self._by_slot(term.name, expected_response(problem.family, mean, problem.trials))[slots]
         return expected / relativity, relativity * self._by_slot(term.name, problem.response)[slots] / expected
 
     def _by_slot(self, name: str, values: Array) -> Array:
@@ -206,7 +206,7 @@ class Report:
     def _tweedie_log_likelihood(self, dispersion: float) -> float:
         problem = self.problem
         weight = problem.weight if len(problem.weight) else np.ones(problem.n_rows)
-        response = Response(problem.response, weight, np.zeros(0))
+        response = Response(problem.response, weight, np.zeros(0), np.zeros(0))
         mean = means(problem, self.layout, self.solution.state)
         return tweedie_log_likelihood(response, mean, problem.shape, dispersion)
 
@@ -315,5 +315,6 @@ def fit_statistics(problem: Problem, objective: float) -> tuple[float, float]:
     """Return deviance and log likelihood from the solver's objective, adding the terms it leaves out."""
     n = problem.n_rows
     log_scale = np.log(problem.scale) if len(problem.scale) else np.zeros(n)
-    response = Response(problem.response, problem.weight if len(problem.weight) else np.ones(n), log_scale)
+    weight = problem.weight if len(problem.weight) else np.ones(n)
+    response = Response(problem.response, weight, log_scale, problem.trials if len(problem.trials) else np.ones(n))
     return FAMILIES[problem.family].statistics(response, objective, problem.shape)

@@ -84,7 +84,7 @@ class SeverityModel:
         -------
         FittedModel
         """
-        effects = chosen_effects(book.codings, self.factors)
+        effects = chosen_effects(book.codings, self.factors, lines=book.lines)
         n_records = len(book.claim_amount)
         counts = book.claim_weight if weight is None else prior_weight(weight, n_records)
         problem = Problem(

@@ -39,10 +39,10 @@ SETTLED = 1e-6
 
 @dataclass(frozen=True)
 class Problem:
-    """Rows to fit: codes, response, multiplicative offset and prior weight (empty arrays stand for ones).
+    """Rows to fit: codes, response, multiplicative offset, prior weight and lines (empty arrays stand for ones).
 
-    `shape` is the dispersion of a negative binomial or the power of a Tweedie variance. `dispersion` is what is known
-    of a scaled family's, 0 where the Pearson statistic estimates it.
+    `shape` is the dispersion of a negative binomial, the power of a Tweedie variance or the correlation of a beta
+    binomial. `dispersion` is what is known of a scaled family's, 0 where the Pearson statistic estimates it.
     """
 
     family: str
@@ -53,6 +53,7 @@ class Problem:
     weight: Array = field(default_factory=lambda: np.empty(0))
     shape: float = 0.0
     dispersion: float = 0.0
+    trials: Array = field(default_factory=lambda: np.empty(0))
 
     @property
     def n_rows(self) -> int:
@@ -190,7 +191,8 @@ def accumulate(
     """
     codes = {name: problem.codes[name] for name in layout.names}
     columns = _check.code_columns(codes, problem.sizes) if codes else _no_columns(problem.n_rows)
-    kernel = (FAMILIES[problem.family].observed or problem.family) if observed else problem.family
+    family = FAMILIES[problem.family]
+    kernel = family.observed if observed and family.observed else family.kernel or family.name
     lanes = _lanes(pieces, layout.n_pairs)
     sums = [] if store is None else store
     if len(sums) != len(lanes):
@@ -203,7 +205,7 @@ def accumulate(
         for start, stop in pieces[first:last]:
             _core.accumulate(
                 _core.FAMILIES[kernel], problem.shape, columns, layout.offsets, base, tables, problem.response,
-                problem.scale, problem.weight, start, stop, True, *sums[lane],
+                problem.scale, problem.weight, problem.trials, start, stop, True, *sums[lane],
             )  # fmt: skip
         return sums[lane]
 
@@ -414,6 +416,7 @@ def _start(problem: Problem) -> float:
         return float(np.log(np.average(ratio, weights=problem.weight if len(problem.weight) else None)))
     weight = problem.weight if len(problem.weight) else np.ones(1)
     exposure = (problem.scale if len(problem.scale) else np.ones(problem.n_rows)) * weight
+    exposure = exposure * problem.trials if len(problem.trials) else exposure
     return float(np.log((problem.response * weight).sum() / exposure.sum()))
 
 

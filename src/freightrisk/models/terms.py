@@ -25,9 +25,11 @@ class LevelSums:
     amount: Array
 
 
-def chosen_effects(codings: Mapping[str, Coding], factors: Sequence[str | Effect] | None) -> dict[str, Effect]:
-    """Return the effect of each table of a model by name: all factors of the book, each free, by default."""
-    wanted = list(codings) if factors is None else list(factors)
+def chosen_effects(
+    codings: Mapping[str, Coding], factors: Sequence[str | Effect] | None, *, lines: str | None = None
+) -> dict[str, Effect]:
+    """Return the effect of each table of a model by name: by default all factors but the lines, each free."""
+    wanted = [name for name in codings if name != lines] if factors is None else list(factors)
     effects: dict[str, Effect] = {}
     for one in wanted:
         if not isinstance(one, str | Effect):

@@ -13,8 +13,9 @@ from freightrisk.book.factors import Band, Coding, Declaration, Factor, Hierarch
 from freightrisk.errors import FreightRiskError, InputError, TariffDocumentError
 from freightrisk.tariff.cover import ByLevel, Cover
 from freightrisk.tariff.loading import Loadings
+from freightrisk.tariff.plan import RateTables
 from freightrisk.tariff.subsidy import Interval, Subsidy
-from freightrisk.tariff.tariff import RateTables, Tariff
+from freightrisk.tariff.tariff import Tariff
 
 SCHEMA = "freightrisk/tariff"
 VERSION = 1
@@ -58,6 +59,7 @@ class CoverPart(msgspec.Struct, forbid_unknown_fields=True):
     max_claims: int | None
     limit: float | LevelsPart | None
     first_weight_fee: LevelsPart | None
+    merge_share: float = 0.0
 
 
 class IntervalPart(msgspec.Struct, forbid_unknown_fields=True):
@@ -101,6 +103,8 @@ class TariffPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_
     rounding: str
     provenance: dict[str, Any]
     pairs: list[tuple[str, str]] = []
+    lines: str | None = None
+    shares: dict[str, list[float]] = {}
 
 
 class Head(msgspec.Struct):
@@ -174,7 +178,9 @@ def _to_parts(tariff: Tariff) -> TariffPart:
         factors=[_factor_part(coding) for coding in tariff.codings.values()],
         frequency=_rates_part(tariff.frequency),
         severity=_rates_part(tariff.severity),
-        cover=CoverPart(cover.max_claims, _limit_part(cover.limit), _levels_part(cover.first_weight_fee)),
+        cover=CoverPart(
+            cover.max_claims, _limit_part(cover.limit), _levels_part(cover.first_weight_fee), cover.merge_share
+        ),
         count_curve=tariff.count_curve.tolist(),
         limit_curve=tariff.limit_curve.tolist(),
         loadings=loadings,
@@ -183,6 +189,8 @@ def _to_parts(tariff: Tariff) -> TariffPart:
         rounding=tariff.rounding,
         provenance=dict(tariff.provenance),
         pairs=list(tariff.pairs),
+        lines=tariff.lines,
+        shares={name: table.tolist() for name, table in tariff.shares.items()},
     )
 
 
@@ -262,6 +270,7 @@ def _from_parts(part: TariffPart, source: str) -> Tariff:
             max_claims=part.cover.max_claims,
             limit=_limit(part.cover.limit),
             first_weight_fee=_levels(part.cover.first_weight_fee),
+            merge_share=part.cover.merge_share,
         ),
         loadings=Loadings(**part.loadings),
         subsidies=tuple(subsidy_from_part(rule) for rule in part.subsidies),
@@ -271,6 +280,8 @@ def _from_parts(part: TariffPart, source: str) -> Tariff:
         rounding=part.rounding,
         provenance=part.provenance,
         pairs=tuple(part.pairs),
+        lines=part.lines,
+        shares={name: np.array(table, dtype=np.float64) for name, table in part.shares.items()},
     )
 
 

@@ -10,16 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check, _core
-from freightrisk._columns import JoinedColumns, kind
+from freightrisk._columns import kind
 from freightrisk._frozen import FrozenDict
 from freightrisk._parallel import chunks, in_order
 from freightrisk.book.book import Names, join
 from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
-from freightrisk.tariff.cover import CURVE_PIECES, SCALE_FAMILIES, ByLevel, Cover, count_curve, limit_curve
+from freightrisk.models.freight import FittedSchedule
+from freightrisk.tariff.cover import Cover, count_curve, limit_curve, line_count_curves
 from freightrisk.tariff.loading import Loadings
-from freightrisk.tariff.subsidy import Gate, Subsidy, compile_gates, group_numbers, in_stacking_order
+from freightrisk.tariff.plan import (
+    RateTables,
+    check_curves,
+    check_rates,
+    limit_table,
+    plan_arguments,
+    scheduled_shares,
+)
+from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers, frame_of, index_of, with_progress
+from freightrisk.tariff.shapes import SCALE_FAMILIES, ScaleShape, SeverityShape
+from freightrisk.tariff.subsidy import Gate, Subsidy, compile_gates, in_stacking_order
 
 if TYPE_CHECKING:
     from freightrisk.tariff.worksheet import Worksheet
@@ -27,77 +38,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 PRICE_CHUNK = 2**17
-UNLIMITED = 2**31 - 1
-LARGEST_RATE = 1e9
 DETAIL = ("claim_intensity", "expected_claims", "expected_payout", "pure_premium", "technical_premium")
 ROUNDING_MODES = ("half_even",)
-
-
-@dataclass(frozen=True)
-class RateTables:
-    """A base and, for each factor, the relativity of every slot: levels first, then fallbacks."""
-
-    base: float
-    tables: Mapping[str, Array]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "tables", FrozenDict(dict(self.tables)))
-
-    @classmethod
-    def of(cls, fitted: FittedModel) -> "RateTables":
-        """Return the base and relativities of a fitted model."""
-        return cls(fitted.base, {name: np.exp(table) for name, table in fitted.tables.items()})
-
-
-@dataclass(frozen=True)
-class CodedOrders:
-    """Orders as code columns of one tariff, ready to be priced again and again.
-
-    Parameters
-    ----------
-    columns : CodeColumns
-    n_orders : int
-    index : pandas Index or None
-        The caller's index.
-    kind : {"pandas", "polars", "arrow"}
-        Kind of frame to return.
-    key : object
-        What the codes mean; a tariff with the same key can price them.
-    """
-
-    columns: _core.CodeColumns
-    n_orders: int
-    index: Any
-    kind: str
-    key: tuple[Any, ...] = field(repr=False)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class QuoteBuffers:
-    """Arrays that take the quotes of a batch of orders; made by `Tariff.buffers`.
-
-    Parameters
-    ----------
-    steps : float64 array, shape (5, n_orders), or (0, n_orders) without detail
-    list_fen, merchant_fen : int32 arrays, shape (n_orders,)
-    payers : int32 array, shape (n_payers, n_orders)
-    flags : uint8 array, shape (n_orders,)
-    hits : bool array, shape (n_flags, n_orders)
-    """
-
-    steps: Array
-    list_fen: NDArray[np.int32]
-    payers: NDArray[np.int32]
-    merchant_fen: NDArray[np.int32]
-    flags: NDArray[np.uint8]
-    hits: NDArray[np.bool_]
-
-    def check(self, n_orders: int, n_payers: int, *, detail: bool) -> None:
-        """Raise unless the arrays can take so many orders and payers."""
-        if len(self.list_fen) < n_orders:
-            raise InputError(f"buffers hold {len(self.list_fen):,} orders, fewer than the {n_orders:,} to price.")
-        if len(self.payers) != n_payers or (detail and not len(self.steps)):
-            raise InputError("buffers were made by a tariff with other payers, or without detail; make new ones.")
 
 
 @dataclass(frozen=True, repr=False)
@@ -124,7 +66,12 @@ class Tariff:
     provenance : dict
         What the tariff was built from.
     pairs : tuple of (str, str)
-        Factors whose interaction has a table, named with " x " between them.
+        Factors whose interaction has a table, named with " x " between them; either may be a pair named before.
+    lines : str, optional
+        Factor that counts the lines of an order and so chooses among the claim-count curves.
+    shares : dict of str to float64 array
+        Tables of the share of a claim's mean freight that is paid, in place of a limit curve, where a freight schedule
+        says what is left under a limit.
     """
 
     name: str
@@ -140,6 +87,8 @@ class Tariff:
     rounding: str = "half_even"
     provenance: Mapping[str, Any] = field(default_factory=dict)
     pairs: tuple[tuple[str, str], ...] = ()
+    lines: str | None = None
+    shares: Mapping[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check.label(self.name, argument="name of the tariff")
@@ -148,16 +97,18 @@ class Tariff:
         _check.one_of(self.rounding, ROUNDING_MODES, argument="rounding")
         object.__setattr__(self, "codings", FrozenDict(dict(self.codings)))
         object.__setattr__(self, "provenance", FrozenDict(dict(self.provenance)))
+        object.__setattr__(self, "shares", FrozenDict(dict(self.shares)))
         _check_terms(self.cover, self.loadings, self.subsidies)
         for limit in self.cover.limits:
             limit_table(limit, self.codings)
-        for name in (name for pair in self.pairs for name in pair):
-            if name not in self.codings:
-                raise InputError(f"pairs names factor '{name}', which is no factor of the tariff.")
-        _check_rates(self.frequency, self.tabled, "frequency")
-        _check_rates(self.severity, self.tabled, "severity")
-        _check_curve(self.count_curve, self.cover.max_claims, "count_curve")
-        _check_curve(self.limit_curve, 1 if self.cover.is_limited else None, "limit_curve")
+        _check_pairs(self.pairs, self.codings)
+        if self.lines is not None and self.lines not in self.codings:
+            raise InputError(f"lines names factor '{self.lines}', which is no factor of the tariff.")
+        check_rates(self.frequency, self.tabled, "frequency")
+        check_rates(self.severity, self.tabled, "severity")
+        check_rates(RateTables(1.0, self.shares), self.tabled, "shares")
+        check_curves(self.count_curve, self._count_ends, "count_curve", of_lines=self.lines is not None)
+        check_curves(self.limit_curve, [1.0] if self.cover.is_limited and not self.shares else [], "limit_curve")
         if in_stacking_order(self.subsidies) != tuple(self.subsidies):
             raise InputError("subsidies: members of a group stand apart; put the rules of a group next to each other.")
         if len(self.gates) + len(self.tabled) > _core.COLUMN_LIMIT:
@@ -170,8 +121,9 @@ class Tariff:
     def build(
         cls,
         frequency: FittedModel,
-        severity: FittedModel,
+        severity: FittedModel | FittedSchedule,
         *,
+        shape: SeverityShape | None = None,
         cover: Cover | None = None,
         loadings: Loadings | None = None,
         subsidies: Sequence[Subsidy] = (),
@@ -183,8 +135,12 @@ class Tariff:
 
         Parameters
         ----------
-        frequency, severity : FittedModel
+        frequency : FittedModel
+        severity : FittedModel or FittedSchedule
             Where both rate a factor, they must have the same levels of it.
+        shape : SeverityShape, optional
+            How the amounts of claims spread around their mean, which says what is left of it under a limit: an
+            `EmpiricalShape`, a `ParetoTail`. By default that of the severity's family.
         cover : Cover, optional
             One claim an order and no limit by default.
         loadings : Loadings, optional
@@ -220,20 +176,34 @@ class Tariff:
                 f"factor '{shared[0]}' has other levels in severity than in frequency; "
                 "fit both to books with one coding."
             )
+        codings = {**found[0], **found[1]}
+        pairs = [*_pairs_of(frequency), *_pairs_of(severity)]
+        shares: dict[str, Array] = {}
+        curve = np.empty((0, 4))
+        if isinstance(severity, FittedSchedule):
+            if shape is not None:
+                raise InputError(
+                    "shape is for severities from claims; a freight schedule has the spread of its weights."
+                )
+            pairs, shares = scheduled_shares(severity, cover, codings, pairs)
+        elif cover.is_limited:
+            curve = limit_curve(_shape_of(severity) if shape is None else shape)
         return cls(
             name=name,
-            codings={**found[0], **found[1]},
+            codings=codings,
             frequency=RateTables.of(frequency),
             severity=RateTables.of(severity),
             cover=cover,
             loadings=loadings,
             subsidies=in_stacking_order(subsidies),
-            count_curve=count_curve(cover.max_claims, _count_dispersion(frequency)),
-            limit_curve=_limit_curve(severity) if cover.is_limited else np.empty((0, 4)),
+            count_curve=_count_curve(frequency, cover),
+            limit_curve=curve,
             floor_fen=floor_fen,
             rounding=rounding,
-            provenance=_provenance(frequency, severity),
-            pairs=tuple(dict.fromkeys([*_pairs_of(frequency), *_pairs_of(severity)])),
+            provenance=_provenance(frequency, severity, shape),
+            pairs=tuple(dict.fromkeys(pairs)),
+            lines=frequency.lines,
+            shares=shares,
         )
 
     @property
@@ -244,8 +214,19 @@ class Tariff:
     @cached_property
     def tabled(self) -> dict[str, Coding | CrossCoding]:
         """Return the coding of every table: the factors, then the interactions."""
-        crossed = (CrossCoding(self.codings[first], self.codings[second]) for first, second in self.pairs)
-        return {**self.codings, **{coding.name: coding for coding in crossed}}
+        found: dict[str, Coding | CrossCoding] = dict(self.codings)
+        for first, second in self.pairs:
+            coding = CrossCoding(found[first], found[second])
+            found[coding.name] = coding
+        return found
+
+    @property
+    def _count_ends(self) -> list[float]:
+        """Return the most paid claims of an order on each claim-count curve."""
+        if self.lines is None:
+            return [] if self.cover.max_claims is None else [self.cover.paid_at_most(self.cover.max_claims)]
+        coding = self.codings[self.lines]
+        return [self.cover.paid_at_most(min(slot + 1, coding.n_levels)) for slot in range(coding.n_slots)]
 
     @cached_property
     def gates(self) -> tuple[Gate, ...]:
@@ -301,7 +282,7 @@ class Tariff:
             if codes
             else _core.CodeColumns([], np.empty(0, np.int64), joined.n_rows)
         )
-        return CodedOrders(columns, joined.n_rows, _index(joined), kind(orders), self._key)
+        return CodedOrders(columns, joined.n_rows, index_of(joined), kind(orders), self._key)
 
     def price(
         self,
@@ -349,7 +330,7 @@ class Tariff:
         if coded.key is not self._key and coded.key != self._key:
             raise InputError("orders were encoded for a tariff with other levels or rules; encode them with this one.")
         columns = self.price_columns(coded, threads=_check.threads(threads), detail=detail, progress=progress)
-        return _frame(columns, coded)
+        return frame_of(columns, coded)
 
     def price_columns(
         self,
@@ -387,7 +368,7 @@ class Tariff:
             return stop - start
 
         done = in_order(work, chunks(n, PRICE_CHUNK), threads=threads)
-        for _ in _with_progress(done, n) if progress else done:
+        for _ in with_progress(done, n) if progress else done:
             pass
         columns: dict[str, NDArray[Any]] = dict(zip(DETAIL, into.steps, strict=True)) if detail else {}
         columns |= {"list_fen": into.list_fen}
@@ -459,100 +440,46 @@ class Tariff:
         )
 
 
-def _count_dispersion(frequency: FittedModel) -> float:
-    return frequency.shape if frequency.family == "negative_binomial" else 0.0
+def _count_curve(frequency: FittedModel, cover: Cover) -> Array:
+    if frequency.lines is not None:
+        most = frequency.codings[frequency.lines].n_levels
+        return line_count_curves(
+            most, correlation=frequency.shape, max_claims=cover.max_claims, merge_share=cover.merge_share
+        )
+    dispersion = frequency.shape if frequency.family == "negative_binomial" else 0.0
+    return count_curve(cover.max_claims, dispersion, cover.merge_share)
 
 
-def _limit_curve(severity: FittedModel) -> Array:
+def _shape_of(severity: FittedModel) -> SeverityShape:
     if severity.family not in SCALE_FAMILIES:
         raise InputError(
             f"severity is {severity.family}, whose spread depends on its mean, so that no one curve limits its claims; "
-            f"for a cover with a limit fit {' or '.join(SCALE_FAMILIES)}."
+            f"for a cover with a limit fit {' or '.join(SCALE_FAMILIES)}, or give the shape of the amounts."
         )
-    return limit_curve(severity.dispersion, severity.family)
+    return ScaleShape(severity.dispersion, severity.family)
 
 
-def _factors_of(fitted: FittedModel) -> dict[str, Coding]:
+def _factors_of(fitted: FittedModel | FittedSchedule) -> dict[str, Coding]:
     """Return the codings of a model's factors, those of its interactions included."""
     found: dict[str, Coding] = {}
     for coding in fitted.codings.values():
-        for one in (coding.first, coding.second) if isinstance(coding, CrossCoding) else (coding,):
+        for one in coding.factors:
             found.setdefault(one.name, one)
     return found
 
 
-def _pairs_of(fitted: FittedModel) -> list[tuple[str, str]]:
+def _pairs_of(fitted: FittedModel | FittedSchedule) -> list[tuple[str, str]]:
     crossed = [coding for coding in fitted.codings.values() if isinstance(coding, CrossCoding)]
     return [(coding.first.name, coding.second.name) for coding in crossed]
 
 
-def limit_table(limit: ByLevel, codings: Mapping[str, Coding]) -> Array:
-    """Return the limit of every slot of its factor, yuan."""
-    if limit.factor not in codings:
-        raise InputError(
-            f"the cover limits by factor '{limit.factor}', which no model rates; the factors are {', '.join(codings)}."
-        )
-    coding = codings[limit.factor]
-    unknown = [level for level in limit.values if level not in coding.labels]
-    if unknown:
-        raise InputError(
-            f"the cover names level '{unknown[0]}' of factor '{limit.factor}'; "
-            f"its levels are {', '.join(coding.labels)}."
-        )
-    absent = [label for label in coding.labels if label not in limit.values]
-    if absent and limit.default is None:
-        raise InputError(
-            f"the cover has no amount for {len(absent)} level(s) of factor '{limit.factor}' (first: '{absent[0]}'); "
-            "list them or give a default."
-        )
-    rest = max(limit.values.values()) if limit.default is None else limit.default
-    return np.array([limit.values.get(coding.slot_label(code), rest) for code in range(coding.n_slots)])
-
-
-def plan_arguments(tariff: Tariff) -> dict[str, Any]:
-    """Return the arguments of `_core.PricePlan` for a tariff."""
-    place = {name: k for k, name in enumerate(tariff.tabled)}
-    loads, rules = tariff.loadings, tariff.subsidies
-    gates = {len(place) + k: gate.masks for k, gate in enumerate(tariff.gates)}
-    limits = [(place[limit.factor], limit_table(limit, tariff.codings)) for limit in tariff.cover.limits]
-    known = [coding.n_levels for coding in tariff.tabled.values()] + [gate.n_slots for gate in tariff.gates]
-    return {
-        "frequency_base": tariff.frequency.base,
-        "severity_base": tariff.severity.base,
-        "limit": tariff.cover.flat_limit,
-        **_flat("frequency", [(place[name], table) for name, table in tariff.frequency.tables.items()], np.float64),
-        **_flat("severity", [(place[name], table) for name, table in tariff.severity.tables.items()], np.float64),
-        **_flat("limit", limits, np.float64),
-        **_flat("mask", list(gates.items()), np.uint64),
-        "known": np.array(known, dtype=np.int64),
-        "count_curve": tariff.count_curve,
-        "limit_curve": tariff.limit_curve,
-        **{
-            name: getattr(loads, name)
-            for name in ("fraud_load", "claim_handling", "policy_cost", "retained", "filed_factor")
-        },
-        "filed_min_micro": float(loads.filed_min_micro),
-        "filed_max_micro": float(loads.filed_max_micro),
-        "floor_fen": tariff.floor_fen,
-        "rule_kind": np.array([_core.RULE_KINDS[rule.kind] for rule in rules], dtype=np.int32),
-        "rule_amount": np.array([rule.amount for rule in rules], dtype=np.int64),
-        "rule_cap": np.array([UNLIMITED if rule.cap_fen is None else rule.cap_fen for rule in rules], dtype=np.int32),
-        "rule_payer": np.array([tariff.payers.index(rule.payer) for rule in rules], dtype=np.int32),
-        "rule_group": np.array(group_numbers(rules), dtype=np.int32),
-    }
-
-
-def _flat(what: str, tables: Sequence[tuple[int, NDArray[Any]]], dtype: type) -> dict[str, NDArray[Any]]:
-    lengths = [len(table) for _, table in tables]
-    return {
-        f"{what}_columns": np.array([column for column, _ in tables], dtype=np.int32),
-        f"{what}_offsets": np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
-        if tables
-        else np.empty(0, np.int64),
-        f"{what}_tables": np.concatenate([table for _, table in tables]).astype(dtype)
-        if tables
-        else np.empty(0, dtype),
-    }
+def _check_pairs(pairs: Sequence[tuple[str, str]], codings: Mapping[str, Coding]) -> None:
+    known = set(codings)
+    for first, second in pairs:
+        unknown = [name for name in (first, second) if name not in known]
+        if unknown:
+            raise InputError(f"pairs names factor '{unknown[0]}', which is no factor of the tariff.")
+        known.add(f"{first} x {second}")
 
 
 def _check_terms(cover: object, loadings: object, subsidies: object) -> None:
@@ -565,78 +492,14 @@ def _check_terms(cover: object, loadings: object, subsidies: object) -> None:
         raise InputError(f"subsidies is {subsidies!r}; it must be a list whose items are each a Subsidy.")
 
 
-def _check_rates(rates: RateTables, codings: Mapping[str, Coding | CrossCoding], what: str) -> None:
-    if not 0.0 < rates.base < LARGEST_RATE:
-        raise InputError(f"{what} base is {rates.base}; it must be above zero and below {LARGEST_RATE:g}.")
-    for name, table in rates.tables.items():
-        if name not in codings:
-            raise InputError(f"{what} has a table for '{name}', which is no factor of the tariff.")
-        if np.shape(table) != (codings[name].n_slots,):
-            raise InputError(
-                f"{what} table '{name}' has {np.size(table)} relativities; "
-                f"its factor has {codings[name].n_slots} slots."
-            )
-        if not np.all((table > 0.0) & (table < LARGEST_RATE)):
-            raise InputError(f"{what} table '{name}' has a relativity not above zero and below {LARGEST_RATE:g}.")
-
-
-def _check_curve(curve: Array, end: int | None, what: str) -> None:
-    """Refuse a curve that the cover does not call for, does not run from 1 to its end, or is broken in between."""
-    if end is None:
-        if len(curve):
-            raise InputError(f"{what} has {len(curve)} pieces, but the cover has no such limit; it must be empty.")
-        return
-    whole = np.ndim(curve) == 2 and np.shape(curve)[1] == 4 and len(curve) in CURVE_PIECES
-    stops = np.append(curve[1:, 0], end) if whole else np.empty(0)
-    if not whole or curve[0, 0] != 1.0 or not np.allclose(curve.sum(axis=1), stops, rtol=1e-9, atol=0.0):
-        raise InputError(
-            f"{what} is no unbroken curve from 1 to {end} of {', '.join(map(str, CURVE_PIECES))} cubic pieces; build "
-            "the tariff again."
-        )
-
-
 def _check_kind(fitted: object, wanted: str) -> None:
-    if not isinstance(fitted, FittedModel) or fitted.kind != wanted:
+    if not isinstance(fitted, FittedModel | FittedSchedule) or fitted.kind != wanted:
         found = getattr(fitted, "kind", type(fitted).__name__)
         raise InputError(f"{wanted} is a {found} model; give the result of a {wanted} model's fit.")
 
 
-def _provenance(frequency: FittedModel, severity: FittedModel) -> dict[str, Any]:
-    return {
-        fitted.kind: {
-            "family": fitted.family,
-            "engine": fitted.engine,
-            "rows": fitted.n_rows,
-            "deviance": fitted.deviance,
-            "dispersion": fitted.dispersion,
-        }
-        for fitted in (frequency, severity)
-    }
-
-
-def _index(joined: JoinedColumns) -> Any:
-    frame = getattr(joined.orders, "frame", None)
-    return None if frame is None else frame.index
-
-
-def _frame(columns: Mapping[str, NDArray[Any]], coded: CodedOrders) -> Any:
-    if coded.kind == "polars":
-        import polars as pl
-
-        return pl.DataFrame(dict(columns))
-    if coded.kind == "arrow":
-        import pyarrow as pa
-
-        return pa.table(dict(columns))
-    import pandas as pd
-
-    return pd.DataFrame(dict(columns), index=coded.index, copy=False)
-
-
-def _with_progress(done: Any, n_orders: int) -> Any:
-    from tqdm.auto import tqdm
-
-    with tqdm(total=n_orders, unit=" orders", unit_scale=True, desc="pricing") as bar:
-        for priced in done:
-            bar.update(priced)
-            yield priced
+def _provenance(
+    frequency: FittedModel, severity: FittedModel | FittedSchedule, shape: SeverityShape | None
+) -> dict[str, Any]:
+    found = {fitted.kind: fitted.provenance for fitted in (frequency, severity)}
+    return found if shape is None else found | {"shape": str(shape)}

@@ -9,7 +9,8 @@ import numpy as np
 from freightrisk import _reference
 from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import FreightRiskError
-from freightrisk.tariff.tariff import RateTables, Tariff
+from freightrisk.tariff.plan import RateTables
+from freightrisk.tariff.tariff import Tariff
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,9 +59,14 @@ def _premium_lines(tariff: Tariff, codes: list[int], priced: _reference.PricedOr
         "claim intensity", "claims an order", tariff.frequency, tariff.tabled, code, priced.claim_intensity
     )
     claims = "no limit on claims" if tariff.cover.max_claims is None else f"at most {tariff.cover.max_claims} an order"
+    if tariff.cover.merge_share:
+        claims += f", {tariff.cover.merge_share:.0%} of further ones picked up with the first"
     yield _line("expected claims", priced.expected_claims, claims)
     yield from _table_lines("mean freight", "yuan a claim", tariff.severity, tariff.tabled, code, priced.mean_freight)
+    for name, table in tariff.shares.items():
+        yield _line(f"  x {name}", float(table[code[name]]), "share left by the limits")
     limit = "no limit" if np.isinf(priced.limit) else f"limit {priced.limit:g} yuan a claim"
+    limit = "what the limits leave of it" if tariff.shares else limit
     yield _line("expected payout", priced.expected_payout, limit)
     yield _line("pure premium", priced.pure_premium, "expected claims x expected payout")
     loads = tariff.loadings

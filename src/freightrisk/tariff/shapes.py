@@ -1,0 +1,379 @@
+"""How the amounts of claims spread around their mean: what says how much of the mean is left under a limit."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from freightrisk import _check
+from freightrisk.book.book import OrderBook
+from freightrisk.errors import FitError, InputError
+from freightrisk.models.fitted import FittedModel
+
+Array = NDArray[np.float64]
+
+SCALE_FAMILIES = ("gamma", "lognormal")  # the mean moves these without changing their shape
+POINTS = 1024  # at most, of an empirical shape: more amounts are grouped by rank
+BLOCK = 512  # ratios evaluated at a time
+REACH = 6.5  # widths beyond which a kernel is as good as a point
+NEIGHBOURS = 8
+WIDEST = 0.5
+FEWEST_AMOUNTS = 20
+
+
+class SeverityShape(ABC):
+    """The distribution of an amount over its mean, the same at every mean.
+
+    A shape knows its limited expected value, E[min(Z, r)] of a ratio Z of mean 1, and the chance P(Z > r).
+    """
+
+    largest_ratio: ClassVar[float] = np.inf  # limit over mean up to which a curve is held to its error
+
+    @abstractmethod
+    def limited(self, ratio: ArrayLike) -> Array:
+        """Return E[min(Z, ratio)] for ratios above zero."""
+
+    @abstractmethod
+    def above(self, ratio: ArrayLike) -> Array:
+        """Return P(Z > ratio)."""
+
+
+@dataclass(frozen=True)
+class ScaleShape(SeverityShape):
+    """A gamma or lognormal shape.
+
+    Parameters
+    ----------
+    dispersion : float
+        Variance over squared mean, for a lognormal the variance of the log; zero means that every amount is the mean.
+    family : {"gamma", "lognormal"}
+
+    Examples
+    --------
+    >>> from freightrisk import ScaleShape
+    >>> ScaleShape(1.0).limited([0.5, 1.0, 2.0]).round(6).tolist()
+    [0.393469, 0.632121, 0.864665]
+    """
+
+    dispersion: float
+    family: str = "gamma"
+
+    def __post_init__(self) -> None:
+        value = _check.number(self.dispersion, argument="dispersion", low=0.0, high=1e6)
+        object.__setattr__(self, "dispersion", value)
+        _check.one_of(self.family, SCALE_FAMILIES, argument="family")
+
+    def limited(self, ratio: ArrayLike) -> Array:
+        """Return E[min(Z, ratio)]."""
+        r = np.asarray(ratio, dtype=np.float64)
+        return limited_expected_value(np.ones_like(r), r, dispersion=self.dispersion, family=self.family)
+
+    def above(self, ratio: ArrayLike) -> Array:
+        """Return P(Z > ratio)."""
+        from scipy.special import gammaincc, ndtr
+
+        r = np.asarray(ratio, dtype=np.float64)
+        if self.dispersion == 0.0:
+            return np.asarray(r < 1.0, dtype=np.float64)
+        if self.family == "gamma":
+            return np.asarray(gammaincc(1.0 / self.dispersion, r / self.dispersion))
+        deviation = np.sqrt(self.dispersion)
+        return np.asarray(ndtr(-np.log(r) / deviation - deviation / 2.0))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EmpiricalShape(SeverityShape):
+    """The amounts of claims over their fitted means, smoothed.
+
+    Each ratio stands for a lognormal around it, with the ratio as its mean, so that the curve has no corners; the
+    ratios are divided by their mean. Curves of this shape are held to their error for limits up to 20 means; where a
+    cover goes further, a `ParetoTail` says what is there.
+
+    Parameters
+    ----------
+    ratios : array, shape (n,)
+        Amounts over their means, above zero, 20 or more.
+    weights : array, shape (n,), optional
+    bandwidth : float
+        Least standard deviation of the log of a ratio's kernel. Where ratios are sparse it is half the distance of the
+        logs of its eighth neighbours on either side, up to 0.5.
+
+    Notes
+    -----
+    With kernels of mean z and variance b^2 of the log, E[min(Z, r)] is the weighted mean of
+    z Phi(x - b/2) + r Phi(-x - b/2), x = log(r / z) / b (the width by neighbours: Loftsgaarden and Quesenberry 1965).
+    More than 1,024 ratios are grouped by rank, each group at its mean.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freightrisk import EmpiricalShape
+    >>> shape = EmpiricalShape(np.linspace(0.5, 1.5, 101))
+    >>> shape.limited([0.25, 1.0, 9.0]).round(3).tolist()
+    [0.25, 0.871, 1.0]
+    """
+
+    largest_ratio: ClassVar[float] = 20.0
+
+    ratios: Array
+    weights: Array | None = None
+    bandwidth: float = field(default=0.02, kw_only=True)
+
+    def __post_init__(self) -> None:
+        n = np.size(self.ratios)
+        found = _check.real_array(self.ratios, argument="ratios", length=n)
+        if n < FEWEST_AMOUNTS:
+            raise InputError(f"ratios has {n} values; a shape needs {FEWEST_AMOUNTS} or more.")
+        _check.refuse_rows(found <= 0.0, "ratios is not above zero in {rows}; give amounts over their means.")
+        weight = np.ones(n) if self.weights is None else _check.real_array(self.weights, argument="weights", length=n)
+        _check.refuse_rows(weight < 0.0, "weights is negative in {rows}; weights are zero or more.")
+        if not weight.any():
+            raise InputError("weights is zero everywhere; give some ratios a weight above zero.")
+        width = _check.number(self.bandwidth, argument="bandwidth", low=1e-3, high=1.0)
+        points, share = _grouped(found, weight / weight.sum())
+        object.__setattr__(self, "ratios", points / (points @ share))
+        object.__setattr__(self, "weights", share)
+        object.__setattr__(self, "bandwidth", width)
+
+    @cached_property
+    def _kernels(self) -> tuple[Array, Array, Array]:
+        """Return the width of each kernel, and the ratios below and above which it and all before or behind it lie."""
+        z = self.ratios
+        place = np.arange(len(z))
+        first, last = np.maximum(place - NEIGHBOURS, 0), np.minimum(place + NEIGHBOURS, len(z) - 1)
+        width = np.clip(np.log(z[last] / z[first]) / 2.0, self.bandwidth, max(WIDEST, self.bandwidth))
+        upper = np.maximum.accumulate(z * np.exp(REACH * width))
+        lower = np.minimum.accumulate((z * np.exp(-REACH * width))[::-1])[::-1]
+        return width, lower, upper
+
+    @classmethod
+    def fit(cls, severity: FittedModel, book: OrderBook, *, bandwidth: float = 0.02) -> "EmpiricalShape":
+        """Return the shape of a book's claims around a severity model."""
+        return cls(*ratios_of(severity, book), bandwidth=bandwidth)
+
+    def limited(self, ratio: ArrayLike) -> Array:
+        """Return E[min(Z, ratio)]."""
+        from scipy.special import ndtr
+
+        def near(r: Array, z: Array, width: Array) -> Array:
+            x = np.log(r / z) / width
+            return np.asarray(z * ndtr(x - width / 2.0) + r * ndtr(-x - width / 2.0))
+
+        return self._mean(ratio, near, lambda r, below, above: below + r * above)
+
+    def above(self, ratio: ArrayLike) -> Array:
+        """Return P(Z > ratio)."""
+        from scipy.special import ndtr
+
+        def near(r: Array, z: Array, width: Array) -> Array:
+            return np.asarray(ndtr(-np.log(r / z) / width - width / 2.0))
+
+        return self._mean(ratio, near, lambda _, __, above: above)
+
+    def _mean(
+        self,
+        ratio: ArrayLike,
+        near: Callable[[Array, Array, Array], Array],
+        far: Callable[[Array, Array, Array], Array],
+    ) -> Array:
+        """Return the mean over all kernels: `near` of those around each ratio, `far` from the sums of all others."""
+        z, share = self.ratios, np.asarray(self.weights)
+        width, lower, upper = self._kernels
+        shares, amounts = (np.concatenate([[0.0], np.cumsum(part)]) for part in (share, share * z))
+        every = np.asarray(ratio, dtype=np.float64).ravel()
+        value = np.empty(len(every))
+        for start in range(0, len(every), BLOCK):
+            r = every[start : start + BLOCK]
+            low, high = np.searchsorted(upper, r), np.searchsorted(lower, r, side="right")
+            row = np.repeat(np.arange(len(r)), high - low)
+            place = np.arange(len(row)) - np.repeat(np.cumsum(high - low) - high, high - low)
+            around = np.bincount(row, share[place] * near(r[row], z[place], width[place]), len(r))
+            value[start : start + BLOCK] = around + far(r, amounts[low], shares[-1] - shares[high])
+        return value.reshape(np.shape(ratio))
+
+    def __str__(self) -> str:
+        return f"EmpiricalShape of {len(self.ratios):,} points, bandwidth {self.bandwidth:g}"
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True)
+class ParetoTail(SeverityShape):
+    """A shape whose amounts above a threshold are Pareto, as freight of large goods is.
+
+    Below the threshold the amounts are those of `body`; above it P(Z > z) falls as a power of z from what the body has
+    there. The whole is divided by its mean.
+
+    Parameters
+    ----------
+    body : SeverityShape
+    threshold : float
+        In means of the body.
+    index : float
+        Power of the tail, above 1.
+
+    Notes
+    -----
+    With S the body's P(Z > threshold) = P(Z > u), the limited expected value above u is that of the body at u plus
+    S u / (index - 1) (1 - (u / r)^(index - 1)) (Klugman, Panjer and Willmot, Loss Models, 2012, appendix A.2.3). Curves
+    of this shape are held to their error for limits up to 100 means.
+
+    Examples
+    --------
+    >>> from freightrisk import ParetoTail, ScaleShape
+    >>> tail = ParetoTail(ScaleShape(0.3), threshold=2.0, index=2.5)
+    >>> (tail.above([2.0, 4.0]) / ScaleShape(0.3).above([2.0, 4.0])).round(1).tolist()
+    [0.9, 29.1]
+    """
+
+    largest_ratio: ClassVar[float] = 100.0
+
+    body: SeverityShape
+    threshold: float
+    index: float
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.body, SeverityShape):
+            raise InputError(f"body is {self.body!r}; it must be a shape, such as ScaleShape(dispersion).")
+        threshold = _check.number(self.threshold, argument="threshold", low=0.0, high=1e6, open_low=True)
+        object.__setattr__(self, "threshold", threshold)
+        object.__setattr__(
+            self, "index", _check.number(self.index, argument="index", low=1.0, high=100.0, open_low=True)
+        )
+
+    @classmethod
+    def fit(
+        cls, severity: FittedModel, book: OrderBook, *, share: float = 0.05, body: SeverityShape | None = None
+    ) -> "ParetoTail":
+        """Return the shape of a book's claims around a severity model, Pareto above a quantile.
+
+        Parameters
+        ----------
+        severity : FittedModel
+        book : OrderBook
+        share : float
+            Share of claims that are of the tail.
+        body : SeverityShape, optional
+            By default the `EmpiricalShape` of the claims.
+
+        Raises
+        ------
+        FitError
+            For fewer than 20 claims in the tail, or a tail so heavy that it has no mean.
+
+        Notes
+        -----
+        The index is the maximum likelihood one, weight of the tail over the sum of log(z / threshold) (Hill 1975).
+        """
+        share = _check.number(share, argument="share", low=0.0, high=0.5, open_low=True)
+        ratios, weights = ratios_of(severity, book)
+        weights = np.ones(len(ratios)) if weights is None else weights
+        body = EmpiricalShape(ratios, weights) if body is None else body
+        order = np.argsort(ratios)[::-1]
+        in_tail = np.cumsum(weights[order]) <= share * weights.sum()
+        if in_tail.sum() < FEWEST_AMOUNTS:
+            raise FitError(
+                f"there are {int(in_tail.sum())} claims in a tail of {share:.1%}; raise share, or give a shape without "
+                "a tail."
+            )
+        threshold = float(ratios[order[in_tail]].min())
+        tail, weight = ratios[order[in_tail]], weights[order[in_tail]]
+        index = float(weight.sum() / (weight * np.log(tail / threshold)).sum())
+        if not index > 1.0:
+            raise FitError(f"the tail's index is {index:.2f}; at 1 or below it has no mean. Fit with a limit first.")
+        return cls(body, threshold / float((ratios * weights).sum() / weights.sum()), index)
+
+    @property
+    def _mean(self) -> float:
+        """Return the mean before the division by it."""
+        u = self.threshold
+        return float(self.body.limited(u) + self.body.above(u) * u / (self.index - 1.0))
+
+    def limited(self, ratio: ArrayLike) -> Array:
+        """Return E[min(Z, ratio)]."""
+        mean, u, power = self._mean, self.threshold, self.index - 1.0
+        r = np.atleast_1d(np.asarray(ratio, dtype=np.float64)) * mean
+        over = self.body.above(u) * u / power * -np.expm1(power * np.log(u / np.maximum(r, u)))
+        value = np.full(r.shape, self.body.limited(u)) + over
+        value[r < u] = self.body.limited(r[r < u])
+        return np.asarray((value / mean).reshape(np.shape(ratio)))
+
+    def above(self, ratio: ArrayLike) -> Array:
+        """Return P(Z > ratio)."""
+        u = self.threshold
+        r = np.atleast_1d(np.asarray(ratio, dtype=np.float64)) * self._mean
+        value = np.asarray(self.body.above(u) * (u / np.maximum(r, u)) ** self.index)
+        value[r < u] = self.body.above(r[r < u])
+        return value.reshape(np.shape(ratio))
+
+
+def ratios_of(severity: Any, book: OrderBook) -> tuple[Array, Array | None]:
+    """Return each claim's amount over its fitted mean, and how many claims are behind it."""
+    if not isinstance(severity, FittedModel) or severity.kind != "severity":
+        raise InputError("severity must be the result of a severity model's fit.")
+    if not len(book.claim_amount):
+        raise InputError("the book has no claim amounts, whose shape could be seen.")
+    return book.claim_amount / severity.predict(book)[book.claim_row], book.claim_weight
+
+
+def _grouped(values: Array, share: Array) -> tuple[Array, Array]:
+    """Return values in ascending order with their shares, neighbours merged at their mean beyond POINTS."""
+    order = np.argsort(values, kind="stable")
+    values, share = values[order], share[order]
+    kept = share > 0
+    values, share = values[kept], share[kept]
+    if len(values) <= POINTS:
+        return values, share
+    group = np.minimum(((np.cumsum(share) - share / 2.0) * POINTS).astype(int), POINTS - 1)
+    total = np.bincount(group, share, POINTS)
+    some = total > 0
+    return np.asarray(np.bincount(group, share * values, POINTS)[some] / total[some]), np.asarray(total[some])
+
+
+def limited_expected_value(mean: ArrayLike, limit: ArrayLike, *, dispersion: float, family: str = "gamma") -> Array:
+    """Return E[min(X, limit)] of gamma or lognormal amounts X.
+
+    Parameters
+    ----------
+    mean, limit : float64 arrays, yuan
+        An infinite limit gives the mean.
+    dispersion : float
+        Variance over squared mean, for a lognormal the variance of the log; zero means that every amount is the mean.
+    family : {"gamma", "lognormal"}
+
+    Notes
+    -----
+    Gamma: with shape a = 1 / dispersion and x = a limit / mean it is mean P(a + 1, x) + limit Q(a, x), P and Q the
+    lower and upper regularised incomplete gamma functions (Klugman, Panjer and Willmot, Loss Models, 2012,
+    appendix A.3).
+    Lognormal: with s the standard deviation of the log and x = log(limit / mean) / s it is
+    mean Phi(x - s/2) + limit Phi(-x - s/2) (appendix A.5).
+    Limit cases: limit -> 0 gives limit, limit -> infinity gives mean.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freightrisk import limited_expected_value
+    >>> limited_expected_value(np.array([10.0]), np.array([10.0]), dispersion=1.0).round(6).tolist()
+    [6.321206]
+    """
+    from scipy.special import gammainc, gammaincc, ndtr
+
+    _check.one_of(family, SCALE_FAMILIES, argument="family")
+    mean, limit = np.broadcast_arrays(np.asarray(mean, dtype=np.float64), np.asarray(limit, dtype=np.float64))
+    if dispersion == 0.0:
+        return np.asarray(np.minimum(mean, limit))
+    bounded = np.where(np.isinf(limit), 1.0, limit)
+    if family == "lognormal":
+        deviation = np.sqrt(dispersion)
+        with np.errstate(divide="ignore"):
+            x = np.log(bounded / mean) / deviation
+        value = mean * ndtr(x - deviation / 2.0) + bounded * ndtr(-x - deviation / 2.0)
+        return np.where(np.isinf(limit), mean, value)
+    x = bounded / mean / dispersion
+    value = mean * gammainc(1.0 / dispersion + 1.0, x) + bounded * gammaincc(1.0 / dispersion, x)
+    return np.where(np.isinf(limit), mean, value)
