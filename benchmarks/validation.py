@@ -74,10 +74,11 @@ def glum_mean(family, learn, test, names, y, exposure=None, fewest=0):
     kept = {name: sorted(both[name].index[both[name] >= fewest]) for name in names}
 
     def matrix(frame):
+        known = {name: frame[name].where(frame[name].isin(levels)) for name, levels in kept.items()}
         parts = [
-            tabmat.CategoricalMatrix(pd.Categorical(frame[name], categories=kept[name]), drop_first=True,
+            tabmat.CategoricalMatrix(pd.Categorical(known[name], categories=levels), drop_first=True,
                                      cat_missing_method="zero")
-            for name in names
+            for name, levels in kept.items()
         ]  # fmt: skip
         return tabmat.SplitMatrix(parts)
 

@@ -16,7 +16,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import freightrisk
-from freightrisk import _demo, cli
+from freightrisk import Credibility, Free, Given, Interaction, Smooth, _demo, cli
 from freightrisk._config import parse_plan, read_plan
 from freightrisk.errors import InputError
 
@@ -337,6 +337,50 @@ BAD_CONFIGS = [
     ("{ above = 4.8 }", "{ over = 4.8 }", "subsidies, entry 2 .*unknown key 'over'.*'above', 'at_most'"),
     ('{ segment = ["new"] }', '{ segment = "new" }', "subsidies, entry 3 .*where.*got 'str'"),
 ]
+
+
+SEVERITY = 'factors = ["zone", "weight_kg"]'
+
+
+def test_config_names_effects():
+    effects = """factors = [
+        "channel", {effect = "credibility", name = "category_path", variance = [0.2, 0.1, 0.05]},
+        {effect = "smooth", name = "weight_kg", monotone = "increasing"}, {effect = "free", name = "price"},
+        {effect = "given", name = "campaign", relativities = {none = 1.0, double_11 = 1.4}},
+        {effect = "interaction", first = "zone", second = "weight_kg", variance = 0.01},
+    ]"""
+    plan = parse_plan(CONFIG.replace(SEVERITY, effects), source="f.toml", folder=Path())
+    assert list(plan.severity.factors) == [
+        "channel", Credibility("category_path", variance=[0.2, 0.1, 0.05]), Smooth("weight_kg", monotone="increasing"),
+        Free("price"), Given("campaign", {"none": 1.0, "double_11": 1.4}),
+        Interaction("zone", "weight_kg", variance=0.01),
+    ]  # fmt: skip
+
+
+def test_fit_with_effects(files, tmp_path):
+    thin = '{effect = "credibility", name = "category_path"}, {effect = "smooth", name = "experience_score"}]'
+    before, named, after = re.split(r"(?<=\n)(factors = \[.*\])(?=\nmin_age_days)", CONFIG)
+    assert "category_path" in named
+    (tmp_path / "c.toml").write_text(f'{before}factors = ["channel", {thin}{after}')
+    inputs = [part for name in ("orders", "claims", "merchants") for part in (f"--{name}", files[name])]
+    code, printed = run("fit", "--config", tmp_path / "c.toml", *inputs, "--out", tmp_path / "t.json")
+    assert code == 0
+    assert "category_path (" in printed
+    assert "credibility)" in printed
+
+
+@pytest.mark.parametrize(("wrong", "message"), [
+    ('factors = [{effect = "credible", name = "zone"}]', "Invalid value 'credible'.*'credibility', 'smooth', 'given'"),
+    ('factors = [{name = "zone"}]', "required field 'effect'.*'free', 'credibility'"),
+    ('factors = [{effect = "smooth", name = "zone", degree = 2}]', "unknown key 'degree'; .*'effect', 'name', 'order'"),
+    ('factors = [{effect = "credibility", name = "leaf"}]', "severity.factors names 'leaf', which no"),
+    ('factors = [{effect = "smooth", name = "weight_kg", order = 9}]', "order"),
+    ('factors = [{effect = "interaction", first = "zone", second = "leaf"}]', "severity.factors names 'leaf'"),
+])  # fmt: skip
+def test_mistakes_in_effects_are_named(wrong, message):
+    with pytest.raises(InputError, match=message) as error:
+        parse_plan(CONFIG.replace(SEVERITY, wrong), source="f.toml", folder=Path())
+    assert str(error.value).startswith("configuration 'f.toml'")
 
 
 @pytest.mark.parametrize(("right", "wrong", "message"), BAD_CONFIGS)

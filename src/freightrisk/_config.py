@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -13,6 +14,7 @@ from freightrisk import _check
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Band, Declaration, Factor, Hierarchy
 from freightrisk.errors import FreightRiskError, InputError
+from freightrisk.models.effects import Credibility, Effect, Free, Given, Interaction, Smooth
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.frequency import FrequencyModel, at_most_one_claim
 from freightrisk.models.severity import SeverityModel
@@ -46,6 +48,7 @@ class ColumnsPart(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     report_date: str = "report_date"
     freight: str = "freight"
     exposure: str = ""
+    lines: str = ""
 
 
 class RulesPart(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True, tag_field="kind"):
@@ -94,12 +97,85 @@ class HierarchyPart(RulesPart, kw_only=True, frozen=True, tag="hierarchy"):
         return Hierarchy(self.name, self.columns, **self.rules())
 
 
+class EffectPart(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True, tag_field="effect"):
+    """A factor of a model as other than a free relativity for each level."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the factors that the effect needs."""
+        return tuple(getattr(self, field) for field in ("name", "first", "second") if hasattr(self, field))
+
+    def effect(self) -> Effect:
+        """Return the library's effect."""
+        given = {field: getattr(self, field) for field in self.__struct_fields__}
+        return EFFECTS[type(self)](**given)
+
+
+class FreePart(EffectPart, kw_only=True, frozen=True, tag="free"):
+    """A free relativity for each level, in order where bands ask for it."""
+
+    name: str
+    monotone: str | None = None
+
+
+class CredibilityPart(EffectPart, kw_only=True, frozen=True, tag="credibility"):
+    """Relativities shrunk to their parent's."""
+
+    name: str
+    variance: float | list[float] | None = None
+
+
+class SmoothPart(EffectPart, kw_only=True, frozen=True, tag="smooth"):
+    """A curve over bands."""
+
+    name: str
+    order: int = 2
+    variance: float | None = None
+    monotone: str | None = None
+
+
+class GivenPart(EffectPart, kw_only=True, frozen=True, tag="given"):
+    """Relativities that are filed and not fitted."""
+
+    name: str
+    relativities: dict[str, float] | list[float]
+
+
+class InteractionPart(EffectPart, kw_only=True, frozen=True, tag="interaction"):
+    """Pairs of levels of two factors, shrunk to their main effects."""
+
+    first: str
+    second: str
+    variance: float | None = None
+
+
+EFFECTS: dict[type[EffectPart], Callable[..., Effect]] = {
+    FreePart: Free, CredibilityPart: Credibility, SmoothPart: Smooth, GivenPart: Given, InteractionPart: Interaction,
+}  # fmt: skip
+
+
 class ModelPart(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A model: its family, its factors (all by default), and the least age of the orders that it is fitted on."""
+    """A model: its family, its factors (all by default), and the least age of the orders that it is fitted on.
+
+    A factor is a name, or a table that says which effect it has: ``{effect = "credibility", name = "category_path"}``.
+    """
 
     family: str | None = None
-    factors: list[str] | None = None
+    factors: list[str | FreePart | CredibilityPart | SmoothPart | GivenPart | InteractionPart] | None = None
     min_age_days: int = 0
+
+    @property
+    def names(self) -> list[str]:
+        """Return the factors that the model needs."""
+        parts = self.factors or []
+        return [name for part in parts for name in ((part,) if isinstance(part, str) else part.names)]
+
+    @property
+    def effects(self) -> list[str | Effect] | None:
+        """Return the factors as the library takes them."""
+        if self.factors is None:
+            return None
+        return [part if isinstance(part, str) else part.effect() for part in self.factors]
 
 
 class CoverPart(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -202,8 +278,8 @@ def _plan(config: Config, folder: Path) -> FitPlan:
         **{name: None if file is None else folder / file for name, file in files.items()},
         columns=config.columns,
         factors=_declarations(config),
-        frequency=FrequencyModel(config.frequency.factors, family=config.frequency.family or "poisson"),
-        severity=SeverityModel(config.severity.factors, family=config.severity.family or "gamma"),
+        frequency=FrequencyModel(config.frequency.effects, family=config.frequency.family or "poisson"),
+        severity=SeverityModel(config.severity.effects, family=config.severity.family or "gamma"),
         frequency_age_days=_age(config.frequency, "frequency"),
         severity_age_days=_age(config.severity, "severity"),
         cover=config.cover.cover(),
@@ -218,7 +294,7 @@ def _declarations(config: Config) -> tuple[Declaration, ...]:
     if repeated:
         raise InputError(f"factors declares '{repeated[0]}' twice; give each factor its own name.")
     for model in ("frequency", "severity"):
-        unknown = [name for name in getattr(config, model).factors or () if name not in names]
+        unknown = [name for name in getattr(config, model).names if name not in names]
         if unknown:
             raise InputError(
                 f"{model}.factors names '{unknown[0]}', which no [[factors]] entry declares; "
@@ -251,6 +327,8 @@ def _taught(message: str, table: dict[str, Any]) -> str:
         return _unknown_key(unknown["key"], _place(place, table), _keys_at(place, table))
     found, _, place = message.replace(" | null", "").partition(" - at ")
     kinds = "; kind is 'factor', 'band' or 'hierarchy'" if re.search(r"\bkind`", message) else ""
+    if ".factors[" in place and ("`effect`" in message or "$.effect" in message or ".effect" in place):
+        kinds = "; effect is 'free', 'credibility', 'smooth', 'given' or 'interaction'"
     return f"{_place(place.strip('`') or '$', table)}: {found.replace('`', chr(39))}{kinds}."
 
 
@@ -280,6 +358,10 @@ def _keys_at(place: str, table: dict[str, Any]) -> list[str]:
         return list(LevelsPart.__struct_fields__)
     parts = {"$.data": DataPart, "$.columns": ColumnsPart, "$.cover": CoverPart}
     parts |= {"$.frequency": ModelPart, "$.severity": ModelPart}
+    if entry := re.fullmatch(r"\$\.(frequency|severity)\.factors\[(\d+)\]", place):
+        kind = table[entry[1]]["factors"][int(entry[2])]["effect"]
+        part = next(part for part in EFFECTS if part.__struct_config__.tag == kind)
+        return ["effect", *part.__struct_fields__]
     return list(parts.get(place, Config).__struct_fields__)
 
 

@@ -308,7 +308,8 @@ cdef inline void scatter(const int32_t* codes, const double* values, int n, doub
 
 def accumulate(int family, double shape, CodeColumns columns not None, const int64_t[::1] offsets not None, double base,
                const double[::1] tables not None, const double[::1] y not None, const double[::1] scale not None,
-               const double[::1] weight not None, const double[::1] trials not None, Py_ssize_t start, Py_ssize_t stop, bint with_pairs,
+               const double[::1] weight not None, const double[::1] trials not None, Py_ssize_t start, Py_ssize_t stop,
+               bint with_pairs,
                double[::1] score_out not None, double[::1] information_out not None, double[::1] pairs_out not None,
                double[::1] sums_out not None):
     """Add the score, information and objective of rows [start, stop) to the outputs.

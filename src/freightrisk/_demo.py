@@ -302,6 +302,7 @@ min_claims = 20
 
 [frequency]
 family = "poisson"        # or "bernoulli": of several claims of an order the first counts
+# A name is a relativity for each level; {{ effect = "credibility", name = "category_path" }} shrinks thin ones.
 factors = ["category_path", "channel", "campaign", "zone", "price", "weight_kg", "experience_score"]
 min_age_days = {min_age_days}         # younger orders have not reported all of their claims
 
