@@ -104,6 +104,23 @@ def test_each_order_has_its_own_levels_and_those_of_its_merchant():
     }
 
 
+def test_align_takes_the_rows_that_are_in_the_book():
+    shipped = pd.to_datetime(["2026-01-01", None, "2026-01-02", "2026-01-03", "2026-01-03"])
+    orders = pd.DataFrame({"order_id": range(5), "zone": "n", "ship_date": shipped})
+    claims = pd.DataFrame({"order_id": [0], "freight": [8.0], "report_date": pd.to_datetime(["2026-01-09"])})
+    book = OrderBook.from_frames(orders, claims, factors=[Factor("zone")])
+    assert book.align(orders["order_id"]).tolist() == [0, 2, 3, 4]
+    assert book.select(np.array([True, False, True, False])).align(orders["order_id"]).tolist() == [0, 3]
+    whole = OrderBook.from_frames(orders, claims, factors=[Factor("zone")], ship_date=None, report_date=None)
+    assert whole.align(orders["order_id"]).tolist() == list(range(5))
+    assert whole.select(np.arange(5) > 3).align(orders["order_id"]).tolist() == [4]
+    for bad in (np.zeros(4), np.zeros((5, 2))):
+        with pytest.raises(InputError, match="give one for each row of the orders"):
+            whole.align(bad)
+    with pytest.raises(InputError, match="give one for each row of the orders"):
+        book.align(np.zeros(4))
+
+
 def test_a_column_of_the_orders_goes_before_one_of_the_merchants():
     book = build(orders_frame(segment=list("abcdef")))
     assert book.codings["segment"].labels == ("a", "b", "d", "e", "f")

@@ -62,6 +62,8 @@ class OrderBook:
         Days on which these claims were reported and reversed.
     lines : str, optional
         Name of the factor that counts the lines of an order, where the book has one; it rates nothing by itself.
+    order_row : int64 array, shape (n_orders,), optional
+        Row of each order in the table of orders that the book was built from; None means all rows in their order.
     """
 
     codings: Mapping[str, Coding]
@@ -79,6 +81,7 @@ class OrderBook:
     reversed_report_day: NDArray[np.datetime64] = field(default_factory=lambda: np.empty(0, dtype="datetime64[D]"))
     reversed_day: NDArray[np.datetime64] = field(default_factory=lambda: np.empty(0, dtype="datetime64[D]"))
     lines: str | None = None
+    order_row: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         for name in ("codings", "codes", "left_out"):
@@ -87,7 +90,7 @@ class OrderBook:
             *self.codes.values(), self.claim_count, self.claim_row, self.claim_amount, self.reversed_row,
             self.reversed_report_day, self.reversed_day,
         )  # fmt: skip
-        for array in (*arrays, self.exposure, self.claim_weight, self.claim_day, self.ship_day):
+        for array in (*arrays, self.exposure, self.claim_weight, self.claim_day, self.ship_day, self.order_row):
             if array is not None:
                 array.flags.writeable = False
 
@@ -195,6 +198,7 @@ class OrderBook:
             reversed_report_day=undone[:0] if claim_day is None else claim_day[reversed_],
             reversed_day=undone[reversed_],
             lines=lines,
+            order_row=None if len(kept) == joined.n_rows else kept,
         )
 
     @classmethod
@@ -288,6 +292,34 @@ class OrderBook:
             raise InputError("the book has no order ages; build it with a ship_date column and as_of=.")
         return (self.as_of - self.ship_day).astype(np.int64)
 
+    def align(self, values: Any) -> NDArray[Any]:
+        """Return the values of the book's orders, given one for each row of the table that it was built from.
+
+        Parameters
+        ----------
+        values : array, shape (rows of that table,)
+            Such as a column that is no rating factor: a weight in grams, an owner to cluster by.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from freightrisk import Factor, OrderBook
+        >>> orders = pd.DataFrame({"order_id": [1, 2, 3], "channel": ["shelf", "live", "shelf"],
+        ...                        "ship_date": pd.to_datetime(["2026-05-01", None, "2026-05-02"]),
+        ...                        "weight_g": [400, 900, 650]})
+        >>> claims = pd.DataFrame({"order_id": [1], "freight": [8.0], "report_date": pd.to_datetime(["2026-05-09"])})
+        >>> book = OrderBook.from_frames(orders, claims, factors=[Factor("channel")])
+        >>> book.align(orders["weight_g"]).tolist()
+        [400, 650]
+        """
+        array = np.asarray(values)
+        fewest = self.n_orders if self.order_row is None else int(self.order_row.max(initial=-1)) + 1
+        if array.ndim != 1 or len(array) < fewest or (self.order_row is None and len(array) != fewest):
+            raise InputError(
+                f"values has shape {array.shape}; give one for each row of the orders that the book was built from."
+            )
+        return array if self.order_row is None else array[self.order_row]
+
     def select(self, rows: NDArray[np.bool_]) -> "OrderBook":
         """Return the book of the orders where `rows` is true, with the same codings.
 
@@ -315,6 +347,7 @@ class OrderBook:
             reversed_row=place[self.reversed_row[undone]].astype(np.int64),
             reversed_report_day=self.reversed_report_day[undone],
             reversed_day=self.reversed_day[undone],
+            order_row=np.flatnonzero(rows) if self.order_row is None else self.order_row[rows],
         )
 
     def mature(self, min_age_days: int) -> "OrderBook":

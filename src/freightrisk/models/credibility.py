@@ -20,9 +20,6 @@ Parents = NDArray[np.int64]
 
 METHODS = ("unbiased", "iterative")
 COLLECTIVES = ("credibility", "weight")
-MOVE = 1e-12
-NEGLIGIBLE = 1e-10  # a largest Z below this is none
-MOST_STEPS = 10_000
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -262,22 +259,42 @@ def _walk_up(
 
 
 def _iterated_between(parents: list[Parents], weight: Array, mean: Array, within: float) -> list[float]:
-    """Return the fixed point of the variances between the groups of each level, from the spread of the means."""
-    spread = float(np.average((mean - np.average(mean, weights=weight)) ** 2, weights=weight))
-    between = [spread] * len(parents)
-    for _ in range(MOST_STEPS):
-        means, precisions = _walk_up(parents, weight, mean, within, between)
-        moved = []
-        for parent, level_mean, precision, variance in zip(parents, means, precisions, between, strict=True):
-            z = variance * precision
-            freedom = len(parent) - len(np.unique(parent))
-            if freedom == 0 or z.max() < NEGLIGIBLE:
-                moved.append(0.0)
-                continue
-            centre = np.bincount(parent, z * level_mean) / np.bincount(parent, z)
-            moved.append(float(z @ (level_mean - centre[parent]) ** 2) / freedom)
-        settled = all(abs(new - old) <= MOVE * old for new, old in zip(moved, between, strict=True))
-        between = moved
-        if settled:
-            return between
-    raise FitError(f"the variances between groups did not settle in {MOST_STEPS:,} steps.")
+    """Return the fixed point of the variances between the groups of each level, the outermost first.
+
+    The variance of a level depends on those below it alone, so they are found from the risks up.
+    """
+    between: list[float] = []
+    noise = within / weight
+    for depth in range(len(parents) - 1, -1, -1):
+        between.insert(0, _fixed_point(parents[depth], mean, noise))
+        if depth:
+            spread = between[0] + noise
+            precision = 1.0 / spread if spread.any() else weight
+            total = np.bincount(parents[depth], precision).astype(np.float64)
+            mean, noise, weight = np.bincount(parents[depth], precision * mean) / total, 1.0 / total, total
+    return between
+
+
+def _fixed_point(parent: Parents, mean: Array, noise: Array) -> float:
+    """Return b = sum of z (mean - centre)^2 / freedom, z = b / (b + noise): 0, or the root of what b is a factor of.
+
+    That sum over b falls as b rises, from its value at 0, so there is one root at most.
+    """
+    from scipy.optimize import brentq
+
+    freedom = len(parent) - len(np.unique(parent))
+
+    def excess(b: float) -> float:
+        precision = 1.0 / (b + noise)
+        centre = np.bincount(parent, precision * mean) / np.bincount(parent, precision)
+        return float(precision @ (mean - centre[parent]) ** 2) / freedom - 1.0
+
+    if freedom == 0:
+        return 0.0
+    plain = np.bincount(parent, mean) / np.bincount(parent)
+    most = float(((mean - plain[parent]) ** 2).sum()) / freedom
+    if most <= 0.0 or not noise.any():
+        return most
+    if excess(0.0) <= 0.0:
+        return 0.0
+    return float(brentq(excess, 0.0, most, xtol=1e-300, rtol=1e-14))
