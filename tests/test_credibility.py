@@ -213,3 +213,23 @@ def test_bad_cells(change, error, message):
 def test_bad_calls(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_nested_credibility_foretells_the_next_year_of_workers_compensation(shared_data):
+    # Loss ratios of 121 occupation classes: fitted to the first five years, tested on the sixth.
+    frame = pd.read_parquet(shared_data / "credibility" / "workers_compensation.parquet")
+    frame = frame[frame["PR"] > 0].assign(ratio=lambda rows: rows["LOSS"] / rows["PR"])
+    known, ahead = frame[frame["YR"] < 6], frame[frame["YR"] == 6]
+    fitted = buhlmann_straub(known, risk="CL", value="ratio", weight="PR")
+    nested = jewell(known.assign(tens=known["CL"] // 10), path=["tens", "CL"], value="ratio", weight="PR")
+    own = fitted.levels[-1].set_index("CL")
+
+    def error(premium):
+        here = premium.reindex(ahead["CL"]).to_numpy()
+        kept = ~np.isnan(here)
+        return np.average((here - ahead["ratio"].to_numpy())[kept] ** 2, weights=ahead["PR"].to_numpy()[kept])
+
+    alone, together = error(own["mean"]), error(pd.Series(fitted.collective, own.index))
+    # Most payroll is in classes that need no other: one collective neither helps nor harms, neighbours help.
+    assert error(own["premium"]) == pytest.approx(alone, rel=0.01)
+    assert error(nested.levels[-1].set_index("CL")["premium"]) < min(alone, together)

@@ -80,6 +80,7 @@ class FittedModel:
     parameters : tuple of (factor, code)
         Levels behind the intercept.
     deviance, null_deviance, log_likelihood : float
+        Deviances are nan for a beta-binomial and for amounts seen through a limit, which have none.
     dispersion : float
         Pearson statistic over residual degrees of freedom. Standard errors use it for amounts and 1 for counts.
     df_residual : float
@@ -323,6 +324,9 @@ class FittedModel:
     def summary(self) -> str:
         """Return the fit on one screen: what was fitted, how well, and how it converged."""
         factors = ", ".join(map(self._factor_text, self.tables)) or "none"
+        deviance = f"deviance {self.deviance:,.2f} (null {self.null_deviance:,.2f}); "
+        deviance = "" if np.isnan(self.deviance) else deviance
+        shape = f"; shape {self.shape:.4g}" if self.shape else ""
         parameters = self.n_rows - self.df_residual
         return "\n".join(
             [
@@ -330,7 +334,7 @@ class FittedModel:
                 f"rows {self.n_rows:,}; parameters {parameters:.6g}; residual df {self.df_residual:,.10g}",
                 f"factors: {factors}",
                 f"base {self.base:.6g} (intercept {self.intercept:.6f}, std error {self.intercept_std_error:.6f})",
-                f"deviance {self.deviance:,.2f} (null {self.null_deviance:,.2f}); dispersion {self.dispersion:.4f}",
+                f"{deviance}dispersion {self.dispersion:.4f}{shape}",
                 f"log likelihood {self.log_likelihood:,.2f}; AIC {self.aic:,.2f}; BIC {self.bic:,.2f}",
                 f"converged in {len(self.steps)} steps, last move {self.steps[-1].largest_move:.1e}",
             ]
