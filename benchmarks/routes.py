@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk.tariff.cover import limited_expected_value
+from freightrisk.tariff.shapes import limited_expected_value
 from freightrisk.tariff.tariff import Tariff
 
 BLOCK = 2**14
