@@ -64,6 +64,8 @@ class OrderBook:
         Name of the factor that counts the lines of an order, where the book has one; it rates nothing by itself.
     order_row : int64 array, shape (n_orders,), optional
         Row of each order in the table of orders that the book was built from; None means all rows in their order.
+    table_rows : int, optional
+        Rows of that table; None means as many as there are orders.
     """
 
     codings: Mapping[str, Coding]
@@ -82,6 +84,7 @@ class OrderBook:
     reversed_day: NDArray[np.datetime64] = field(default_factory=lambda: np.empty(0, dtype="datetime64[D]"))
     lines: str | None = None
     order_row: NDArray[np.int64] | None = None
+    table_rows: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("codings", "codes", "left_out"):
@@ -199,6 +202,7 @@ class OrderBook:
             reversed_day=undone[reversed_],
             lines=lines,
             order_row=None if len(kept) == joined.n_rows else kept,
+            table_rows=joined.n_rows,
         )
 
     @classmethod
@@ -313,10 +317,11 @@ class OrderBook:
         [400, 650]
         """
         array = np.asarray(values)
-        fewest = self.n_orders if self.order_row is None else int(self.order_row.max(initial=-1)) + 1
-        if array.ndim != 1 or len(array) < fewest or (self.order_row is None and len(array) != fewest):
+        rows = self.n_orders if self.table_rows is None else self.table_rows
+        if array.shape != (rows,):
             raise InputError(
-                f"values has shape {array.shape}; give one for each row of the orders that the book was built from."
+                f"values has shape {array.shape}; give one for each row of the orders that the book was built from, "
+                f"shape ({rows},)."
             )
         return array if self.order_row is None else array[self.order_row]
 
@@ -348,6 +353,7 @@ class OrderBook:
             reversed_report_day=self.reversed_report_day[undone],
             reversed_day=self.reversed_day[undone],
             order_row=np.flatnonzero(rows) if self.order_row is None else self.order_row[rows],
+            table_rows=self.n_orders if self.table_rows is None else self.table_rows,
         )
 
     def mature(self, min_age_days: int) -> "OrderBook":

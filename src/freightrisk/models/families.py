@@ -81,8 +81,8 @@ def _binomial(response: Response, objective: float, _: float) -> tuple[float, fl
 def _beta_binomial(response: Response, objective: float, shape: float) -> tuple[float, float]:
     """No deviance: with one parameter a row the likelihood has its maximum at no simple place."""
     y, weight, trials = response.y, response.weight, response.trials
-    size = 1.0 / shape - 1.0
-    every = trials * np.log(shape) + _log_gamma(size + trials) - _log_gamma(np.array(size))
+    up_to = np.cumsum(np.log(1.0 - shape + shape * np.arange(int(trials.max(initial=1.0)))))
+    every = up_to[trials.astype(np.int64) - 1]
     return float("nan"), objective + float((weight * (_log_choices(trials, y) - every)).sum())
 
 

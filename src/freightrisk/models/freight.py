@@ -200,7 +200,8 @@ class ScheduleSeverity:
     """Severity from a freight schedule, priced on the distribution of weight.
 
     Where fees are filed or contracted, the freight of a claim is known but for its weight: its mean is the schedule's
-    fees over the weights of the parcels, not the fee of the mean weight.
+    fees over the weights of the parcels, not the fee of the mean weight. Within a level of `weight` the distribution is
+    taken to be the same in every zone.
 
     Parameters
     ----------
@@ -495,10 +496,10 @@ def _first_twice(frame: "pd.DataFrame", names: tuple[str, ...]) -> str:
 
 def _check_fees(frame: "pd.DataFrame", column: str) -> None:
     values = _check.real_array(frame[column].to_numpy(), argument=f"fees column '{column}'", length=len(frame))
-    lowest_allowed = column in ("first_fee", "first_weight_g", "step_weight_g", "scheduled_payout")
+    positive = column in ("first_fee", "first_weight_g", "step_weight_g", "scheduled_payout")
     _check.refuse_rows(
-        (values < 0.0) | ((values == 0.0) & lowest_allowed) | (values > 1e6),
-        f"fees: '{column}' is not {'above' if lowest_allowed else 'at or above'} zero and at most 1e6 in {{rows}}.",
+        (values < 0.0) | ((values == 0.0) & positive) | (values > 1e6),
+        f"fees: '{column}' is not {'above' if positive else 'at or above'} zero and at most 1e6 in {{rows}}.",
     )
     if column.endswith("_g"):
         _check.refuse_rows(values != np.floor(values), f"fees: '{column}' is not in whole grams in {{rows}}.")

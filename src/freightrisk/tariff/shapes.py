@@ -267,7 +267,8 @@ class ParetoTail(SeverityShape):
 
         Notes
         -----
-        The index is the maximum likelihood one, weight of the tail over the sum of log(z / threshold) (Hill 1975).
+        The index is the maximum likelihood one, weight above the threshold over the sum of log(z / threshold)
+        (Hill 1975).
         """
         share = _check.number(share, argument="share", low=0.0, high=0.5, open_low=True)
         ratios, weights = ratios_of(severity, book)
@@ -282,7 +283,8 @@ class ParetoTail(SeverityShape):
             )
         threshold = float(ratios[order[in_tail]].min())
         tail, weight = ratios[order[in_tail]], weights[order[in_tail]]
-        index = float(weight.sum() / (weight * np.log(tail / threshold)).sum())
+        # The smallest amount of the tail is the threshold and no excess over it.
+        index = float((weight.sum() - weight[-1]) / (weight * np.log(tail / threshold)).sum())
         if not index > 1.0:
             raise FitError(f"the tail's index is {index:.2f}; at 1 or below it has no mean. Fit with a limit first.")
         return cls(body, threshold / float((ratios * weights).sum() / weights.sum()), index)

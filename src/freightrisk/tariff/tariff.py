@@ -169,6 +169,10 @@ class Tariff:
         cover = Cover() if cover is None else cover
         loadings = Loadings() if loadings is None else loadings
         _check_terms(cover, loadings, subsidies)
+        if shape is not None and not isinstance(shape, SeverityShape):
+            raise InputError(
+                f"shape is {shape!r}; it must be a SeverityShape, such as EmpiricalShape.fit(severity, book)."
+            )
         found = [_factors_of(frequency), _factors_of(severity)]
         shared = [name for name in found[0] if found[1].get(name, found[0][name]) != found[0][name]]
         if shared:
