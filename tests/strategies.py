@@ -146,9 +146,16 @@ GROUPS = st.sampled_from([None, None, "a", "b"])
 PAYER_NAMES = st.sampled_from(PAYERS)
 
 
+BUDGETS = st.none() | st.integers(0, 400) | st.just(10**6)
+MERCHANT_CAPS = st.one_of(st.just((None, None)), st.tuples(st.integers(0, 60), st.sampled_from(["day", "month"])))
+NO_LIMIT = st.just((None, (None, None)))
+ANY_LIMIT = st.tuples(BUDGETS, MERCHANT_CAPS)
+
+
 @st.composite
-def subsidies(draw, name="rule", groups=GROUPS):
+def subsidies(draw, name="rule", groups=GROUPS, limits=NO_LIMIT):
     """A subsidy rule of any kind, with conditions, dates, a cap and a stacking group."""
+    budget, (merchant_cap, period) = draw(limits)
     kind = draw(KINDS)
     where = {column: draw(CONDITIONS[column]) for column in draw(GATE_COLUMNS)}
     start, end = draw(PERIODS)
@@ -161,7 +168,19 @@ def subsidies(draw, name="rule", groups=GROUPS):
         end=end,
         cap_fen=draw(CAPS),
         group=draw(groups),
+        budget_fen=budget,
+        merchant_cap_fen=merchant_cap,
+        period=period,
     )
+
+
+LIMITED_RULES = [subsidies(name=f"rule {k}", limits=ANY_LIMIT) for k in range(6)]
+
+
+@st.composite
+def limited_programmes(draw):
+    """A list of subsidy rules of which some have budgets or caps by merchant."""
+    return [draw(rule) for rule in LIMITED_RULES[: draw(st.integers(1, len(LIMITED_RULES)))]]
 
 
 RULES = [subsidies(name=f"rule {k}") for k in range(6)]
@@ -254,6 +273,21 @@ def draw_orders(rng, n_orders):
             "ship_date": np.datetime64(FIRST_DAY, "D").astype("datetime64[s]")
             + rng.integers(0, N_DAYS * 86_400, n_orders).astype("timedelta64[s]"),
         }
+    )
+
+
+MERCHANTS = ("m1", "m2", "m3", None)
+
+
+def draw_batch(rng, n_orders):
+    """Return random orders with ids, merchants and priorities, in no order, some not shipped."""
+    frame = draw_orders(rng, n_orders)
+    shipped = frame["ship_date"].to_numpy().astype("datetime64[D]").astype("datetime64[s]")
+    return frame.assign(
+        order_id=rng.permutation(n_orders),
+        merchant_id=rng.choice(np.array(MERCHANTS, dtype=object), n_orders, p=[0.4, 0.3, 0.25, 0.05]),
+        ship_date=np.where(rng.random(n_orders) < 0.05, np.datetime64("NaT"), shipped),
+        priority=rng.integers(0, 2, n_orders),
     )
 
 

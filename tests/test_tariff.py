@@ -381,7 +381,7 @@ def test_buffers_that_do_not_fit_are_refused(tariff, frame):
     coded = tariff.encode(frame)
     with pytest.raises(InputError, match=f"buffers hold 3 orders, fewer than the {len(frame)} to price"):
         tariff.price_columns(coded, threads=1, buffers=tariff.buffers(3))
-    with pytest.raises(InputError, match="other payers, or without detail"):
+    with pytest.raises(InputError, match="other payers or limits, or without detail"):
         tariff.price_columns(coded, threads=1, buffers=tariff.buffers(len(frame), detail=False))
     with pytest.raises(InputError, match="other payers"):
         tariff.price_columns(coded, threads=1, buffers=replace(tariff, subsidies=()).buffers(len(frame)))

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Any
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Band, Factor, Hierarchy
 from freightrisk.book.maturity import ReportLag
-from freightrisk.errors import FitError, FreightRiskError, FreightRiskWarning, InputError, TariffDocumentError
+from freightrisk.errors import (
+    FitError,
+    FreightRiskError,
+    FreightRiskWarning,
+    InputError,
+    LedgerError,
+    TariffDocumentError,
+)
 from freightrisk.models.credibility import ClassicalCredibility, buhlmann, buhlmann_straub, jewell
 from freightrisk.models.effects import Credibility, Free, Given, Interaction, Smooth
 from freightrisk.models.experience import MerchantExperience, merchant_experience, merchant_periods
@@ -17,10 +24,12 @@ from freightrisk.models.lines import LineReturns, expected_line_claims, fit_line
 from freightrisk.models.pure_premium import PurePremiumModel
 from freightrisk.models.severity import SeverityModel
 from freightrisk.portfolio.validation import actual_vs_expected
+from freightrisk.tariff.balances import Balances
 from freightrisk.tariff.cover import ByLevel, Cover, expected_claims
 from freightrisk.tariff.document import load_tariff
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers
+from freightrisk.tariff.rounding import rounding_report
 from freightrisk.tariff.shapes import EmpiricalShape, ParetoTail, ScaleShape, SeverityShape, limited_expected_value
 from freightrisk.tariff.subsidy import Interval, Subsidy
 from freightrisk.tariff.tariff import Tariff
@@ -28,10 +37,12 @@ from freightrisk.tariff.worksheet import Worksheet
 
 if TYPE_CHECKING:
     from freightrisk.datasets import SimulatedBook, simulate_book
+    from freightrisk.pipeline.ledger import Ledger
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Balances",
     "Band",
     "ByLevel",
     "ClassicalCredibility",
@@ -53,6 +64,8 @@ __all__ = [
     "InputError",
     "Interaction",
     "Interval",
+    "Ledger",
+    "LedgerError",
     "LineReturns",
     "Loadings",
     "MerchantExperience",
@@ -85,15 +98,23 @@ __all__ = [
     "load_tariff",
     "merchant_experience",
     "merchant_periods",
+    "rounding_report",
     "simulate_book",
     "wald_tests",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the synthetic book, which alone needs pandas at import, when it is asked for."""
+    """Load the synthetic book, which needs pandas at import, and the ledger, which needs an extra, when asked for."""
     if name in ("SimulatedBook", "simulate_book"):
         from freightrisk import datasets
 
         return getattr(datasets, name)
+    if name == "Ledger":
+        try:
+            from freightrisk.pipeline.ledger import Ledger
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(f"{error}; a ledger needs pip install freightrisk[ledger]") from None
+
+        return Ledger
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -28,6 +28,8 @@ class Columns(Protocol):
 
     def categories(self, name: str) -> tuple[NDArray[Any], list[Any]]: ...
 
+    def times(self, name: str) -> NDArray[np.datetime64]: ...
+
     def days(self, name: str) -> NDArray[np.datetime64]: ...
 
     def ids(self, name: str) -> NDArray[Any]: ...
@@ -73,6 +75,10 @@ class PandasColumns:
 
     def days(self, name: str) -> NDArray[np.datetime64]:
         """Return the column as days, NaT where missing."""
+        return self.times(name).astype("datetime64[D]")
+
+    def times(self, name: str) -> NDArray[np.datetime64]:
+        """Return the column as times, NaT where missing; of any zone, whose own clock counts."""
         import pandas as pd
 
         column = self._column(name)
@@ -84,7 +90,7 @@ class PandasColumns:
                 times = pd.to_datetime(column)
             if getattr(times.dtype, "tz", None) is not None:
                 times = times.dt.tz_localize(None)
-            return np.asarray(times.to_numpy().astype("datetime64[D]"))
+            return np.asarray(times.to_numpy().astype("datetime64[us]"))
         except (TypeError, ValueError, UserWarning):
             bad = pd.to_datetime(column, errors="coerce", format="ISO8601").isna() & column.notna()
             raise _not_dates(self.argument, name, (bad if bad.any() else column.notna()).to_numpy()) from None
@@ -140,6 +146,10 @@ class ArrowColumns:
             return self._as_pandas(name).days(name)
         return np.asarray(column.cast(pa.date32(), safe=False).to_numpy()).astype("datetime64[D]")
 
+    def times(self, name: str) -> NDArray[np.datetime64]:
+        """Return the column as times, NaT where missing; of any zone, whose own clock counts."""
+        return self._as_pandas(name).times(name)
+
     def _as_pandas(self, name: str) -> PandasColumns:
         """Return one column as pandas has it, for text dates and for what is wrong with the others."""
         return PandasColumns(self.table.select([name]).to_pandas(), self.argument, [name], self.n_rows)
@@ -193,6 +203,10 @@ class JoinedColumns:
     def days(self, name: str) -> NDArray[np.datetime64]:
         """Return the column as days, NaT where missing."""
         return self._spread(self._home(name).days(name), name)
+
+    def times(self, name: str) -> NDArray[np.datetime64]:
+        """Return the column as times, NaT where missing; of any zone, whose own clock counts."""
+        return self._spread(self._home(name).times(name), name)
 
     def ids(self, name: str) -> NDArray[Any]:
         """Return the column as an array to join on."""

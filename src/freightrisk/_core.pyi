@@ -9,6 +9,7 @@ BLOCK_ROWS: int
 COLUMN_LIMIT: int
 FAMILIES: dict[str, int]
 RULE_KINDS: dict[str, int]
+ROUNDING_MODES: dict[str, int]
 FLAGS: dict[str, int]
 __test__: dict[str, str]
 
@@ -24,6 +25,8 @@ class CodeColumns:
 class PricePlan:
     @property
     def rules(self) -> int: ...
+    @property
+    def rounding(self) -> int: ...
     def __init__(
         self,
         frequency_base: float,
@@ -57,11 +60,35 @@ class PricePlan:
         filed_min_micro: float,
         filed_max_micro: float,
         floor_fen: int,
+        rounding: int,
         rule_kind: NDArray[np.int32],
         rule_amount: NDArray[np.int64],
         rule_cap: NDArray[np.int32],
         rule_payer: NDArray[np.int32],
         rule_group: NDArray[np.int32],
+        rule_limited: NDArray[np.uint8],
+    ) -> None: ...
+
+@disjoint_base
+class MoneyColumns:
+    def __init__(
+        self,
+        draws: NDArray[np.uint16],
+        micro: NDArray[np.int64],
+        rounded: NDArray[np.int32],
+        masks: NDArray[np.uint64],
+        paid: NDArray[np.int32],
+    ) -> None: ...
+
+@disjoint_base
+class Limits:
+    def __init__(
+        self,
+        budget: NDArray[np.int64],
+        keys: NDArray[np.int32],
+        rule_keys: NDArray[np.int32],
+        rule_start: NDArray[np.int64],
+        left: NDArray[np.int64],
     ) -> None: ...
 
 def accumulate(
@@ -93,4 +120,28 @@ def price(
     payers_out: NDArray[np.int32],
     merchant_out: NDArray[np.int32],
     flags_out: NDArray[np.uint8],
+    money: MoneyColumns | None = None,
+    spent_out: NDArray[np.int64] | None = None,
+) -> None: ...
+def carry(
+    micro: NDArray[np.int64],
+    merchants: NDArray[np.int32],
+    order: NDArray[np.int64],
+    remainders: NDArray[np.int64],
+    rounded_out: NDArray[np.int32],
+) -> None: ...
+def settle(
+    plan: PricePlan,
+    start: int,
+    stop: int,
+    list_out: NDArray[np.int32],
+    payers_out: NDArray[np.int32],
+    merchant_out: NDArray[np.int32],
+    flags_out: NDArray[np.uint8],
+    money: MoneyColumns,
+    spent_out: NDArray[np.int64] | None = None,
+    limits: Limits | None = None,
+) -> None: ...
+def keyed_hash(
+    texts: NDArray[np.uint8], trimmed: bool, first_key: int, second_key: int, out: NDArray[np.uint64]
 ) -> None: ...

@@ -33,6 +33,7 @@ cdef extern from *:
     # What a loop writes overlaps nothing that it reads; without that promise gathers are not vectorised.
     ctypedef double* real_out "double* FREIGHTRISK_ALONE"
     ctypedef int32_t* int_out "int32_t* FREIGHTRISK_ALONE"
+    ctypedef int64_t* long_out "int64_t* FREIGHTRISK_ALONE"
     ctypedef uint64_t* mask_out "uint64_t* FREIGHTRISK_ALONE"
     ctypedef uint8_t* flag_out "uint8_t* FREIGHTRISK_ALONE"
 
@@ -53,6 +54,14 @@ cdef enum:
     PERCENT_OF_REST = 1
     FIXED = 2
     PRICE_TO = 3
+    HALF_EVEN = 0
+    HALF_UP = 1
+    CEILING = 2
+    DOWN = 3
+    DITHER = 4
+    CARRY = 5
+    MAX_RULES = 64
+    MICRO_PER_FEN = 10000
     FLOOR_BOUND = 1
     LIMIT_BOUND = 2
     FILED_BOUND = 4
@@ -69,6 +78,9 @@ FAMILIES = {
 RULE_KINDS = {
     "percent_of_list": PERCENT_OF_LIST, "percent_of_rest": PERCENT_OF_REST,
     "fixed_fen": FIXED, "price_to_fen": PRICE_TO,
+}
+ROUNDING_MODES = {
+    "half_even": HALF_EVEN, "half_up": HALF_UP, "ceiling": CEILING, "down": DOWN, "dither": DITHER, "carry": CARRY,
 }
 FLAGS = {
     "floor_bound": FLOOR_BOUND, "limit_bound": LIMIT_BOUND,
@@ -412,7 +424,8 @@ cdef class PricePlan:
     cdef int32_t floor_fen
     cdef const int32_t[::1] rule_kind, rule_cap, rule_payer, rule_group
     cdef const int64_t[::1] rule_amount
-    cdef readonly int rules
+    cdef const uint8_t[::1] rule_limited  # whether a budget or a cap by merchant may stop the rule
+    cdef readonly int rules, rounding
 
     def __init__(self, double frequency_base, double severity_base, double limit,
                  frequency_columns not None, frequency_offsets not None, frequency_tables not None,
@@ -423,8 +436,8 @@ cdef class PricePlan:
                  count_curve not None, int count_column, int count_curves, limit_curve not None,
                  double fraud_load, double claim_handling, double policy_cost, double retained, double filed_factor,
                  double filed_min_micro, double filed_max_micro, int32_t floor_fen,
-                 rule_kind not None, rule_amount not None, rule_cap not None, rule_payer not None,
-                 rule_group not None):
+                 int rounding, rule_kind not None, rule_amount not None, rule_cap not None, rule_payer not None,
+                 rule_group not None, rule_limited not None):
         self.frequency_base, self.severity_base, self.limit = frequency_base, severity_base, limit
         self.frequency_columns, self.severity_columns = frequency_columns, severity_columns
         self.share_columns, self.share_offsets, self.share_tables = share_columns, share_offsets, share_tables
@@ -439,7 +452,8 @@ cdef class PricePlan:
         self.filed_factor, self.filed_min_micro, self.filed_max_micro = filed_factor, filed_min_micro, filed_max_micro
         self.floor_fen = floor_fen
         self.rule_kind, self.rule_amount, self.rule_cap = rule_kind, rule_amount, rule_cap
-        self.rule_payer, self.rule_group = rule_payer, rule_group
+        self.rule_payer, self.rule_group, self.rule_limited = rule_payer, rule_group, rule_limited
+        self.rounding = rounding
         self.rules = <int>rule_kind.shape[0]
 
 
@@ -546,24 +560,54 @@ cdef wide_void load_premium(const double* claims, const double* payout, double f
         technical[i] = (premium * (1.0 + fraud) + handling * claims[i] + policy) / retained
 
 
-cdef wide_void list_price(const double* technical, double filed_factor, double lowest, double highest, int32_t floor,
-                          int n, int_out price, flag_out flags) noexcept nogil:
-    """Technical premium to whole micro-yuan, filed limits, then half-even to fen.
-
-    Micro-yuan are whole numbers below 2**51 held in a double. micro / 10000 is then either a tie held exactly or at
-    least 1e-4 from one, far more than the rounding of the division, so the nearest integer is the exact one.
-    """
+cdef wide_void filed_price(const double* technical, double filed_factor, double lowest, double highest, int n,
+                           real_out filed, flag_out flags) noexcept nogil:
+    """Technical premium to whole micro-yuan inside the filed limits, held in a double."""
     cdef int i
     cdef double micro, clamped
-    cdef int32_t fen
     for i in range(n):
         micro = technical[i] * filed_factor * 1e6
         micro = nearest_integer(micro if micro < LARGEST_MICRO else LARGEST_MICRO)
         clamped = micro if micro > lowest else lowest
         clamped = clamped if clamped < highest else highest
-        fen = <int32_t>nearest_integer(clamped / 10000.0)
-        price[i] = fen if fen > floor else floor
-        flags[i] |= (FILED_BOUND if clamped != micro else 0) | (FLOOR_BOUND if fen < floor else 0)
+        filed[i] = clamped
+        flags[i] |= FILED_BOUND if clamped != micro else 0
+
+
+# Micro-yuan are whole numbers below 2**51. A whole number over 10000 is then either a whole number or a tie, held
+# exactly, or at least 1e-4 from one, far more than the rounding of the division: what is rounded next is exact.
+
+cdef wide_void round_nearest(const double* micro, int n, int_out fen) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        fen[i] = <int32_t>nearest_integer(micro[i] / 10000.0)
+
+
+cdef wide_void round_down_after(const double* micro, double added, int n, int_out fen) noexcept nogil:
+    """Whole fen of micro-yuan with a constant added: 0 rounds down, 5000 half up, 9999 to the ceiling."""
+    cdef int i
+    for i in range(n):
+        fen[i] = <int32_t>((micro[i] + added) / 10000.0)
+
+
+cdef wide_void round_drawn(const double* micro, const uint16_t* draw, int n, int_out fen) noexcept nogil:
+    """Up with the probability of the fraction: a draw is 0 to 9999, each as likely as the others."""
+    cdef int i
+    for i in range(n):
+        fen[i] = <int32_t>((micro[i] + <double>draw[i]) / 10000.0)
+
+
+cdef wide_void list_price(const int32_t* fen, int32_t floor, int n, int_out price, flag_out flags) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        price[i] = fen[i] if fen[i] > floor else floor
+        flags[i] |= FLOOR_BOUND if fen[i] < floor else 0
+
+
+cdef wide_void write_whole(const double* value, int n, long_out out) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        out[i] = <int64_t>value[i]
 
 
 cdef wide_void share_of(const int32_t* amount, double points, int n, int_out wanted) noexcept nogil:
@@ -605,10 +649,10 @@ cdef wide_void keep_best(const int32_t* offer, int32_t rule, int n, int_out best
         best[i] = offer[i] if offer[i] > best[i] else best[i]
 
 
-cdef wide_void pay_from(const int32_t* best, const int32_t* winner, int32_t rule, int n, int_out paid) noexcept nogil:
+cdef wide_void add_to(const int32_t* fen, int n, int_out paid) noexcept nogil:
     cdef int i
     for i in range(n):
-        paid[i] += best[i] if winner[i] == rule else 0
+        paid[i] += fen[i]
 
 
 cdef wide_void pay_all(const int32_t* offer, int n, int_out rest, int_out paid) noexcept nogil:
@@ -640,10 +684,165 @@ cdef wide_void flag_unseen(const int32_t* codes, int64_t known, int n, flag_out 
         flags[i] |= UNSEEN_LEVEL if codes[i] >= limit else 0
 
 
+cdef wide_void clear_floor(int n, flag_out flags) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        flags[i] &= ~FLOOR_BOUND
+
+
+cdef wide_void winner_only(const int32_t* best, const int32_t* winner, int32_t rule, int n,
+                           int_out paid) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        paid[i] = best[i] if winner[i] == rule else 0
+
+
+cdef int64_t total(const int32_t* fen, int n) noexcept nogil:
+    cdef int i
+    cdef int64_t sum = 0
+    for i in range(n):
+        sum += fen[i]
+    return sum
+
+
+@cython.auto_pickle(False)
+cdef class MoneyColumns:
+    """What pricing reads and writes about money besides the quote; a column that nobody asked for has no rows.
+
+    draws : (n,) 0 to 9999, for rounding by dither
+    micro, rounded : (n,) the filed premium in micro-yuan, and in fen before the floor
+    masks : (n,) the rules for which an order is eligible, a bit each
+    paid : (rules, n) fen
+    """
+
+    cdef const uint16_t[::1] draws
+    cdef int64_t[::1] micro
+    cdef int32_t[::1] rounded
+    cdef uint64_t[::1] masks
+    cdef int32_t[:, ::1] paid
+
+    def __init__(self, draws not None, micro not None, rounded not None, masks not None, paid not None):
+        self.draws, self.micro, self.rounded, self.masks, self.paid = draws, micro, rounded, masks, paid
+
+
+@cython.auto_pickle(False)
+cdef class Limits:
+    """What budgets and caps by merchant have left; settling takes from it what it pays.
+
+    budget : (rules,) fen; of a rule without budget a number that nobody can spend
+    keys : (periods, n) of each order the merchant and period that it counts against, -1 for none
+    rule_keys : (rules,) the row of `keys` that the rule's cap by merchant goes by, -1 without such a cap
+    rule_start : (rules,) where the rule's merchants and periods start in `left`
+    left : fen
+    """
+
+    cdef int64_t[::1] budget, left
+    cdef const int32_t[:, ::1] keys
+    cdef const int32_t[::1] rule_keys
+    cdef const int64_t[::1] rule_start
+
+    def __init__(self, budget not None, keys not None, rule_keys not None, rule_start not None, left not None):
+        self.budget, self.keys, self.rule_keys, self.rule_start = budget, keys, rule_keys, rule_start
+        self.left = left
+
+
+cdef inline int32_t within(int32_t value, int j, Py_ssize_t row, Limits limits) noexcept nogil:
+    """At most what the rule's budget and the merchant's cap have left."""
+    cdef int64_t least = limits.budget[j]
+    cdef int32_t key
+    if limits.rule_keys[j] >= 0:
+        key = limits.keys[limits.rule_keys[j], row]
+        least = min(least, limits.left[limits.rule_start[j] + key]) if key >= 0 else 0
+    return <int32_t>min(<int64_t>value, least)
+
+
+cdef inline void spend(int32_t value, int j, Py_ssize_t row, Limits limits) noexcept nogil:
+    limits.budget[j] -= value
+    if limits.rule_keys[j] >= 0:
+        limits.left[limits.rule_start[j] + limits.keys[limits.rule_keys[j], row]] -= value
+
+
+cdef void settle_rows(PricePlan plan, const int32_t* price, const uint64_t* eligible, Py_ssize_t block, int n,
+                      int32_t* rest, int32_t[:, ::1] payers_out, uint8_t* flags, MoneyColumns money,
+                      int64_t* spent, Limits limits) noexcept nogil:
+    """Who pays each fen of up to a block of list prices; without `limits` as if no rule had any."""
+    cdef int32_t offers[MAX_RULES][BLOCK]
+    cdef int32_t best[BLOCK]
+    cdef int32_t winner[BLOCK]
+    cdef int32_t floor = plan.floor_fen
+    cdef int32_t value
+    cdef int32_t* offer
+    cdef int i, j, f, first = 0
+    cdef bint limited, itemised = money is not None and money.paid.shape[0] > 0
+    memcpy(rest, price, n * sizeof(int32_t))
+    for f in range(<int>payers_out.shape[0]):
+        memset(&payers_out[f, block], 0, n * sizeof(int32_t))
+    for j in range(plan.rules):
+        offer = &offers[j - first][0]
+        if plan.rule_kind[j] == PERCENT_OF_LIST:
+            share_of(price, <double>plan.rule_amount[j], n, offer)
+        elif plan.rule_kind[j] == PERCENT_OF_REST:
+            share_of(rest, <double>plan.rule_amount[j], n, offer)
+        elif plan.rule_kind[j] == FIXED:
+            fill_fen(<int32_t>plan.rule_amount[j], n, offer)
+        else:
+            rest_above(rest, <int32_t>plan.rule_amount[j], n, offer)
+        bound_offer(plan.rule_cap[j], floor, (<uint64_t>1) << j, rest, eligible, n, offer)
+        if j + 1 < plan.rules and plan.rule_group[j + 1] == plan.rule_group[j]:
+            continue
+        if first == j:
+            if limits is not None and plan.rule_limited[j]:
+                for i in range(n):
+                    if offer[i]:
+                        offer[i] = within(offer[i], j, block + i, limits)
+                    if offer[i]:
+                        spend(offer[i], j, block + i, limits)
+            pay_all(offer, n, rest, &payers_out[plan.rule_payer[j], block])
+            if itemised:
+                memcpy(&money.paid[j, block], offer, n * sizeof(int32_t))
+            if spent and plan.rule_limited[j]:
+                spent[j] += total(offer, n)
+        else:
+            limited = False
+            for f in range(first, j + 1):
+                limited = limited or plan.rule_limited[f]
+            fill_fen(0, n, &best[0])
+            fill_fen(first, n, &winner[0])
+            if limits is not None and limited:
+                for i in range(n):
+                    for f in range(first, j + 1):
+                        value = offers[f - first][i]
+                        if value > best[i] and plan.rule_limited[f]:
+                            value = within(value, f, block + i, limits)
+                        if value > best[i]:
+                            best[i], winner[i] = value, f
+                    if best[i] and plan.rule_limited[winner[i]]:
+                        spend(best[i], winner[i], block + i, limits)
+            else:
+                for f in range(first, j + 1):
+                    keep_best(&offers[f - first][0], f, n, &best[0], &winner[0])
+            take_off(&best[0], n, rest)
+            for f in range(first, j + 1):
+                offer = &offers[f - first][0]
+                winner_only(&best[0], &winner[0], f, n, offer)
+                add_to(offer, n, &payers_out[plan.rule_payer[f], block])
+                if itemised:
+                    memcpy(&money.paid[f, block], offer, n * sizeof(int32_t))
+                if spent and plan.rule_limited[f]:
+                    spent[f] += total(offer, n)
+        first = j + 1
+    if plan.rules:
+        flag_floor(rest, price, floor, n, flags)
+
+
 def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t start, Py_ssize_t stop,
           double[:, ::1] detail_out not None, int32_t[::1] list_out not None, int32_t[:, ::1] payers_out not None,
-          int32_t[::1] merchant_out not None, uint8_t[::1] flags_out not None):
+          int32_t[::1] merchant_out not None, uint8_t[::1] flags_out not None, MoneyColumns money=None,
+          int64_t[::1] spent_out=None):
     """Price rows [start, stop): the premium's steps, the list price and who pays each fen of it.
+
+    Budgets and caps by merchant do not bind here; `settle` does that. Where rounding carries, only premiums and masks
+    are written: `carry` and `settle` follow.
 
     Parameters
     ----------
@@ -651,6 +850,8 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
     list_out, merchant_out : (n,) fen
     payers_out : (payers, n) fen
     flags_out : (n,) sum of FLAGS
+    money : columns besides; rounding by dither needs its draws, by carry its micro-yuan
+    spent_out : (rules,) to which is added what limited rules paid
     """
     cdef int32_t codes[MAX_COLUMNS][BLOCK]
     cdef double intensity[BLOCK]
@@ -662,27 +863,26 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
     cdef double full[BLOCK]
     cdef double pure[BLOCK]
     cdef double technical[BLOCK]
+    cdef double micro[BLOCK]
     cdef uint64_t eligible[BLOCK]
-    cdef int32_t offer[BLOCK]
-    cdef int32_t best[BLOCK]
-    cdef int32_t winner[BLOCK]
+    cdef int32_t rounded[BLOCK]
     cdef double* claims
     cdef double* payout
-    cdef int32_t* rest
+    cdef double added
     cdef uint8_t* flags
-    cdef bint last
     cdef const double* count_curve = &plan.count_curve[0, 0] if plan.count_curve.shape[1] else NULL
     cdef const double* limit_curve = &plan.limit_curve[0, 0] if plan.limit_curve.shape[1] else NULL
     cdef int count_pieces = plan.count_pieces, limit_pieces = <int>plan.limit_curve.shape[1]
     cdef Py_ssize_t step, block
-    cdef int n, f, j, first, column
-    cdef int32_t floor = plan.floor_fen
+    cdef int n, f, column
+    cdef int64_t* spent = NULL
+    if spent_out is not None and spent_out.shape[0]:
+        spent = &spent_out[0]
     with nogil:
         for step in range((stop - start + BLOCK - 1) // BLOCK):
             block = start + step * BLOCK
             n = <int>min(<Py_ssize_t>BLOCK, stop - block)
             flags = &flags_out[block]
-            rest = &merchant_out[block]
             memset(flags, 0, n)
             memset(&eligible[0], 0xFF, n * sizeof(uint64_t))
             fill(plan.frequency_base, n, &intensity[0])
@@ -733,41 +933,129 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
                 flag_limit(&mean[0], payout, n, flags)
             load_premium(claims, payout, plan.fraud, plan.handling, plan.policy, plan.retained, n, &pure[0],
                          &technical[0])
-            list_price(&technical[0], plan.filed_factor, plan.filed_min_micro, plan.filed_max_micro, floor, n,
-                       &list_out[block], flags)
+            filed_price(&technical[0], plan.filed_factor, plan.filed_min_micro, plan.filed_max_micro, n, &micro[0],
+                        flags)
             if detail_out.shape[0] == 5:
                 memcpy(&detail_out[0, block], &intensity[0], n * sizeof(double))
                 memcpy(&detail_out[1, block], claims, n * sizeof(double))
                 memcpy(&detail_out[2, block], payout, n * sizeof(double))
                 memcpy(&detail_out[3, block], &pure[0], n * sizeof(double))
                 memcpy(&detail_out[4, block], &technical[0], n * sizeof(double))
-            memcpy(rest, &list_out[block], n * sizeof(int32_t))
-            for f in range(<int>payers_out.shape[0]):
-                memset(&payers_out[f, block], 0, n * sizeof(int32_t))
-            first = 0
-            for j in range(plan.rules):
-                if plan.rule_kind[j] == PERCENT_OF_LIST:
-                    share_of(&list_out[block], <double>plan.rule_amount[j], n, &offer[0])
-                elif plan.rule_kind[j] == PERCENT_OF_REST:
-                    share_of(rest, <double>plan.rule_amount[j], n, &offer[0])
-                elif plan.rule_kind[j] == FIXED:
-                    fill_fen(<int32_t>plan.rule_amount[j], n, &offer[0])
-                else:
-                    rest_above(rest, <int32_t>plan.rule_amount[j], n, &offer[0])
-                bound_offer(plan.rule_cap[j], floor, (<uint64_t>1) << j, rest, &eligible[0], n, &offer[0])
-                last = j + 1 == plan.rules or plan.rule_group[j + 1] != plan.rule_group[j]
-                if first == j and last:
-                    pay_all(&offer[0], n, rest, &payers_out[plan.rule_payer[j], block])
-                    first = j + 1
-                    continue
-                if first == j:
-                    fill_fen(0, n, &best[0])
-                    fill_fen(j, n, &winner[0])
-                keep_best(&offer[0], j, n, &best[0], &winner[0])
-                if last:
-                    take_off(&best[0], n, rest)
-                    for f in range(first, j + 1):
-                        pay_from(&best[0], &winner[0], f, n, &payers_out[plan.rule_payer[f], block])
-                    first = j + 1
-            if plan.rules:
-                flag_floor(rest, &list_out[block], floor, n, flags)
+            if money is not None:
+                if money.micro.shape[0]:
+                    write_whole(&micro[0], n, &money.micro[block])
+                if money.masks.shape[0]:
+                    memcpy(&money.masks[block], &eligible[0], n * sizeof(uint64_t))
+            if plan.rounding == CARRY:
+                continue
+            if plan.rounding == HALF_EVEN:
+                round_nearest(&micro[0], n, &rounded[0])
+            elif plan.rounding == DITHER:
+                round_drawn(&micro[0], &money.draws[block], n, &rounded[0])
+            else:
+                added = 5000.0 if plan.rounding == HALF_UP else (9999.0 if plan.rounding == CEILING else 0.0)
+                round_down_after(&micro[0], added, n, &rounded[0])
+            if money is not None and money.rounded.shape[0]:
+                memcpy(&money.rounded[block], &rounded[0], n * sizeof(int32_t))
+            list_price(&rounded[0], plan.floor_fen, n, &list_out[block], flags)
+            settle_rows(plan, &list_out[block], &eligible[0], block, n, &merchant_out[block], payers_out, flags, money,
+                        spent, None)
+
+
+def carry(const int64_t[::1] micro not None, const int32_t[::1] merchants not None, const int64_t[::1] order not None,
+          int64_t[::1] remainders not None, int32_t[::1] rounded_out not None):
+    """Round to fen with what each merchant's earlier orders left over, so that a total is off by half a fen at most.
+
+    Parameters
+    ----------
+    micro : (n,) premiums, micro-yuan
+    merchants : (n,) code of each order's merchant
+    order : (n,) rows in the order in which they are taken; empty for as they stand
+    remainders : (merchants,) micro-yuan charged too little so far; updated
+    rounded_out : (n,) fen
+    """
+    cdef Py_ssize_t k, row
+    cdef int64_t owed, fen, over
+    with nogil:
+        for k in range(micro.shape[0]):
+            row = order[k] if order.shape[0] else k
+            owed = micro[row] + remainders[merchants[row]]
+            fen = owed // MICRO_PER_FEN if owed > 0 else 0
+            over = 2 * (owed - fen * MICRO_PER_FEN)
+            if over > MICRO_PER_FEN or (over == MICRO_PER_FEN and fen % 2 == 1):
+                fen += 1
+            rounded_out[row] = <int32_t>fen
+            remainders[merchants[row]] = owed - fen * MICRO_PER_FEN
+
+
+def settle(PricePlan plan not None, Py_ssize_t start, Py_ssize_t stop, int32_t[::1] list_out not None,
+           int32_t[:, ::1] payers_out not None, int32_t[::1] merchant_out not None, uint8_t[::1] flags_out not None,
+           MoneyColumns money not None, int64_t[::1] spent_out=None, Limits limits=None):
+    """Settle rows [start, stop) that were priced before, from their rounded fen and masks.
+
+    With `limits` rows are taken one after another, and budgets and caps bind; pieces of rows must then come in order.
+    """
+    cdef Py_ssize_t step, block
+    cdef int n
+    cdef int64_t* spent = NULL
+    if spent_out is not None and spent_out.shape[0]:
+        spent = &spent_out[0]
+    with nogil:
+        for step in range((stop - start + BLOCK - 1) // BLOCK):
+            block = start + step * BLOCK
+            n = <int>min(<Py_ssize_t>BLOCK, stop - block)
+            clear_floor(n, &flags_out[block])
+            list_price(&money.rounded[block], plan.floor_fen, n, &list_out[block], &flags_out[block])
+            settle_rows(plan, &list_out[block], &money.masks[block], block, n, &merchant_out[block], payers_out,
+                        &flags_out[block], money, spent, limits)
+
+
+@cython.overflowcheck(False)
+cdef inline uint64_t rotated(uint64_t x, int bits) noexcept nogil:
+    return (x << bits) | (x >> (64 - bits))
+
+
+@cython.overflowcheck(False)
+cdef inline void sip_round(uint64_t* v) noexcept nogil:
+    v[0] += v[1]
+    v[2] += v[3]
+    v[1] = rotated(v[1], 13) ^ v[0]
+    v[3] = rotated(v[3], 16) ^ v[2]
+    v[0] = rotated(v[0], 32)
+    v[2] += v[1]
+    v[0] += v[3]
+    v[1] = rotated(v[1], 17) ^ v[2]
+    v[3] = rotated(v[3], 21) ^ v[0]
+    v[2] = rotated(v[2], 32)
+
+
+@cython.overflowcheck(False)
+def keyed_hash(const uint8_t[:, ::1] texts not None, bint trimmed, uint64_t first_key, uint64_t second_key,
+               uint64_t[::1] out not None):
+    """SipHash-2-4 (Aumasson and Bernstein 2012) of each row of bytes; trimmed of its zero bytes at the end or not."""
+    cdef uint64_t v[4]
+    cdef uint64_t word
+    cdef Py_ssize_t row, length, place, k
+    with nogil:
+        for row in range(texts.shape[0]):
+            length = texts.shape[1]
+            while trimmed and length > 0 and texts[row, length - 1] == 0:
+                length -= 1
+            v[0] = first_key ^ <uint64_t>0x736F6D6570736575
+            v[1] = second_key ^ <uint64_t>0x646F72616E646F6D
+            v[2] = first_key ^ <uint64_t>0x6C7967656E657261
+            v[3] = second_key ^ <uint64_t>0x7465646279746573
+            for place in range(length // 8 + 1):
+                word = <uint64_t>length << 56 if place == length // 8 else 0
+                for k in range(min(<Py_ssize_t>8, length - 8 * place)):
+                    word |= <uint64_t>texts[row, 8 * place + k] << (8 * k)
+                v[3] ^= word
+                sip_round(v)
+                sip_round(v)
+                v[0] ^= word
+            v[2] ^= 0xFF
+            sip_round(v)
+            sip_round(v)
+            sip_round(v)
+            sip_round(v)
+            out[row] = v[0] ^ v[1] ^ v[2] ^ v[3]

@@ -159,8 +159,58 @@ def curve_value(curve: Array, t: float) -> float:
     return ((d * place + c) * place + b) * place + a
 
 
-def price_order(codes: Sequence[int], plan: Mapping[str, Any], n_payers: int) -> PricedOrder:
-    """Return the quote of one order from its codes and the arguments of a `PricePlan`."""
+def rounded_fen(micro: int, mode: int, *, draw: int = 0, remainder: int = 0) -> int:
+    """Return micro-yuan in fen, with the draw of dithering or what rounding left over before."""
+    modes = _core.ROUNDING_MODES
+    if mode == modes["half_even"]:
+        return half_even(micro, MICRO_PER_FEN)
+    if mode == modes["carry"]:
+        return half_even(max(micro + remainder, 0), MICRO_PER_FEN)
+    added = {modes["half_up"]: 5_000, modes["ceiling"]: 9_999, modes["down"]: 0, modes["dither"]: draw}[mode]
+    return (micro + added) // MICRO_PER_FEN
+
+
+def keyed_hash(text: bytes, first_key: int, second_key: int) -> int:
+    """Return SipHash-2-4 of some bytes."""
+    whole = 2**64 - 1
+    v = [first_key ^ 0x736F6D6570736575, second_key ^ 0x646F72616E646F6D]
+    v += [first_key ^ 0x6C7967656E657261, second_key ^ 0x7465646279746573]
+
+    def turn(x: int, bits: int) -> int:
+        return (x << bits | x >> (64 - bits)) & whole
+
+    def mix(rounds: int) -> None:
+        for _ in range(rounds):
+            v[0], v[2] = (v[0] + v[1]) & whole, (v[2] + v[3]) & whole
+            v[1], v[3], v[0] = turn(v[1], 13) ^ v[0], turn(v[3], 16) ^ v[2], turn(v[0], 32)
+            v[2], v[0] = (v[2] + v[1]) & whole, (v[0] + v[3]) & whole
+            v[1], v[3], v[2] = turn(v[1], 17) ^ v[2], turn(v[3], 21) ^ v[0], turn(v[2], 32)
+
+    padded = text + bytes(-(len(text) + 1) % 8) + bytes([len(text) % 256])
+    for start in range(0, len(padded), 8):
+        word = int.from_bytes(padded[start : start + 8], "little")
+        v[3] ^= word
+        mix(2)
+        v[0] ^= word
+    v[2] ^= 0xFF
+    mix(4)
+    return v[0] ^ v[1] ^ v[2] ^ v[3]
+
+
+def price_order(
+    codes: Sequence[int],
+    plan: Mapping[str, Any],
+    n_payers: int,
+    *,
+    draw: int = 0,
+    remainder: int = 0,
+    left: Sequence[int] | None = None,
+) -> PricedOrder:
+    """Return the quote of one order from its codes and the arguments of a `PricePlan`.
+
+    Rounding goes by a draw or by a remainder of micro-yuan, where it asks for one; `left` is what each rule's budget
+    and cap by merchant have left, fen.
+    """
     intensity = _product(codes, plan, "frequency", float(plan["frequency_base"]))
     claims = intensity
     if len(plan["count_curve"]):
@@ -180,9 +230,9 @@ def price_order(codes: Sequence[int], plan: Mapping[str, Any], n_payers: int) ->
     ]
     micro = round(min(technical * plan["filed_factor"] * 1e6, float(LARGEST_MICRO)))
     filed = min(max(micro, int(plan["filed_min_micro"])), int(plan["filed_max_micro"]))
-    rounded = half_even(filed, MICRO_PER_FEN)
+    rounded = rounded_fen(filed, plan["rounding"], draw=draw, remainder=remainder)
     listed = max(rounded, plan["floor_fen"])
-    offers, paid, payers, merchant = settle(listed, _eligible(codes, plan), plan, n_payers)
+    offers, paid, payers, merchant = settle(listed, _eligible(codes, plan), plan, n_payers, left)
     flags = _core.FLAGS["limit_bound"] * (payout < LIMIT_MATTERS * mean) + _core.FLAGS["filed_bound"] * (filed != micro)
     flags |= _core.FLAGS["floor_bound"] * (
         rounded < plan["floor_fen"] or (merchant == plan["floor_fen"] and merchant < listed)
@@ -209,7 +259,7 @@ def price_order(codes: Sequence[int], plan: Mapping[str, Any], n_payers: int) ->
 
 
 def settle(
-    listed: int, eligible: int, plan: Mapping[str, Any], n_payers: int
+    listed: int, eligible: int, plan: Mapping[str, Any], n_payers: int, left: Sequence[int] | None = None
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
     """Return what each rule offered and paid, what each payer pays and what the merchant pays, all in fen."""
     rules = range(len(plan["rule_kind"]))
@@ -221,6 +271,8 @@ def settle(
         for k in members:
             wanted = _wanted(int(plan["rule_kind"][k]), int(plan["rule_amount"][k]), listed, rest)
             offers[k] = max(0, min(wanted, int(plan["rule_cap"][k]), rest - floor)) if eligible >> k & 1 else 0
+            if left is not None:
+                offers[k] = min(offers[k], left[k])
         best = max(members, key=lambda k: offers[k])
         paid[best] = offers[best]
         payers[int(plan["rule_payer"][best])] += offers[best]

@@ -19,3 +19,7 @@ class TariffDocumentError(FreightRiskError):
 
 class FreightRiskWarning(UserWarning):
     """Something worth a look that does not stop the work."""
+
+
+class LedgerError(FreightRiskError):
+    """A ledger does not agree with what it is asked to record."""

@@ -83,6 +83,9 @@ class SubsidyPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit
     end: date | None = None
     cap_fen: int | None = None
     group: str | None = None
+    budget_fen: int | None = None
+    merchant_cap_fen: int | None = None
+    period: str | None = None
 
 
 class TariffPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -105,6 +108,7 @@ class TariffPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_
     pairs: list[tuple[str, str]] = []
     lines: str | None = None
     shares: dict[str, list[float]] = {}
+    dither_key: str = ""
 
 
 class Head(msgspec.Struct):
@@ -191,6 +195,7 @@ def _to_parts(tariff: Tariff) -> TariffPart:
         pairs=list(tariff.pairs),
         lines=tariff.lines,
         shares={name: table.tolist() for name, table in tariff.shares.items()},
+        dither_key=tariff.dither_key,
     )
 
 
@@ -282,6 +287,7 @@ def _from_parts(part: TariffPart, source: str) -> Tariff:
         pairs=tuple(part.pairs),
         lines=part.lines,
         shares={name: np.array(table, dtype=np.float64) for name, table in part.shares.items()},
+        dither_key=part.dither_key,
     )
 
 

@@ -94,11 +94,13 @@ def plan_arguments(tariff: "Tariff") -> dict[str, Any]:
         "filed_min_micro": float(loads.filed_min_micro),
         "filed_max_micro": float(loads.filed_max_micro),
         "floor_fen": tariff.floor_fen,
+        "rounding": _core.ROUNDING_MODES[tariff.rounding],
         "rule_kind": np.array([_core.RULE_KINDS[rule.kind] for rule in rules], dtype=np.int32),
         "rule_amount": np.array([rule.amount for rule in rules], dtype=np.int64),
         "rule_cap": np.array([UNLIMITED if rule.cap_fen is None else rule.cap_fen for rule in rules], dtype=np.int32),
         "rule_payer": np.array([tariff.payers.index(rule.payer) for rule in rules], dtype=np.int32),
         "rule_group": np.array(group_numbers(rules), dtype=np.int32),
+        "rule_limited": np.array([rule.is_limited for rule in rules], dtype=np.uint8),
     }
 
 

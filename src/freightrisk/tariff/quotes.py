@@ -1,7 +1,7 @@
 """Orders on their way into the kernel, and quotes on their way out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,10 @@ class CodedOrders:
         Kind of frame to return.
     key : object
         What the codes mean; a tariff with the same key can price them.
+    draws : uint16 array, shape (n_orders,) or empty
+        Draws of rounding by dither.
+    sequence : Sequence or None
+        The fixed order of the orders, where a budget, a cap by merchant or carried rounding needs one.
     """
 
     columns: _core.CodeColumns
@@ -35,6 +39,8 @@ class CodedOrders:
     index: Any
     kind: str
     key: tuple[Any, ...] = field(repr=False)
+    draws: NDArray[np.uint16] = field(default_factory=lambda: np.empty(0, dtype=np.uint16), repr=False)
+    sequence: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,6 +54,14 @@ class QuoteBuffers:
     payers : int32 array, shape (n_payers, n_orders)
     flags : uint8 array, shape (n_orders,)
     hits : bool array, shape (n_flags, n_orders)
+    micro : int64 array, shape (n_orders,) or empty
+        Filed premium before rounding.
+    rounded : int32 array, shape (n_orders,) or empty
+        Fen before the floor.
+    masks : uint64 array, shape (n_orders,) or empty
+        A bit for each rule for which the order is eligible.
+    paid : int32 array, shape (n_rules, n_orders) or empty
+        Fen that each rule pays.
     """
 
     steps: Array
@@ -56,13 +70,55 @@ class QuoteBuffers:
     merchant_fen: NDArray[np.int32]
     flags: NDArray[np.uint8]
     hits: NDArray[np.bool_]
+    micro: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    rounded: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, dtype=np.int32))
+    masks: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, dtype=np.uint64))
+    paid: NDArray[np.int32] = field(default_factory=lambda: np.empty((0, 0), dtype=np.int32))
 
-    def check(self, n_orders: int, n_payers: int, *, detail: bool) -> None:
+    @property
+    def outputs(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8]]:
+        """Return list_fen, payers, merchant_fen and flags, the outputs of settling."""
+        return self.list_fen, self.payers, self.merchant_fen, self.flags
+
+    def money(self, draws: NDArray[np.uint16]) -> _core.MoneyColumns:
+        """Return the kernel's columns of money besides the quote."""
+        return _core.MoneyColumns(draws, self.micro, self.rounded, self.masks, self.paid)
+
+    def rows(self, order: NDArray[np.int64]) -> "QuoteBuffers":
+        """Return what settling reads and writes, with rows in another order."""
+        return replace(
+            self,
+            list_fen=np.empty(len(order), dtype=np.int32),
+            payers=np.empty((len(self.payers), len(order)), dtype=np.int32),
+            merchant_fen=np.empty(len(order), dtype=np.int32),
+            flags=self.flags[order],
+            rounded=self.rounded[order],
+            masks=self.masks[order],
+            paid=np.empty((len(self.paid), len(order)), dtype=np.int32),
+        )
+
+    def put(self, order: NDArray[np.int64], settled: "QuoteBuffers") -> None:
+        """Write back what was settled in another order."""
+        self.list_fen[order], self.merchant_fen[order] = settled.list_fen, settled.merchant_fen
+        self.payers[:, order], self.flags[order] = settled.payers, settled.flags
+        if len(self.paid):
+            self.paid[:, order] = settled.paid
+
+    def spread_flags(self, start: int, stop: int) -> None:
+        """Write the bits of the flags of some rows to a column each."""
+        for bit, hit in zip(_core.FLAGS.values(), self.hits, strict=True):
+            np.not_equal(self.flags[start:stop] & bit, 0, out=hit[start:stop])
+
+    def check(self, n_orders: int, n_payers: int, *, detail: bool, settles: bool, campaigns: int) -> None:
         """Raise unless the arrays can take so many orders and payers."""
         if len(self.list_fen) < n_orders:
             raise InputError(f"buffers hold {len(self.list_fen):,} orders, fewer than the {n_orders:,} to price.")
-        if len(self.payers) != n_payers or (detail and not len(self.steps)):
-            raise InputError("buffers were made by a tariff with other payers, or without detail; make new ones.")
+        other = len(self.payers) != n_payers or (settles and len(self.masks) != len(self.list_fen))
+        if other or (detail and not len(self.steps)) or len(self.paid) < campaigns:
+            raise InputError(
+                "buffers were made by a tariff with other payers or limits, or without detail or campaigns; "
+                "make new ones."
+            )
 
 
 def index_of(joined: JoinedColumns) -> Any:

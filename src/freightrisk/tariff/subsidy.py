@@ -17,6 +17,8 @@ from freightrisk.errors import InputError
 SHIP_DATE = "ship_date"
 RULE_LIMIT = 64
 LARGEST_FEN = 10**9
+LARGEST_BUDGET_FEN = 10**15
+PERIODS = ("day", "month")
 AMOUNTS = ("percent_of_list", "percent_of_rest", "fixed_fen", "price_to_fen")
 RESERVED_PAYERS = ("merchant", "list", "floor")
 
@@ -80,6 +82,17 @@ class Subsidy:
         Most that the rule pays an order.
     group : str, optional
         Stacking group.
+    budget_fen : int, optional
+        Most that the rule pays in all. The order that meets its end is paid what is left.
+    merchant_cap_fen : int, optional
+        Most that the rule pays a merchant in a `period`; an order without merchant or ship date is then not eligible.
+    period : {"day", "month"}, optional
+        Calendar period of the merchant's cap, by the orders' ship date.
+
+    Notes
+    -----
+    Budgets and caps by merchant are spent in a fixed order of the orders, whatever their rows: priority, ship time,
+    order id. What was spent before is in `Balances`.
 
     Examples
     --------
@@ -100,6 +113,9 @@ class Subsidy:
     end: date | None = field(default=None, kw_only=True)
     cap_fen: int | None = field(default=None, kw_only=True)
     group: str | None = field(default=None, kw_only=True)
+    budget_fen: int | None = field(default=None, kw_only=True)
+    merchant_cap_fen: int | None = field(default=None, kw_only=True)
+    period: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         _check.label(self.name, argument="name of a subsidy")
@@ -136,9 +152,18 @@ class Subsidy:
             object.__setattr__(self, kind, share)
         else:
             object.__setattr__(self, kind, _check.whole(getattr(self, kind), argument=what, low=1, high=LARGEST_FEN))
-        if self.cap_fen is not None:
-            cap = _check.whole(self.cap_fen, argument=f"cap_fen of subsidy '{self.name}'", low=1, high=LARGEST_FEN)
-            object.__setattr__(self, "cap_fen", cap)
+        for name in ("cap_fen", "budget_fen", "merchant_cap_fen"):
+            limit = getattr(self, name)
+            if limit is not None:
+                low, high = (1, LARGEST_FEN) if name == "cap_fen" else (0, LARGEST_BUDGET_FEN)
+                limit = _check.whole(limit, argument=f"{name} of subsidy '{self.name}'", low=low, high=high)
+                object.__setattr__(self, name, limit)
+        if (self.merchant_cap_fen is None) != (self.period is None):
+            raise InputError(
+                f"subsidy '{self.name}': merchant_cap_fen and period go together: the cap, and how long it lasts."
+            )
+        if self.period is not None:
+            _check.one_of(self.period, PERIODS, argument=f"period of subsidy '{self.name}'")
 
     def _check_dates(self) -> None:
         for name in ("start", "end"):
@@ -153,6 +178,11 @@ class Subsidy:
     def kind(self) -> str:
         """Return which of the four amounts the rule has."""
         return next(kind for kind in AMOUNTS if getattr(self, kind) is not None)
+
+    @property
+    def is_limited(self) -> bool:
+        """Return whether what the rule paid before decides what it pays."""
+        return self.budget_fen is not None or self.merchant_cap_fen is not None
 
     @property
     def amount(self) -> int:

@@ -18,6 +18,15 @@ from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
+from freightrisk.tariff.balances import (
+    MERCHANT_ID,
+    NO_DRAWS,
+    Balances,
+    periods_of,
+    sequence_of,
+    sequence_of_one,
+    settle_in_order,
+)
 from freightrisk.tariff.cover import Cover, count_curve, limit_curve, line_count_curves
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.plan import (
@@ -29,8 +38,9 @@ from freightrisk.tariff.plan import (
     scheduled_shares,
 )
 from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers, frame_of, index_of, with_progress
+from freightrisk.tariff.rounding import ROUNDING_MODES, dither_draws
 from freightrisk.tariff.shapes import SCALE_FAMILIES, ScaleShape, SeverityShape
-from freightrisk.tariff.subsidy import Gate, Subsidy, compile_gates, in_stacking_order
+from freightrisk.tariff.subsidy import SHIP_DATE, Gate, Subsidy, compile_gates, in_stacking_order
 
 if TYPE_CHECKING:
     from freightrisk.tariff.worksheet import Worksheet
@@ -38,8 +48,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 PRICE_CHUNK = 2**17
+ORDER_ID = "order_id"
 DETAIL = ("claim_intensity", "expected_claims", "expected_payout", "pure_premium", "technical_premium")
-ROUNDING_MODES = ("half_even",)
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,8 +71,11 @@ class Tariff:
         Curves of the cover, see `freightrisk.tariff.cover`.
     floor_fen : int
         Least that the merchant pays an order.
-    rounding : {"half_even"}
-        How micro-yuan become fen.
+    rounding : {"half_even", "half_up", "ceiling", "down", "dither", "carry"}
+        How micro-yuan become fen: to the nearest, ties to even or up; to the next or the last whole fen; up with the
+        probability of the fraction, by a keyed hash of the order id; or with what the merchant's earlier orders left.
+    dither_key : str
+        Secret key of the hash, new with every version of the tariff; for rounding by dither alone.
     provenance : dict
         What the tariff was built from.
     pairs : tuple of (str, str)
@@ -89,12 +102,17 @@ class Tariff:
     pairs: tuple[tuple[str, str], ...] = ()
     lines: str | None = None
     shares: Mapping[str, Array] = field(default_factory=dict)
+    dither_key: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         _check.label(self.name, argument="name of the tariff")
         floor_fen = _check.whole(self.floor_fen, argument="floor_fen", low=0, high=10**6)
         object.__setattr__(self, "floor_fen", floor_fen)
         _check.one_of(self.rounding, ROUNDING_MODES, argument="rounding")
+        if self.rounding == "dither":
+            _check.label(self.dither_key, argument="dither_key of a tariff that rounds by dither")
+        elif self.dither_key:
+            raise InputError(f"dither_key is given, but rounding is '{self.rounding}'; leave one out.")
         object.__setattr__(self, "codings", FrozenDict(dict(self.codings)))
         object.__setattr__(self, "provenance", FrozenDict(dict(self.provenance)))
         object.__setattr__(self, "shares", FrozenDict(dict(self.shares)))
@@ -109,6 +127,12 @@ class Tariff:
         check_rates(RateTables(1.0, self.shares), self.tabled, "shares")
         check_curves(self.count_curve, self._count_ends, "count_curve", of_lines=self.lines is not None)
         check_curves(self.limit_curve, [1.0] if self.cover.is_limited and not self.shares else [], "limit_curve")
+        names = [rule.name for rule in self.subsidies]
+        twice = [rule.name for rule in self.subsidies if rule.is_limited and names.count(rule.name) > 1]
+        if twice:
+            raise InputError(
+                f"subsidies: two are named '{twice[0]}', so it is not clear whose budget is spent; rename."
+            )
         if in_stacking_order(self.subsidies) != tuple(self.subsidies):
             raise InputError("subsidies: members of a group stand apart; put the rules of a group next to each other.")
         if len(self.gates) + len(self.tabled) > _core.COLUMN_LIMIT:
@@ -129,6 +153,7 @@ class Tariff:
         subsidies: Sequence[Subsidy] = (),
         floor_fen: int = 1,
         rounding: str = "half_even",
+        dither_key: str = "",
         name: str = "tariff",
     ) -> "Tariff":
         """Return the tariff of two fitted models, a cover, loadings and subsidies.
@@ -149,7 +174,10 @@ class Tariff:
             In the order in which they apply.
         floor_fen : int
             Least that a merchant pays an order, in fen; 1 is 0.01 yuan.
-        rounding : {"half_even"}
+        rounding : {"half_even", "half_up", "ceiling", "down", "dither", "carry"}
+            How micro-yuan become fen, see `Tariff`; `rounding_report` compares them.
+        dither_key : str
+            Secret text, for rounding by dither.
         name : str
 
         Examples
@@ -204,6 +232,7 @@ class Tariff:
             limit_curve=curve,
             floor_fen=floor_fen,
             rounding=rounding,
+            dither_key=dither_key,
             provenance=_provenance(frequency, severity, shape),
             pairs=tuple(dict.fromkeys(pairs)),
             lines=frequency.lines,
@@ -237,6 +266,11 @@ class Tariff:
         """Return the eligibility columns of the subsidies."""
         return compile_gates(self.subsidies)
 
+    @property
+    def in_sequence(self) -> bool:
+        """Return whether what is paid for an order depends on the orders before it."""
+        return self.rounding == "carry" or any(rule.is_limited for rule in self.subsidies)
+
     @cached_property
     def column_names(self) -> tuple[str, ...]:
         """Return the columns of orders (or merchants) that pricing reads."""
@@ -262,9 +296,21 @@ class Tariff:
         return (
             tuple(self.tabled.values()),
             tuple((gate.column, gate.kind, gate.marks) for gate in self.gates),
+            self.rounding if self.rounding in ("carry", "dither") else "",
+            self.dither_key,
+            self.in_sequence,
+            periods_of(self.subsidies),
         )
 
-    def encode(self, orders: Any, *, merchants: Any = None, merchant_id: str = "merchant_id") -> CodedOrders:
+    def encode(
+        self,
+        orders: Any,
+        *,
+        merchants: Any = None,
+        merchant_id: str = MERCHANT_ID,
+        order_id: str = ORDER_ID,
+        priority: str | None = None,
+    ) -> CodedOrders:
         """Return orders as the tariff's code columns, to be priced once or many times.
 
         Parameters
@@ -273,9 +319,18 @@ class Tariff:
             One row an order, with the tariff's columns (`column_names`).
         merchants : like orders, optional
             One row a merchant, joined by `merchant_id`, with those of the columns that orders lack.
-        merchant_id : str
+        merchant_id, order_id : str
+        priority : str, optional
+            Column by which budgets serve orders, highest first; then by ship time, then by order id. The id is read
+            where budgets, caps by merchant or carried rounding need an order of orders, and for rounding by dither.
         """
-        joined = join(orders, merchants, self.column_names, names=Names(merchant_id=merchant_id), also=())
+        also = [order_id] if self.in_sequence or self.rounding == "dither" else []
+        if self.in_sequence:
+            also += [SHIP_DATE] if priority is None else [SHIP_DATE, priority]
+        periods, carries = periods_of(self.subsidies), self.rounding == "carry"
+        also += [merchant_id] if periods or carries else []
+        names = Names(merchant_id=merchant_id, order_id=order_id)
+        joined = join(orders, merchants, self.column_names, names=names, also=also)
         codes = {name: coding.encode(joined) for name, coding in self.codings.items()}
         for coding in self.tabled.values():
             if isinstance(coding, CrossCoding):
@@ -286,16 +341,26 @@ class Tariff:
             if codes
             else _core.CodeColumns([], np.empty(0, np.int64), joined.n_rows)
         )
-        return CodedOrders(columns, joined.n_rows, index_of(joined), kind(orders), self._key)
+        draws = dither_draws(joined.ids(order_id), self.dither_key) if self.rounding == "dither" else NO_DRAWS
+        sequence = None
+        if self.in_sequence:
+            sequence = sequence_of(
+                joined, periods=periods, carries=carries, merchant_id=merchant_id, order_id=order_id, priority=priority
+            )
+        return CodedOrders(columns, joined.n_rows, index_of(joined), kind(orders), self._key, draws, sequence)
 
     def price(
         self,
         orders: Any,
         *,
         merchants: Any = None,
-        merchant_id: str = "merchant_id",
+        merchant_id: str = MERCHANT_ID,
+        order_id: str = ORDER_ID,
+        priority: str | None = None,
+        balances: Balances | None = None,
         threads: int | None = None,
         detail: bool = True,
+        campaigns: bool = False,
         progress: bool = False,
     ) -> Any:
         """Return a row for each order: the steps of its premium, the list price, and who pays each fen of it.
@@ -303,12 +368,17 @@ class Tariff:
         Parameters
         ----------
         orders : CodedOrders, or pandas, polars or pyarrow table, or path of a Parquet file
-        merchants, merchant_id
+        merchants, merchant_id, order_id, priority
             As for `encode`.
+        balances : Balances, optional
+            What was spent of budgets and left over by rounding before these orders; updated. By default nothing was,
+            and what these orders spend is not kept.
         threads : int, optional
             All cores by default; the fen do not depend on it.
         detail : bool
             Include the steps before the list price.
+        campaigns : bool
+            Include a column ``paid: <name>`` for each subsidy, the fen that it pays.
         progress : bool
             Show a progress bar.
 
@@ -329,11 +399,18 @@ class Tariff:
         coded = (
             orders
             if isinstance(orders, CodedOrders)
-            else self.encode(orders, merchants=merchants, merchant_id=merchant_id)
+            else self.encode(orders, merchants=merchants, merchant_id=merchant_id, order_id=order_id, priority=priority)
         )
         if coded.key is not self._key and coded.key != self._key:
             raise InputError("orders were encoded for a tariff with other levels or rules; encode them with this one.")
-        columns = self.price_columns(coded, threads=_check.threads(threads), detail=detail, progress=progress)
+        columns = self.price_columns(
+            coded,
+            threads=_check.threads(threads),
+            detail=detail,
+            campaigns=campaigns,
+            progress=progress,
+            balances=balances,
+        )
         return frame_of(columns, coded)
 
     def price_columns(
@@ -342,7 +419,9 @@ class Tariff:
         *,
         threads: int,
         detail: bool = True,
+        campaigns: bool = False,
         progress: bool = False,
+        balances: Balances | None = None,
         buffers: QuoteBuffers | None = None,
     ) -> dict[str, NDArray[Any]]:
         """Return the columns of `price` as arrays.
@@ -351,37 +430,46 @@ class Tariff:
         ----------
         coded : CodedOrders
         threads : int
-        detail, progress : bool
+        detail, campaigns, progress, balances
             As for `price`.
         buffers : QuoteBuffers, optional
             Where to write the columns, from `buffers`; the columns returned are views of them and hold until the next
             call that is given the same. By default every call has new ones.
         """
         n = coded.n_orders
-        into = self.buffers(n, detail=detail) if buffers is None else buffers
-        into.check(n, len(self.payers), detail=detail)
-        plan = self._plan
+        rules = len(self.subsidies)
+        into = self.buffers(n, detail=detail, campaigns=campaigns) if buffers is None else buffers
+        into.check(n, len(self.payers), detail=detail, settles=self.in_sequence, campaigns=rules if campaigns else 0)
+        plan, pieces, sequence = self._plan, chunks(n, PRICE_CHUNK), coded.sequence
+        steps = into.steps if detail else np.empty((0, 0))
+        asked = len(coded.draws) or len(into.micro) or len(into.masks) or len(into.paid)
+        money = into.money(coded.draws) if asked else None
+        sums = None if sequence is None else np.zeros((len(pieces), rules), dtype=np.int64)
 
         def work(start: int, stop: int) -> int:
-            steps = into.steps if detail else np.empty((0, 0))
-            _core.price(
-                coded.columns, plan, start, stop, steps, into.list_fen, into.payers, into.merchant_fen, into.flags
-            )
-            for bit, hit in zip(_core.FLAGS.values(), into.hits, strict=True):
-                np.not_equal(into.flags[start:stop] & bit, 0, out=hit[start:stop])
+            spent = None if sums is None else sums[start // PRICE_CHUNK]
+            _core.price(coded.columns, plan, start, stop, steps, *into.outputs, money, spent)
+            if sums is None:
+                into.spread_flags(start, stop)
             return stop - start
 
-        done = in_order(work, chunks(n, PRICE_CHUNK), threads=threads)
+        done = in_order(work, pieces, threads=threads)
         for _ in with_progress(done, n) if progress else done:
             pass
+        if sums is not None:
+            known = Balances() if balances is None else balances
+            settle_in_order(self.subsidies, plan, into, sequence, sums, pieces, known, threads=threads)
+            into.spread_flags(0, n)
         columns: dict[str, NDArray[Any]] = dict(zip(DETAIL, into.steps, strict=True)) if detail else {}
         columns |= {"list_fen": into.list_fen}
         columns |= {f"{payer}_fen": paid for payer, paid in zip(self.payers, into.payers, strict=True)}
         columns |= {"merchant_fen": into.merchant_fen}
         columns |= dict(zip(_core.FLAGS, into.hits, strict=True))
+        if campaigns:
+            columns |= {f"paid: {rule.name}": fen for rule, fen in zip(self.subsidies, into.paid, strict=False)}
         return {name: values[:n] for name, values in columns.items()}
 
-    def buffers(self, n_orders: int, *, detail: bool = True) -> QuoteBuffers:
+    def buffers(self, n_orders: int, *, detail: bool = True, campaigns: bool = False) -> QuoteBuffers:
         """Return arrays for the quotes of up to `n_orders` orders, to price batch after batch without new memory.
 
         Examples
@@ -396,19 +484,26 @@ class Tariff:
             merchant_fen=np.empty(n, dtype=np.int32),
             flags=np.empty(n, dtype=np.uint8),
             hits=np.empty((len(_core.FLAGS), n), dtype=np.bool_),
+            micro=np.empty(n if self.rounding == "carry" else 0, dtype=np.int64),
+            rounded=np.empty(n if self.in_sequence else 0, dtype=np.int32),
+            masks=np.empty(n if self.in_sequence else 0, dtype=np.uint64),
+            paid=np.empty((len(self.subsidies), n) if campaigns else (0, 0), dtype=np.int32),
         )
 
     def codes_of(self, order: Mapping[str, Any]) -> list[int]:
         """Return the code of one order in each of the tariff's code columns."""
-        _check.columns_present(self.column_names, list(order), argument="order")
+        needed = [*self.column_names, ORDER_ID] if self.rounding == "dither" else self.column_names
+        _check.columns_present(needed, list(order), argument="order")
         for name in self.column_names:
             if not isinstance(order[name], Hashable):
                 raise InputError(f"order: '{name}' is {order[name]!r}; give one value.")
         rated = [coding.encode_one(order) for coding in self.tabled.values()]
         return rated + [gate.encode_one(order) for gate in self.gates]
 
-    def quote(self, order: Mapping[str, Any]) -> dict[str, Any]:
+    def quote(self, order: Mapping[str, Any], *, balances: Balances | None = None) -> dict[str, Any]:
         """Return the price of one order, a mapping of column to value, with the names of `price`.
+
+        Budgets and caps have left what `balances` say, which the quote does not change.
 
         Examples
         --------
@@ -416,14 +511,22 @@ class Tariff:
         """
         codes = [np.array([code], dtype=np.uint32) for code in self.codes_of(order)]
         columns = _core.CodeColumns(codes, np.array(list(self._sizes.values()), dtype=np.int64), 1)
-        priced = self.price_columns(CodedOrders(columns, 1, None, "pandas", self._key), threads=1)
+        draws, sequence = NO_DRAWS, None
+        if self.rounding == "dither":
+            draws = dither_draws(np.array([order[ORDER_ID]]), self.dither_key)
+        if self.in_sequence:
+            carries = self.rounding == "carry"
+            sequence = sequence_of_one(order, periods=periods_of(self.subsidies), carries=carries)
+        coded = CodedOrders(columns, 1, None, "pandas", self._key, draws, sequence)
+        before = None if balances is None else balances.copy()
+        priced = self.price_columns(coded, threads=1, balances=before)
         return {name: values[0].item() for name, values in priced.items()}
 
-    def explain(self, order: Mapping[str, Any]) -> "Worksheet":
+    def explain(self, order: Mapping[str, Any], *, balances: Balances | None = None) -> "Worksheet":
         """Print and return the worksheet of one order, step by step; its last line is the kernel's fen."""
         from freightrisk.tariff.worksheet import worksheet
 
-        sheet = worksheet(self, order)
+        sheet = worksheet(self, order, balances=balances)
         print(sheet)  # noqa: T201
         return sheet
 

@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from freightrisk import _reference
-from freightrisk.book.factors import Coding, CrossCoding
+from freightrisk import _check, _reference
+from freightrisk.book.factors import Coding, CrossCoding, is_missing
 from freightrisk.errors import FreightRiskError
+from freightrisk.tariff.balances import MERCHANT_ID, Balances, period_of
 from freightrisk.tariff.plan import RateTables
-from freightrisk.tariff.tariff import Tariff
+from freightrisk.tariff.rounding import dither_draws
+from freightrisk.tariff.subsidy import SHIP_DATE, Subsidy
+from freightrisk.tariff.tariff import ORDER_ID, Tariff
 
 
 @dataclass(frozen=True, repr=False)
@@ -34,11 +37,17 @@ class Worksheet:
     __repr__ = __str__
 
 
-def worksheet(tariff: Tariff, order: Mapping[str, Any]) -> Worksheet:
+def worksheet(tariff: Tariff, order: Mapping[str, Any], *, balances: Balances | None = None) -> Worksheet:
     """Return the worksheet of one order; the slow twin computes the steps and must agree with the kernel to the fen."""
     codes = tariff.codes_of(order)
-    priced = _reference.price_order(codes, tariff.plan_arguments, len(tariff.payers))
-    quote = tariff.quote(order)
+    known = Balances() if balances is None else balances
+    draw = int(dither_draws(np.array([order[ORDER_ID]]), tariff.dither_key)[0]) if tariff.dither_key else 0
+    remainder = known.remainders.get(order.get(MERCHANT_ID), 0)
+    left = [_left(rule, order, known) for rule in tariff.subsidies]
+    priced = _reference.price_order(
+        codes, tariff.plan_arguments, len(tariff.payers), draw=draw, remainder=remainder, left=left
+    )
+    quote = tariff.quote(order, balances=balances)
     steps = (priced.list_fen, *priced.payers_fen, priced.merchant_fen)
     kernel = (quote["list_fen"], *(quote[f"{payer}_fen"] for payer in tariff.payers), quote["merchant_fen"])
     if steps != kernel:
@@ -51,6 +60,17 @@ def worksheet(tariff: Tariff, order: Mapping[str, Any]) -> Worksheet:
         *_money_lines(tariff, priced),
     ]
     return Worksheet((*lines, _last_line(tariff, quote)), quote)
+
+
+def _left(rule: Subsidy, order: Mapping[str, Any], known: Balances) -> int:
+    """Return the fen that a rule's budget and its cap by merchant leave to an order."""
+    if rule.period is None:
+        return known.left(rule)
+    merchant, shipped = order.get(MERCHANT_ID), order.get(SHIP_DATE)
+    if is_missing(merchant) or is_missing(shipped):
+        return 0
+    day = _check.day(shipped, argument=f"'{SHIP_DATE}'")
+    return min(known.left(rule), known.left_of(rule, merchant, period_of(day, rule.period)))
 
 
 def _premium_lines(tariff: Tariff, codes: list[int], priced: _reference.PricedOrder) -> Iterator[str]:
@@ -109,13 +129,14 @@ def _money_lines(tariff: Tariff, priced: _reference.PricedOrder) -> Iterator[str
         f"floor {tariff.floor_fen} fen" if priced.list_fen != priced.rounded_fen else "",
     )
     for rule, offer, paid in zip(tariff.subsidies, priced.offers, priced.paid, strict=True):
-        yield _fen_line(f"  - {rule.name}", paid, _rule_note(rule.payer, rule.group, offer, paid))
+        yield _fen_line(f"  - {rule.name}", paid, _rule_note(rule, offer, paid))
 
 
-def _rule_note(payer: str, group: str | None, offer: int, paid: int) -> str:
+def _rule_note(rule: Subsidy, offer: int, paid: int) -> str:
     if offer and not paid:
-        return f"{payer} (offered {offer}, less than the best of group '{group}')"
-    return payer if paid else f"{payer} (not eligible, or nothing left above the floor)"
+        return f"{rule.payer} (offered {offer}, less than the best of group '{rule.group}')"
+    left = "nothing left of its limits or above the floor" if rule.is_limited else "nothing left above the floor"
+    return rule.payer if paid else f"{rule.payer} (not eligible, or {left})"
 
 
 def _last_line(tariff: Tariff, quote: Mapping[str, Any]) -> str:

@@ -1,0 +1,649 @@
+"""The ledger: what campaigns have spent, in a database, once for each batch of orders whatever happens to the process.
+
+A batch is priced from a snapshot of what was spent before, without a lock. It is recorded in one short transaction,
+provided that the snapshot still gives the same fen; if not, it is priced again. So batches come to what they would one
+after another, in the order of their numbers, and nothing is written before everything is known.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+from sqlalchemy.dialects import postgresql, sqlite
+
+from freightrisk import _check
+from freightrisk.errors import InputError, LedgerError
+from freightrisk.tariff.balances import Balances, Sequence
+from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers, frame_of
+from freightrisk.tariff.subsidy import Subsidy
+from freightrisk.tariff.tariff import Tariff
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+VERSION = 1
+TRIES = 4
+IDS_AT_ONCE = 500
+LOCK_NUMBER = 7_210_661  # any constant: the advisory lock under which tables are made
+WHOLE = ""  # the merchant and period of a budget
+SECONDS_TO_WAIT = 120
+SYNCHRONOUS = "FULL"  # an SQLite transaction is on the disk before it counts, so that it outlives a loss of power
+
+TABLES = sa.MetaData()
+HEAD = sa.Table(
+    "ledger",
+    TABLES,
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("batches", sa.BigInteger, nullable=False),
+)
+CAMPAIGNS = sa.Table(
+    "campaigns",
+    TABLES,
+    sa.Column("campaign", sa.Text, primary_key=True),
+    sa.Column("payer", sa.Text, nullable=False),
+    sa.Column("budget_fen", sa.BigInteger),
+    sa.Column("merchant_cap_fen", sa.BigInteger),
+    sa.Column("period", sa.Text),
+)
+SPENDING = sa.Table(
+    "spending",
+    TABLES,
+    sa.Column("campaign", sa.Text, primary_key=True),
+    sa.Column("period", sa.Text, primary_key=True),
+    sa.Column("merchant", sa.Text, primary_key=True),
+    sa.Column("spent_fen", sa.BigInteger, nullable=False),
+)
+REMAINDERS = sa.Table(
+    "remainders",
+    TABLES,
+    sa.Column("merchant", sa.Text, primary_key=True),
+    sa.Column("micro", sa.BigInteger, nullable=False),
+)
+BATCHES = sa.Table(
+    "batches",
+    TABLES,
+    sa.Column("batch", sa.Text, primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("orders", sa.BigInteger, nullable=False),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+)
+OPENINGS = sa.Table(
+    "openings",
+    TABLES,
+    sa.Column("batch", sa.Text, primary_key=True),
+    sa.Column("campaign", sa.Text, primary_key=True),
+    sa.Column("period", sa.Text, primary_key=True),
+    sa.Column("merchant", sa.Text, primary_key=True),
+    sa.Column("opening_fen", sa.BigInteger, nullable=False),
+    sa.Column("spent_fen", sa.BigInteger, nullable=False),
+)
+CARRIED = sa.Table(
+    "carried",
+    TABLES,
+    sa.Column("batch", sa.Text, primary_key=True),
+    sa.Column("merchant", sa.Text, primary_key=True),
+    sa.Column("opening_micro", sa.BigInteger, nullable=False),
+    sa.Column("closing_micro", sa.BigInteger, nullable=False),
+)
+LINES = sa.Table(
+    "lines",
+    TABLES,
+    sa.Column("order_id", sa.Text, primary_key=True),
+    sa.Column("campaign", sa.Text, primary_key=True),
+    sa.Column("batch", sa.Text, nullable=False, index=True),
+    sa.Column("period", sa.Text, nullable=False),
+    sa.Column("merchant", sa.Text, nullable=False),
+    sa.Column("fen", sa.BigInteger, nullable=False),
+)
+REVERSED = sa.Table(
+    "reversed",
+    TABLES,
+    sa.Column("batch", sa.Text, primary_key=True),
+    sa.Column("order_id", sa.Text, primary_key=True),
+    sa.Column("campaign", sa.Text, primary_key=True),
+    sa.Column("fen", sa.BigInteger, nullable=False),
+)
+
+UPSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+Key = tuple[str, str, str]  # campaign, period, merchant
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What was spent, and left over by rounding, at one moment.
+
+    Parameters
+    ----------
+    spent : dict of (campaign, period, merchant) to fen
+    remainders : dict of merchant to micro-yuan
+    """
+
+    spent: dict[Key, int]
+    remainders: dict[str, int]
+
+    def balances(self, rules: Iterable[Subsidy], sequence: Sequence) -> Balances:
+        """Return the balances with which a batch starts."""
+        balances = Balances()
+        for rule in rules:
+            if not rule.is_limited:
+                continue
+            balances.spent[rule.name] = self.spent.get((rule.name, WHOLE, WHOLE), 0)
+            if rule.period is not None:
+                pairs = sequence.labels[rule.period]
+                spent = ((pair, self.spent.get((rule.name, pair[1], str(pair[0])), 0)) for pair in pairs)
+                balances.spent_by_merchant[rule.name] = {pair: fen for pair, fen in spent if fen}
+        if len(sequence.merchants):
+            balances.remainders.update({name: self.remainders.get(str(name), 0) for name in sequence.names})
+        return balances
+
+
+@dataclass(frozen=True, eq=False)
+class PricedBatch:
+    """A batch with what it spends, not yet recorded.
+
+    Parameters
+    ----------
+    columns : dict of str to array
+        The quotes.
+    opening : Snapshot
+    spent : dict of (campaign, period, merchant) to fen
+        What the batch adds.
+    met : set of (campaign, period, merchant)
+        Limits of which the batch leaves nothing, so that its fen depend on what was spent before.
+    remainders : dict of merchant to micro-yuan
+        At the end.
+    lines : list of dict
+        What each campaign pays each order.
+    fingerprint : str
+        Of everything that the fen depend on besides the opening.
+    """
+
+    columns: dict[str, NDArray[Any]]
+    opening: Snapshot
+    spent: dict[Key, int]
+    met: set[Key]
+    remainders: dict[str, int]
+    lines: list[dict[str, Any]]
+    fingerprint: str
+
+    def holds(self, now: Snapshot, limits: dict[str, Subsidy]) -> bool:
+        """Return whether the batch would come to the same fen from another snapshot."""
+        if any(now.remainders.get(name, 0) != self.opening.remainders.get(name, 0) for name in self.remainders):
+            return False
+        for key, fen in self.spent.items():
+            rule, before = limits[key[0]], now.spent.get(key, 0)
+            limit = rule.budget_fen if key[1] == WHOLE else rule.merchant_cap_fen
+            if limit is not None and before + fen > limit:
+                return False
+        return all(now.spent.get(key, 0) == self.opening.spent.get(key, 0) for key in self.met)
+
+
+class Ledger:
+    """Spending of campaigns in a database: an SQLite file, or any database that SQLAlchemy reaches.
+
+    Parameters
+    ----------
+    where : str, Path or sqlalchemy.Engine
+        Path of an SQLite file, made where there is none, or a URL such as ``"postgresql+psycopg://host/spending"``.
+
+    Notes
+    -----
+    Needs ``pip install freightrisk[ledger]``. Any number of processes may use one ledger at a time. Merchants and order
+    ids are kept as texts.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import pandas as pd
+    >>> from freightrisk import *
+    >>> orders = pd.DataFrame({"order_id": range(8), "zone": ["near", "far"] * 4})
+    >>> orders["ship_date"] = pd.Timestamp("2026-06-01")
+    >>> claims = pd.DataFrame({"order_id": [0, 1, 3], "freight": [8.0, 15.0, 17.0]})
+    >>> book = OrderBook.from_frames(orders, claims, factors=[Factor("zone")], report_date=None)
+    >>> grant = Subsidy("618 live", "platform", fixed_fen=30, budget_fen=200)
+    >>> tariff = Tariff.build(FrequencyModel().fit(book), SeverityModel().fit(book), subsidies=[grant])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ledger = Ledger(Path(folder) / "spending.db")
+    ...     first = ledger.price(tariff, orders, batch="2026-06-01")
+    ...     again = ledger.price(tariff, orders, batch="2026-06-01")  # a re-run spends nothing twice
+    ...     ledger.confirm("2026-06-01")
+    ...     left = int(ledger.spending().loc["618 live", "left_fen"])
+    ...     ledger.close()
+    >>> first["platform_fen"].tolist(), first.equals(again), left
+    ([30, 30, 30, 30, 30, 30, 20, 0], True, 0)
+    """
+
+    def __init__(self, where: "str | Path | sa.Engine") -> None:
+        self._engine = where if isinstance(where, sa.Engine) else _engine_of(where)
+        if self._engine.dialect.name not in UPSERTS:
+            raise InputError(f"where is a {self._engine.dialect.name} database; give one of {', '.join(UPSERTS)}.")
+        with self._engine.begin() as connection:
+            if self._engine.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_NUMBER)))
+            TABLES.create_all(connection)
+            version = connection.execute(sa.select(HEAD.c.version)).scalar()
+            if version is None:
+                connection.execute(HEAD.insert().values(version=VERSION, batches=0))
+            elif version != VERSION:
+                raise LedgerError(f"the ledger is of version {version}; this release reads version {VERSION}.")
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def price(
+        self,
+        tariff: Tariff,
+        orders: Any,
+        *,
+        batch: str,
+        merchants: Any = None,
+        merchant_id: str = "merchant_id",
+        order_id: str = "order_id",
+        priority: str | None = None,
+        threads: int | None = None,
+        detail: bool = True,
+        campaigns: bool = False,
+        progress: bool = False,
+    ) -> Any:
+        """Return the quotes of a batch of orders, as `Tariff.price` does, and reserve what its campaigns spend.
+
+        Parameters
+        ----------
+        tariff : Tariff
+        orders, merchants, merchant_id, order_id, priority, threads, detail, campaigns, progress
+            As for `Tariff.price`.
+        batch : str
+            Id of the batch. A batch that is recorded already is priced again from what was spent before it then, to the
+            same fen, and spends nothing.
+
+        Raises
+        ------
+        LedgerError
+            Where the id names a batch of other orders or of another tariff, where an order has money of a campaign from
+            another batch, or where a campaign has other limits in the ledger than in the tariff.
+        """
+        _check.label(batch, argument="batch")
+        threads = _check.threads(threads)
+        coded = tariff.encode(
+            orders, merchants=merchants, merchant_id=merchant_id, order_id=order_id, priority=priority
+        )
+        if coded.sequence is None:
+            return frame_of(
+                tariff.price_columns(coded, threads=threads, detail=detail, campaigns=campaigns, progress=progress),
+                coded,
+            )
+        into = tariff.buffers(coded.n_orders, detail=detail, campaigns=True)
+        limited = {rule.name: rule for rule in tariff.subsidies if rule.is_limited}
+        self._register(limited)
+
+        def run(opening: Snapshot) -> PricedBatch:
+            return _priced(tariff, coded, opening, into, threads=threads, detail=detail, progress=progress)
+
+        for attempt in range(TRIES):
+            with self._engine.begin() as connection:
+                recorded = self._recorded(connection, batch, coded.sequence)
+                opening = self._now(connection, limited, coded.sequence) if recorded is None else recorded[0]
+            if recorded is not None:
+                done = run(opening)
+                _check_same(done, batch, recorded[1])
+                break
+            if attempt < TRIES - 1:
+                done = run(opening)
+            with self._locked() as connection:
+                if self._recorded(connection, batch, coded.sequence) is not None:
+                    continue  # by another process, while this one priced
+                now = self._now(connection, limited, coded.sequence)
+                if attempt == TRIES - 1:
+                    done = run(now)  # others were faster each time: now they wait
+                elif not done.holds(now, limited):
+                    continue
+                self._record(connection, batch, done, now, coded.n_orders)
+                break
+        else:
+            raise LedgerError(f"batch '{batch}' was recorded and released by others {TRIES} times; price it again.")
+        wanted = [name for name in done.columns if campaigns or not name.startswith("paid: ")]
+        return frame_of({name: done.columns[name] for name in wanted}, coded)
+
+    def confirm(self, batch: str) -> None:
+        """Turn what a batch has reserved into spending, once its quotes are where they belong; twice is once."""
+        with self._locked() as connection:
+            changed = connection.execute(BATCHES.update().where(BATCHES.c.batch == batch).values(state="spent"))
+            if not changed.rowcount:
+                raise LedgerError(f"there is no batch '{batch}' in the ledger.")
+
+    def release(self, batch: str) -> None:
+        """Give back what a batch has reserved, as if it had never been priced; its id is free again.
+
+        Batches priced since then keep their fen.
+        """
+        with self._locked() as connection:
+            state = connection.execute(sa.select(BATCHES.c.state).where(BATCHES.c.batch == batch)).scalar()
+            if state != "reserved":
+                why = "is not in the ledger" if state is None else "is confirmed; reverse its orders instead"
+                raise LedgerError(f"batch '{batch}' {why}.")
+            self._give_back(connection, sa.select(LINES).where(LINES.c.batch == batch))
+            carried = connection.execute(sa.select(CARRIED).where(CARRIED.c.batch == batch)).all()
+            _add_to(
+                connection, REMAINDERS, REMAINDERS.c.micro,
+                {(row.merchant,): row.opening_micro - row.closing_micro for row in carried},
+            )  # fmt: skip
+            for table in (LINES, OPENINGS, CARRIED, REVERSED, BATCHES):
+                connection.execute(table.delete().where(table.c.batch == batch))
+
+    def reverse(self, order_ids: Iterable[Any]) -> "pd.DataFrame":
+        """Give back what campaigns paid for orders that were cancelled before shipment.
+
+        Parameters
+        ----------
+        order_ids : iterable
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each order and campaign that was reversed: order_id (text), campaign, batch, merchant, period,
+            fen. Orders without money of a limited campaign, or reversed before, have none.
+        """
+        import pandas as pd
+
+        ids = list(dict.fromkeys(str(one) for one in order_ids))
+        found: list[Any] = []
+        with self._locked() as connection:
+            for start in range(0, len(ids), IDS_AT_ONCE):
+                some = LINES.c.order_id.in_(ids[start : start + IDS_AT_ONCE])
+                rows = self._give_back(connection, sa.select(LINES).where(some))
+                if rows:
+                    copied = [
+                        {"batch": row.batch, "order_id": row.order_id, "campaign": row.campaign, "fen": row.fen}
+                        for row in rows
+                    ]
+                    connection.execute(REVERSED.insert(), copied)
+                    connection.execute(LINES.delete().where(some))
+                found += rows
+        names = ["order_id", "campaign", "batch", "merchant", "period", "fen"]
+        return pd.DataFrame([[getattr(row, name) for name in names] for row in found], columns=names)
+
+    def amend(self, tariff: Tariff) -> None:
+        """Give campaigns the limits that they have in a tariff; what was spent stays spent."""
+        with self._locked() as connection:
+            for rule in tariff.subsidies:
+                if rule.is_limited:
+                    connection.execute(CAMPAIGNS.delete().where(CAMPAIGNS.c.campaign == rule.name))
+                    connection.execute(CAMPAIGNS.insert().values(**_campaign(rule)))
+
+    def spending(self) -> "pd.DataFrame":
+        """Return a row for each campaign: payer, budget_fen, spent_fen (confirmed), reserved_fen and left_fen."""
+        import pandas as pd
+
+        reserved = (
+            sa.select(LINES.c.campaign, sa.func.sum(LINES.c.fen).label("fen"))
+            .join(BATCHES, BATCHES.c.batch == LINES.c.batch)
+            .where(BATCHES.c.state == "reserved")
+            .group_by(LINES.c.campaign)
+        )
+        whole = sa.select(SPENDING).where(SPENDING.c.period == WHOLE)
+        with self._engine.begin() as connection:
+            campaigns = connection.execute(sa.select(CAMPAIGNS).order_by(CAMPAIGNS.c.campaign)).all()
+            spent = {row.campaign: int(row.spent_fen) for row in connection.execute(whole)}
+            held = {row.campaign: int(row.fen) for row in connection.execute(reserved)}
+        rows = {}
+        for row in campaigns:
+            total, part = spent.get(row.campaign, 0), held.get(row.campaign, 0)
+            left = None if row.budget_fen is None else row.budget_fen - total
+            rows[row.campaign] = [row.payer, row.budget_fen, total - part, part, left]
+        names = ["payer", "budget_fen", "spent_fen", "reserved_fen", "left_fen"]
+        frame = pd.DataFrame.from_dict(rows, orient="index", columns=names).rename_axis("campaign")
+        return frame.astype(dict.fromkeys(names[1:], "Int64"))
+
+    def spending_by_merchant(self) -> "pd.DataFrame":
+        """Return what campaigns with a cap by merchant have spent: campaign, period, merchant, spent_fen."""
+        return self._frame(
+            sa.select(SPENDING)
+            .where(SPENDING.c.period != WHOLE)
+            .order_by(SPENDING.c.campaign, SPENDING.c.period, SPENDING.c.merchant)
+        )
+
+    def batches(self) -> "pd.DataFrame":
+        """Return the batches in the order in which they came: number, state (reserved or spent), orders."""
+        asked = sa.select(BATCHES.c.batch, BATCHES.c.number, BATCHES.c.state, BATCHES.c.orders)
+        return self._frame(asked.order_by(BATCHES.c.number)).set_index("batch")
+
+    def remainders(self) -> "pd.DataFrame":
+        """Return what rounding owes merchants: merchant, micro (micro-yuan charged too little so far)."""
+        return self._frame(sa.select(REMAINDERS).order_by(REMAINDERS.c.merchant))
+
+    def _frame(self, asked: Any) -> "pd.DataFrame":
+        import pandas as pd
+
+        with self._engine.begin() as connection:
+            found = connection.execute(asked)
+            return pd.DataFrame(found.all(), columns=list(found.keys()))
+
+    @contextmanager
+    def _locked(self) -> Iterator[sa.Connection]:
+        """Begin a transaction that no other writer shares; an SQLite transaction is alone as it begins."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.select(HEAD.c.version).with_for_update())
+            yield connection
+
+    def _register(self, limited: dict[str, Subsidy]) -> None:
+        """Enter campaigns, and refuse those that are there with other terms."""
+        with self._engine.begin() as connection:
+            known = {row.campaign: row._asdict() for row in connection.execute(sa.select(CAMPAIGNS))}
+        missing = [rule for name, rule in limited.items() if name not in known]
+        if missing:
+            with self._locked() as connection:
+                known = {row.campaign: row._asdict() for row in connection.execute(sa.select(CAMPAIGNS))}
+                for rule in missing:
+                    if rule.name not in known:
+                        known[rule.name] = _campaign(rule)
+                        connection.execute(CAMPAIGNS.insert().values(**known[rule.name]))
+        for name, rule in limited.items():
+            other = [what for what, value in _campaign(rule).items() if known[name][what] != value]
+            if other:
+                raise LedgerError(
+                    f"campaign '{name}' has {other[0]} {known[name][other[0]]} in the ledger and "
+                    f"{_campaign(rule)[other[0]]} in the tariff; call amend(tariff) where the tariff is right."
+                )
+
+    def _now(self, connection: sa.Connection, limited: dict[str, Subsidy], sequence: Sequence) -> Snapshot:
+        """Return what has been spent of the limits that a batch meets."""
+        spent: dict[Key, int] = {}
+        for name, rule in limited.items():
+            pairs = [] if rule.period is None else [(when, str(who)) for who, when in sequence.labels[rule.period]]
+            met = {(WHOLE, WHOLE), *pairs}
+            periods = list(dict.fromkeys(when for when, _ in met))
+            asked = sa.select(SPENDING).where(SPENDING.c.campaign == name, SPENDING.c.period.in_(periods))
+            for row in connection.execute(asked):
+                if (row.period, row.merchant) in met:
+                    spent[name, row.period, row.merchant] = int(row.spent_fen)
+        remainders = {}
+        if len(sequence.merchants):
+            names = set(map(str, sequence.names))
+            every = connection.execute(sa.select(REMAINDERS))
+            remainders = {row.merchant: int(row.micro) for row in every if row.merchant in names}
+        return Snapshot(spent, remainders)
+
+    def _recorded(self, connection: sa.Connection, batch: str, sequence: Sequence) -> tuple[Snapshot, str] | None:
+        """Return the opening and the fingerprint of a batch that the ledger has."""
+        fingerprint = connection.execute(sa.select(BATCHES.c.fingerprint).where(BATCHES.c.batch == batch)).scalar()
+        if fingerprint is None:
+            return None
+        openings = connection.execute(sa.select(OPENINGS).where(OPENINGS.c.batch == batch))
+        spent = {(row.campaign, row.period, row.merchant): int(row.opening_fen) for row in openings}
+        carried = connection.execute(sa.select(CARRIED).where(CARRIED.c.batch == batch))
+        return Snapshot(spent, {row.merchant: int(row.opening_micro) for row in carried}), str(fingerprint)
+
+    def _record(self, connection: sa.Connection, batch: str, done: PricedBatch, now: Snapshot, n_orders: int) -> None:
+        connection.execute(HEAD.update().values(batches=HEAD.c.batches + 1))
+        number = connection.execute(sa.select(HEAD.c.batches)).scalar()
+        row = {"batch": batch, "number": number, "state": "reserved", "orders": n_orders}
+        connection.execute(BATCHES.insert().values(**row, fingerprint=done.fingerprint))
+        keys = {key for key, fen in now.spent.items() if fen} | set(done.spent)
+        names = ("campaign", "period", "merchant")
+        openings = [
+            dict(zip(names, key, strict=True))
+            | {"batch": batch, "opening_fen": now.spent.get(key, 0), "spent_fen": done.spent.get(key, 0)}
+            for key in sorted(keys)
+        ]
+        carried = [
+            {"batch": batch, "merchant": name, "opening_micro": now.remainders.get(name, 0), "closing_micro": micro}
+            for name, micro in done.remainders.items()
+        ]
+        lines = [line | {"batch": batch} for line in done.lines]
+        for table, rows in ((OPENINGS, openings), (CARRIED, carried)):
+            if rows:
+                connection.execute(table.insert(), rows)
+        try:
+            if lines:
+                connection.execute(LINES.insert(), lines)
+        except sa.exc.IntegrityError:
+            raise LedgerError(
+                f"batch '{batch}': an order has money of the same campaign already, from another batch or twice in "
+                "this one; reverse it there first, or give each order one id."
+            ) from None
+        _add_to(connection, SPENDING, SPENDING.c.spent_fen, done.spent)
+        change = {(name,): micro - now.remainders.get(name, 0) for name, micro in done.remainders.items()}
+        _add_to(connection, REMAINDERS, REMAINDERS.c.micro, change)
+
+    def _give_back(self, connection: sa.Connection, asked: Any) -> list[Any]:
+        """Take the fen of some lines off what was spent, and return the lines."""
+        rows = list(connection.execute(asked))
+        back: dict[Key, int] = {}
+        for row in rows:
+            keys = {(row.campaign, WHOLE, WHOLE), (row.campaign, row.period, row.merchant)}
+            for key in keys:
+                back[key] = back.get(key, 0) - int(row.fen)
+        _add_to(connection, SPENDING, SPENDING.c.spent_fen, back)
+        return rows
+
+
+def _engine_of(where: str | Path) -> sa.Engine:
+    if not isinstance(where, (str, Path)):
+        raise InputError(f"where is {where!r}; give the path of an SQLite file, a URL or an engine.")
+    text = str(where)
+    if "://" not in text:
+        if not Path(text).parent.is_dir():
+            raise InputError(
+                f"where is '{text}' in the folder '{Path(text).parent}', which does not exist; create it first."
+            )
+        text = f"sqlite:///{text}"
+    if not text.startswith("sqlite"):
+        return sa.create_engine(text)
+    engine = sa.create_engine(text, connect_args={"timeout": SECONDS_TO_WAIT})
+
+    @sa.event.listens_for(engine, "connect")
+    def on_connect(raw: Any, _: object) -> None:
+        raw.isolation_level = None  # the driver begins no transaction of its own
+        raw.execute("PRAGMA journal_mode=WAL")
+        raw.execute(f"PRAGMA synchronous={SYNCHRONOUS}")
+
+    @sa.event.listens_for(engine, "begin")
+    def on_begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _campaign(rule: Subsidy) -> dict[str, Any]:
+    return {
+        "campaign": rule.name,
+        "payer": rule.payer,
+        "budget_fen": rule.budget_fen,
+        "merchant_cap_fen": rule.merchant_cap_fen,
+        "period": rule.period,
+    }
+
+
+def _add_to(connection: sa.Connection, table: sa.Table, column: Any, amounts: Mapping[Any, int]) -> None:
+    """Add whole amounts to rows named by their primary keys, making those that are missing."""
+    names = [part.name for part in table.primary_key]
+    rows = [
+        dict(zip(names, key, strict=True)) | {column.name: amount} for key, amount in sorted(amounts.items()) if amount
+    ]
+    if rows:
+        asked = UPSERTS[connection.dialect.name](table)
+        added = column + asked.excluded[column.name]
+        connection.execute(asked.on_conflict_do_update(index_elements=names, set_={column.name: added}), rows)
+
+
+def _priced(
+    tariff: Tariff,
+    coded: CodedOrders,
+    opening: Snapshot,
+    into: QuoteBuffers,
+    *,
+    threads: int,
+    detail: bool,
+    progress: bool,
+) -> PricedBatch:
+    """Return a batch priced from a snapshot."""
+    sequence: Sequence = coded.sequence
+    before = opening.balances(tariff.subsidies, sequence)
+    after = before.copy()
+    columns = tariff.price_columns(
+        coded, threads=threads, detail=detail, campaigns=True, progress=progress, balances=after, buffers=into
+    )
+    spent: dict[Key, int] = {}
+    met: set[Key] = set()
+    lines: list[dict[str, Any]] = []
+    for k, rule in enumerate(tariff.subsidies):
+        if not rule.is_limited:
+            continue
+        whole = (rule.name, WHOLE, WHOLE)
+        spent[whole] = after.spent[rule.name] - before.spent[rule.name]
+        if after.left(rule) == 0:
+            met.add(whole)
+        labels = [] if rule.period is None else sequence.labels[rule.period]
+        was, then = before.spent_by_merchant.get(rule.name, {}), after.spent_by_merchant.get(rule.name, {})
+        for merchant, period in labels:
+            key, pair = (rule.name, period, str(merchant)), (merchant, period)
+            if then.get(pair, 0) != was.get(pair, 0):
+                spent[key] = then[pair] - was.get(pair, 0)
+            if after.left_of(rule, merchant, period) == 0:
+                met.add(key)
+        rows = np.flatnonzero(into.paid[k, : coded.n_orders])
+        keys = [-1] * len(rows)
+        if rule.period is not None:
+            keys = sequence.keys[list(sequence.labels).index(rule.period), rows].tolist()
+        for order, key_code, fen in zip(sequence.ids[rows].tolist(), keys, into.paid[k, rows].tolist(), strict=True):
+            merchant, period = labels[key_code] if key_code >= 0 else (WHOLE, WHOLE)
+            lines.append(
+                {"order_id": str(order), "campaign": rule.name, "period": period, "merchant": str(merchant), "fen": fen}
+            )
+    remainders = {str(name): micro for name, micro in after.remainders.items()}
+    return PricedBatch(columns, opening, spent, met, remainders, lines, _fingerprint(tariff, coded, into))
+
+
+def _fingerprint(tariff: Tariff, coded: CodedOrders, into: QuoteBuffers) -> str:
+    """Return a hash of what the money of a batch depends on besides what was spent before, in any order of its rows."""
+    sequence: Sequence = coded.sequence
+    found = hashlib.blake2b(digest_size=16)
+    rules = [(rule, rule.kind) for rule in tariff.subsidies]
+    found.update(repr((rules, tariff.rounding, tariff.floor_fen, coded.n_orders)).encode())
+    premium = into.micro if tariff.rounding == "carry" else into.rounded
+    for values in (sequence.ids, premium[: coded.n_orders], into.masks[: coded.n_orders]):
+        found.update((values[sequence.order] if len(sequence.order) else values).tobytes())
+    return found.hexdigest()
+
+
+def _check_same(done: PricedBatch, batch: str, fingerprint: str) -> None:
+    if done.fingerprint != fingerprint:
+        raise LedgerError(
+            f"batch '{batch}' is in the ledger with other orders or another tariff; give the new orders a new id."
+        )

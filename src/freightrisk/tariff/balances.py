@@ -1,0 +1,304 @@
+"""What earlier orders leave to later ones: budgets, caps by merchant, and the remainders of rounding."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk import _check, _core
+from freightrisk._columns import JoinedColumns
+from freightrisk._parallel import in_order
+from freightrisk.book.factors import is_missing
+from freightrisk.tariff.quotes import QuoteBuffers
+from freightrisk.tariff.subsidy import SHIP_DATE, Subsidy
+
+Whole = NDArray[np.int64]
+
+UNSPENDABLE = 2**62
+UNIT = {"day": "D", "month": "M"}
+MERCHANT_ID = "merchant_id"
+NO_ROWS: Whole = np.empty(0, dtype=np.int64)
+NO_DRAWS: NDArray[np.uint16] = np.empty(0, dtype=np.uint16)
+
+
+@dataclass(eq=True)
+class Balances:
+    """What subsidies have spent, and what rounding has left over, up to some order of a fixed order of orders.
+
+    Pricing with one of these starts from it and updates it, so that batches priced one after another come to the same
+    fen as all orders at once.
+
+    Parameters
+    ----------
+    spent : dict of str to int
+        Fen that each limited rule has paid, by the rule's name.
+    spent_by_merchant : dict of str to dict of (merchant, period) to int
+        Fen that each rule with a cap by merchant has paid; periods are texts such as "2026-11-22" or "2026-11".
+    remainders : dict of merchant to int
+        Micro-yuan charged too little so far, where rounding carries.
+
+    Examples
+    --------
+    >>> from freightrisk import Balances, Subsidy
+    >>> balances = Balances(spent={"618 live": 120})
+    >>> balances.left(Subsidy("618 live", "platform", fixed_fen=5, budget_fen=1000))
+    880
+    """
+
+    spent: dict[str, int] = field(default_factory=dict)
+    spent_by_merchant: dict[str, dict[tuple[Hashable, str], int]] = field(default_factory=dict)
+    remainders: dict[Hashable, int] = field(default_factory=dict)
+
+    def left(self, rule: Subsidy) -> int:
+        """Return the fen left of a rule's budget; a very large number without one."""
+        if rule.budget_fen is None:
+            return UNSPENDABLE
+        return max(0, rule.budget_fen - self.spent.get(rule.name, 0))
+
+    def left_of(self, rule: Subsidy, merchant: Hashable, period: str) -> int:
+        """Return the fen left of a rule's cap for one merchant and period; a very large number without a cap."""
+        if rule.merchant_cap_fen is None:
+            return UNSPENDABLE
+        return max(0, rule.merchant_cap_fen - self.spent_by_merchant.get(rule.name, {}).get((merchant, period), 0))
+
+    def copy(self) -> "Balances":
+        """Return balances that change apart from these."""
+        by_merchant = {name: dict(spent) for name, spent in self.spent_by_merchant.items()}
+        return Balances(dict(self.spent), by_merchant, dict(self.remainders))
+
+
+@dataclass(frozen=True, eq=False)
+class Sequence:
+    """The fixed order of a batch of orders, and what each of them counts against.
+
+    Parameters
+    ----------
+    order : int64 array, shape (n_orders,) or empty
+        Rows by priority (highest first), ship time, order id; empty where the rows stand so already.
+    merchants : int32 array, shape (n_orders,) or empty
+        Code of the merchant, where rounding carries.
+    names : list
+        The merchant of each code.
+    keys : int32 array, shape (n_periods, n_orders)
+        For each period that rules are capped by, a code for merchant and period; -1 where one is missing.
+    labels : dict of period to list of (merchant, period)
+        What the codes stand for.
+    ids : array, shape (n_orders,)
+        Order ids, whole numbers or texts.
+    """
+
+    order: Whole
+    merchants: NDArray[np.int32]
+    names: list[Hashable]
+    keys: NDArray[np.int32]
+    labels: Mapping[str, list[tuple[Hashable, str]]]
+    ids: NDArray[Any]
+
+
+def periods_of(rules: tuple[Subsidy, ...]) -> tuple[str, ...]:
+    """Return the periods that rules are capped by."""
+    return tuple(dict.fromkeys(rule.period for rule in rules if rule.period is not None))
+
+
+def period_of(day: np.datetime64, period: str) -> str:
+    """Return a day, or its month, as a text."""
+    return str(day.astype(f"datetime64[{UNIT[period]}]"))
+
+
+def sequence_of(
+    joined: JoinedColumns,
+    *,
+    periods: tuple[str, ...],
+    carries: bool,
+    merchant_id: str,
+    order_id: str,
+    priority: str | None,
+) -> Sequence:
+    """Return the fixed order of a batch and its merchants and periods."""
+    import pandas as pd
+
+    merchants: NDArray[np.int32] = np.empty(0, dtype=np.int32)
+    names: list[Hashable] = []
+    keys, labels = np.full((len(periods), joined.n_rows), -1, dtype=np.int32), {}
+    if carries or periods:
+        codes, names = joined.categories(merchant_id)
+        merchants = codes.astype(np.int32)
+    if carries:
+        _check.refuse_rows(
+            merchants < 0, f"orders: '{merchant_id}' is missing in {{rows}}; rounding that carries needs it."
+        )
+    for k, period in enumerate(periods):
+        when = joined.days(SHIP_DATE).astype(f"datetime64[{UNIT[period]}]")
+        known = (merchants >= 0) & ~np.isnat(when)
+        number = when[known].astype(np.int64)
+        first = number.min(initial=2**62)
+        keys[k, known], pairs = pd.factorize(merchants[known].astype(np.int64) * 2**31 + (number - first))
+        texts = (pairs % 2**31 + first).astype(when.dtype).astype(str).tolist()
+        labels[period] = [(names[owner], text) for owner, text in zip((pairs // 2**31).tolist(), texts, strict=True)]
+    ids = _ids(joined, order_id)
+    order = _fixed_order(joined, ids, priority)
+    return Sequence(order, merchants if carries else np.empty(0, dtype=np.int32), names, keys, labels, ids)
+
+
+def sequence_of_one(order: Mapping[str, Any], *, periods: tuple[str, ...], carries: bool) -> Sequence:
+    """Return the sequence of one order given as a mapping."""
+    merchant, shipped = order.get(MERCHANT_ID), order.get(SHIP_DATE)
+    known = not is_missing(merchant) and not is_missing(shipped)
+    day = _check.day(shipped, argument=f"'{SHIP_DATE}'") if known and periods else np.datetime64("NaT", "D")
+    labels = {period: [(merchant, period_of(day, period))] for period in periods}
+    keys = np.full((len(periods), 1), 0 if known else -1, dtype=np.int32)
+    return Sequence(NO_ROWS, np.zeros(1 if carries else 0, dtype=np.int32), [merchant], keys, labels, NO_ROWS)
+
+
+def _ids(joined: JoinedColumns, order_id: str) -> NDArray[Any]:
+    ids = joined.ids(order_id)
+    if ids.dtype == object:
+        kind = str if len(ids) and isinstance(ids[0], str) else int
+        _check.refuse_rows(
+            np.array([not isinstance(value, kind) for value in ids.tolist()], dtype=bool),
+            f"orders: '{order_id}' is missing or of another kind in {{rows}}; give each order an id, all of one kind.",
+        )
+        ids = ids.astype(np.str_ if kind is str else np.int64)
+    return ids
+
+
+def _fixed_order(joined: JoinedColumns, ids: NDArray[Any], priority: str | None) -> Whole:
+    """Return the rows by priority, ship time and order id; nothing where they stand so already."""
+    times = joined.times(SHIP_DATE)
+    shipped = np.where(np.isnat(times), np.iinfo(np.int64).max, times.astype("datetime64[us]").astype(np.int64))
+    first = np.zeros(len(ids)) if priority is None else -joined.real(priority)
+    _check.refuse_rows(np.isnan(first), f"orders: '{priority}' is missing in {{rows}}; give each order a number.")
+    before = first[:-1] < first[1:]
+    even = first[:-1] == first[1:]
+    for values in (shipped, ids):
+        before |= even & (values[:-1] < values[1:])
+        even &= values[:-1] == values[1:]
+    if bool(np.all(before | even)):
+        return NO_ROWS
+    return np.lexsort((ids, shipped, first)).astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Left:
+    """What limited rules have left, as the kernel counts it down.
+
+    Parameters
+    ----------
+    rules : list of Subsidy
+    labels : dict of period to list of (merchant, period)
+    budget : int64 array, shape (n_rules,)
+    rule_keys, rule_start : int32 and int64 arrays, shape (n_rules,)
+        As for `_core.Limits`.
+    by_key : int64 array
+        Of each capped rule, for each key of its period.
+    """
+
+    rules: tuple[Subsidy, ...]
+    labels: Mapping[str, list[tuple[Hashable, str]]]
+    budget: Whole
+    rule_keys: NDArray[np.int32]
+    rule_start: Whole
+    by_key: Whole
+
+    @classmethod
+    def of(cls, rules: tuple[Subsidy, ...], sequence: Sequence, balances: Balances) -> "Left":
+        """Return what balances leave to a batch."""
+        budget = np.array([balances.left(rule) for rule in rules], dtype=np.int64)
+        rule_keys, start = np.full(len(rules), -1, dtype=np.int32), np.zeros(len(rules), dtype=np.int64)
+        periods, parts, size = list(sequence.labels), [], 0
+        for k, rule in enumerate(rules):
+            if rule.period is None or rule.merchant_cap_fen is None:
+                continue
+            spent = balances.spent_by_merchant.get(rule.name, {})
+            labels = sequence.labels[rule.period]
+            taken = np.fromiter((spent.get(label, 0) for label in labels), dtype=np.int64, count=len(labels))
+            rule_keys[k], start[k] = periods.index(rule.period), size
+            parts.append(np.maximum(rule.merchant_cap_fen - taken, 0))
+            size += len(labels)
+        by_key = np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+        return cls(rules, sequence.labels, budget, rule_keys, start, by_key)
+
+    def limits(self, keys: NDArray[np.int32]) -> _core.Limits:
+        """Return the kernel's view, which counts these arrays down."""
+        return _core.Limits(self.budget, keys, self.rule_keys, self.rule_start, self.by_key)
+
+    def copy(self) -> "Left":
+        """Return the same, apart."""
+        return replace(self, budget=self.budget.copy(), by_key=self.by_key.copy())
+
+    def spend(self, opening: "Left", balances: Balances) -> None:
+        """Add to balances what is less than at the opening."""
+        for k, rule in enumerate(self.rules):
+            if not rule.is_limited:
+                continue
+            paid = int(opening.budget[k] - self.budget[k])
+            balances.spent[rule.name] = balances.spent.get(rule.name, 0) + paid
+            if rule.period is None:
+                continue
+            labels = self.labels[rule.period]
+            part = slice(self.rule_start[k], self.rule_start[k] + len(labels))
+            used = opening.by_key[part] - self.by_key[part]
+            by_merchant = balances.spent_by_merchant.setdefault(rule.name, {})
+            for place in np.flatnonzero(used).tolist():
+                by_merchant[labels[place]] = by_merchant.get(labels[place], 0) + int(used[place])
+
+
+def settle_in_order(
+    rules: tuple[Subsidy, ...],
+    plan: _core.PricePlan,
+    into: QuoteBuffers,
+    sequence: Sequence,
+    sums: Whole,
+    pieces: list[tuple[int, int]],
+    balances: Balances,
+    *,
+    threads: int,
+) -> None:
+    """Round by carrying and let budgets and caps bind, on a batch that was priced as if there were none.
+
+    Parameters
+    ----------
+    sums : int64 array, shape (n_pieces, n_rules)
+        What each limited rule paid in each piece, as priced.
+    pieces : list of (start, stop)
+    """
+    n = pieces[-1][1] if pieces else 0
+    money = into.money(NO_DRAWS)
+    if plan.rounding == _core.ROUNDING_MODES["carry"]:
+        remainders = np.array([balances.remainders.get(name, 0) for name in sequence.names], dtype=np.int64)
+        _core.carry(into.micro[:n], sequence.merchants, sequence.order, remainders, into.rounded)
+        balances.remainders.update(zip(sequence.names, remainders.tolist(), strict=True))
+
+        def settle(start: int, stop: int) -> None:
+            _core.settle(plan, start, stop, *into.outputs, money, sums[start // pieces[0][1]])
+
+        for _ in in_order(settle, pieces, threads=threads):
+            pass
+    if not n or not any(rule.is_limited for rule in rules):
+        return
+    left = Left.of(rules, sequence, balances)
+    opening = left.copy()
+    reached = np.cumsum(sums, axis=0) > left.budget
+    if not len(left.by_key) and not reached[-1].any():
+        left.budget[:] -= sums.sum(axis=0)
+        left.spend(opening, balances)
+        return
+    if len(sequence.order):
+        _settle_permuted(plan, into, sequence, left, n)
+    else:
+        # Pieces before the one that meets the end of a budget are right as they are.
+        met = 0 if len(left.by_key) else int(np.argmax(reached.any(axis=1)))
+        left.budget[:] -= sums[:met].sum(axis=0)
+        _core.settle(plan, pieces[met][0], n, *into.outputs, money, None, left.limits(sequence.keys))
+    left.spend(opening, balances)
+
+
+def _settle_permuted(plan: _core.PricePlan, into: QuoteBuffers, sequence: Sequence, left: Left, n: int) -> None:
+    """Settle a batch whose rows stand in another order than that in which money is spent."""
+    order = sequence.order
+    sorted_into = into.rows(order)
+    keys = np.ascontiguousarray(sequence.keys[:, order])
+    _core.settle(plan, 0, n, *sorted_into.outputs, sorted_into.money(NO_DRAWS), None, left.limits(keys))
+    into.put(order, sorted_into)

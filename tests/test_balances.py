@@ -1,0 +1,317 @@
+"""Budgets, caps by merchant and carried rounding: an order at a time by hand, in any rows, pieces and threads."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freightrisk import Balances, Cover, Subsidy, _reference
+from freightrisk.book.factors import is_missing
+from freightrisk.errors import InputError
+from freightrisk.tariff import tariff as tariff_module
+from freightrisk.tariff.plan import RateTables
+from freightrisk.tariff.rounding import dither_draws
+from strategies import CLASSES, draw_batch, limited_programmes, put_together, seeds, subsidies
+
+MODES = st.sampled_from(["half_even", "half_up", "ceiling", "down", "dither", "carry"])
+FLOORS = st.sampled_from([1, 1, 0, 3])
+SIZES = st.integers(0, 60)
+MONEY = ["list_fen", "merchant_fen"]
+
+
+def tariff_of(rules, rounding="half_even", floor_fen=1):
+    """A tariff whose premium of merchant class k is 0.37 k fen."""
+    return put_together(
+        frequency=RateTables(0.01, {"merchant_class": np.maximum(0.37 * np.array([*CLASSES, 0.5]), 1e-6)}),
+        severity=RateTables(1.0, {}),
+        cover=Cover(max_claims=None),
+        subsidies=rules,
+        floor_fen=floor_fen,
+        rounding=rounding,
+        dither_key="a secret" if rounding == "dither" else "",
+    )
+
+
+def in_fixed_order(frame, *, priority):
+    """Return the rows by priority, ship time and order id, one after another by plain comparison."""
+
+    def place(row):
+        shipped = frame["ship_date"].iloc[row]
+        return (
+            -frame["priority"].iloc[row] if priority else 0,
+            (1, 0) if pd.isna(shipped) else (0, shipped.value),
+            frame["order_id"].iloc[row],
+        )
+
+    return sorted(range(len(frame)), key=place)
+
+
+def by_hand(tariff, frame, *, priority=False, balances=None):
+    """Return list, merchant's fen and what each rule paid of every order, from dictionaries and the slow twin."""
+    balances = Balances() if balances is None else balances
+    plan, found = tariff.plan_arguments, {}
+    orders = frame.to_dict("records")
+    for row in in_fixed_order(frame, priority=priority):
+        order = orders[row]
+        merchant, shipped = order["merchant_id"], order["ship_date"]
+        counted = not is_missing(merchant) and not is_missing(shipped)
+        left, labels = [], []
+        for rule in tariff.subsidies:
+            spent = balances.spent.get(rule.name, 0)
+            room = 2**62 if rule.budget_fen is None else rule.budget_fen - spent
+            label = None
+            if rule.period is not None:
+                label = (merchant, str(shipped.date())[: 10 if rule.period == "day" else 7]) if counted else None
+                taken = balances.spent_by_merchant.get(rule.name, {}).get(label, 0)
+                room = min(room, rule.merchant_cap_fen - taken) if counted else 0
+            left.append(room)
+            labels.append(label)
+        draw = int(dither_draws(np.array([order["order_id"]]), "a secret")[0])
+        carried = balances.remainders.get(merchant, 0)
+        priced = _reference.price_order(
+            tariff.codes_of(order), plan, len(tariff.payers), draw=draw, remainder=carried, left=left
+        )
+        if tariff.rounding == "carry":
+            balances.remainders[merchant] = carried + priced.filed_micro - 10_000 * priced.rounded_fen
+        for rule, label, fen in zip(tariff.subsidies, labels, priced.paid, strict=True):
+            if rule.is_limited:
+                balances.spent[rule.name] = balances.spent.get(rule.name, 0) + fen
+            if fen and rule.period is not None:
+                spent = balances.spent_by_merchant.setdefault(rule.name, {})
+                spent[label] = spent.get(label, 0) + fen
+        found[row] = (priced.list_fen, priced.merchant_fen, *priced.paid, priced.flags & 1)
+    columns = [*MONEY, *(f"paid: {rule.name}" for rule in tariff.subsidies), "floor_bound"]
+    return pd.DataFrame([found[row] for row in range(len(frame))], columns=columns), balances
+
+
+def priced(tariff, frame, **more):
+    columns = [*MONEY, *(f"paid: {rule.name}" for rule in tariff.subsidies), "floor_bound"]
+    return tariff.price(frame, campaigns=True, **more)[columns].astype(np.int64).reset_index(drop=True)
+
+
+def without_nothing(balances):
+    """Return balances without the rules and merchants that spent nothing."""
+    return Balances(
+        {name: fen for name, fen in balances.spent.items() if fen},
+        {name: spent for name, spent in balances.spent_by_merchant.items() if spent},
+        {name: micro for name, micro in balances.remainders.items() if micro},
+    )
+
+
+def no_missing_merchants(frame, rounding):
+    return frame.assign(merchant_id=frame["merchant_id"].fillna("m1")) if rounding == "carry" else frame
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch):
+    """Pieces of seven orders, so that budgets end in the middle of a batch of many pieces."""
+    monkeypatch.setattr(tariff_module, "PRICE_CHUNK", 7)
+
+
+@given(limited_programmes(), MODES, FLOORS, SIZES, seeds, st.booleans(), st.sampled_from([1, 2]))
+def test_a_batch_comes_to_what_its_orders_come_to_one_by_one(rules, rounding, floor, size, seed, priority, threads):
+    tariff = tariff_of(rules, rounding, floor)
+    frame = no_missing_merchants(draw_batch(np.random.default_rng(seed), size), rounding)
+    expected, spent = by_hand(tariff, frame, priority=priority)
+    balances = Balances()
+    found = priced(tariff, frame, priority="priority" if priority else None, balances=balances, threads=threads)
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+    assert without_nothing(balances) == without_nothing(spent)
+
+
+@given(limited_programmes(), MODES, SIZES, seeds, st.data())
+def test_rows_pieces_and_threads_change_nothing(rules, rounding, size, seed, data):
+    tariff, rng = tariff_of(rules, rounding), np.random.default_rng(seed)
+    frame = no_missing_merchants(draw_batch(rng, size), rounding)
+    whole, balances = Balances(), Balances()
+    expected = priced(tariff, frame, balances=whole, threads=1)
+    shuffled = rng.permutation(size)
+    pd.testing.assert_frame_equal(
+        priced(tariff, frame.iloc[shuffled], threads=2), expected.iloc[shuffled].reset_index(drop=True)
+    )
+    order = in_fixed_order(frame, priority=False)
+    cuts = sorted(data.draw(st.lists(st.integers(0, size), max_size=3)))
+    parts = [order[start:stop] for start, stop in zip([0, *cuts], [*cuts, size], strict=True)]
+    found = pd.concat([priced(tariff, frame.iloc[rows], balances=balances, threads=1) for rows in parts])
+    pd.testing.assert_frame_equal(found.reset_index(drop=True), expected.iloc[order].reset_index(drop=True))
+    assert without_nothing(balances) == without_nothing(whole)
+
+
+@given(limited_programmes(), MODES, FLOORS, SIZES, seeds)
+def test_the_ledger_of_every_order_and_every_limit_holds(rules, rounding, floor, size, seed):
+    tariff = tariff_of(rules, rounding, floor)
+    frame = no_missing_merchants(draw_batch(np.random.default_rng(seed), size), rounding)
+    balances = Balances()
+    quotes = tariff.price(frame, campaigns=True, balances=balances)
+    payers = [f"{payer}_fen" for payer in tariff.payers]
+    np.testing.assert_array_equal(quotes[payers].sum(axis=1) + quotes["merchant_fen"], quotes["list_fen"])
+    assert (quotes[[*payers, "merchant_fen"]] >= 0).all().all()
+    assert (quotes["merchant_fen"] >= floor).all()
+    for payer in tariff.payers:
+        of_payer = [f"paid: {rule.name}" for rule in tariff.subsidies if rule.payer == payer]
+        np.testing.assert_array_equal(quotes[of_payer].sum(axis=1), quotes[f"{payer}_fen"])
+    for rule in tariff.subsidies:
+        paid = quotes[f"paid: {rule.name}"]
+        if rule.is_limited:
+            assert balances.spent.get(rule.name, 0) == paid.sum()
+        if rule.budget_fen is not None:
+            assert paid.sum() <= rule.budget_fen
+        if rule.period is not None:
+            when = frame["ship_date"].dt.to_period("D" if rule.period == "day" else "M")
+            assert paid[frame["merchant_id"].isna() | when.isna()].sum() == 0
+            assert paid.groupby([frame["merchant_id"], when]).sum().max() <= rule.merchant_cap_fen or not paid.any()
+
+
+@given(limited_programmes(), subsidies("further", groups=st.just(None)), SIZES, seeds, st.data())
+def test_a_further_rule_without_limits_never_raises_a_price_where_no_limited_rule_has_rivals(
+    rules, further, size, seed, data
+):
+    rules = [replace(rule, group=None) if rule.is_limited else rule for rule in rules]
+    frame = draw_batch(np.random.default_rng(seed), size)
+    place = data.draw(st.integers(0, len(rules)))
+    before = tariff_of(rules).price(frame)["merchant_fen"]
+    after = tariff_of([*rules[:place], further, *rules[place:]]).price(frame)["merchant_fen"]
+    assert (after <= before).all()
+
+
+def test_a_further_rule_may_let_a_rival_with_a_budget_win_and_run_dry():
+    # 60 fen: half of the rest, or 25 of a budget of 25. Ten off first, and the budget wins the first order.
+    rivals = [
+        Subsidy("half", "platform", percent_of_rest=0.5, group="sale"),
+        Subsidy("grant", "insurer", fixed_fen=26, budget_fen=26, group="sale"),
+    ]
+    orders = pd.DataFrame({"order_id": [1, 2], "ship_date": pd.Timestamp("2025-06-01"), "merchant_class": 163})
+    ten = Subsidy("ten", "platform", fixed_fen=10)
+    fewer, more = (tariff_of(rules).price(orders)["merchant_fen"].tolist() for rules in (rivals, [ten, *rivals]))
+    assert fewer == [30, 30]
+    assert more == [24, 25]
+
+
+@given(limited_programmes(), MODES, seeds)
+def test_a_quote_is_the_price_of_a_batch_of_one_and_spends_nothing(rules, rounding, seed):
+    tariff = tariff_of(rules, rounding)
+    frame = no_missing_merchants(draw_batch(np.random.default_rng(seed), 12), rounding)
+    balances = Balances()
+    tariff.price(frame.iloc[:11], balances=balances)
+    before = balances.copy()
+    quote = tariff.quote(frame.iloc[11].to_dict(), balances=balances)
+    assert balances == before
+    assert quote == tariff.price(frame.iloc[[11]], balances=before).iloc[0].to_dict()
+
+
+@given(limited_programmes(), MODES, seeds)
+def test_the_worksheet_agrees_where_limits_bind(rules, rounding, seed):
+    tariff = tariff_of(rules, rounding)
+    frame = no_missing_merchants(draw_batch(np.random.default_rng(seed), 12), rounding)
+    balances = Balances()
+    tariff.price(frame.iloc[:11], balances=balances)
+    sheet = tariff.explain(frame.iloc[11].to_dict(), balances=balances)
+    assert sheet.quote == tariff.quote(frame.iloc[11].to_dict(), balances=balances)
+
+
+def orders_at(fen, n, **more):
+    frame = pd.DataFrame({"order_id": range(n), "merchant_id": "m1", "ship_date": pd.Timestamp("2025-06-01")})
+    return frame.assign(merchant_class=round(fen / 0.37), **more)
+
+
+def test_the_order_that_meets_the_end_of_a_budget_is_paid_what_is_left():
+    tariff = tariff_of([Subsidy("grant", "platform", fixed_fen=10, budget_fen=25)])
+    balances = Balances()
+    assert tariff.price(orders_at(37, 4), balances=balances)["platform_fen"].tolist() == [10, 10, 5, 0]
+    assert balances == Balances({"grant": 25})
+    assert tariff.price(orders_at(37, 2), balances=balances)["platform_fen"].tolist() == [0, 0]
+    assert balances.left(tariff.subsidies[0]) == 0
+
+
+def test_a_cap_by_merchant_and_month_starts_anew_with_the_month():
+    tariff = tariff_of([Subsidy("grant", "platform", fixed_fen=10, merchant_cap_fen=15, period="month")])
+    days = pd.to_datetime(["2025-05-30", "2025-05-31", "2025-06-01", "2025-06-02", "2025-06-03"])
+    frame = orders_at(37, 5).assign(ship_date=days)
+    balances = Balances()
+    assert tariff.price(frame, balances=balances)["platform_fen"].tolist() == [10, 5, 10, 5, 0]
+    assert balances.spent_by_merchant == {"grant": {("m1", "2025-05"): 15, ("m1", "2025-06"): 15}}
+
+
+def test_times_of_one_day_decide_who_is_served():
+    tariff = tariff_of([Subsidy("grant", "platform", fixed_fen=10, budget_fen=10)])
+    times = pd.to_datetime(["2025-06-01 10:00:00.000002", "2025-06-01 10:00:00.000001", "2025-06-01 23:00:00.0"])
+    frame = orders_at(37, 3).assign(ship_date=times, vip=[0, 0, 1])
+    assert tariff.price(frame)["platform_fen"].tolist() == [0, 10, 0]
+    assert tariff.price(frame, priority="vip")["platform_fen"].tolist() == [0, 0, 10]
+
+
+@pytest.mark.parametrize("ids", [["b", "a"], [2, 1]])
+def test_at_one_time_the_order_id_decides(ids):
+    tariff = tariff_of([Subsidy("grant", "platform", fixed_fen=10, budget_fen=10)])
+    assert tariff.price(orders_at(37, 2).assign(order_id=ids))["platform_fen"].tolist() == [0, 10]
+
+
+def test_carried_rounding_charges_each_merchant_within_half_a_fen():
+    tariff, rng = tariff_of([], "carry", floor_fen=0), np.random.default_rng(3)
+    frame = draw_batch(rng, 3_000)
+    frame = frame.assign(merchant_class=rng.integers(0, 9, 3_000), merchant_id=frame["merchant_id"].fillna("m1"))
+    quotes = tariff.price(frame)
+    due = np.rint(1e6 * quotes["technical_premium"])
+    owed = (due - 10_000 * quotes["list_fen"]).groupby(frame["merchant_id"]).sum()
+    assert owed.abs().max() <= 5_000
+    nearest = tariff_of([], floor_fen=0).price(frame)["list_fen"]
+    assert (due - 10_000 * nearest).groupby(frame["merchant_id"]).sum().abs().max() > 50_000
+
+
+@pytest.mark.parametrize(
+    ("missing", "rounding"), [("ship_date", "carry"), ("order_id", "dither"), ("merchant_id", "carry")]
+)
+def test_what_the_order_of_orders_needs_must_be_there(missing, rounding):
+    with pytest.raises(InputError, match=f"missing column '{missing}'"):
+        tariff_of([], rounding).price(orders_at(37, 2).drop(columns=missing))
+
+
+def test_bad_ids_and_priorities_are_refused():
+    tariff = tariff_of([Subsidy("grant", "platform", fixed_fen=10, budget_fen=10)])
+    mixed = orders_at(37, 3).assign(order_id=["a", "b", None])
+    with pytest.raises(InputError, match=r"'order_id' is missing or of another kind in 1 row \(first: 2\)"):
+        tariff.price(mixed)
+    with pytest.raises(InputError, match=r"'vip' is missing in 1 row \(first: 0\)"):
+        tariff.price(orders_at(37, 3).assign(vip=[np.nan, 0, 1]), priority="vip")
+    with pytest.raises(InputError, match=r"an order id is missing or no text in 1 row"):
+        tariff_of([], "dither").price(mixed)
+    with pytest.raises(InputError, match="order ids are float64; dithering needs whole numbers or texts"):
+        tariff_of([], "dither").price(mixed.assign(order_id=[1.0, 2.0, np.nan]))
+    with pytest.raises(InputError, match=r"'merchant_id' is missing in 1 row \(first: 1\)"):
+        tariff_of([], "carry").price(orders_at(37, 3).assign(merchant_id=["a", None, "b"]))
+
+
+def test_limits_are_checked():
+    with pytest.raises(InputError, match="merchant_cap_fen and period go together"):
+        Subsidy("a", "platform", fixed_fen=1, merchant_cap_fen=5)
+    with pytest.raises(InputError, match="period of subsidy 'a' is 'year'"):
+        Subsidy("a", "platform", fixed_fen=1, merchant_cap_fen=5, period="year")
+    with pytest.raises(InputError, match="budget_fen of subsidy 'a' is -1"):
+        Subsidy("a", "platform", fixed_fen=1, budget_fen=-1)
+    twice = [Subsidy("a", "platform", fixed_fen=1, budget_fen=5), Subsidy("a", "insurer", fixed_fen=1)]
+    with pytest.raises(InputError, match="two are named 'a', so it is not clear whose budget"):
+        tariff_of(twice)
+    with pytest.raises(InputError, match="dither_key of a tariff that rounds by dither is ''"):
+        replace(tariff_of([]), rounding="dither")
+    with pytest.raises(InputError, match="dither_key is given, but rounding is 'half_even'"):
+        replace(tariff_of([]), dither_key="x")
+
+
+def test_quotes_in_other_frames_and_buffers():
+    tariff = tariff_of([Subsidy("grant", "platform", fixed_fen=10, budget_fen=25)])
+    frame = orders_at(37, 4)
+    polars = pytest.importorskip("polars")
+    table = polars.DataFrame(frame)
+    assert tariff.price(table, campaigns=True)["paid: grant"].to_list() == [10, 10, 5, 0]
+    coded = tariff.encode(table.to_arrow())
+    buffers = tariff.buffers(4, campaigns=True)
+    for _ in range(2):
+        columns = tariff.price_columns(coded, threads=1, campaigns=True, buffers=buffers)
+        assert columns["paid: grant"].tolist() == [10, 10, 5, 0]
+    with pytest.raises(InputError, match="without detail or campaigns"):
+        tariff.price_columns(coded, threads=1, campaigns=True, buffers=tariff.buffers(4))
+    with pytest.raises(InputError, match="other payers or limits"):
+        tariff.price_columns(coded, threads=1, buffers=tariff_of([Subsidy("a", "platform", fixed_fen=1)]).buffers(4))

@@ -1,0 +1,393 @@
+"""The ledger on SQLite and PostgreSQL: once for each batch, whoever prices beside, whenever the process is killed."""
+
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import postgres
+from freightrisk import Balances, Ledger, LedgerError, Subsidy, Tariff
+from freightrisk.errors import InputError
+from freightrisk.pipeline import ledger as ledger_module
+from strategies import draw_batch, limited_programmes, seeds
+from test_balances import MODES, in_fixed_order, no_missing_merchants, orders_at, tariff_of, without_nothing
+
+FEN = ["list_fen", "merchant_fen"]
+
+
+@pytest.fixture(autouse=True)
+def without_waiting_for_the_disk(monkeypatch):
+    """Killed processes lose nothing that the system holds; only a loss of power would."""
+    monkeypatch.setattr(ledger_module, "SYNCHRONOUS", "OFF")
+
+
+@pytest.fixture(scope="module")
+def postgres_url():
+    with postgres.server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def where(request, tmp_path):
+    """Where a ledger is that has nothing in it."""
+    if request.param == "sqlite":
+        return tmp_path / "spending.db"
+    url = request.getfixturevalue("postgres_url")
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        ledger_module.TABLES.drop_all(connection)
+    engine.dispose()
+    return url
+
+
+def grants(**more):
+    """Three limited rules and one without limits, of which two are rivals."""
+    return [
+        Subsidy("live", "platform", percent_of_list=0.3, budget_fen=2_000, **more),
+        Subsidy("new", "insurer", fixed_fen=9, merchant_cap_fen=60, period="day", group="sale"),
+        Subsidy("sale", "平台", percent_of_rest=0.2, budget_fen=700, group="sale"),
+        Subsidy("always", "insurer", fixed_fen=1),
+    ]
+
+
+def batches_of(n_batches, size=40, seed=5):
+    """Batches of orders with ids of their own."""
+    rng = np.random.default_rng(seed)
+    frames = [draw_batch(rng, size) for _ in range(n_batches)]
+    return [frame.assign(order_id=frame["order_id"] + size * k) for k, frame in enumerate(frames)]
+
+
+def state_of(ledger):
+    """Return everything that a ledger has spent, as plain values."""
+    return (
+        ledger.spending().reset_index().astype(object).to_dict("records"),
+        ledger.spending_by_merchant().to_dict("records"),
+        ledger.remainders().query("micro != 0").to_dict("records"),
+        ledger.batches().reset_index().to_dict("records"),
+    )
+
+
+def spent(ledger):
+    spending = ledger.spending()
+    return (spending["spent_fen"] + spending["reserved_fen"]).to_dict()
+
+
+# One writer
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(limited_programmes(), MODES, seeds, st.lists(st.integers(0, 30), max_size=3))
+def test_batches_come_to_what_the_same_orders_come_to_in_memory(tmp_path, rules, rounding, seed, cuts):
+    tariff = tariff_of(rules, rounding)
+    frame = no_missing_merchants(draw_batch(np.random.default_rng(seed), 30), rounding)
+    balances, name = Balances(), f"{time.monotonic_ns()}.db"
+    order = in_fixed_order(frame, priority=False)
+    bounds = [0, *sorted(cuts), 30]
+    with Ledger(tmp_path / name) as ledger:
+        for k, (start, stop) in enumerate(pairwise(bounds)):
+            part = frame.iloc[order[start:stop]]
+            expected = tariff.price(part, balances=balances)
+            for _ in range(2):  # the second is a re-run
+                pd.testing.assert_frame_equal(ledger.price(tariff, part, batch=str(k)), expected)
+        if tariff.in_sequence:
+            found = Balances(
+                {name: fen for name, fen in spent(ledger).items() if fen},
+                {},
+                dict(ledger.remainders().query("micro != 0").itertuples(index=False, name=None)),
+            )
+            for row in ledger.spending_by_merchant().query("spent_fen != 0").itertuples():
+                found.spent_by_merchant.setdefault(row.campaign, {})[row.merchant, row.period] = row.spent_fen
+            assert found == without_nothing(balances)
+
+
+def test_reserved_is_spent_once_confirmed(where):
+    tariff = tariff_of([Subsidy("grant", "platform", fixed_fen=10, budget_fen=55)])
+    with Ledger(where) as ledger:
+        ledger.price(tariff, orders_at(37, 4), batch="a")
+        assert ledger.spending().loc["grant"].tolist() == ["platform", 55, 0, 40, 15]
+        ledger.confirm("a")
+        ledger.confirm("a")
+        assert ledger.spending().loc["grant"].tolist() == ["platform", 55, 40, 0, 15]
+        late = orders_at(37, 3).assign(order_id=[10, 11, 12])
+        assert ledger.price(tariff, late, batch="b")["platform_fen"].tolist() == [10, 5, 0]
+        assert ledger.batches().to_dict("index") == {
+            "a": {"number": 1, "state": "spent", "orders": 4},
+            "b": {"number": 2, "state": "reserved", "orders": 3},
+        }
+        with pytest.raises(LedgerError, match="there is no batch 'c'"):
+            ledger.confirm("c")
+
+
+@pytest.mark.parametrize("rounding", ["half_even", "carry"])
+def test_reversing_every_order_leaves_nothing_spent(where, rounding):
+    tariff, frames = tariff_of(grants(), rounding), batches_of(3)
+    frames = [no_missing_merchants(frame, rounding) for frame in frames]
+    with Ledger(where) as ledger:
+        paid = {}
+        for k, frame in enumerate(frames):
+            quotes = ledger.price(tariff, frame, batch=str(k), campaigns=True)
+            for rule in tariff.subsidies[:3]:
+                paid[rule.name] = paid.get(rule.name, 0) + int(quotes[f"paid: {rule.name}"].sum())
+        assert spent(ledger) == paid
+        first = ledger.reverse(frames[0]["order_id"])
+        again = ledger.reverse(frames[0]["order_id"])
+        assert len(first) > 0
+        assert len(again) == 0
+        rest = ledger.reverse(pd.concat(frames)["order_id"])
+        assert pd.concat([first, rest]).groupby("campaign")["fen"].sum().to_dict() == paid
+        assert set(spent(ledger).values()) == {0}
+        assert not ledger.spending_by_merchant()["spent_fen"].any()
+        quotes = ledger.price(tariff, frames[2], batch="2")
+        pd.testing.assert_frame_equal(quotes[FEN], ledger.price(tariff, frames[2], batch="2")[FEN])
+
+
+def test_money_given_back_is_there_for_later_orders(where):
+    tariff = tariff_of([Subsidy("grant", "platform", fixed_fen=10, budget_fen=30, merchant_cap_fen=30, period="day")])
+    with Ledger(where) as ledger:
+        ledger.price(tariff, orders_at(37, 4), batch="a")
+        ledger.reverse([0])
+        late = orders_at(37, 2).assign(order_id=[10, 11])
+        assert ledger.price(tariff, late, batch="b")["platform_fen"].tolist() == [10, 0]
+        # The first batch still comes to its own fen.
+        assert ledger.price(tariff, orders_at(37, 4), batch="a")["platform_fen"].tolist() == [10, 10, 10, 0]
+        assert ledger.spending().loc["grant", "left_fen"] == 0
+
+
+@pytest.mark.parametrize("rounding", ["half_even", "carry"])
+def test_a_released_batch_was_never_there(where, rounding):
+    tariff, frames = tariff_of(grants(), rounding), [no_missing_merchants(f, rounding) for f in batches_of(2)]
+    with Ledger(where) as ledger:
+        ledger.price(tariff, frames[0], batch="a")
+        before = state_of(ledger)
+        ledger.price(tariff, frames[1], batch="b")
+        ledger.release("b")
+        after = state_of(ledger)
+        assert after[0] == before[0]
+        assert [row for row in after[1] if row["spent_fen"]] == before[1]
+        assert after[2:] == before[2:]
+        ledger.confirm("a")
+        with pytest.raises(LedgerError, match="batch 'a' is confirmed; reverse its orders instead"):
+            ledger.release("a")
+        with pytest.raises(LedgerError, match="batch 'b' is not in the ledger"):
+            ledger.release("b")
+
+
+def test_what_is_refused(where, tmp_path):
+    tariff = tariff_of([Subsidy("grant", "platform", fixed_fen=10, budget_fen=30)])
+    with Ledger(where) as ledger:
+        ledger.price(tariff, orders_at(37, 2), batch="a")
+        with pytest.raises(LedgerError, match="batch 'a' is in the ledger with other orders or another tariff"):
+            ledger.price(tariff, orders_at(37, 3), batch="a")
+        with pytest.raises(LedgerError, match="an order has money of the same campaign already"):
+            ledger.price(tariff, orders_at(37, 2), batch="b")
+        assert spent(ledger) == {"grant": 20}
+        richer = tariff_of([Subsidy("grant", "platform", fixed_fen=10, budget_fen=50)])
+        with pytest.raises(LedgerError, match="'grant' has budget_fen 30 in the ledger and 50 in the tariff"):
+            ledger.price(richer, orders_at(37, 2).assign(order_id=[7, 8]), batch="b")
+        ledger.amend(richer)
+        quotes = ledger.price(richer, orders_at(37, 4).assign(order_id=[6, 7, 8, 9]), batch="b")
+        assert quotes["platform_fen"].tolist() == [10, 10, 10, 0]
+        with pytest.raises(InputError, match="batch is ''"):
+            ledger.price(tariff, orders_at(37, 2), batch="")
+        plain = tariff_of([Subsidy("gift", "platform", fixed_fen=10)])
+        assert ledger.price(plain, orders_at(37, 2), batch="c")["platform_fen"].tolist() == [10, 10]
+        assert ledger.batches().index.tolist() == ["a", "b"]
+    with pytest.raises(InputError, match="which does not exist; create it first"):
+        Ledger(tmp_path / "nowhere" / "spending.db")
+    with pytest.raises(InputError, match="where is 3"):
+        Ledger(3)
+
+
+def test_a_ledger_of_another_version_is_refused(tmp_path):
+    Ledger(tmp_path / "spending.db").close()
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'spending.db'}")
+    with engine.begin() as connection:
+        connection.execute(ledger_module.HEAD.update().values(version=99))
+    engine.dispose()
+    with pytest.raises(LedgerError, match="version 99"):
+        Ledger(tmp_path / "spending.db")
+
+
+def test_texts_as_ids_and_any_order_of_rows(where):
+    tariff = tariff_of([Subsidy("grant", "platform", fixed_fen=10, merchant_cap_fen=15, period="day")])
+    frame = orders_at(37, 3).assign(order_id=["订单-b", "订单-a", "订单-c"])
+    with Ledger(where) as ledger:
+        assert ledger.price(tariff, frame, batch="a")["platform_fen"].tolist() == [5, 10, 0]
+        assert ledger.price(tariff, frame.iloc[::-1], batch="a")["platform_fen"].tolist() == [0, 10, 5]
+        assert ledger.reverse(["订单-b"])["fen"].tolist() == [5]
+
+
+# Several writers
+
+
+def replayed(ledger, tariff, frames):
+    """Return the quotes of the batches of a ledger, priced again in memory in the order of their numbers."""
+    balances, quotes = Balances(), {}
+    for batch in ledger.batches().index:
+        quotes[batch] = tariff.price(frames[batch], balances=balances)
+    return quotes, balances
+
+
+@pytest.mark.parametrize("rounding", ["half_even", "carry"])
+def test_writers_at_one_time_spend_as_one_after_another(where, rounding):
+    tariff = tariff_of(grants(), rounding)
+    frames = {str(k): no_missing_merchants(frame, rounding) for k, frame in enumerate(batches_of(24, size=25))}
+    Ledger(where).close()
+
+    def work(batches):
+        with Ledger(where) as ledger:
+            return {batch: ledger.price(tariff, frames[batch], batch=batch, threads=1) for batch in batches}
+
+    with ThreadPoolExecutor(4) as pool:
+        found = {}
+        for part in pool.map(work, [[str(k) for k in range(start, 24, 4)] for start in range(4)]):
+            found |= part
+    with Ledger(where) as ledger:
+        expected, balances = replayed(ledger, tariff, frames)
+        assert len(ledger.batches()) == 24
+        for batch, quotes in expected.items():
+            pd.testing.assert_frame_equal(found[batch], quotes)
+        assert spent(ledger) == balances.spent
+        assert ledger.spending().loc["live", "left_fen"] == 0
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(limited_programmes(), st.sampled_from(["half_even", "carry"]), seeds, st.data())
+def test_any_interleaving_spends_as_one_after_another(tmp_path, rules, rounding, seed, data):
+    # While a batch is being priced others are begun and recorded, to any depth; each attempt may meet more of them.
+    tariff = tariff_of(rules, rounding)
+    rng = np.random.default_rng(seed)
+    frames = {}
+    for k in range(5):
+        frame = no_missing_merchants(draw_batch(rng, 8), rounding)
+        frames[str(k)] = frame.assign(order_id=frame["order_id"] + 100 * k)
+    waiting, found = list(frames), {}
+    where = tmp_path / f"{time.monotonic_ns()}.db"
+    price_columns = Tariff.price_columns
+
+    def disturbed(self, coded, **more):
+        columns = {name: values.copy() for name, values in price_columns(self, coded, **more).items()}
+        while waiting and not locked and data.draw(st.booleans()):
+            run(waiting.pop(0))
+        return columns
+
+    locked = []
+
+    class Watched(Ledger):
+        def _locked(self):
+            return Counted(super()._locked())
+
+    class Counted:
+        def __init__(self, inner):
+            self.inner = inner
+
+        def __enter__(self):
+            locked.append(True)
+            return self.inner.__enter__()
+
+        def __exit__(self, *error):
+            locked.pop()
+            return self.inner.__exit__(*error)
+
+    def run(batch):
+        with Watched(where) as ledger:
+            found[batch] = ledger.price(tariff, frames[batch], batch=batch, threads=1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Tariff, "price_columns", disturbed)
+        while waiting:
+            run(waiting.pop(0))
+    if not tariff.in_sequence:
+        return
+    with Ledger(where) as ledger:
+        expected, balances = replayed(ledger, tariff, frames)
+        assert set(expected) == set(frames)
+        for batch, quotes in expected.items():
+            pd.testing.assert_frame_equal(found[batch], quotes)
+        assert spent(ledger) == {rule.name: balances.spent[rule.name] for rule in tariff.subsidies if rule.is_limited}
+        for rule in tariff.subsidies:
+            assert rule.budget_fen is None or spent(ledger)[rule.name] <= rule.budget_fen
+
+
+# Kills
+
+
+def price_all(where, tariff, frames, folder, *, until=None):
+    """Price, write and confirm every batch whose quotes are not confirmed yet, as a pipeline would."""
+    with Ledger(where) as ledger:
+        states = ledger.batches()["state"].to_dict()
+        for batch, frame in frames.items():
+            if states.get(batch) != "spent":
+                quotes = ledger.price(tariff, frame, batch=batch, threads=1)
+                quotes.to_pickle(folder / f"{batch}.part")
+                os.replace(folder / f"{batch}.part", folder / f"{batch}.pickle")
+                ledger.confirm(batch)
+            if batch == until:
+                return
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills processes that it forks")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("rounding", ["half_even", "carry"])
+def test_fifty_kills_change_no_fen(where, tmp_path, rounding):
+    tariff = replace(tariff_of(grants(), rounding), name="killed")
+    frames = {f"{k:03}": no_missing_merchants(frame, rounding) for k, frame in enumerate(batches_of(60, size=200))}
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    start = time.perf_counter()
+    price_all(tmp_path / "whole.db", tariff, frames, whole)
+    seconds = (time.perf_counter() - start) / len(frames)
+    rng, kills, stood = np.random.default_rng(9), 0, set()
+    while kills < 50:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                price_all(where, tariff, frames, killed)
+                status = 0
+            finally:
+                os._exit(status)
+        time.sleep(rng.uniform(0.0, 4.0) * seconds)
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status):
+            kills += 1
+            stood.add(len(list(killed.glob("*.pickle"))))
+        else:  # it came to the end: begin again with a ledger of its own
+            assert os.WEXITSTATUS(status) == 0
+            check_killed(where, tmp_path, frames, whole, killed)
+            for path in killed.iterdir():
+                path.unlink()
+            empty(where)
+    price_all(where, tariff, frames, killed)
+    check_killed(where, tmp_path, frames, whole, killed)
+    assert len(stood) > 3  # the kills came at different batches
+
+
+def empty(where):
+    with Ledger(where) as ledger, ledger._engine.begin() as connection:
+        for table in (ledger_module.SPENDING, ledger_module.REMAINDERS, ledger_module.BATCHES, ledger_module.OPENINGS):
+            connection.execute(table.delete())
+        for table in (ledger_module.CARRIED, ledger_module.LINES, ledger_module.REVERSED):
+            connection.execute(table.delete())
+        connection.execute(ledger_module.HEAD.update().values(batches=0))
+
+
+def check_killed(where, tmp_path, frames, whole, killed):
+    with Ledger(where) as ledger, Ledger(tmp_path / "whole.db") as expected:
+        assert state_of(ledger) == state_of(expected)
+    for batch in frames:
+        pd.testing.assert_frame_equal(
+            pd.read_pickle(killed / f"{batch}.pickle"), pd.read_pickle(whole / f"{batch}.pickle")
+        )
