@@ -79,6 +79,25 @@ def tariff(*, seed: int = 6) -> Tariff:
     )
 
 
+def campaigns(*, budget_fen: int) -> tuple[fr.Subsidy, ...]:
+    """Return twelve campaigns of three payers, three of them with a budget and one with a rival."""
+    budget = {"budget_fen": budget_fen}
+    return (
+        fr.Subsidy("live", "platform", percent_of_list=0.2, where={"channel": [1, 3]}, cap_fen=50, **budget),
+        fr.Subsidy("new", "platform", percent_of_rest=0.15, where={"category": list(range(40, 90))}),
+        fr.Subsidy("industry", "platform", percent_of_list=0.1, where={"category": list(range(30))}),
+        fr.Subsidy("group buying", "platform", fixed_fen=3, where={"channel": [2]}, group="sale", **budget),
+        fr.Subsidy("ten billion", "platform", percent_of_rest=0.3, where={"channel": [2, 4]}, group="sale"),
+        fr.Subsidy("score", "insurer", percent_of_rest=0.1, where={"score": list(range(5))}),
+        fr.Subsidy("near", "insurer", percent_of_list=0.05, where={"zone_pair": list(range(12))}),
+        fr.Subsidy("light", "insurer", percent_of_rest=0.08, where={"weight": list(range(6))}, cap_fen=20),
+        fr.Subsidy("autumn", "platform", fixed_fen=2, where={"campaign": [3, 4, 5]}, **budget),
+        fr.Subsidy("winter", "supplier", fixed_fen=1, where={"campaign": [6, 7]}),
+        fr.Subsidy("low price", "supplier", percent_of_rest=0.25, where={"price": [10, 11, 12]}),
+        fr.Subsidy("penny", "supplier", price_to_fen=1, where={"price": [17, 18, 19]}),
+    )
+
+
 def coded_orders(
     n: int, priced_by: Tariff, *, seed: int = 7
 ) -> tuple[dict[str, NDArray[np.unsignedinteger]], CodedOrders]:
@@ -86,4 +105,6 @@ def coded_orders(
     import pyarrow as pa
 
     columns = codes(n, np.random.default_rng(seed))
-    return columns, priced_by.encode(pa.table(columns))
+    days = np.datetime64("2026-06-01") + np.arange(n) * 30 // max(n, 1)
+    keys = {"order_id": np.arange(n), "ship_date": days} if priced_by.in_sequence else {}
+    return columns, priced_by.encode(pa.table(columns | keys))

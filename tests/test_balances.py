@@ -226,6 +226,27 @@ def test_the_order_that_meets_the_end_of_a_budget_is_paid_what_is_left():
     assert balances.left(tariff.subsidies[0]) == 0
 
 
+def test_rules_at_their_end_leave_the_others_as_they_were():
+    # Budgets of 25, 40 and none over pieces of seven orders: each end is met in another piece.
+    rules = [
+        Subsidy("small", "platform", fixed_fen=3, budget_fen=25),
+        Subsidy("large", "insurer", percent_of_rest=0.1, budget_fen=40),
+        Subsidy("ever", "platform", percent_of_rest=0.5),
+    ]
+    tariff, frame = tariff_of(rules), orders_at(37, 60)
+    balances = Balances()
+    expected, spent = by_hand(tariff, frame.assign(priority=0))
+    for threads in (1, 2):
+        balances = Balances()
+        pd.testing.assert_frame_equal(
+            priced(tariff, frame, balances=balances, threads=threads), expected, check_dtype=False
+        )
+        assert without_nothing(balances) == without_nothing(spent)
+        assert balances.spent == {"small": 25, "large": 40}
+    assert {name for name, _, _ in balances.met} == {"small", "large"}
+    assert priced(tariff, frame, balances=balances)["paid: small"].sum() == 0
+
+
 def test_a_cap_by_merchant_and_month_starts_anew_with_the_month():
     tariff = tariff_of([Subsidy("grant", "platform", fixed_fen=10, merchant_cap_fen=15, period="month")])
     days = pd.to_datetime(["2025-05-30", "2025-05-31", "2025-06-01", "2025-06-02", "2025-06-03"])

@@ -318,6 +318,28 @@ def test_any_interleaving_spends_as_one_after_another(tmp_path, rules, rounding,
             assert rule.budget_fen is None or spent(ledger)[rule.name] <= rule.budget_fen
 
 
+def test_a_budget_that_lost_to_a_rival_for_want_of_money_was_met(tmp_path, monkeypatch):
+    # 3 fen of the grant are left and lose to 5, so that 3 are left again; money given back meanwhile would win.
+    rivals = [
+        Subsidy("grant", "platform", fixed_fen=10, budget_fen=13, group="sale"),
+        Subsidy("five", "insurer", fixed_fen=5, group="sale"),
+    ]
+    tariff, price_columns = tariff_of(rivals), Tariff.price_columns
+    first, second = orders_at(37, 1), orders_at(37, 1).assign(order_id=7)
+    with Ledger(tmp_path / "a.db") as ledger:
+        ledger.price(tariff, first, batch="first")
+
+        def disturbed(self, coded, **more):
+            columns = {name: values.copy() for name, values in price_columns(self, coded, **more).items()}
+            ledger.reverse([0])
+            return columns
+
+        monkeypatch.setattr(Tariff, "price_columns", disturbed)
+        quotes = ledger.price(tariff, second, batch="second")
+        assert quotes[["platform_fen", "insurer_fen"]].values.tolist() == [[10, 0]]
+        assert spent(ledger) == {"grant": 10}
+
+
 # Kills
 
 
@@ -327,7 +349,7 @@ def price_all(where, tariff, frames, folder, *, until=None):
         states = ledger.batches()["state"].to_dict()
         for batch, frame in frames.items():
             if states.get(batch) != "spent":
-                quotes = ledger.price(tariff, frame, batch=batch, threads=1)
+                quotes = ledger.price(tariff, frame, batch=batch, threads=1, detail=False)
                 quotes.to_pickle(folder / f"{batch}.part")
                 os.replace(folder / f"{batch}.part", folder / f"{batch}.pickle")
                 ledger.confirm(batch)
@@ -341,7 +363,7 @@ def price_all(where, tariff, frames, folder, *, until=None):
 @pytest.mark.parametrize("rounding", ["half_even", "carry"])
 def test_fifty_kills_change_no_fen(where, tmp_path, rounding):
     tariff = replace(tariff_of(grants(), rounding), name="killed")
-    frames = {f"{k:03}": no_missing_merchants(frame, rounding) for k, frame in enumerate(batches_of(60, size=200))}
+    frames = {f"{k:03}": no_missing_merchants(frame, rounding) for k, frame in enumerate(batches_of(60, size=60))}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir()
     killed.mkdir()

@@ -23,6 +23,7 @@ from freightrisk.models.inference import NestedTest, likelihood_ratio_test, wald
 from freightrisk.models.lines import LineReturns, expected_line_claims, fit_line_returns
 from freightrisk.models.pure_premium import PurePremiumModel
 from freightrisk.models.severity import SeverityModel
+from freightrisk.pipeline.settlement import Settlement
 from freightrisk.portfolio.validation import actual_vs_expected
 from freightrisk.tariff.balances import Balances
 from freightrisk.tariff.cover import ByLevel, Cover, expected_claims
@@ -77,6 +78,7 @@ __all__ = [
     "ReportLag",
     "ScaleShape",
     "ScheduleSeverity",
+    "Settlement",
     "SeverityModel",
     "SeverityShape",
     "SimulatedBook",

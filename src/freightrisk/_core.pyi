@@ -89,6 +89,8 @@ class Limits:
         rule_keys: NDArray[np.int32],
         rule_start: NDArray[np.int64],
         left: NDArray[np.int64],
+        budget_met: NDArray[np.uint8],
+        left_met: NDArray[np.uint8],
     ) -> None: ...
 
 def accumulate(
@@ -122,6 +124,7 @@ def price(
     flags_out: NDArray[np.uint8],
     money: MoneyColumns | None = None,
     spent_out: NDArray[np.int64] | None = None,
+    allowed: int = ...,
 ) -> None: ...
 def carry(
     micro: NDArray[np.int64],
@@ -140,6 +143,7 @@ def settle(
     flags_out: NDArray[np.uint8],
     money: MoneyColumns,
     spent_out: NDArray[np.int64] | None = None,
+    allowed: int = ...,
     limits: Limits | None = None,
 ) -> None: ...
 def keyed_hash(

@@ -90,6 +90,7 @@ FLAGS = {
 # Adding and subtracting 1.5 * 2**52 rounds a double below 2**51 to the nearest integer, ties to even.
 cdef double ROUND_TO_INTEGER = 6755399441055744.0
 cdef double LARGEST_MICRO = 1e15
+cdef uint64_t EVERY_RULE = 0xFFFFFFFFFFFFFFFF
 cdef double FARTHEST = 690.0  # exp(-690) is above the smallest double
 
 
@@ -734,25 +735,35 @@ cdef class Limits:
     rule_keys : (rules,) the row of `keys` that the rule's cap by merchant goes by, -1 without such a cap
     rule_start : (rules,) where the rule's merchants and periods start in `left`
     left : fen
+    budget_met, left_met : as `budget` and `left`, set to 1 where an order was offered less for want of money
     """
 
     cdef int64_t[::1] budget, left
+    cdef uint8_t[::1] budget_met, left_met
     cdef const int32_t[:, ::1] keys
     cdef const int32_t[::1] rule_keys
     cdef const int64_t[::1] rule_start
 
-    def __init__(self, budget not None, keys not None, rule_keys not None, rule_start not None, left not None):
+    def __init__(self, budget not None, keys not None, rule_keys not None, rule_start not None, left not None,
+                 budget_met not None, left_met not None):
         self.budget, self.keys, self.rule_keys, self.rule_start = budget, keys, rule_keys, rule_start
-        self.left = left
+        self.left, self.budget_met, self.left_met = left, budget_met, left_met
 
 
 cdef inline int32_t within(int32_t value, int j, Py_ssize_t row, Limits limits) noexcept nogil:
     """At most what the rule's budget and the merchant's cap have left."""
-    cdef int64_t least = limits.budget[j]
+    cdef int64_t least = limits.budget[j], place
     cdef int32_t key
+    if least < value:
+        limits.budget_met[j] = 1
     if limits.rule_keys[j] >= 0:
         key = limits.keys[limits.rule_keys[j], row]
-        least = min(least, limits.left[limits.rule_start[j] + key]) if key >= 0 else 0
+        if key < 0:
+            return 0
+        place = limits.rule_start[j] + key
+        if limits.left[place] < value:
+            limits.left_met[place] = 1
+        least = min(least, limits.left[place])
     return <int32_t>min(<int64_t>value, least)
 
 
@@ -764,8 +775,8 @@ cdef inline void spend(int32_t value, int j, Py_ssize_t row, Limits limits) noex
 
 cdef void settle_rows(PricePlan plan, const int32_t* price, const uint64_t* eligible, Py_ssize_t block, int n,
                       int32_t* rest, int32_t[:, ::1] payers_out, uint8_t* flags, MoneyColumns money,
-                      int64_t* spent, Limits limits) noexcept nogil:
-    """Who pays each fen of up to a block of list prices; without `limits` as if no rule had any."""
+                      int64_t* spent, uint64_t allowed, Limits limits) noexcept nogil:
+    """Who pays each fen of up to a block of list prices, by the allowed rules; without `limits` as if they had none."""
     cdef int32_t offers[MAX_RULES][BLOCK]
     cdef int32_t best[BLOCK]
     cdef int32_t winner[BLOCK]
@@ -787,7 +798,7 @@ cdef void settle_rows(PricePlan plan, const int32_t* price, const uint64_t* elig
             fill_fen(<int32_t>plan.rule_amount[j], n, offer)
         else:
             rest_above(rest, <int32_t>plan.rule_amount[j], n, offer)
-        bound_offer(plan.rule_cap[j], floor, (<uint64_t>1) << j, rest, eligible, n, offer)
+        bound_offer(plan.rule_cap[j], floor, allowed & (<uint64_t>1) << j, rest, eligible, n, offer)
         if j + 1 < plan.rules and plan.rule_group[j + 1] == plan.rule_group[j]:
             continue
         if first == j:
@@ -838,7 +849,7 @@ cdef void settle_rows(PricePlan plan, const int32_t* price, const uint64_t* elig
 def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t start, Py_ssize_t stop,
           double[:, ::1] detail_out not None, int32_t[::1] list_out not None, int32_t[:, ::1] payers_out not None,
           int32_t[::1] merchant_out not None, uint8_t[::1] flags_out not None, MoneyColumns money=None,
-          int64_t[::1] spent_out=None):
+          int64_t[::1] spent_out=None, uint64_t allowed=EVERY_RULE):
     """Price rows [start, stop): the premium's steps, the list price and who pays each fen of it.
 
     Budgets and caps by merchant do not bind here; `settle` does that. Where rounding carries, only premiums and masks
@@ -852,6 +863,7 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
     flags_out : (n,) sum of FLAGS
     money : columns besides; rounding by dither needs its draws, by carry its micro-yuan
     spent_out : (rules,) to which is added what limited rules paid
+    allowed : a bit for each rule that may pay
     """
     cdef int32_t codes[MAX_COLUMNS][BLOCK]
     cdef double intensity[BLOCK]
@@ -959,7 +971,7 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
                 memcpy(&money.rounded[block], &rounded[0], n * sizeof(int32_t))
             list_price(&rounded[0], plan.floor_fen, n, &list_out[block], flags)
             settle_rows(plan, &list_out[block], &eligible[0], block, n, &merchant_out[block], payers_out, flags, money,
-                        spent, None)
+                        spent, allowed, None)
 
 
 def carry(const int64_t[::1] micro not None, const int32_t[::1] merchants not None, const int64_t[::1] order not None,
@@ -990,7 +1002,8 @@ def carry(const int64_t[::1] micro not None, const int32_t[::1] merchants not No
 
 def settle(PricePlan plan not None, Py_ssize_t start, Py_ssize_t stop, int32_t[::1] list_out not None,
            int32_t[:, ::1] payers_out not None, int32_t[::1] merchant_out not None, uint8_t[::1] flags_out not None,
-           MoneyColumns money not None, int64_t[::1] spent_out=None, Limits limits=None):
+           MoneyColumns money not None, int64_t[::1] spent_out=None, uint64_t allowed=EVERY_RULE,
+           Limits limits=None):
     """Settle rows [start, stop) that were priced before, from their rounded fen and masks.
 
     With `limits` rows are taken one after another, and budgets and caps bind; pieces of rows must then come in order.
@@ -1007,7 +1020,7 @@ def settle(PricePlan plan not None, Py_ssize_t start, Py_ssize_t stop, int32_t[:
             clear_floor(n, &flags_out[block])
             list_price(&money.rounded[block], plan.floor_fen, n, &list_out[block], &flags_out[block])
             settle_rows(plan, &list_out[block], &money.masks[block], block, n, &merchant_out[block], payers_out,
-                        &flags_out[block], money, spent, limits)
+                        &flags_out[block], money, spent, allowed, limits)
 
 
 @cython.overflowcheck(False)

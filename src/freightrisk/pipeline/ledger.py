@@ -157,7 +157,7 @@ class PricedBatch:
     spent : dict of (campaign, period, merchant) to fen
         What the batch adds.
     met : set of (campaign, period, merchant)
-        Limits of which the batch leaves nothing, so that its fen depend on what was spent before.
+        Limits for want of which an order was offered less, so that its fen depend on what was spent before.
     remainders : dict of merchant to micro-yuan
         At the end.
     lines : list of dict
@@ -600,23 +600,19 @@ def _priced(
         coded, threads=threads, detail=detail, campaigns=True, progress=progress, balances=after, buffers=into
     )
     spent: dict[Key, int] = {}
-    met: set[Key] = set()
+    met = {(name, period, WHOLE if merchant is None else str(merchant)) for name, merchant, period in after.met}
     lines: list[dict[str, Any]] = []
     for k, rule in enumerate(tariff.subsidies):
         if not rule.is_limited:
             continue
         whole = (rule.name, WHOLE, WHOLE)
         spent[whole] = after.spent[rule.name] - before.spent[rule.name]
-        if after.left(rule) == 0:
-            met.add(whole)
         labels = [] if rule.period is None else sequence.labels[rule.period]
         was, then = before.spent_by_merchant.get(rule.name, {}), after.spent_by_merchant.get(rule.name, {})
         for merchant, period in labels:
             key, pair = (rule.name, period, str(merchant)), (merchant, period)
             if then.get(pair, 0) != was.get(pair, 0):
                 spent[key] = then[pair] - was.get(pair, 0)
-            if after.left_of(rule, merchant, period) == 0:
-                met.add(key)
         rows = np.flatnonzero(into.paid[k, : coded.n_orders])
         keys = [-1] * len(rows)
         if rule.period is not None:

@@ -38,6 +38,8 @@ class Balances:
         Fen that each rule with a cap by merchant has paid; periods are texts such as "2026-11-22" or "2026-11".
     remainders : dict of merchant to int
         Micro-yuan charged too little so far, where rounding carries.
+    met : set of (rule, merchant, period)
+        Budgets (of no merchant and period) and caps for want of which orders of the last batch were offered less.
 
     Examples
     --------
@@ -50,6 +52,7 @@ class Balances:
     spent: dict[str, int] = field(default_factory=dict)
     spent_by_merchant: dict[str, dict[tuple[Hashable, str], int]] = field(default_factory=dict)
     remainders: dict[Hashable, int] = field(default_factory=dict)
+    met: set[tuple[str, Hashable, str]] = field(default_factory=set, compare=False)
 
     def left(self, rule: Subsidy) -> int:
         """Return the fen left of a rule's budget; a very large number without one."""
@@ -66,7 +69,7 @@ class Balances:
     def copy(self) -> "Balances":
         """Return balances that change apart from these."""
         by_merchant = {name: dict(spent) for name, spent in self.spent_by_merchant.items()}
-        return Balances(dict(self.spent), by_merchant, dict(self.remainders))
+        return Balances(dict(self.spent), by_merchant, dict(self.remainders), set(self.met))
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +196,8 @@ class Left:
         As for `_core.Limits`.
     by_key : int64 array
         Of each capped rule, for each key of its period.
+    budget_met, by_key_met : uint8 arrays
+        Where an order was offered less for want of money.
     """
 
     rules: tuple[Subsidy, ...]
@@ -201,6 +206,8 @@ class Left:
     rule_keys: NDArray[np.int32]
     rule_start: Whole
     by_key: Whole
+    budget_met: NDArray[np.uint8]
+    by_key_met: NDArray[np.uint8]
 
     @classmethod
     def of(cls, rules: tuple[Subsidy, ...], sequence: Sequence, balances: Balances) -> "Left":
@@ -218,21 +225,31 @@ class Left:
             parts.append(np.maximum(rule.merchant_cap_fen - taken, 0))
             size += len(labels)
         by_key = np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
-        return cls(rules, sequence.labels, budget, rule_keys, start, by_key)
+        met = np.zeros(len(rules), dtype=np.uint8), np.zeros(len(by_key), dtype=np.uint8)
+        return cls(rules, sequence.labels, budget, rule_keys, start, by_key, *met)
 
     def limits(self, keys: NDArray[np.int32]) -> _core.Limits:
         """Return the kernel's view, which counts these arrays down."""
-        return _core.Limits(self.budget, keys, self.rule_keys, self.rule_start, self.by_key)
+        return _core.Limits(
+            self.budget, keys, self.rule_keys, self.rule_start, self.by_key, self.budget_met, self.by_key_met
+        )
+
+    def allowed(self) -> int:
+        """Return a bit for each rule whose budget is not at its end."""
+        return sum(1 << k for k, left in enumerate(self.budget.tolist()) if left > 0)
 
     def copy(self) -> "Left":
         """Return the same, apart."""
         return replace(self, budget=self.budget.copy(), by_key=self.by_key.copy())
 
     def spend(self, opening: "Left", balances: Balances) -> None:
-        """Add to balances what is less than at the opening."""
+        """Add to balances what is less than at the opening, and the limits that were met, or might have been."""
+        balances.met.clear()
         for k, rule in enumerate(self.rules):
             if not rule.is_limited:
                 continue
+            if self.budget_met[k] or (rule.budget_fen is not None and self.budget[k] == 0):
+                balances.met.add((rule.name, None, ""))
             paid = int(opening.budget[k] - self.budget[k])
             balances.spent[rule.name] = balances.spent.get(rule.name, 0) + paid
             if rule.period is None:
@@ -240,23 +257,24 @@ class Left:
             labels = self.labels[rule.period]
             part = slice(self.rule_start[k], self.rule_start[k] + len(labels))
             used = opening.by_key[part] - self.by_key[part]
+            balances.met |= {(rule.name, *labels[place]) for place in np.flatnonzero(self.by_key_met[part]).tolist()}
             by_merchant = balances.spent_by_merchant.setdefault(rule.name, {})
             for place in np.flatnonzero(used).tolist():
                 by_merchant[labels[place]] = by_merchant.get(labels[place], 0) + int(used[place])
 
 
 def settle_in_order(
-    rules: tuple[Subsidy, ...],
     plan: _core.PricePlan,
     into: QuoteBuffers,
     sequence: Sequence,
+    left: Left,
     sums: Whole,
     pieces: list[tuple[int, int]],
     balances: Balances,
     *,
     threads: int,
 ) -> None:
-    """Round by carrying and let budgets and caps bind, on a batch that was priced as if there were none.
+    """Round by carrying and let budgets and caps bind, on a batch that was priced as if none of them would end.
 
     Parameters
     ----------
@@ -266,33 +284,72 @@ def settle_in_order(
     """
     n = pieces[-1][1] if pieces else 0
     money = into.money(NO_DRAWS)
+    opening = left.copy()
     if plan.rounding == _core.ROUNDING_MODES["carry"]:
         remainders = np.array([balances.remainders.get(name, 0) for name in sequence.names], dtype=np.int64)
         _core.carry(into.micro[:n], sequence.merchants, sequence.order, remainders, into.rounded)
         balances.remainders.update(zip(sequence.names, remainders.tolist(), strict=True))
 
-        def settle(start: int, stop: int) -> None:
-            _core.settle(plan, start, stop, *into.outputs, money, sums[start // pieces[0][1]])
-
-        for _ in in_order(settle, pieces, threads=threads):
-            pass
-    if not n or not any(rule.is_limited for rule in rules):
+        _settle_as_if_unlimited(plan, into, money, sums, pieces, left.allowed(), threads=threads)
+    if not n or not any(rule.is_limited for rule in left.rules):
         return
-    left = Left.of(rules, sequence, balances)
-    opening = left.copy()
-    reached = np.cumsum(sums, axis=0) > left.budget
-    if not len(left.by_key) and not reached[-1].any():
+    if not len(left.by_key) and bool(np.all(sums.sum(axis=0) <= left.budget)):
         left.budget[:] -= sums.sum(axis=0)
-        left.spend(opening, balances)
-        return
-    if len(sequence.order):
+    elif len(sequence.order):
         _settle_permuted(plan, into, sequence, left, n)
+    elif len(left.by_key):
+        _core.settle(plan, 0, n, *into.outputs, money, limits=left.limits(sequence.keys))
     else:
-        # Pieces before the one that meets the end of a budget are right as they are.
-        met = 0 if len(left.by_key) else int(np.argmax(reached.any(axis=1)))
-        left.budget[:] -= sums[:met].sum(axis=0)
-        _core.settle(plan, pieces[met][0], n, *into.outputs, money, None, left.limits(sequence.keys))
+        _settle_budgets(plan, into, sequence, left, sums, pieces, threads=threads)
     left.spend(opening, balances)
+
+
+def _settle_as_if_unlimited(
+    plan: _core.PricePlan,
+    into: QuoteBuffers,
+    money: _core.MoneyColumns,
+    sums: Whole,
+    pieces: list[tuple[int, int]],
+    allowed: int,
+    *,
+    threads: int,
+) -> None:
+    """Settle pieces by the rules that are allowed, and write what each limited one paid to the rows of `sums`."""
+    first, size = pieces[0][0], pieces[0][1] - pieces[0][0]
+    sums[:] = 0
+
+    def settle(start: int, stop: int) -> None:
+        _core.settle(plan, start, stop, *into.outputs, money, sums[(start - first) // size], allowed)
+
+    for _ in in_order(settle, pieces, threads=threads):
+        pass
+
+
+def _settle_budgets(
+    plan: _core.PricePlan,
+    into: QuoteBuffers,
+    sequence: Sequence,
+    left: Left,
+    sums: Whole,
+    pieces: list[tuple[int, int]],
+    *,
+    threads: int,
+) -> None:
+    """Settle in order the pieces in which a budget ends; those after it anew without its rule, all at a time."""
+    money, limits = into.money(NO_DRAWS), left.limits(sequence.keys)
+    done, allowed = 0, left.allowed()
+    while done < len(pieces):
+        ends = np.any(np.cumsum(sums[done:], axis=0) > left.budget, axis=1)
+        fits = int(np.argmax(ends)) if ends.any() else len(ends)
+        left.budget[:] -= sums[done : done + fits].sum(axis=0)
+        done += fits
+        if done == len(pieces):
+            return
+        _core.settle(plan, *pieces[done], *into.outputs, money, None, allowed, limits)
+        done += 1
+        if left.allowed() != allowed and done < len(pieces):
+            allowed = left.allowed()
+            _settle_as_if_unlimited(plan, into, money, sums[done:], pieces[done:], allowed, threads=threads)
 
 
 def _settle_permuted(plan: _core.PricePlan, into: QuoteBuffers, sequence: Sequence, left: Left, n: int) -> None:
@@ -300,5 +357,5 @@ def _settle_permuted(plan: _core.PricePlan, into: QuoteBuffers, sequence: Sequen
     order = sequence.order
     sorted_into = into.rows(order)
     keys = np.ascontiguousarray(sequence.keys[:, order])
-    _core.settle(plan, 0, n, *sorted_into.outputs, sorted_into.money(NO_DRAWS), None, left.limits(keys))
+    _core.settle(plan, 0, n, *sorted_into.outputs, sorted_into.money(NO_DRAWS), limits=left.limits(keys))
     into.put(order, sorted_into)

@@ -22,6 +22,7 @@ from freightrisk.tariff.balances import (
     MERCHANT_ID,
     NO_DRAWS,
     Balances,
+    Left,
     periods_of,
     sequence_of,
     sequence_of_one,
@@ -446,9 +447,13 @@ class Tariff:
         money = into.money(coded.draws) if asked else None
         sums = None if sequence is None else np.zeros((len(pieces), rules), dtype=np.int64)
 
+        known = Balances() if balances is None else balances
+        left = None if sequence is None else Left.of(self.subsidies, sequence, known)
+        settling = () if sums is None or left is None else (left.allowed(),)
+
         def work(start: int, stop: int) -> int:
             spent = None if sums is None else sums[start // PRICE_CHUNK]
-            _core.price(coded.columns, plan, start, stop, steps, *into.outputs, money, spent)
+            _core.price(coded.columns, plan, start, stop, steps, *into.outputs, money, spent, *settling)
             if sums is None:
                 into.spread_flags(start, stop)
             return stop - start
@@ -456,9 +461,8 @@ class Tariff:
         done = in_order(work, pieces, threads=threads)
         for _ in with_progress(done, n) if progress else done:
             pass
-        if sums is not None:
-            known = Balances() if balances is None else balances
-            settle_in_order(self.subsidies, plan, into, sequence, sums, pieces, known, threads=threads)
+        if sums is not None and left is not None:
+            settle_in_order(plan, into, sequence, left, sums, pieces, known, threads=threads)
             into.spread_flags(0, n)
         columns: dict[str, NDArray[Any]] = dict(zip(DETAIL, into.steps, strict=True)) if detail else {}
         columns |= {"list_fen": into.list_fen}

@@ -1,0 +1,217 @@
+"""Settlement: what each payer owes for each merchant, campaign and day, and where rounding and the floor have gone."""
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk import _check
+from freightrisk._columns import JoinedColumns, read
+from freightrisk.errors import InputError
+from freightrisk.tariff.balances import MERCHANT_ID
+from freightrisk.tariff.rounding import MICRO_PER_FEN
+from freightrisk.tariff.subsidy import SHIP_DATE
+from freightrisk.tariff.tariff import Tariff
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PAYER_KEYS = ["day", "merchant_id", "payer", "campaign"]
+ACCOUNT_KEYS = ["day", "merchant_id"]
+ACCOUNTS = ["orders", "list_fen", "received_fen", "filed_micro", "rounding_micro", "floor_income_micro"]
+FORMATS = ("parquet", "csv")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Settlement:
+    """Sums of quotes by day and merchant, whole numbers throughout.
+
+    Settlements of batches add up with ``+``; ``-`` before one reverses it.
+
+    Parameters
+    ----------
+    payers : pandas.DataFrame
+        A row for each day, merchant, payer and campaign: orders (that the payer paid for), fen. The merchant is the payer
+        "merchant", of no campaign ("").
+    accounts : pandas.DataFrame
+        A row for each day and merchant: orders; list_fen, the sum of what all payers pay; received_fen, that without
+        the insurer's own concessions; filed_micro, the premium in micro-yuan before rounding; floor_income_micro, what
+        the filed premium falls short of the floor; rounding_micro, the rest of list_fen over filed_micro.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from freightrisk import *
+    >>> orders = pd.DataFrame({"order_id": range(8), "zone": ["near", "far"] * 4, "merchant_id": list("aaaabbbb")})
+    >>> orders["ship_date"] = pd.Timestamp("2026-06-01")
+    >>> claims = pd.DataFrame({"order_id": [0, 1, 3], "freight": [8.0, 15.0, 17.0]})
+    >>> book = OrderBook.from_frames(orders, claims, factors=[Factor("zone")], report_date=None)
+    >>> tariff = Tariff.build(FrequencyModel().fit(book), SeverityModel().fit(book), cover=Cover(max_claims=1),
+    ...                       subsidies=[Subsidy("618 live", "platform", fixed_fen=30)])
+    >>> settled = Settlement.of(tariff, orders, tariff.price(orders, campaigns=True))
+    >>> settled.payers.groupby("payer")["fen"].sum().to_dict(), int(settled.accounts["list_fen"].sum())
+    ({'merchant': 2988, 'platform': 240}, 3228)
+    """
+
+    payers: "pd.DataFrame"
+    accounts: "pd.DataFrame"
+
+    @classmethod
+    def of(
+        cls,
+        tariff: Tariff,
+        orders: Any,
+        quotes: Any,
+        *,
+        merchant_id: str = MERCHANT_ID,
+        day: str = SHIP_DATE,
+        insurer: str = "insurer",
+    ) -> "Settlement":
+        """Return the settlement of priced orders.
+
+        Parameters
+        ----------
+        tariff : Tariff
+            That priced them.
+        orders : pandas, polars or pyarrow table, or path of a Parquet file
+            One row an order, with merchant and day.
+        quotes : table
+            Their quotes, of the same rows, from ``price(..., detail=True, campaigns=True)`` of the tariff or a ledger.
+        merchant_id, day : str
+            Columns of the orders; a missing day or merchant has rows of its own.
+        insurer : str
+            The payer whose subsidies are concessions rather than receipts.
+
+        Raises
+        ------
+        InputError
+            For quotes of other orders, without campaigns or detail, or whose payers do not sum to the list price.
+        """
+        import pandas as pd
+
+        asked = JoinedColumns(read(orders, [merchant_id, day], argument="orders"))
+        _check.columns_present([merchant_id, day], asked.names, argument="orders")
+        paid = [f"paid: {rule.name}" for rule in tariff.subsidies]
+        wanted = ["technical_premium", "list_fen", "merchant_fen", *paid]
+        told = read(quotes, wanted, argument="quotes")
+        _check.columns_present(wanted, told.names, argument="quotes")
+        if told.n_rows != asked.n_rows:
+            raise InputError(f"quotes have {told.n_rows:,} rows and orders {asked.n_rows:,}; give those of one batch.")
+        fen = {name: told.real(name).astype(np.int64) for name in wanted[1:]}
+        total = sum((fen[name] for name in paid), fen["merchant_fen"])
+        _check.refuse_rows(
+            total != fen["list_fen"], "quotes: payers do not sum to list_fen in {rows}; price these orders again."
+        )
+        merchants, names = asked.categories(merchant_id)
+        days, when = pd.factorize(asked.days(day), use_na_sentinel=False)
+        both, keys = pd.factorize(days.astype(np.int64) * (len(names) + 1) + merchants + 1)
+        owners = pd.Series([None, *names], dtype=object).to_numpy()[keys % (len(names) + 1)]
+        place = pd.DataFrame({"day": when[keys // (len(names) + 1)], "merchant_id": owners})
+
+        def summed(values: NDArray[np.int64]) -> NDArray[np.int64]:
+            found = np.zeros(len(place), dtype=np.int64)
+            np.add.at(found, both, values)
+            return found
+
+        rows = []
+        who = [("merchant", "", fen["merchant_fen"])]
+        who += [(rule.payer, rule.name, fen[name]) for rule, name in zip(tariff.subsidies, paid, strict=True)]
+        for payer, campaign, amount in who:
+            part = place.assign(payer=payer, campaign=campaign)
+            part["orders"], part["fen"] = summed((amount > 0).astype(np.int64)), summed(amount)
+            rows.append(part[part["fen"] > 0])
+        own = sum(
+            (fen[name] for rule, name in zip(tariff.subsidies, paid, strict=True) if rule.payer == insurer),
+            np.zeros(told.n_rows, dtype=np.int64),
+        )
+        micro = filed_micro(tariff, told.real("technical_premium"))
+        floor_income = np.maximum(tariff.floor_fen * MICRO_PER_FEN - micro, 0)
+        columns = [
+            np.ones(told.n_rows, dtype=np.int64),
+            fen["list_fen"],
+            fen["list_fen"] - own,
+            micro,
+            fen["list_fen"] * MICRO_PER_FEN - micro - floor_income,
+            floor_income,
+        ]
+        accounts = place.assign(**{name: summed(column) for name, column in zip(ACCOUNTS, columns, strict=True)})
+        return cls(_tidy(pd.concat(rows), PAYER_KEYS), _tidy(accounts, ACCOUNT_KEYS))
+
+    def __add__(self, other: "Settlement") -> "Settlement":
+        """Return the settlement of both."""
+        import pandas as pd
+
+        return Settlement(
+            _tidy(pd.concat([self.payers, other.payers]), PAYER_KEYS),
+            _tidy(pd.concat([self.accounts, other.accounts]), ACCOUNT_KEYS),
+        )
+
+    def __neg__(self) -> "Settlement":
+        """Return the reversal: every amount and every number of orders taken back."""
+        return Settlement(
+            self.payers.assign(orders=-self.payers["orders"], fen=-self.payers["fen"]),
+            self.accounts.assign(**{name: -self.accounts[name] for name in ACCOUNTS}),
+        )
+
+    @property
+    def is_balanced(self) -> bool:
+        """Return whether payers sum to the list price, and the list price to its parts, of every merchant and day."""
+        import pandas as pd
+
+        listed = self.accounts[ACCOUNT_KEYS].assign(fen=-self.accounts["list_fen"])
+        gap = pd.concat([self.payers[[*ACCOUNT_KEYS, "fen"]], listed]).groupby(ACCOUNT_KEYS, dropna=False)["fen"].sum()
+        parts = self.accounts[["filed_micro", "rounding_micro", "floor_income_micro"]].sum(axis=1)
+        return bool((gap == 0).all() and (parts == self.accounts["list_fen"] * MICRO_PER_FEN).all())
+
+    def save(self, folder: str | Path, *, format: str = "parquet") -> list[Path]:  # noqa: A002
+        """Write payers and accounts into a folder as Parquet or CSV; each file appears whole or not at all.
+
+        Returns
+        -------
+        list of Path
+            ``payers.parquet`` and ``accounts.parquet``, or with ``.csv``.
+        """
+        _check.one_of(format, FORMATS, argument="format")
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise InputError(f"folder '{folder}' does not exist; create it first.")
+        written = []
+        for name in ("payers", "accounts"):
+            path = folder / f"{name}.{format}"
+            part = folder / f".{path.name}.{secrets.token_hex(4)}.part"
+            try:
+                frame = getattr(self, name)
+                # An id that is a number in one batch and a text in another has no one type; a text holds both.
+                frame = frame.assign(merchant_id=frame["merchant_id"].astype("string"))
+                frame.to_parquet(part, index=False) if format == "parquet" else frame.to_csv(part, index=False)
+                os.replace(part, path)
+            finally:
+                part.unlink(missing_ok=True)
+            written.append(path)
+        return written
+
+    def __repr__(self) -> str:
+        by_payer = self.payers.groupby("payer", sort=False)["fen"].sum()
+        paid = ", ".join(f"{payer} {fen / 100:,.2f}" for payer, fen in by_payer.items())
+        over = (self.accounts["rounding_micro"].sum() / 1e6, self.accounts["floor_income_micro"].sum() / 1e6)
+        return (
+            f"Settlement: {int(self.accounts['orders'].sum()):,} orders, "
+            f"{self.accounts['list_fen'].sum() / 100:,.2f} yuan (rounding {over[0]:+,.2f}, floor {over[1]:+,.2f}); "
+            f"paid by {paid or 'nobody'}"
+        )
+
+
+def filed_micro(tariff: Tariff, technical: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the filed premiums behind technical premiums, micro-yuan, by the operations of the kernel."""
+    loads = tariff.loadings
+    micro = np.rint(np.minimum(technical * loads.filed_factor * 1e6, 1e15)).astype(np.int64)
+    return np.clip(micro, loads.filed_min_micro, loads.filed_max_micro)
+
+
+def _tidy(frame: "pd.DataFrame", keys: list[str]) -> "pd.DataFrame":
+    """Return the sums of a frame's rows by its keys, in their order; of rows of a merchant and day there is one each."""
+    return frame.groupby(keys, dropna=False, sort=True).sum().reset_index()

@@ -1,0 +1,129 @@
+"""Settlement: sums equal those of the orders exactly, every account has its fen, reversals leave nothing."""
+
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freightrisk import Loadings, Settlement, Subsidy
+from freightrisk.errors import InputError
+from strategies import draw_batch, limited_programmes, seeds
+from test_balances import FLOORS, MODES, no_missing_merchants, orders_at, tariff_of
+
+SIZES = st.integers(1, 60)
+
+
+def settled(rules, rounding, floor, size, seed):
+    tariff = tariff_of(rules, rounding, floor)
+    orders = no_missing_merchants(draw_batch(np.random.default_rng(seed), size), rounding)
+    quotes = tariff.price(orders, campaigns=True)
+    return tariff, orders, quotes, Settlement.of(tariff, orders, quotes)
+
+
+@given(limited_programmes(), MODES, FLOORS, SIZES, seeds)
+def test_sums_are_those_of_the_orders(rules, rounding, floor, size, seed):
+    tariff, orders, quotes, found = settled(rules, rounding, floor, size, seed)
+    assert found.is_balanced
+    days = orders["ship_date"].dt.normalize()
+    for rule in tariff.subsidies:
+        of = found.payers[(found.payers["campaign"] == rule.name) & (found.payers["payer"] == rule.payer)]
+        by_hand = {}
+        for day, merchant, fen in zip(days, orders["merchant_id"], quotes[f"paid: {rule.name}"], strict=True):
+            key = (None if pd.isna(day) else day, None if pd.isna(merchant) else merchant)
+            by_hand[key] = by_hand.get(key, 0) + fen
+        table = {
+            (None if pd.isna(row.day) else row.day, None if pd.isna(row.merchant_id) else row.merchant_id): row.fen
+            for row in of.itertuples()
+        }
+        if len({r.name for r in tariff.subsidies}) == len(tariff.subsidies):
+            assert table == {key: fen for key, fen in by_hand.items() if fen}
+    for payer in (*tariff.payers, "merchant"):
+        assert found.payers.loc[found.payers["payer"] == payer, "fen"].sum() == quotes[f"{payer}_fen"].sum()
+    assert found.accounts["list_fen"].sum() == quotes["list_fen"].sum()
+    assert found.accounts["orders"].sum() == size
+    insurer = quotes["insurer_fen"].sum() if "insurer" in tariff.payers else 0
+    assert found.accounts["received_fen"].sum() == quotes["list_fen"].sum() - insurer
+
+
+@given(limited_programmes(), MODES, FLOORS, SIZES, seeds, st.integers(0, 60))
+def test_batches_add_up_and_reversing_every_line_leaves_nothing(rules, rounding, floor, size, seed, cut):
+    tariff, orders, quotes, found = settled(rules, rounding, floor, size, seed)
+    parts = [slice(0, min(cut, size)), slice(min(cut, size), size)]
+    both = [Settlement.of(tariff, orders.iloc[part], quotes.iloc[part]) for part in parts]
+    added = both[0] + both[1]
+    pd.testing.assert_frame_equal(added.payers, found.payers)
+    pd.testing.assert_frame_equal(added.accounts, found.accounts)
+    nothing = found + -both[1] + -both[0]
+    assert nothing.is_balanced
+    for frame in (nothing.payers, nothing.accounts):
+        assert not frame.select_dtypes("number").any().any()
+
+
+def test_rounding_and_floor_have_accounts_of_their_own():
+    # 0.37 fen rounds to 0 and is raised to 1: 0.63 fen of floor income. 1.48 fen round to 1: 0.48 fen too little.
+    tariff = tariff_of([Subsidy("grant", "insurer", fixed_fen=1)])
+    orders = pd.concat([orders_at(0.37, 2), orders_at(1.48, 3), orders_at(37, 1)])
+    found = Settlement.of(tariff, orders, tariff.price(orders, campaigns=True))
+    row = found.accounts.iloc[0]
+    assert row["floor_income_micro"] == 2 * 6_300
+    assert row["rounding_micro"] == -3 * 4_800
+    assert row["filed_micro"] == 2 * 3_700 + 3 * 14_800 + 370_000
+    assert (row["list_fen"], row["received_fen"], row["orders"]) == (42, 41, 6)
+    assert found.payers[["payer", "campaign", "orders", "fen"]].values.tolist() == [
+        ["insurer", "grant", 1, 1],
+        ["merchant", "", 6, 41],
+    ]
+    assert str(found) == (
+        "Settlement: 6 orders, 0.42 yuan (rounding -0.01, floor +0.01); paid by insurer 0.01, merchant 0.41"
+    )
+
+
+@pytest.mark.parametrize("format", ["parquet", "csv"])
+def test_files_hold_the_same_sums(tmp_path, format):
+    tariff, orders, quotes, found = settled([Subsidy("a", "平台", fixed_fen=2)], "half_even", 1, 50, 3)
+    paths = found.save(tmp_path, format=format)
+    assert [path.name for path in paths] == [f"payers.{format}", f"accounts.{format}"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in paths)
+    payers, accounts = (pd.read_parquet(p) if format == "parquet" else pd.read_csv(p) for p in paths)
+    assert payers["fen"].tolist() == found.payers["fen"].tolist()
+    assert set(payers["payer"]) == {"merchant", "平台"}
+    assert accounts["rounding_micro"].tolist() == found.accounts["rounding_micro"].tolist()
+    with pytest.raises(InputError, match="format is 'xlsx'"):
+        found.save(tmp_path, format="xlsx")
+    with pytest.raises(InputError, match="does not exist; create it first"):
+        found.save(tmp_path / "nowhere")
+
+
+@given(st.integers(0, 10**12), st.sampled_from([1.0, 0.85, 1.3]))
+def test_the_filed_premium_is_the_kernels(micro, factor):
+    from freightrisk.pipeline.settlement import filed_micro
+
+    tariff = tariff_of([])
+    object.__setattr__(tariff, "loadings", Loadings(filed_factor=factor, filed_min=0.015, filed_max=145.0))
+    technical = micro / 1e6
+    exact = (Decimal(technical) * Decimal(factor) * 10**6).to_integral_value()
+    found = int(filed_micro(tariff, np.array([technical]))[0])
+    assert abs(found - min(max(int(exact), 15_000), 145_000_000)) <= (factor != 1.0)
+
+
+def test_quotes_of_other_orders_are_refused():
+    tariff, orders, quotes, _ = settled([Subsidy("a", "platform", fixed_fen=2)], "half_even", 1, 5, 3)
+    with pytest.raises(InputError, match="quotes have 4 rows and orders 5"):
+        Settlement.of(tariff, orders, quotes.iloc[:4])
+    with pytest.raises(InputError, match="missing column 'paid: a'"):
+        Settlement.of(tariff, orders, tariff.price(orders))
+    with pytest.raises(InputError, match=r"payers do not sum to list_fen in 5 rows"):
+        Settlement.of(tariff, orders, quotes.assign(merchant_fen=quotes["merchant_fen"] + 1))
+    with pytest.raises(InputError, match="missing column 'shop'"):
+        Settlement.of(tariff, orders, quotes, merchant_id="shop")
+
+
+def test_polars_in():
+    polars = pytest.importorskip("polars")
+    tariff, orders, quotes, found = settled([Subsidy("a", "platform", fixed_fen=2)], "half_even", 1, 40, 3)
+    again = Settlement.of(tariff, polars.DataFrame(orders), polars.DataFrame(quotes))
+    assert again.payers["fen"].tolist() == found.payers["fen"].tolist()
+    assert again.is_balanced
