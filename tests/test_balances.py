@@ -247,6 +247,13 @@ def test_rules_at_their_end_leave_the_others_as_they_were():
     assert priced(tariff, frame, balances=balances)["paid: small"].sum() == 0
 
 
+@pytest.mark.parametrize("rounding", ["half_even", "carry", "dither"])
+def test_no_orders_spend_nothing(rounding):
+    tariff, balances = tariff_of([Subsidy("grant", "platform", fixed_fen=10, budget_fen=25)], rounding), Balances()
+    assert tariff.price(orders_at(37, 0), balances=balances, campaigns=True)["paid: grant"].tolist() == []
+    assert without_nothing(balances) == Balances()
+
+
 def test_a_cap_by_merchant_and_month_starts_anew_with_the_month():
     tariff = tariff_of([Subsidy("grant", "platform", fixed_fen=10, merchant_cap_fen=15, period="month")])
     days = pd.to_datetime(["2025-05-30", "2025-05-31", "2025-06-01", "2025-06-02", "2025-06-03"])

@@ -315,6 +315,8 @@ def _settle_as_if_unlimited(
     threads: int,
 ) -> None:
     """Settle pieces by the rules that are allowed, and write what each limited one paid to the rows of `sums`."""
+    if not pieces:
+        return
     first, size = pieces[0][0], pieces[0][1] - pieces[0][0]
     sums[:] = 0
 
