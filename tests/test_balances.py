@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from freightrisk import Balances, Cover, Subsidy, _reference
 from freightrisk.book.factors import is_missing
 from freightrisk.errors import InputError
+from freightrisk.tariff import balances as balances_module
 from freightrisk.tariff import tariff as tariff_module
 from freightrisk.tariff.plan import RateTables
 from freightrisk.tariff.rounding import dither_draws
@@ -109,6 +110,7 @@ def no_missing_merchants(frame, rounding):
 def small_pieces(monkeypatch):
     """Pieces of seven orders, so that budgets end in the middle of a batch of many pieces."""
     monkeypatch.setattr(tariff_module, "PRICE_CHUNK", 7)
+    monkeypatch.setattr(balances_module, "WAVE", 3)
 
 
 @given(limited_programmes(), MODES, FLOORS, SIZES, seeds, st.booleans(), st.sampled_from([1, 2]))
@@ -252,6 +254,14 @@ def test_no_orders_spend_nothing(rounding):
     tariff, balances = tariff_of([Subsidy("grant", "platform", fixed_fen=10, budget_fen=25)], rounding), Balances()
     assert tariff.price(orders_at(37, 0), balances=balances, campaigns=True)["paid: grant"].tolist() == []
     assert without_nothing(balances) == Balances()
+
+
+@pytest.mark.parametrize("missing", [{"merchant_id": None}, {"ship_date": pd.NaT}])
+def test_an_order_that_counts_against_nobody_is_not_eligible_for_a_capped_rule(missing):
+    rule = Subsidy("grant", "platform", fixed_fen=10, merchant_cap_fen=15, period="day")
+    tariff, frame = tariff_of([rule]), orders_at(37, 2)
+    assert tariff.price(frame.assign(**missing))["platform_fen"].tolist() == [0, 0]
+    assert tariff.quote(frame.iloc[0].to_dict() | missing)["platform_fen"] == 0
 
 
 def test_a_cap_by_merchant_and_month_starts_anew_with_the_month():

@@ -81,13 +81,13 @@ def test_rounding_and_floor_have_accounts_of_their_own():
     )
 
 
-@pytest.mark.parametrize("format", ["parquet", "csv"])
-def test_files_hold_the_same_sums(tmp_path, format):
-    tariff, orders, quotes, found = settled([Subsidy("a", "平台", fixed_fen=2)], "half_even", 1, 50, 3)
-    paths = found.save(tmp_path, format=format)
-    assert [path.name for path in paths] == [f"payers.{format}", f"accounts.{format}"]
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_files_hold_the_same_sums(tmp_path, kind):
+    *_, found = settled([Subsidy("a", "平台", fixed_fen=2)], "half_even", 1, 50, 3)
+    paths = found.save(tmp_path, format=kind)
+    assert [path.name for path in paths] == [f"payers.{kind}", f"accounts.{kind}"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in paths)
-    payers, accounts = (pd.read_parquet(p) if format == "parquet" else pd.read_csv(p) for p in paths)
+    payers, accounts = (pd.read_parquet(p) if kind == "parquet" else pd.read_csv(p) for p in paths)
     assert payers["fen"].tolist() == found.payers["fen"].tolist()
     assert set(payers["payer"]) == {"merchant", "平台"}
     assert accounts["rounding_micro"].tolist() == found.accounts["rounding_micro"].tolist()

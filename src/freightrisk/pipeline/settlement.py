@@ -35,8 +35,8 @@ class Settlement:
     Parameters
     ----------
     payers : pandas.DataFrame
-        A row for each day, merchant, payer and campaign: orders (that the payer paid for), fen. The merchant is the payer
-        "merchant", of no campaign ("").
+        A row for each day, merchant, payer and campaign: orders (that the payer paid for), fen. The merchant is the
+        payer "merchant", of no campaign ("").
     accounts : pandas.DataFrame
         A row for each day and merchant: orders; list_fen, the sum of what all payers pay; received_fen, that without
         the insurer's own concessions; filed_micro, the premium in micro-yuan before rounding; floor_income_micro, what
@@ -213,5 +213,5 @@ def filed_micro(tariff: Tariff, technical: NDArray[np.float64]) -> NDArray[np.in
 
 
 def _tidy(frame: "pd.DataFrame", keys: list[str]) -> "pd.DataFrame":
-    """Return the sums of a frame's rows by its keys, in their order; of rows of a merchant and day there is one each."""
+    """Return the sums of a frame's rows by its keys, in their order."""
     return frame.groupby(keys, dropna=False, sort=True).sum().reset_index()

@@ -17,6 +17,7 @@ from freightrisk.tariff.subsidy import SHIP_DATE, Subsidy
 Whole = NDArray[np.int64]
 
 UNSPENDABLE = 2**62
+WAVE = 8
 UNIT = {"day": "D", "month": "M"}
 MERCHANT_ID = "merchant_id"
 NO_ROWS: Whole = np.empty(0, dtype=np.int64)
@@ -238,6 +239,11 @@ class Left:
         """Return a bit for each rule whose budget is not at its end."""
         return sum(1 << k for k, left in enumerate(self.budget.tolist()) if left > 0)
 
+    @property
+    def is_by_merchant(self) -> bool:
+        """Return whether a rule is capped by merchant, so that orders without one are not eligible."""
+        return bool(np.any(self.rule_keys >= 0))
+
     def copy(self) -> "Left":
         """Return the same, apart."""
         return replace(self, budget=self.budget.copy(), by_key=self.by_key.copy())
@@ -263,6 +269,17 @@ class Left:
                 by_merchant[labels[place]] = by_merchant.get(labels[place], 0) + int(used[place])
 
 
+def waves(pieces: list[tuple[int, int]], sequence: Sequence | None, left: Left | None) -> list[list[tuple[int, int]]]:
+    """Return the pieces of a batch in runs that are settled before the next is priced.
+
+    Where budgets alone decide and rows stand in their order, short runs keep what is priced in vain short.
+    """
+    whole = sequence is None or left is None or len(sequence.order) or len(sequence.merchants) or left.is_by_merchant
+    if whole or not pieces:
+        return [pieces]
+    return [pieces[start : start + WAVE] for start in range(0, len(pieces), WAVE)]
+
+
 def settle_in_order(
     plan: _core.PricePlan,
     into: QuoteBuffers,
@@ -274,7 +291,7 @@ def settle_in_order(
     *,
     threads: int,
 ) -> None:
-    """Round by carrying and let budgets and caps bind, on a batch that was priced as if none of them would end.
+    """Round by carrying and let budgets and caps bind, on pieces that were priced as if none of them would end.
 
     Parameters
     ----------
@@ -284,24 +301,21 @@ def settle_in_order(
     """
     n = pieces[-1][1] if pieces else 0
     money = into.money(NO_DRAWS)
-    opening = left.copy()
     if plan.rounding == _core.ROUNDING_MODES["carry"]:
         remainders = np.array([balances.remainders.get(name, 0) for name in sequence.names], dtype=np.int64)
         _core.carry(into.micro[:n], sequence.merchants, sequence.order, remainders, into.rounded)
         balances.remainders.update(zip(sequence.names, remainders.tolist(), strict=True))
-
         _settle_as_if_unlimited(plan, into, money, sums, pieces, left.allowed(), threads=threads)
     if not n or not any(rule.is_limited for rule in left.rules):
         return
-    if not len(left.by_key) and bool(np.all(sums.sum(axis=0) <= left.budget)):
+    if not left.is_by_merchant and bool(np.all(sums.sum(axis=0) <= left.budget)):
         left.budget[:] -= sums.sum(axis=0)
     elif len(sequence.order):
         _settle_permuted(plan, into, sequence, left, n)
-    elif len(left.by_key):
+    elif left.is_by_merchant:
         _core.settle(plan, 0, n, *into.outputs, money, limits=left.limits(sequence.keys))
     else:
         _settle_budgets(plan, into, sequence, left, sums, pieces, threads=threads)
-    left.spend(opening, balances)
 
 
 def _settle_as_if_unlimited(
@@ -347,7 +361,8 @@ def _settle_budgets(
         done += fits
         if done == len(pieces):
             return
-        _core.settle(plan, *pieces[done], *into.outputs, money, None, allowed, limits)
+        start, stop = pieces[done]
+        _core.settle(plan, start, stop, *into.outputs, money, None, allowed, limits)
         done += 1
         if left.allowed() != allowed and done < len(pieces):
             allowed = left.allowed()

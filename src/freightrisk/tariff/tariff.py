@@ -1,6 +1,6 @@
 """The tariff: tables, cover, loadings and subsidies as one document that prices orders to the fen."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ from freightrisk.tariff.balances import (
     sequence_of,
     sequence_of_one,
     settle_in_order,
+    waves,
 )
 from freightrisk.tariff.cover import Cover, count_curve, limit_curve, line_count_curves
 from freightrisk.tariff.loading import Loadings
@@ -445,25 +446,34 @@ class Tariff:
         steps = into.steps if detail else np.empty((0, 0))
         asked = len(coded.draws) or len(into.micro) or len(into.masks) or len(into.paid)
         money = into.money(coded.draws) if asked else None
-        sums = None if sequence is None else np.zeros((len(pieces), rules), dtype=np.int64)
-
         known = Balances() if balances is None else balances
         left = None if sequence is None else Left.of(self.subsidies, sequence, known)
-        settling = () if sums is None or left is None else (left.allowed(),)
+        opening = None if left is None else left.copy()
+        sums = np.zeros((len(pieces), rules), dtype=np.int64) if left is not None else None
 
         def work(start: int, stop: int) -> int:
-            spent = None if sums is None else sums[start // PRICE_CHUNK]
-            _core.price(coded.columns, plan, start, stop, steps, *into.outputs, money, spent, *settling)
-            if sums is None:
+            if left is None or sums is None:
+                _core.price(coded.columns, plan, start, stop, steps, *into.outputs, money)
                 into.spread_flags(start, stop)
+            else:
+                spent, allowed = sums[start // PRICE_CHUNK], left.allowed()
+                _core.price(coded.columns, plan, start, stop, steps, *into.outputs, money, spent, allowed)
             return stop - start
 
-        done = in_order(work, pieces, threads=threads)
-        for _ in with_progress(done, n) if progress else done:
+        def in_waves() -> Iterator[int]:
+            for wave in waves(pieces, sequence, left):
+                yield from in_order(work, wave, threads=threads)
+                if left is not None and sums is not None:
+                    first = wave[0][0] // PRICE_CHUNK if wave else 0
+                    paid = sums[first : first + len(wave)]
+                    settle_in_order(plan, into, sequence, left, paid, wave, known, threads=threads)
+                    for _ in in_order(into.spread_flags, wave, threads=threads):
+                        pass
+
+        for _ in with_progress(in_waves(), n) if progress else in_waves():
             pass
-        if sums is not None and left is not None:
-            settle_in_order(plan, into, sequence, left, sums, pieces, known, threads=threads)
-            into.spread_flags(0, n)
+        if left is not None and opening is not None:
+            left.spend(opening, known)
         columns: dict[str, NDArray[Any]] = dict(zip(DETAIL, into.steps, strict=True)) if detail else {}
         columns |= {"list_fen": into.list_fen}
         columns |= {f"{payer}_fen": paid for payer, paid in zip(self.payers, into.payers, strict=True)}
