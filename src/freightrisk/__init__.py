@@ -38,10 +38,11 @@ from freightrisk.tariff.worksheet import Worksheet
 
 if TYPE_CHECKING:
     from freightrisk.datasets import SimulatedBook, simulate_book
-    from freightrisk.pipeline.ledger import Ledger
+    from freightrisk.pipeline.ledger import Ledger as Ledger
 
 __version__ = "0.1.0"
 
+# Without Ledger, so that a star import needs no extra.
 __all__ = [
     "Balances",
     "Band",
@@ -65,7 +66,6 @@ __all__ = [
     "InputError",
     "Interaction",
     "Interval",
-    "Ledger",
     "LedgerError",
     "LineReturns",
     "Loadings",

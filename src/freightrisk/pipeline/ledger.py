@@ -205,6 +205,7 @@ class Ledger:
     >>> from pathlib import Path
     >>> import pandas as pd
     >>> from freightrisk import *
+    >>> from freightrisk import Ledger
     >>> orders = pd.DataFrame({"order_id": range(8), "zone": ["near", "far"] * 4})
     >>> orders["ship_date"] = pd.Timestamp("2026-06-01")
     >>> claims = pd.DataFrame({"order_id": [0, 1, 3], "freight": [8.0, 15.0, 17.0]})
