@@ -180,7 +180,7 @@ def test_a_further_rule_without_limits_never_raises_a_price_where_no_limited_rul
 
 
 def test_a_further_rule_may_let_a_rival_with_a_budget_win_and_run_dry():
-    # 60 fen: half of the rest, or 25 of a budget of 25. Ten off first, and the budget wins the first order.
+    # 60 fen: half of the rest, or 26 of a budget of 26. Ten off first, and the budget wins the first order.
     rivals = [
         Subsidy("half", "platform", percent_of_rest=0.5, group="sale"),
         Subsidy("grant", "insurer", fixed_fen=26, budget_fen=26, group="sale"),

@@ -13,7 +13,7 @@ from freightrisk import _check
 from freightrisk._columns import JoinedColumns, read
 from freightrisk.errors import InputError
 from freightrisk.tariff.balances import MERCHANT_ID
-from freightrisk.tariff.rounding import MICRO_PER_FEN
+from freightrisk.tariff.rounding import MICRO_PER_FEN, whole_sums
 from freightrisk.tariff.subsidy import SHIP_DATE
 from freightrisk.tariff.tariff import Tariff
 
@@ -79,7 +79,7 @@ class Settlement:
             That priced them.
         orders : pandas, polars or pyarrow table, or path of a Parquet file
             One row an order, with merchant and day.
-        quotes : table
+        quotes : like orders
             Their quotes, of the same rows, from ``price(..., detail=True, campaigns=True)`` of the tariff or a ledger.
         merchant_id, day : str
             Columns of the orders; a missing day or merchant has rows of its own.
@@ -113,9 +113,7 @@ class Settlement:
         place = pd.DataFrame({"day": when[keys // (len(names) + 1)], "merchant_id": owners})
 
         def summed(values: NDArray[np.int64]) -> NDArray[np.int64]:
-            found = np.zeros(len(place), dtype=np.int64)
-            np.add.at(found, both, values)
-            return found
+            return whole_sums(both, values, len(place))
 
         rows = []
         who = [("merchant", "", fen["merchant_fen"])]

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check, _core
+from freightrisk._reference import MICRO_PER_FEN
 from freightrisk.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ROUNDING_MODES = tuple(_core.ROUNDING_MODES)
-MICRO_PER_FEN = 10_000
 ADDED = {"down": 0, "half_up": 5_000, "ceiling": 9_999}
 BANDS_YUAN = (0.01, 0.02, 0.05, 0.1, 0.5)
 
@@ -162,7 +162,7 @@ def rounding_report(
     ids = np.arange(len(micro)) if order_id is None else np.asarray(order_id)
     if ids.shape != micro.shape:
         raise InputError(f"order_id has shape {ids.shape}; give one for each order, shape {micro.shape}.")
-    due = _sums(codes, micro, len(count))
+    due = whole_sums(codes, micro, len(count))
     listed = (count >= min_orders) & (due > 0)
     labels = _band_labels(edges)
     band = np.searchsorted(edges, due / np.maximum(count, 1) / 1e6, side="right")
@@ -171,8 +171,8 @@ def rounding_report(
         draws = dither_draws(ids, key) if mode == "dither" else None
         fen = round_micro(micro, mode, draws=draws, merchants=codes, remainders=np.zeros(len(count), dtype=np.int64))
         floored = np.maximum(fen, floor_fen)
-        charged = _sums(codes, floored * MICRO_PER_FEN, len(count))
-        extra = _sums(codes, (floored - fen) * MICRO_PER_FEN, len(count))
+        charged = whole_sums(codes, floored * MICRO_PER_FEN, len(count))
+        extra = whole_sums(codes, (floored - fen) * MICRO_PER_FEN, len(count))
         rows[mode, "all"] = _row(listed, count, due, charged, extra, whole=True)
         for k, text in enumerate(labels):
             if np.any(listed & (band == k)):
@@ -183,7 +183,7 @@ def rounding_report(
     return frame.astype({"merchants": np.int64, "orders": np.int64})
 
 
-def _sums(codes: NDArray[np.int32], values: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+def whole_sums(codes: NDArray[Any], values: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     """Return whole sums by code: a double would lose the last micro-yuan of a large merchant."""
     found = np.zeros(size, dtype=np.int64)
     np.add.at(found, codes, values)
