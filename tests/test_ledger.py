@@ -380,7 +380,7 @@ def test_fifty_kills_change_no_fen(where, tmp_path, rounding):
                 status = 0
             finally:
                 os._exit(status)
-        time.sleep(rng.uniform(0.0, 4.0) * seconds)
+        time.sleep(rng.uniform(0.0, 3.0) * seconds)
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check, _core
-from freightrisk._reference import MICRO_PER_FEN
+from freightrisk._reference import MICRO_PER_FEN as MICRO_PER_FEN  # for settlement too
 from freightrisk.errors import InputError
 
 if TYPE_CHECKING:
