@@ -127,7 +127,7 @@ def test_the_kernel_imports_nothing_of_ours():
     assert [line for line in lines if "freightrisk" in line or re.match(r"\s*from\s+\.", line)] == []
 
 
-def test_the_tariff_takes_what_a_fit_returns_and_the_law_of_lines_from_the_models():
+def test_what_the_tariff_takes_from_the_models():
     taken = {
         (module, name)
         for path in sorted((PACKAGE / "tariff").glob("*.py"))
@@ -135,6 +135,9 @@ def test_the_tariff_takes_what_a_fit_returns_and_the_law_of_lines_from_the_model
         if module.startswith("freightrisk.models")
     }
     assert taken == {
+        ("freightrisk.models.experience", "MerchantExperience"),
+        ("freightrisk.models.experience", "merchant_experience"),
+        ("freightrisk.models.experience", "merchant_periods"),
         ("freightrisk.models.fitted", "FittedModel"),
         ("freightrisk.models.freight", "FittedSchedule"),
         ("freightrisk.models.lines", "expected_line_claims"),

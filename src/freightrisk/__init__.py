@@ -28,6 +28,7 @@ from freightrisk.portfolio.validation import actual_vs_expected
 from freightrisk.tariff.balances import Balances
 from freightrisk.tariff.cover import ByLevel, Cover, expected_claims
 from freightrisk.tariff.document import load_tariff
+from freightrisk.tariff.experience import Experience, ScoreCurve, gate_report, lagged_scores
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers
 from freightrisk.tariff.rounding import rounding_report
@@ -52,6 +53,7 @@ __all__ = [
     "Cover",
     "Credibility",
     "EmpiricalShape",
+    "Experience",
     "Factor",
     "FitError",
     "FittedModel",
@@ -78,6 +80,7 @@ __all__ = [
     "ReportLag",
     "ScaleShape",
     "ScheduleSeverity",
+    "ScoreCurve",
     "Settlement",
     "SeverityModel",
     "SeverityShape",
@@ -94,7 +97,9 @@ __all__ = [
     "expected_claims",
     "expected_line_claims",
     "fit_line_returns",
+    "gate_report",
     "jewell",
+    "lagged_scores",
     "likelihood_ratio_test",
     "limited_expected_value",
     "load_tariff",

@@ -242,6 +242,7 @@ def merchant_periods(
     without: Sequence[str] = (),
     lag: ReportLag | None = None,
     days: int = 30,
+    excluded: ArrayLike | None = None,
 ) -> "pd.DataFrame":
     """Return claims and expected claims of each merchant by period of order age, for `merchant_experience`.
 
@@ -259,11 +260,13 @@ def merchant_periods(
         Scales the expectation of immature orders; by default all claims count as reported.
     days : int
         Length of a period.
+    excluded : array, shape (n_orders,), optional
+        Claims of each order that do not count.
 
     Returns
     -------
     pandas.DataFrame
-        Columns: merchant_id, age_days (middle of the period), orders, claims, expected.
+        Columns: merchant_id, age_days (middle of the period), orders, claims, expected; excluded where given.
     """
     import pandas as pd
 
@@ -275,6 +278,10 @@ def merchant_periods(
     expected = fitted.expected_claims(book, offset=offset, without=without)
     frame = pd.DataFrame({"merchant_id": names, "period": book.age_days // days, "expected": expected})
     frame["claims"], frame["orders"] = book.claim_count.astype(np.int64), 1
-    sums = frame.groupby(["merchant_id", "period"], sort=True)[["orders", "claims", "expected"]].sum().reset_index()
+    counted = ["orders", "claims", "expected"]
+    if excluded is not None:
+        frame["excluded"] = _check.real_array(excluded, argument="excluded", length=book.n_orders)
+        counted.append("excluded")
+    sums = frame.groupby(["merchant_id", "period"], sort=True)[counted].sum().reset_index()
     sums["age_days"] = days * sums.pop("period") + days / 2
-    return sums[["merchant_id", "age_days", "orders", "claims", "expected"]]
+    return sums[["merchant_id", "age_days", *counted]]

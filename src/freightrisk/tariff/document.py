@@ -12,12 +12,14 @@ import numpy as np
 from freightrisk.book.factors import Band, Coding, Declaration, Factor, Hierarchy, Value
 from freightrisk.errors import FreightRiskError, InputError, TariffDocumentError
 from freightrisk.tariff.cover import ByLevel, Cover
+from freightrisk.tariff.experience import Experience, ScoreCurve
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.plan import RateTables
 from freightrisk.tariff.subsidy import Interval, Subsidy
 from freightrisk.tariff.tariff import Tariff
 
 SCHEMA = "freightrisk/tariff"
+CURVE_FIELDS = ("version", "version_column", "lag_days", "higher_is_better", "base_factor")
 VERSION = 1
 
 
@@ -88,6 +90,29 @@ class SubsidyPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit
     period: str | None = None
 
 
+class CurvePart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The curve of a score."""
+
+    factor: FactorPart
+    relativity: list[float]
+    weight: list[float]
+    version: str
+    version_column: str | None = None
+    lag_days: int = 30
+    higher_is_better: bool = True
+    base_factor: float = 1.0
+
+
+class ExperiencePart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Merchants' modifications and the curves of scores."""
+
+    version: str
+    scale: float
+    curves: list[CurvePart]
+    merchants: list[int | str]
+    mods: list[float]
+
+
 class TariffPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """The whole document."""
 
@@ -109,6 +134,7 @@ class TariffPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_
     lines: str | None = None
     shares: dict[str, list[float]] = {}
     dither_key: str = ""
+    experience: ExperiencePart | None = None
 
 
 class Head(msgspec.Struct):
@@ -196,6 +222,26 @@ def _to_parts(tariff: Tariff) -> TariffPart:
         lines=tariff.lines,
         shares={name: table.tolist() for name, table in tariff.shares.items()},
         dither_key=tariff.dither_key,
+        experience=None if tariff.experience is None else _experience_part(tariff.experience),
+    )
+
+
+def _experience_part(experience: Experience) -> ExperiencePart:
+    curves = [
+        CurvePart(
+            factor=_factor_part(curve.coding),
+            relativity=curve.relativity.tolist(),
+            weight=curve.weight.tolist(),
+            **{name: getattr(curve, name) for name in CURVE_FIELDS},
+        )
+        for curve in experience.curves
+    ]
+    return ExperiencePart(
+        version=experience.version,
+        scale=experience.scale,
+        curves=curves,
+        merchants=list(experience.mods),
+        mods=list(experience.mods.values()),
     )
 
 
@@ -288,7 +334,27 @@ def _from_parts(part: TariffPart, source: str) -> Tariff:
         lines=part.lines,
         shares={name: np.array(table, dtype=np.float64) for name, table in part.shares.items()},
         dither_key=part.dither_key,
+        experience=None if part.experience is None else _experience(part.experience),
     )
+
+
+def _experience(part: ExperiencePart) -> Experience:
+    mods = dict(zip(part.merchants, part.mods, strict=False))
+    if not len(part.merchants) == len(part.mods) == len(mods):
+        raise TariffDocumentError(
+            f"the experience names {len(part.merchants)} merchants, {len(mods)} of them once, "
+            f"and has {len(part.mods)} modifications."
+        )
+    curves = [
+        ScoreCurve(
+            coding=_coding(curve.factor),
+            relativity=np.array(curve.relativity),
+            weight=np.array(curve.weight),
+            **{name: getattr(curve, name) for name in CURVE_FIELDS},
+        )
+        for curve in part.curves
+    ]
+    return Experience(curves, mods, part.version, part.scale)
 
 
 def _coding(part: FactorPart) -> Coding:

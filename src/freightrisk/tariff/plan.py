@@ -66,18 +66,22 @@ def limit_table(limit: ByLevel, codings: Mapping[str, Coding]) -> Array:
 
 def plan_arguments(tariff: "Tariff") -> dict[str, Any]:
     """Return the arguments of `_core.PricePlan` for a tariff."""
-    place = {name: k for k, name in enumerate(tariff.tabled)}
+    experience = {} if tariff.experience is None else tariff.experience.tables
+    place = {name: k for k, name in enumerate([*tariff.tabled, *experience])}
     loads, rules = tariff.loadings, tariff.subsidies
     gates = {len(place) + k: gate.masks for k, gate in enumerate(tariff.gates)}
     # Where shares say what is paid under the limits, the limits themselves have been used.
     by_level = () if tariff.shares else tariff.cover.limits
     limits = [(place[limit.factor], limit_table(limit, tariff.codings)) for limit in by_level]
-    known = [coding.n_levels for coding in tariff.tabled.values()] + [gate.n_slots for gate in tariff.gates]
+    known = [coding.n_levels for coding in tariff.tabled.values()]
+    known += [] if tariff.experience is None else tariff.experience.known
+    known += [gate.n_slots for gate in tariff.gates]
+    frequency = {**tariff.frequency.tables, **experience}
     return {
         "frequency_base": tariff.frequency.base,
         "severity_base": tariff.severity.base,
         "limit": tariff.cover.flat_limit,
-        **_flat("frequency", [(place[name], table) for name, table in tariff.frequency.tables.items()], np.float64),
+        **_flat("frequency", [(place[name], table) for name, table in frequency.items()], np.float64),
         **_flat("severity", [(place[name], table) for name, table in tariff.severity.tables.items()], np.float64),
         **_flat("share", [(place[name], table) for name, table in tariff.shares.items()], np.float64),
         **_flat("limit", limits, np.float64),

@@ -1,7 +1,7 @@
 """The tariff: tables, cover, loadings and subsidies as one document that prices orders to the fen."""
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from freightrisk.tariff.balances import (
     waves,
 )
 from freightrisk.tariff.cover import Cover, count_curve, limit_curve, line_count_curves
+from freightrisk.tariff.experience import Experience
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.plan import (
     RateTables,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 PRICE_CHUNK = 2**17
+CENTRING_ROUNDS = 60
 ORDER_ID = "order_id"
 DETAIL = ("claim_intensity", "expected_claims", "expected_payout", "pure_premium", "technical_premium")
 
@@ -87,6 +89,8 @@ class Tariff:
     shares : dict of str to float64 array
         Tables of the share of a claim's mean freight that is paid, in place of a limit curve, where a freight schedule
         says what is left under a limit.
+    experience : Experience, optional
+        Modifications of merchants and the curve of their score.
     """
 
     name: str
@@ -105,6 +109,7 @@ class Tariff:
     lines: str | None = None
     shares: Mapping[str, Array] = field(default_factory=dict)
     dither_key: str = field(default="", repr=False)
+    experience: Experience | None = None
 
     def __post_init__(self) -> None:
         _check.label(self.name, argument="name of the tariff")
@@ -137,10 +142,12 @@ class Tariff:
             )
         if in_stacking_order(self.subsidies) != tuple(self.subsidies):
             raise InputError("subsidies: members of a group stand apart; put the rules of a group next to each other.")
-        if len(self.gates) + len(self.tabled) > _core.COLUMN_LIMIT:
+        if self.experience is not None:
+            self.experience.check_counted_once({name: self.tabled[name].columns for name in self.frequency.tables})
+        if len(self._sizes) > _core.COLUMN_LIMIT:
             raise InputError(
-                f"the tariff reads {len(self.gates)} eligibility columns and {len(self.tabled)} factors; "
-                f"together they may be at most {_core.COLUMN_LIMIT}."
+                f"the tariff reads {len(self.gates)} eligibility columns and {len(self._sizes) - len(self.gates)} "
+                f"factors; together they may be at most {_core.COLUMN_LIMIT}."
             )
 
     @classmethod
@@ -156,6 +163,7 @@ class Tariff:
         floor_fen: int = 1,
         rounding: str = "half_even",
         dither_key: str = "",
+        experience: Experience | None = None,
         name: str = "tariff",
     ) -> "Tariff":
         """Return the tariff of two fitted models, a cover, loadings and subsidies.
@@ -180,6 +188,8 @@ class Tariff:
             How micro-yuan become fen, see `Tariff`; `rounding_report` compares them.
         dither_key : str
             Secret text, for rounding by dither.
+        experience : Experience, optional
+            Merchants' modifications and the curve of their score, which replace the frequency's table of that score.
         name : str
 
         Examples
@@ -211,7 +221,14 @@ class Tariff:
                 "fit both to books with one coding."
             )
         codings = {**found[0], **found[1]}
+        claims, freight = RateTables.of(frequency), RateTables.of(severity)
         pairs = [*_pairs_of(frequency), *_pairs_of(severity)]
+        if experience is not None:
+            claims = experience.taken_out_of(claims, codings)
+            used = [name for pair in pairs for name in pair] + [limit.factor for limit in cover.limits]
+            for score in experience.curves:
+                if score.name not in (*used, *freight.tables):
+                    codings.pop(score.name, None)
         shares: dict[str, Array] = {}
         curve = np.empty((0, 4))
         if isinstance(severity, FittedSchedule):
@@ -225,8 +242,8 @@ class Tariff:
         return cls(
             name=name,
             codings=codings,
-            frequency=RateTables.of(frequency),
-            severity=RateTables.of(severity),
+            frequency=claims,
+            severity=freight,
             cover=cover,
             loadings=loadings,
             subsidies=in_stacking_order(subsidies),
@@ -235,11 +252,52 @@ class Tariff:
             floor_fen=floor_fen,
             rounding=rounding,
             dither_key=dither_key,
-            provenance=_provenance(frequency, severity, shape),
+            provenance=_provenance(frequency, severity, shape, experience),
             pairs=tuple(dict.fromkeys(pairs)),
             lines=frequency.lines,
             shares=shares,
+            experience=experience,
         )
+
+    def centred(
+        self, orders: Any, *, merchants: Any = None, merchant_id: str = MERCHANT_ID, threads: int | None = None
+    ) -> "Tariff":
+        """Return the tariff with its experience scaled to leave the pure premium of a book where it would be without.
+
+        Scores drift upwards (a share above 4.8 of 30 % becomes 36 %), modifications are capped, and credibility is not
+        balanced by itself; each would move the whole book's premium.
+
+        Parameters
+        ----------
+        orders, merchants, merchant_id
+            As for `encode`.
+        threads : int, optional
+
+        Examples
+        --------
+        ``tariff = tariff.centred(this_months_orders)``, then ``tariff.experience.scale``
+        """
+        if self.experience is None:
+            raise InputError("the tariff has no experience to centre; build it with one.")
+        levelled = replace(
+            self, experience=replace(self.experience, scale=1.0), subsidies=(), rounding="half_even", dither_key=""
+        )
+        coded = levelled.encode(orders, merchants=merchants, merchant_id=merchant_id)
+        if not coded.n_orders:
+            raise InputError("orders has no rows; give the book on which to centre the experience.")
+        plain = replace(levelled, experience=self.experience.without_effect())
+        threads = _check.threads(threads)
+
+        def pure(tariff: Tariff) -> float:
+            return float(tariff.price_columns(coded, threads=threads)["pure_premium"].sum())
+
+        wanted, scale = pure(plain), 1.0
+        for _ in range(CENTRING_ROUNDS):  # a limit on claims bends the premium, so that one step is not enough
+            ratio = pure(replace(levelled, experience=replace(self.experience, scale=scale))) / wanted
+            scale /= ratio
+            if abs(ratio - 1.0) < 1e-12:
+                break
+        return replace(self, experience=replace(self.experience, scale=scale))
 
     @property
     def payers(self) -> tuple[str, ...]:
@@ -277,6 +335,7 @@ class Tariff:
     def column_names(self) -> tuple[str, ...]:
         """Return the columns of orders (or merchants) that pricing reads."""
         rated = [column for coding in self.codings.values() for column in coding.declared.columns]
+        rated += [] if self.experience is None else self.experience.columns
         return tuple(dict.fromkeys([*rated, *(gate.column for gate in self.gates)]))
 
     @cached_property
@@ -291,6 +350,7 @@ class Tariff:
     @property
     def _sizes(self) -> dict[str, int]:
         rated = {name: coding.n_slots for name, coding in self.tabled.items()}
+        rated |= {} if self.experience is None else {name: len(t) for name, t in self.experience.tables.items()}
         return rated | {f"{gate.kind} of {gate.column}": gate.n_slots for gate in self.gates}
 
     @cached_property
@@ -302,6 +362,7 @@ class Tariff:
             self.dither_key,
             self.in_sequence,
             periods_of(self.subsidies),
+            None if self.experience is None else self.experience.key,
         )
 
     def encode(
@@ -330,13 +391,17 @@ class Tariff:
         if self.in_sequence:
             also += [SHIP_DATE] if priority is None else [SHIP_DATE, priority]
         periods, carries = periods_of(self.subsidies), self.rounding == "carry"
-        also += [merchant_id] if periods or carries else []
+        mods = self.experience is not None and len(self.experience.mods) > 0
+        also += [merchant_id] if periods or carries or mods else []
         names = Names(merchant_id=merchant_id, order_id=order_id)
         joined = join(orders, merchants, self.column_names, names=names, also=also)
         codes = {name: coding.encode(joined) for name, coding in self.codings.items()}
         for coding in self.tabled.values():
             if isinstance(coding, CrossCoding):
                 codes[coding.name] = coding.pair(codes[coding.first.name], codes[coding.second.name])
+        if self.experience is not None:
+            found = self.experience.encode(joined, merchant_id)
+            codes |= dict(zip(self.experience.tables, found, strict=True))
         codes |= {f"{gate.kind} of {gate.column}": gate.encode(joined) for gate in self.gates}
         columns = (
             _check.code_columns(codes, self._sizes)
@@ -506,12 +571,16 @@ class Tariff:
 
     def codes_of(self, order: Mapping[str, Any]) -> list[int]:
         """Return the code of one order in each of the tariff's code columns."""
-        needed = [*self.column_names, ORDER_ID] if self.rounding == "dither" else self.column_names
+        needed = [*self.column_names, ORDER_ID] if self.rounding == "dither" else [*self.column_names]
+        if self.experience is not None and self.experience.mods:
+            needed.append(MERCHANT_ID)
         _check.columns_present(needed, list(order), argument="order")
         for name in self.column_names:
             if not isinstance(order[name], Hashable):
                 raise InputError(f"order: '{name}' is {order[name]!r}; give one value.")
         rated = [coding.encode_one(order) for coding in self.tabled.values()]
+        if self.experience is not None:
+            rated += self.experience.encode_one(order, MERCHANT_ID)
         return rated + [gate.encode_one(order) for gate in self.gates]
 
     def quote(self, order: Mapping[str, Any], *, balances: Balances | None = None) -> dict[str, Any]:
@@ -620,7 +689,12 @@ def _check_kind(fitted: object, wanted: str) -> None:
 
 
 def _provenance(
-    frequency: FittedModel, severity: FittedModel | FittedSchedule, shape: SeverityShape | None
+    frequency: FittedModel,
+    severity: FittedModel | FittedSchedule,
+    shape: SeverityShape | None,
+    experience: Experience | None,
 ) -> dict[str, Any]:
-    found = {fitted.kind: fitted.provenance for fitted in (frequency, severity)}
+    found: dict[str, Any] = {fitted.kind: fitted.provenance for fitted in (frequency, severity)}
+    if experience is not None:
+        found["experience"] = experience.provenance
     return found if shape is None else found | {"shape": str(shape)}

@@ -1,6 +1,6 @@
 """The worksheet of one order: every factor, every step, every fen."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,13 +76,16 @@ def _left(rule: Subsidy, order: Mapping[str, Any], known: Balances) -> int:
 def _premium_lines(tariff: Tariff, codes: list[int], priced: _reference.PricedOrder) -> Iterator[str]:
     code = dict(zip(tariff.tabled, codes, strict=False))
     yield from _table_lines(
-        "claim intensity", "claims an order", tariff.frequency, tariff.tabled, code, priced.claim_intensity
-    )
+        "claim intensity", "claims an order", tariff.frequency, tariff.tabled, code, _experience_lines(tariff, codes),
+        priced.claim_intensity,
+    )  # fmt: skip
     claims = "no limit on claims" if tariff.cover.max_claims is None else f"at most {tariff.cover.max_claims} an order"
     if tariff.cover.merge_share:
         claims += f", {tariff.cover.merge_share:.0%} of further ones picked up with the first"
     yield _line("expected claims", priced.expected_claims, claims)
-    yield from _table_lines("mean freight", "yuan a claim", tariff.severity, tariff.tabled, code, priced.mean_freight)
+    yield from _table_lines(
+        "mean freight", "yuan a claim", tariff.severity, tariff.tabled, code, (), priced.mean_freight
+    )
     for name, table in tariff.shares.items():
         yield _line(f"  x {name}", float(table[code[name]]), "share left by the limits")
     limit = "no limit" if np.isinf(priced.limit) else f"limit {priced.limit:g} yuan a claim"
@@ -104,13 +107,25 @@ def _table_lines(
     rates: RateTables,
     codings: Mapping[str, Coding | CrossCoding],
     code: Mapping[str, int],
+    more: Iterable[str],
     total: float,
 ) -> Iterator[str]:
     yield _line(f"base {what}", rates.base, unit)
     for name, table in rates.tables.items():
         unseen = "  (unseen level)" if code[name] >= codings[name].n_levels else ""
         yield _line(f"  x {name}", float(table[code[name]]), codings[name].slot_label(code[name]) + unseen)
+    yield from more
     yield _line(what, total, unit)
+
+
+def _experience_lines(tariff: Tariff, codes: list[int]) -> Iterator[str]:
+    """Yield a line for each code column of the experience."""
+    if tariff.experience is None:
+        return
+    tables, known = tariff.experience.tables, tariff.experience.known
+    for code, end, (name, table) in zip(codes[len(tariff.tabled) :], known, tables.items(), strict=False):
+        unseen = "  (unseen level)" if code >= end else ""
+        yield _line(f"  x {name}", float(table[code]), tariff.experience.slot_label(name, code) + unseen)
 
 
 def _money_lines(tariff: Tariff, priced: _reference.PricedOrder) -> Iterator[str]:
