@@ -24,6 +24,7 @@ from freightrisk.models.lines import LineReturns, expected_line_claims, fit_line
 from freightrisk.models.pure_premium import PurePremiumModel
 from freightrisk.models.severity import SeverityModel
 from freightrisk.pipeline.settlement import Settlement
+from freightrisk.portfolio.allocation import Allocation, allocate, subsidy_offers
 from freightrisk.portfolio.validation import actual_vs_expected
 from freightrisk.tariff.balances import Balances
 from freightrisk.tariff.cover import ByLevel, Cover, expected_claims
@@ -45,6 +46,7 @@ __version__ = "0.1.0"
 
 # Without Ledger, so that a star import needs no extra.
 __all__ = [
+    "Allocation",
     "Balances",
     "Band",
     "ByLevel",
@@ -91,6 +93,7 @@ __all__ = [
     "TariffDocumentError",
     "Worksheet",
     "actual_vs_expected",
+    "allocate",
     "at_most_one_claim",
     "buhlmann",
     "buhlmann_straub",
@@ -107,6 +110,7 @@ __all__ = [
     "merchant_periods",
     "rounding_report",
     "simulate_book",
+    "subsidy_offers",
     "wald_tests",
 ]
 

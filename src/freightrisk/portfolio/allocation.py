@@ -1,0 +1,419 @@
+"""Budget allocation: which segment is offered which subsidy, so that a budget covers most."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from freightrisk import _check
+from freightrisk.errors import FitError, InputError
+from freightrisk.tariff.subsidy import Subsidy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+
+INSURER = "insurer"
+MICRO_PER_YUAN = 1e6
+MICRO_PER_FEN = 1e4
+LIMITS = ("max_fen", "min_fen", "max_covered", "min_covered")
+AMOUNTS = ("subsidy_fen", "received_fen", "technical_fen", "margin_fen")
+RESPONSE = ("segment", "subsidy_fen", "take_up")
+
+
+def subsidy_offers(
+    quotes: "pd.DataFrame",
+    segment: ArrayLike,
+    response: "pd.DataFrame",
+    *,
+    payer: str = "platform",
+    shortfall_payer: str | None = None,
+    floor_fen: int = 1,
+) -> "pd.DataFrame":
+    """Return what each subsidy would cost and cover in each segment, order by order.
+
+    Parameters
+    ----------
+    quotes : pandas.DataFrame
+        Of `Tariff.price` without these subsidies: list_fen and technical_premium of every order that may be covered.
+    segment : array, shape (n_orders,)
+        The segment of each order.
+    response : pandas.DataFrame
+        A row for each segment and subsidy that may be offered: segment, subsidy_fen (an order), take_up (share of the
+        segment's orders that are then covered). A row of subsidy 0 says how many are covered without any.
+    payer : str
+        Who pays. Of the insurer's own money only that is given which leaves it the technical premium of the order.
+    shortfall_payer : str, optional
+        Who pays the rest of the insurer's subsidies, below the technical premium; by default nobody does, and
+        `allocate` refuses such offers.
+    floor_fen : int
+        Least that a merchant pays an order.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each row of `response`: segment, subsidy_fen, take_up, payer, orders, covered (orders times take-up),
+        one ``<payer>_fen`` a payer (expected spending), received_fen and technical_fen (what the insurer receives for
+        covered orders and what it needs; expected), margin_fen (their difference), below_technical (share of orders
+        for which nobody pays what is missing of the technical premium).
+
+    Raises
+    ------
+    InputError
+        For columns that are missing, segments without orders, or take-up that is no share or falls with the subsidy.
+
+    Notes
+    -----
+    An order's list price may lie below its technical premium without any subsidy, by rounding; such an order takes no
+    money of the insurer's. Orders that take up the cover are taken to be like the others of their segment.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from freightrisk import subsidy_offers
+    >>> quotes = pd.DataFrame({"list_fen": [30, 50], "technical_premium": [0.20, 0.50]})
+    >>> response = pd.DataFrame({"segment": "new", "subsidy_fen": [0, 20], "take_up": [0.5, 0.8]})
+    >>> subsidy_offers(quotes, ["new", "new"], response)[["covered", "platform_fen", "received_fen"]].values.tolist()
+    [[1.0, 0.0, 40.0], [1.6, 32.0, 64.0]]
+    """
+    import pandas as pd
+
+    _check.columns_present(["list_fen", "technical_premium"], list(map(str, quotes.columns)), argument="quotes")
+    _check.columns_present(RESPONSE, list(map(str, response.columns)), argument="response")
+    for name in (payer, shortfall_payer):
+        if name is not None and (not name.isidentifier() or f"{name}_fen" in AMOUNTS):
+            raise InputError(f"payer is '{name}'; it names a column, so give a word such as 'platform'.")
+    floor_fen = _check.whole(floor_fen, argument="floor_fen", low=0, high=10**6)
+    codes, names = pd.factorize(np.asarray(segment))
+    if len(codes) != len(quotes) or (codes < 0).any():
+        raise InputError(f"segment has {int((codes >= 0).sum())} values; give one for each of {len(quotes):,} orders.")
+    take_up = _check.real_array(response["take_up"].to_numpy(), argument="take_up", length=len(response))
+    _check.refuse_rows((take_up < 0.0) | (take_up > 1.0), "response: 'take_up' is no share from 0 to 1 in {rows}.")
+    _refuse_falling(response)
+    order = np.argsort(codes, kind="stable")
+    ends = np.cumsum(np.bincount(codes, minlength=len(names)))
+    list_fen = quotes["list_fen"].to_numpy(dtype=np.int64)[order]
+    premium = quotes["technical_premium"].to_numpy(dtype=np.float64)[order]
+    needed = np.ceil(np.rint(premium * MICRO_PER_YUAN) / MICRO_PER_FEN).astype(np.int64)
+    place = {name: slice(0 if k == 0 else int(ends[k - 1]), int(ends[k])) for k, name in enumerate(names)}
+    rows = []
+    for name, amount, share in response[list(RESPONSE)].itertuples(index=False, name=None):
+        if name not in place:
+            raise InputError(f"response: segment {name!r} has no orders; leave it out.")
+        amount = _check.whole(amount, argument="subsidy_fen", low=0, high=10**9)
+        mine = place[name]
+        cost = _cost(list_fen[mine], needed[mine], amount, payer, shortfall_payer, floor_fen)
+        orders = mine.stop - mine.start
+        rows.append(
+            {"segment": name, "subsidy_fen": amount, "take_up": share, "payer": payer, "orders": orders,
+             "covered": orders * share, **{column: fen * share for column, fen in cost.items()},
+             "below_technical": cost["below_technical"] / orders}
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _cost(
+    list_fen: NDArray[np.int64],
+    needed: NDArray[np.int64],
+    amount: int,
+    payer: str,
+    shortfall_payer: str | None,
+    floor_fen: int,
+) -> dict[str, int]:
+    """Return what a subsidy of all orders of a segment costs, in fen, and how many it leaves below technical."""
+    paid = np.minimum(amount, np.maximum(list_fen - floor_fen, 0))
+    own = np.minimum(paid, np.maximum(list_fen - needed, 0))
+    if payer != INSURER:
+        given, spent, short = 0, {payer: int(paid.sum())}, 0
+    elif shortfall_payer is None:
+        given, short = int(paid.sum()), int((paid > own).sum())
+        spent = {payer: given}
+    else:
+        given, short = int(own.sum()), 0
+        spent = {payer: given, shortfall_payer: int((paid - own).sum())}
+    received, technical = int(list_fen.sum()) - given, int(needed.sum())
+    return {
+        **{f"{who}_fen": fen for who, fen in spent.items()}, "received_fen": received, "technical_fen": technical,
+        "margin_fen": received - technical, "below_technical": short,
+    }  # fmt: skip
+
+
+def _refuse_falling(response: "pd.DataFrame") -> None:
+    ordered = response.sort_values(["segment", "subsidy_fen"], kind="stable")
+    same = (ordered["segment"] == ordered["segment"].shift()).to_numpy()
+    twice = same & (ordered["subsidy_fen"] == ordered["subsidy_fen"].shift()).to_numpy()
+    falls = same & (ordered["take_up"] < ordered["take_up"].shift()).to_numpy()
+    if twice.any() or falls.any():
+        row = ordered[twice | falls].iloc[0]
+        what = "stands there twice" if twice.any() else "has a lower take-up than a smaller subsidy"
+        raise InputError(f"response: {row['subsidy_fen']} fen to segment {row['segment']!r} {what}; correct it.")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Allocation:
+    """Offers of subsidies by segment that make the most of a budget.
+
+    Parameters
+    ----------
+    offers : pandas.DataFrame
+        The offers made: columns of the offers given, and share (of the segment's orders that are offered it).
+        Amounts are those of the share.
+    limits : pandas.DataFrame
+        A row for each budget and limit of a segment: limit, used, shadow_price (what the objective gains by one more
+        fen, or one more covered order, of the limit; below zero for a least that is asked for).
+    objective : float
+        What was reached.
+    bound : float
+        What could be reached if offers were divisible; at most this far is a better allocation.
+    refused : pandas.DataFrame
+        Offers left out since the insurer would receive less than the technical premium.
+    whole : bool
+        Whether segments have one offer each.
+    """
+
+    offers: "pd.DataFrame"
+    limits: "pd.DataFrame"
+    objective: float
+    bound: float
+    refused: "pd.DataFrame"
+    whole: bool
+
+    def subsidies(self, column: str, *, prefix: str = "offer") -> list[Subsidy]:
+        """Return the allocation as rules of a tariff, of fixed fen to the levels of a column.
+
+        Parameters
+        ----------
+        column : str
+            Column of orders or merchants with the segment.
+        prefix : str
+            Start of the rules' names.
+
+        Raises
+        ------
+        InputError
+            Where a part of a segment is offered something, or two payers share a subsidy, which no rule can say.
+        """
+        if (self.offers["share"] < 1.0).any():
+            raise InputError("the allocation offers something to a part of a segment; allocate with whole=True.")
+        payers = [name for name in self.offers.columns if name.endswith("_fen") and name not in AMOUNTS]
+        rules = []
+        for offer in self.offers[self.offers["subsidy_fen"] > 0].to_dict("records"):
+            others = [name for name in payers if offer[name] > 0 and name != f"{offer['payer']}_fen"]
+            if others:
+                raise InputError(
+                    f"the offer to segment {offer['segment']!r} is paid by {offer['payer']} and {others[0][:-4]}; "
+                    "a rule has one payer."
+                )
+            rules.append(
+                Subsidy(
+                    f"{prefix} {offer['segment']}",
+                    offer["payer"],
+                    fixed_fen=int(offer["subsidy_fen"]),
+                    where={column: [offer["segment"]]},
+                )
+            )
+        return rules
+
+    def __repr__(self) -> str:
+        budgets = self.limits[self.limits["kind"] == "budget"]
+        spent = ", ".join(f"{row.used / 100:,.2f} of {row.limit / 100:,.2f} yuan" for row in budgets.itertuples())
+        return (
+            f"Allocation: {len(self.offers):,} offers, {spent}; objective {self.objective:,.2f}, "
+            f"at most {self.bound:,.2f}; {len(self.refused):,} offers refused"
+        )
+
+
+def allocate(
+    offers: "pd.DataFrame",
+    budget_fen: "float | Mapping[str, float]",
+    *,
+    objective: str = "covered",
+    limits: "pd.DataFrame | None" = None,
+    whole: bool = True,
+    gap: float = 1e-6,
+    seconds: float = 60.0,
+) -> Allocation:
+    """Return the offers, at most one a segment, that make the most of a budget.
+
+    Parameters
+    ----------
+    offers : pandas.DataFrame
+        As `subsidy_offers` returns it, of one payer or several tables one after another; a segment that is made no
+        offer has none of its orders covered, unless an offer of 0 fen is among them.
+    budget_fen : float, or mapping of payer to float
+        Of all payers together, or of each.
+    objective : str
+        Column of the offers to make large: "covered", "margin_fen", "received_fen" or one of your own (a total of the
+        offer, not of an order).
+    limits : pandas.DataFrame, optional
+        Indexed by segment, with any of the columns max_fen, min_fen (spending), max_covered and min_covered; missing
+        for none.
+    whole : bool
+        One offer for a whole segment, by mixed-integer programming; False allows an offer to a share of a segment.
+    gap : float
+        Relative distance from the best at which the search may stop.
+    seconds : float
+        Longest search for whole offers.
+
+    Returns
+    -------
+    Allocation
+
+    Raises
+    ------
+    InputError
+        Where columns or budgets are missing, or no allocation meets the limits.
+    FitError
+        Where the search ends without an allocation.
+
+    Notes
+    -----
+    Both problems are solved by HiGHS through scipy. Shadow prices are those of divisible offers, which with whole
+    offers are a guide: the true gain by one more fen is a step function.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from freightrisk import allocate
+    >>> offers = pd.DataFrame({"segment": ["new", "new", "old"], "subsidy_fen": [5, 10, 5], "payer": "platform",
+    ...     "covered": [40.0, 60.0, 30.0], "platform_fen": [200.0, 600.0, 150.0]})
+    >>> best = allocate(offers, 400)
+    >>> best.offers["segment"].tolist(), best.objective
+    (['new', 'old'], 70.0)
+    >>> best.limits["shadow_price"].round(3).tolist()
+    [0.05]
+    """
+    import pandas as pd
+
+    payers = _payers(offers, budget_fen)
+    _check.columns_present(["segment", "subsidy_fen", "payer", "covered", objective], [*map(str, offers.columns)],
+                           argument="offers")  # fmt: skip
+    offers = offers.reset_index(drop=True)  # of several tables
+    short = (
+        offers["below_technical"].to_numpy() > 0 if "below_technical" in offers else np.zeros(len(offers), dtype=bool)
+    )
+    kept = offers[~short].reset_index(drop=True)
+    if not len(kept):
+        raise InputError(
+            "every offer would leave the insurer less than the technical premium; name a shortfall_payer or offer less."
+        )
+    spending = kept[payers].fillna(0.0).to_numpy(dtype=np.float64)
+    rows, names, kinds, low, high = _constraints(kept, spending, payers, budget_fen, limits)
+    gain = _check.real_array(kept[objective].to_numpy(), argument=f"offers column '{objective}'", length=len(kept))
+    relaxed, shadow = _divisible(gain, rows, low, high)
+    share = _whole(gain, rows, low, high, gap, seconds) if whole else relaxed
+    asked = np.array([kind != "segment" for kind in kinds])
+    limited = {"kind": kinds, "limit": np.where(np.isfinite(high), high, low), "used": rows @ share}
+    table = pd.DataFrame(limited | {"shadow_price": shadow}, index=pd.Index(names, name="of"))[asked]
+    made = share > 1e-9
+    chosen = kept[made].assign(share=share[made])
+    totals = [name for name in chosen.columns if name in ("orders", "covered", *payers, *AMOUNTS[1:])]
+    for name in dict.fromkeys([*totals, objective]):
+        chosen[name] = chosen[name] * chosen["share"]
+    return Allocation(
+        chosen.reset_index(drop=True), table, float(gain @ share), float(gain @ relaxed), offers[short], whole
+    )
+
+
+def _payers(offers: "pd.DataFrame", budget_fen: "float | Mapping[str, float]") -> list[str]:
+    found = [str(name) for name in offers.columns if str(name).endswith("_fen") and name not in AMOUNTS]
+    if not found:
+        raise InputError("offers has no column '<payer>_fen' of what a payer spends; see subsidy_offers.")
+    if isinstance(budget_fen, Mapping):
+        wrong = sorted({name[:-4] for name in found} ^ set(budget_fen))
+        if wrong:
+            raise InputError(
+                f"budget_fen names {sorted(budget_fen)}, but offers are paid by {[n[:-4] for n in found]}."
+            )
+    return found
+
+
+def _constraints(
+    offers: "pd.DataFrame",
+    spending: Array,
+    payers: Sequence[str],
+    budget_fen: "float | Mapping[str, float]",
+    limits: "pd.DataFrame | None",
+) -> tuple[Any, list[Any], list[str], Array, Array]:
+    """Return the sparse rows of the constraints, what they limit, and their bounds."""
+    import pandas as pd
+    from scipy import sparse
+
+    codes, segments = pd.factorize(offers["segment"])
+    number = np.arange(len(offers))
+    rows = [sparse.csr_array((np.ones(len(offers)), (codes, number)), shape=(len(segments), len(offers)))]
+    names, kinds = list(segments), ["segment"] * len(segments)
+    low, high = [-np.inf] * len(segments), [1.0] * len(segments)
+
+    def limit(values: Array, of: Any, kind: str, least: float, most: float) -> None:
+        rows.append(sparse.csr_array(values[None, :]))
+        names.append(of)
+        kinds.append(kind)
+        low.append(least)
+        high.append(most)
+
+    if isinstance(budget_fen, Mapping):
+        for k, name in enumerate(payers):
+            most = _check.number(budget_fen[name[:-4]], argument=f"budget_fen of {name[:-4]}", low=0.0)
+            limit(spending[:, k], name[:-4], "budget", -np.inf, most)
+    else:
+        limit(spending.sum(axis=1), "all", "budget", -np.inf, _check.number(budget_fen, argument="budget_fen", low=0.0))
+    if limits is not None:
+        unknown = [name for name in limits.columns if name not in LIMITS]
+        if unknown:
+            raise InputError(f"limits has column '{unknown[0]}'; it may have {', '.join(LIMITS)}.")
+        absent = [name for name in limits.index if name not in set(segments)]
+        if absent:
+            raise InputError(f"limits names segment {absent[0]!r}, which has no offer that may be made.")
+        covered = offers["covered"].to_numpy(dtype=np.float64)
+        for name, row in limits.iterrows():
+            mine = (codes == list(segments).index(name)).astype(np.float64)
+            for kind in limits.columns:
+                if not np.isnan(row[kind]):
+                    values = mine * (spending.sum(axis=1) if kind.endswith("fen") else covered)
+                    least = kind.startswith("min")
+                    limit(values, name, kind, row[kind] if least else -np.inf, np.inf if least else row[kind])
+    return sparse.vstack(rows).tocsr(), names, kinds, np.array(low), np.array(high)
+
+
+def _divisible(gain: Array, rows: Any, low: Array, high: Array) -> tuple[Array, Array]:
+    """Return the best shares and the shadow price of each constraint."""
+    from scipy.optimize import linprog
+    from scipy.sparse import vstack
+
+    above, below = np.isfinite(low), np.isfinite(high)
+    found = linprog(
+        -gain,
+        A_ub=vstack([rows[below], -rows[above]]),
+        b_ub=np.concatenate([high[below], -low[above]]),
+        bounds=(0.0, 1.0),
+        method="highs",
+    )
+    if found.status == 2:
+        raise InputError("no allocation meets the limits and the budget; lower what segments must have at least.")
+    if not found.success:
+        raise FitError(f"the allocation ended without a solution: {found.message}")
+    shadow = np.zeros(len(low))
+    shadow[below] = -found.ineqlin.marginals[: below.sum()]
+    shadow[above] += found.ineqlin.marginals[below.sum() :]
+    return np.asarray(found.x), shadow
+
+
+def _whole(gain: Array, rows: Any, low: Array, high: Array, gap: float, seconds: float) -> Array:
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
+    found = milp(
+        -gain,
+        constraints=LinearConstraint(rows, low, high),
+        integrality=np.ones(len(gain)),
+        bounds=Bounds(0.0, 1.0),
+        options={"mip_rel_gap": gap, "time_limit": seconds},
+    )
+    if found.status == 2:
+        raise InputError("no allocation of whole offers meets the limits and the budget; try whole=False.")
+    if found.x is None:
+        raise FitError(f"the allocation ended without a solution: {found.message}")
+    return np.asarray(np.round(found.x), dtype=np.float64)
