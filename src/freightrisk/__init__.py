@@ -27,12 +27,14 @@ from freightrisk.pipeline.settlement import Settlement
 from freightrisk.portfolio.allocation import Allocation, allocate, subsidy_offers
 from freightrisk.portfolio.validation import actual_vs_expected
 from freightrisk.tariff.balances import Balances
+from freightrisk.tariff.campaigns import campaign_schema, load_campaigns, save_campaigns
 from freightrisk.tariff.cover import ByLevel, Cover, expected_claims
 from freightrisk.tariff.document import load_tariff
-from freightrisk.tariff.experience import Experience, ScoreCurve, gate_report, lagged_scores
+from freightrisk.tariff.experience import Experience
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers
 from freightrisk.tariff.rounding import rounding_report
+from freightrisk.tariff.score import ScoreCurve, gate_report, lagged_scores
 from freightrisk.tariff.shapes import EmpiricalShape, ParetoTail, ScaleShape, SeverityShape, limited_expected_value
 from freightrisk.tariff.subsidy import Interval, Subsidy
 from freightrisk.tariff.tariff import Tariff
@@ -97,6 +99,7 @@ __all__ = [
     "at_most_one_claim",
     "buhlmann",
     "buhlmann_straub",
+    "campaign_schema",
     "expected_claims",
     "expected_line_claims",
     "fit_line_returns",
@@ -105,10 +108,12 @@ __all__ = [
     "lagged_scores",
     "likelihood_ratio_test",
     "limited_expected_value",
+    "load_campaigns",
     "load_tariff",
     "merchant_experience",
     "merchant_periods",
     "rounding_report",
+    "save_campaigns",
     "simulate_book",
     "subsidy_offers",
     "wald_tests",

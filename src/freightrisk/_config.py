@@ -18,8 +18,9 @@ from freightrisk.models.effects import Credibility, Effect, Free, Given, Interac
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.frequency import FrequencyModel, at_most_one_claim
 from freightrisk.models.severity import SeverityModel
+from freightrisk.tariff.campaigns import IntervalPart, SubsidyPart, subsidy_from_part
 from freightrisk.tariff.cover import ByLevel, Cover
-from freightrisk.tariff.document import IntervalPart, LevelsPart, SubsidyPart, subsidy_from_part
+from freightrisk.tariff.document import LevelsPart
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.subsidy import Subsidy
 from freightrisk.tariff.tariff import Tariff

@@ -1,8 +1,5 @@
 """The tariff document: one versioned JSON file, checked as a whole when it is loaded."""
 
-import os
-import secrets
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +7,13 @@ import msgspec
 import numpy as np
 
 from freightrisk.book.factors import Band, Coding, Declaration, Factor, Hierarchy, Value
-from freightrisk.errors import FreightRiskError, InputError, TariffDocumentError
+from freightrisk.errors import FreightRiskError, TariffDocumentError
+from freightrisk.tariff.campaigns import SubsidyPart, subsidy_from_part, subsidy_part, write_whole
 from freightrisk.tariff.cover import ByLevel, Cover
-from freightrisk.tariff.experience import Experience, ScoreCurve
+from freightrisk.tariff.experience import Experience
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.plan import RateTables
-from freightrisk.tariff.subsidy import Interval, Subsidy
+from freightrisk.tariff.score import ScoreCurve
 from freightrisk.tariff.tariff import Tariff
 
 SCHEMA = "freightrisk/tariff"
@@ -62,32 +60,6 @@ class CoverPart(msgspec.Struct, forbid_unknown_fields=True):
     limit: float | LevelsPart | None
     first_weight_fee: LevelsPart | None
     merge_share: float = 0.0
-
-
-class IntervalPart(msgspec.Struct, forbid_unknown_fields=True):
-    """A condition on a number."""
-
-    above: float | None = None
-    at_most: float | None = None
-
-
-class SubsidyPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """A subsidy rule."""
-
-    name: str
-    payer: str
-    percent_of_list: float | None = None
-    percent_of_rest: float | None = None
-    fixed_fen: int | None = None
-    price_to_fen: int | None = None
-    where: dict[str, list[Value] | IntervalPart] = {}
-    start: date | None = None
-    end: date | None = None
-    cap_fen: int | None = None
-    group: str | None = None
-    budget_fen: int | None = None
-    merchant_cap_fen: int | None = None
-    period: str | None = None
 
 
 class CurvePart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -146,16 +118,7 @@ class Head(msgspec.Struct):
 
 def save_tariff(tariff: Tariff, path: str | Path) -> None:
     """Write a tariff document; the file appears whole or not at all."""
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise InputError(f"path '{path}' is in the folder '{path.parent}', which does not exist; create it first.")
-    text = msgspec.json.format(msgspec.json.encode(_to_parts(tariff)), indent=1)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        temporary.write_bytes(text)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(Path(path), msgspec.json.format(msgspec.json.encode(_to_parts(tariff)), indent=1))
 
 
 def load_tariff(path: str | Path) -> Tariff:
@@ -214,7 +177,7 @@ def _to_parts(tariff: Tariff) -> TariffPart:
         count_curve=tariff.count_curve.tolist(),
         limit_curve=tariff.limit_curve.tolist(),
         loadings=loadings,
-        subsidies=[_subsidy_part(rule) for rule in tariff.subsidies],
+        subsidies=[subsidy_part(rule) for rule in tariff.subsidies],
         floor_fen=tariff.floor_fen,
         rounding=tariff.rounding,
         provenance=dict(tariff.provenance),
@@ -286,19 +249,6 @@ def _levels_part(limit: ByLevel | None) -> LevelsPart | None:
 
 def _limit_part(limit: float | ByLevel | None) -> float | LevelsPart | None:
     return _levels_part(limit) if isinstance(limit, ByLevel) else limit
-
-
-def _subsidy_part(rule: Subsidy) -> SubsidyPart:
-    fields = {name: getattr(rule, name) for name in Subsidy.__dataclass_fields__}
-    fields["where"] = {column: _condition_part(condition) for column, condition in rule.where.items()}
-    return SubsidyPart(**fields)
-
-
-def _condition_part(condition: Any) -> list[Value] | IntervalPart:
-    if not isinstance(condition, Interval):
-        return list(condition)
-    bounds = (condition.above, condition.at_most)
-    return IntervalPart(*(bound if np.isfinite(bound) else None for bound in bounds))
 
 
 def _from_parts(part: TariffPart, source: str) -> Tariff:
@@ -413,19 +363,3 @@ def _levels(part: LevelsPart | None) -> ByLevel | None:
 
 def _limit(part: float | LevelsPart | None) -> float | ByLevel | None:
     return _levels(part) if isinstance(part, LevelsPart) else part
-
-
-def subsidy_from_part(part: SubsidyPart) -> Subsidy:
-    """Return the rule of its document part."""
-    fields = {name: getattr(part, name) for name in Subsidy.__dataclass_fields__}
-    fields["where"] = {column: _condition(condition) for column, condition in part.where.items()}
-    return Subsidy(**fields)
-
-
-def _condition(part: list[Value] | IntervalPart) -> Interval | list[Value]:
-    if not isinstance(part, IntervalPart):
-        return part
-    return Interval(
-        above=-np.inf if part.above is None else part.above,
-        at_most=np.inf if part.at_most is None else part.at_most,
-    )

@@ -259,6 +259,10 @@ class Tariff:
             experience=experience,
         )
 
+    def with_subsidies(self, subsidies: Sequence[Subsidy]) -> "Tariff":
+        """Return the tariff with other subsidies, such as those of `load_campaigns`."""
+        return replace(self, subsidies=in_stacking_order(subsidies))
+
     def centred(
         self, orders: Any, *, merchants: Any = None, merchant_id: str = MERCHANT_ID, threads: int | None = None
     ) -> "Tariff":

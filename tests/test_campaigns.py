@@ -1,0 +1,115 @@
+"""Campaigns as documents: what is saved comes back, in JSON and YAML, and damage is refused by its place."""
+
+import json
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+
+from freightrisk import InputError, Subsidy, campaign_schema, load_campaigns, save_campaigns
+from freightrisk.tariff.subsidy import in_stacking_order
+from strategies import limited_programmes, orders, programmes, put_together, rate_tables
+
+DOCUMENT = {
+    "schema": "freightrisk/campaigns",
+    "version": 1,
+    "subsidies": [
+        {"name": "new", "payer": "platform", "fixed_fen": 5, "where": {"segment": ["new"]}},
+        {"name": "live", "payer": "insurer", "percent_of_list": 0.1, "where": {"experience_score": {"above": 4.8}}},
+    ],
+}
+
+WRITTEN_BY_HAND = """
+schema: freightrisk/campaigns
+version: 1
+subsidies:
+  - name: 618 直播
+    payer: platform
+    price_to_fen: 1            # one fen an order
+    where:
+      channel: [live_stream]
+      experience_score: {above: 4.8}
+    start: 2026-06-01
+    end: 2026-06-20
+    budget_fen: 45000000000    # 450 million yuan
+"""
+
+
+@pytest.mark.parametrize("suffix", ["json", "yaml", "yml"])
+@given(rules=programmes(), more=limited_programmes())
+def test_what_is_saved_comes_back(tmp_path_factory, suffix, rules, more):
+    path = tmp_path_factory.mktemp("campaigns") / f"rules.{suffix}"
+    for programme in (rules, more):
+        save_campaigns(programme, path)
+        assert load_campaigns(path) == in_stacking_order(programme)
+
+
+@given(programmes(), orders())
+def test_a_tariff_with_other_subsidies_prices_as_one_made_with_them(rules, frame):
+    import numpy as np
+
+    parts = {"frequency": rate_tables(["channel"], np.random.default_rng(1), 0.03)}
+    parts["severity"] = rate_tables(["zone"], np.random.default_rng(2), 9.0)
+    made, given_later = put_together(**parts, subsidies=rules), put_together(**parts).with_subsidies(rules)
+    assert made.price(frame).equals(given_later.price(frame))
+
+
+def test_written_by_hand(tmp_path):
+    path = tmp_path / "618.yaml"
+    path.write_text(WRITTEN_BY_HAND, encoding="utf-8")
+    (rule,) = load_campaigns(path)
+    assert rule == Subsidy(
+        "618 直播",
+        "platform",
+        price_to_fen=1,
+        where=rule.where,
+        start="2026-06-01",
+        end="2026-06-20",
+        budget_fen=45_000_000_000,
+    )
+    assert rule.where["channel"] == ("live_stream",)
+    assert rule.where["experience_score"].above == 4.8
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.update(schema="freightrisk/tariff"), "schema 'freightrisk/tariff'"),
+        (lambda d: d.update(version=2), "version 2"),
+        (lambda d: d.update(extra=1), "unknown field `extra`"),
+        (
+            lambda d: d["subsidies"][0].update(fixed_fen=5.5),
+            r"Expected `int( \| null)?`, got `float` - at `\$.subsidies",
+        ),
+        (lambda d: d["subsidies"][0].update(percent_of_list=0.1), "'new' has 2 amounts"),
+        (lambda d: d["subsidies"][1].update(payer="merchant"), "payer of subsidy 'live'"),
+        (lambda d: d["subsidies"][1]["where"].update(experience_score={"over": 4}), "unknown field `over`"),
+    ],
+)
+def test_damage_is_refused_by_its_place(tmp_path, change, message):
+    document = json.loads(json.dumps(DOCUMENT))
+    change(document)
+    path = tmp_path / "rules.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(InputError, match=message):
+        load_campaigns(path)
+
+
+def test_files_that_are_no_documents(tmp_path):
+    for name, text in (("a.json", "{"), ("a.yaml", "a: [1"), ("b.json", "[]"), ("b.yaml", "- 1"), ("c.json", b"\xff{")):
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        with pytest.raises(InputError, match=name):
+            load_campaigns(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        load_campaigns(tmp_path / "absent.json")
+    with pytest.raises(InputError, match="does not exist"):
+        save_campaigns([], tmp_path / "absent" / "a.json")
+
+
+def test_the_schema_names_every_field():
+    schema = campaign_schema()
+    rule = schema["$defs"]["SubsidyPart"]
+    assert set(rule["properties"]) == {field.name for field in fields(Subsidy)}
+    assert rule["additionalProperties"] is False
+    assert schema["$defs"]["CampaignsPart"]["required"] == ["schema", "version", "subsidies"]
