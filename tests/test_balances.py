@@ -12,7 +12,7 @@ from freightrisk import Balances, Cover, Subsidy, _reference
 from freightrisk.book.factors import is_missing
 from freightrisk.errors import InputError
 from freightrisk.tariff import balances as balances_module
-from freightrisk.tariff import tariff as tariff_module
+from freightrisk.tariff import pricing as pricing_module
 from freightrisk.tariff.plan import RateTables
 from freightrisk.tariff.rounding import dither_draws
 from strategies import CLASSES, draw_batch, limited_programmes, put_together, seeds, subsidies
@@ -109,7 +109,7 @@ def no_missing_merchants(frame, rounding):
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
     """Pieces of seven orders, so that budgets end in the middle of a batch of many pieces."""
-    monkeypatch.setattr(tariff_module, "PRICE_CHUNK", 7)
+    monkeypatch.setattr(pricing_module, "PRICE_CHUNK", 7)
     monkeypatch.setattr(balances_module, "WAVE", 3)
 
 

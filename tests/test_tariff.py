@@ -27,7 +27,7 @@ from freightrisk import (
     Subsidy,
     Tariff,
 )
-from freightrisk.tariff import tariff as module
+from freightrisk.tariff import pricing as module
 from freightrisk.tariff.plan import RateTables
 from strategies import (
     CHANNELS,

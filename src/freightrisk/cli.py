@@ -23,7 +23,8 @@ from freightrisk._text import show
 from freightrisk.book.factors import Band
 from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.tariff.document import load_tariff
-from freightrisk.tariff.tariff import DETAIL, Tariff
+from freightrisk.tariff.pricing import DETAIL
+from freightrisk.tariff.tariff import Tariff
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,6 +1,6 @@
 """The tariff: tables, cover, loadings and subsidies as one document that prices orders to the fen."""
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,50 +10,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check, _core
-from freightrisk._columns import kind
 from freightrisk._frozen import FrozenDict
-from freightrisk._parallel import chunks, in_order
-from freightrisk.book.book import Names, join
 from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
-from freightrisk.tariff.balances import (
-    MERCHANT_ID,
-    NO_DRAWS,
-    Balances,
-    Left,
-    periods_of,
-    sequence_of,
-    sequence_of_one,
-    settle_in_order,
-    waves,
-)
-from freightrisk.tariff.cover import Cover, count_curve, limit_curve, line_count_curves
+from freightrisk.tariff.balances import MERCHANT_ID, Balances, periods_of
+from freightrisk.tariff.build import check_kind, parts_of_models
+from freightrisk.tariff.cover import Cover
 from freightrisk.tariff.experience import Experience
 from freightrisk.tariff.loading import Loadings
-from freightrisk.tariff.plan import (
-    RateTables,
-    check_curves,
-    check_rates,
-    limit_table,
-    plan_arguments,
-    scheduled_shares,
-)
-from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers, frame_of, index_of, with_progress
-from freightrisk.tariff.rounding import ROUNDING_MODES, dither_draws
-from freightrisk.tariff.shapes import SCALE_FAMILIES, ScaleShape, SeverityShape
-from freightrisk.tariff.subsidy import SHIP_DATE, Gate, Subsidy, compile_gates, in_stacking_order
+from freightrisk.tariff.plan import RateTables, check_curves, check_rates, limit_table, plan_arguments
+from freightrisk.tariff.pricing import DETAIL, ORDER_ID, codes_of, encode, encode_one, price_columns
+from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers, frame_of
+from freightrisk.tariff.rounding import ROUNDING_MODES
+from freightrisk.tariff.shapes import SeverityShape
+from freightrisk.tariff.subsidy import Gate, Subsidy, compile_gates, in_stacking_order
 
 if TYPE_CHECKING:
     from freightrisk.tariff.worksheet import Worksheet
 
 Array = NDArray[np.float64]
 
-PRICE_CHUNK = 2**17
 CENTRING_ROUNDS = 60
-ORDER_ID = "order_id"
-DETAIL = ("claim_intensity", "expected_claims", "expected_payout", "pure_premium", "technical_premium")
 
 
 @dataclass(frozen=True, repr=False)
@@ -144,9 +123,9 @@ class Tariff:
             raise InputError("subsidies: members of a group stand apart; put the rules of a group next to each other.")
         if self.experience is not None:
             self.experience.check_counted_once({name: self.tabled[name].columns for name in self.frequency.tables})
-        if len(self._sizes) > _core.COLUMN_LIMIT:
+        if len(self.sizes) > _core.COLUMN_LIMIT:
             raise InputError(
-                f"the tariff reads {len(self.gates)} eligibility columns and {len(self._sizes) - len(self.gates)} "
+                f"the tariff reads {len(self.gates)} eligibility columns and {len(self.sizes) - len(self.gates)} "
                 f"factors; together they may be at most {_core.COLUMN_LIMIT}."
             )
 
@@ -204,59 +183,21 @@ class Tariff:
         >>> tariff.price(orders.head(2))[["list_fen", "platform_fen", "merchant_fen"]].values.tolist()
         [[177, 88, 89], [630, 315, 315]]
         """
-        _check_kind(frequency, "frequency")
-        _check_kind(severity, "severity")
+        check_kind(frequency, "frequency")
+        check_kind(severity, "severity")
         cover = Cover() if cover is None else cover
         loadings = Loadings() if loadings is None else loadings
         _check_terms(cover, loadings, subsidies)
-        if shape is not None and not isinstance(shape, SeverityShape):
-            raise InputError(
-                f"shape is {shape!r}; it must be a SeverityShape, such as EmpiricalShape.fit(severity, book)."
-            )
-        found = [_factors_of(frequency), _factors_of(severity)]
-        shared = [name for name in found[0] if found[1].get(name, found[0][name]) != found[0][name]]
-        if shared:
-            raise InputError(
-                f"factor '{shared[0]}' has other levels in severity than in frequency; "
-                "fit both to books with one coding."
-            )
-        codings = {**found[0], **found[1]}
-        claims, freight = RateTables.of(frequency), RateTables.of(severity)
-        pairs = [*_pairs_of(frequency), *_pairs_of(severity)]
-        if experience is not None:
-            claims = experience.taken_out_of(claims, codings)
-            used = [name for pair in pairs for name in pair] + [limit.factor for limit in cover.limits]
-            for score in experience.curves:
-                if score.name not in (*used, *freight.tables):
-                    codings.pop(score.name, None)
-        shares: dict[str, Array] = {}
-        curve = np.empty((0, 4))
-        if isinstance(severity, FittedSchedule):
-            if shape is not None:
-                raise InputError(
-                    "shape is for severities from claims; a freight schedule has the spread of its weights."
-                )
-            pairs, shares = scheduled_shares(severity, cover, codings, pairs)
-        elif cover.is_limited:
-            curve = limit_curve(_shape_of(severity) if shape is None else shape)
         return cls(
             name=name,
-            codings=codings,
-            frequency=claims,
-            severity=freight,
             cover=cover,
             loadings=loadings,
             subsidies=in_stacking_order(subsidies),
-            count_curve=_count_curve(frequency, cover),
-            limit_curve=curve,
             floor_fen=floor_fen,
             rounding=rounding,
             dither_key=dither_key,
-            provenance=_provenance(frequency, severity, shape, experience),
-            pairs=tuple(dict.fromkeys(pairs)),
-            lines=frequency.lines,
-            shares=shares,
             experience=experience,
+            **parts_of_models(frequency, severity, cover=cover, shape=shape, experience=experience),
         )
 
     def with_subsidies(self, subsidies: Sequence[Subsidy]) -> "Tariff":
@@ -348,17 +289,20 @@ class Tariff:
         return plan_arguments(self)
 
     @cached_property
-    def _plan(self) -> _core.PricePlan:
+    def plan(self) -> _core.PricePlan:
+        """Return the tariff as the kernel holds it."""
         return _core.PricePlan(**self.plan_arguments)
 
     @property
-    def _sizes(self) -> dict[str, int]:
+    def sizes(self) -> dict[str, int]:
+        """Return the number of codes of each code column."""
         rated = {name: coding.n_slots for name, coding in self.tabled.items()}
         rated |= {} if self.experience is None else {name: len(t) for name, t in self.experience.tables.items()}
         return rated | {f"{gate.kind} of {gate.column}": gate.n_slots for gate in self.gates}
 
     @cached_property
-    def _key(self) -> tuple[Any, ...]:
+    def key(self) -> tuple[Any, ...]:
+        """Return what the codes of encoded orders mean."""
         return (
             tuple(self.tabled.values()),
             tuple((gate.column, gate.kind, gate.marks) for gate in self.gates),
@@ -391,34 +335,7 @@ class Tariff:
             Column by which budgets serve orders, highest first; then by ship time, then by order id. The id is read
             where budgets, caps by merchant or carried rounding need an order of orders, and for rounding by dither.
         """
-        also = [order_id] if self.in_sequence or self.rounding == "dither" else []
-        if self.in_sequence:
-            also += [SHIP_DATE] if priority is None else [SHIP_DATE, priority]
-        periods, carries = periods_of(self.subsidies), self.rounding == "carry"
-        mods = self.experience is not None and len(self.experience.mods) > 0
-        also += [merchant_id] if periods or carries or mods else []
-        names = Names(merchant_id=merchant_id, order_id=order_id)
-        joined = join(orders, merchants, self.column_names, names=names, also=also)
-        codes = {name: coding.encode(joined) for name, coding in self.codings.items()}
-        for coding in self.tabled.values():
-            if isinstance(coding, CrossCoding):
-                codes[coding.name] = coding.pair(codes[coding.first.name], codes[coding.second.name])
-        if self.experience is not None:
-            found = self.experience.encode(joined, merchant_id)
-            codes |= dict(zip(self.experience.tables, found, strict=True))
-        codes |= {f"{gate.kind} of {gate.column}": gate.encode(joined) for gate in self.gates}
-        columns = (
-            _check.code_columns(codes, self._sizes)
-            if codes
-            else _core.CodeColumns([], np.empty(0, np.int64), joined.n_rows)
-        )
-        draws = dither_draws(joined.ids(order_id), self.dither_key) if self.rounding == "dither" else NO_DRAWS
-        sequence = None
-        if self.in_sequence:
-            sequence = sequence_of(
-                joined, periods=periods, carries=carries, merchant_id=merchant_id, order_id=order_id, priority=priority
-            )
-        return CodedOrders(columns, joined.n_rows, index_of(joined), kind(orders), self._key, draws, sequence)
+        return encode(self, orders, merchants=merchants, merchant_id=merchant_id, order_id=order_id, priority=priority)
 
     def price(
         self,
@@ -472,7 +389,7 @@ class Tariff:
             if isinstance(orders, CodedOrders)
             else self.encode(orders, merchants=merchants, merchant_id=merchant_id, order_id=order_id, priority=priority)
         )
-        if coded.key is not self._key and coded.key != self._key:
+        if coded.key is not self.key and coded.key != self.key:
             raise InputError("orders were encoded for a tariff with other levels or rules; encode them with this one.")
         columns = self.price_columns(
             coded,
@@ -507,50 +424,10 @@ class Tariff:
             Where to write the columns, from `buffers`; the columns returned are views of them and hold until the next
             call that is given the same. By default every call has new ones.
         """
-        n = coded.n_orders
-        rules = len(self.subsidies)
-        into = self.buffers(n, detail=detail, campaigns=campaigns) if buffers is None else buffers
-        into.check(n, len(self.payers), detail=detail, settles=self.in_sequence, campaigns=rules if campaigns else 0)
-        plan, pieces, sequence = self._plan, chunks(n, PRICE_CHUNK), coded.sequence
-        steps = into.steps if detail else np.empty((0, 0))
-        asked = len(coded.draws) or len(into.micro) or len(into.masks) or len(into.paid)
-        money = into.money(coded.draws) if asked else None
-        known = Balances() if balances is None else balances
-        left = None if sequence is None else Left.of(self.subsidies, sequence, known)
-        opening = None if left is None else left.copy()
-        sums = np.zeros((len(pieces), rules), dtype=np.int64) if left is not None else None
-
-        def work(start: int, stop: int) -> int:
-            if left is None or sums is None:
-                _core.price(coded.columns, plan, start, stop, steps, *into.outputs, money)
-                into.spread_flags(start, stop)
-            else:
-                spent, allowed = sums[start // PRICE_CHUNK], left.allowed()
-                _core.price(coded.columns, plan, start, stop, steps, *into.outputs, money, spent, allowed)
-            return stop - start
-
-        def in_waves() -> Iterator[int]:
-            for wave in waves(pieces, sequence, left):
-                yield from in_order(work, wave, threads=threads)
-                if left is not None and sums is not None:
-                    first = wave[0][0] // PRICE_CHUNK if wave else 0
-                    paid = sums[first : first + len(wave)]
-                    settle_in_order(plan, into, sequence, left, paid, wave, known, threads=threads)
-                    for _ in in_order(into.spread_flags, wave, threads=threads):
-                        pass
-
-        for _ in with_progress(in_waves(), n) if progress else in_waves():
-            pass
-        if left is not None and opening is not None:
-            left.spend(opening, known)
-        columns: dict[str, NDArray[Any]] = dict(zip(DETAIL, into.steps, strict=True)) if detail else {}
-        columns |= {"list_fen": into.list_fen}
-        columns |= {f"{payer}_fen": paid for payer, paid in zip(self.payers, into.payers, strict=True)}
-        columns |= {"merchant_fen": into.merchant_fen}
-        columns |= dict(zip(_core.FLAGS, into.hits, strict=True))
-        if campaigns:
-            columns |= {f"paid: {rule.name}": fen for rule, fen in zip(self.subsidies, into.paid, strict=False)}
-        return {name: values[:n] for name, values in columns.items()}
+        return price_columns(
+            self, coded, threads=threads, detail=detail, campaigns=campaigns, progress=progress, balances=balances,
+            buffers=buffers,
+        )  # fmt: skip
 
     def buffers(self, n_orders: int, *, detail: bool = True, campaigns: bool = False) -> QuoteBuffers:
         """Return arrays for the quotes of up to `n_orders` orders, to price batch after batch without new memory.
@@ -575,17 +452,7 @@ class Tariff:
 
     def codes_of(self, order: Mapping[str, Any]) -> list[int]:
         """Return the code of one order in each of the tariff's code columns."""
-        needed = [*self.column_names, ORDER_ID] if self.rounding == "dither" else [*self.column_names]
-        if self.experience is not None and self.experience.mods:
-            needed.append(MERCHANT_ID)
-        _check.columns_present(needed, list(order), argument="order")
-        for name in self.column_names:
-            if not isinstance(order[name], Hashable):
-                raise InputError(f"order: '{name}' is {order[name]!r}; give one value.")
-        rated = [coding.encode_one(order) for coding in self.tabled.values()]
-        if self.experience is not None:
-            rated += self.experience.encode_one(order, MERCHANT_ID)
-        return rated + [gate.encode_one(order) for gate in self.gates]
+        return codes_of(self, order)
 
     def quote(self, order: Mapping[str, Any], *, balances: Balances | None = None) -> dict[str, Any]:
         """Return the price of one order, a mapping of column to value, with the names of `price`.
@@ -596,15 +463,7 @@ class Tariff:
         --------
         See `Tariff.build` for a tariff; then ``tariff.quote({"zone": "far"})["list_fen"]``.
         """
-        codes = [np.array([code], dtype=np.uint32) for code in self.codes_of(order)]
-        columns = _core.CodeColumns(codes, np.array(list(self._sizes.values()), dtype=np.int64), 1)
-        draws, sequence = NO_DRAWS, None
-        if self.rounding == "dither":
-            draws = dither_draws(np.array([order[ORDER_ID]]), self.dither_key)
-        if self.in_sequence:
-            carries = self.rounding == "carry"
-            sequence = sequence_of_one(order, periods=periods_of(self.subsidies), carries=carries)
-        coded = CodedOrders(columns, 1, None, "pandas", self._key, draws, sequence)
+        coded = encode_one(self, order)
         before = None if balances is None else balances.copy()
         priced = self.price_columns(coded, threads=1, balances=before)
         return {name: values[0].item() for name, values in priced.items()}
@@ -624,7 +483,7 @@ class Tariff:
         save_tariff(self, path)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_plan"}
+        return {name: value for name, value in vars(self).items() if name != "plan"}
 
     def __repr__(self) -> str:
         return (
@@ -632,39 +491,6 @@ class Tariff:
             f"{sum(coding.n_levels for coding in self.codings.values())} levels, "
             f"{len(self.subsidies)} subsidies by {', '.join(self.payers) or 'nobody'}, floor {self.floor_fen} fen"
         )
-
-
-def _count_curve(frequency: FittedModel, cover: Cover) -> Array:
-    if frequency.lines is not None:
-        most = frequency.codings[frequency.lines].n_levels
-        return line_count_curves(
-            most, correlation=frequency.shape, max_claims=cover.max_claims, merge_share=cover.merge_share
-        )
-    dispersion = frequency.shape if frequency.family == "negative_binomial" else 0.0
-    return count_curve(cover.max_claims, dispersion, cover.merge_share)
-
-
-def _shape_of(severity: FittedModel) -> SeverityShape:
-    if severity.family not in SCALE_FAMILIES:
-        raise InputError(
-            f"severity is {severity.family}, whose spread depends on its mean, so that no one curve limits its claims; "
-            f"for a cover with a limit fit {' or '.join(SCALE_FAMILIES)}, or give the shape of the amounts."
-        )
-    return ScaleShape(severity.dispersion, severity.family)
-
-
-def _factors_of(fitted: FittedModel | FittedSchedule) -> dict[str, Coding]:
-    """Return the codings of a model's factors, those of its interactions included."""
-    found: dict[str, Coding] = {}
-    for coding in fitted.codings.values():
-        for one in coding.factors:
-            found.setdefault(one.name, one)
-    return found
-
-
-def _pairs_of(fitted: FittedModel | FittedSchedule) -> list[tuple[str, str]]:
-    crossed = [coding for coding in fitted.codings.values() if isinstance(coding, CrossCoding)]
-    return [(coding.first.name, coding.second.name) for coding in crossed]
 
 
 def _check_pairs(pairs: Sequence[tuple[str, str]], codings: Mapping[str, Coding]) -> None:
@@ -684,21 +510,3 @@ def _check_terms(cover: object, loadings: object, subsidies: object) -> None:
         raise InputError(f"loadings is {loadings!r}; it must be a Loadings.")
     if not isinstance(subsidies, Sequence) or not all(isinstance(rule, Subsidy) for rule in subsidies):
         raise InputError(f"subsidies is {subsidies!r}; it must be a list whose items are each a Subsidy.")
-
-
-def _check_kind(fitted: object, wanted: str) -> None:
-    if not isinstance(fitted, FittedModel | FittedSchedule) or fitted.kind != wanted:
-        found = getattr(fitted, "kind", type(fitted).__name__)
-        raise InputError(f"{wanted} is a {found} model; give the result of a {wanted} model's fit.")
-
-
-def _provenance(
-    frequency: FittedModel,
-    severity: FittedModel | FittedSchedule,
-    shape: SeverityShape | None,
-    experience: Experience | None,
-) -> dict[str, Any]:
-    found: dict[str, Any] = {fitted.kind: fitted.provenance for fitted in (frequency, severity)}
-    if experience is not None:
-        found["experience"] = experience.provenance
-    return found if shape is None else found | {"shape": str(shape)}

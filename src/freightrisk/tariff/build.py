@@ -1,0 +1,116 @@
+"""From fitted models to the parts of a tariff that they decide: levels, tables, curves and where they come from."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk.book.factors import Coding, CrossCoding
+from freightrisk.errors import InputError
+from freightrisk.models.fitted import FittedModel
+from freightrisk.models.freight import FittedSchedule
+from freightrisk.tariff.cover import Cover, count_curve, limit_curve, line_count_curves
+from freightrisk.tariff.experience import Experience
+from freightrisk.tariff.plan import RateTables, scheduled_shares
+from freightrisk.tariff.shapes import SCALE_FAMILIES, ScaleShape, SeverityShape
+
+Array = NDArray[np.float64]
+
+
+def parts_of_models(
+    frequency: FittedModel,
+    severity: FittedModel | FittedSchedule,
+    *,
+    cover: Cover,
+    shape: SeverityShape | None,
+    experience: Experience | None,
+) -> dict[str, Any]:
+    """Return the arguments of a `Tariff` that follow from its models and its cover."""
+    if shape is not None and not isinstance(shape, SeverityShape):
+        raise InputError(f"shape is {shape!r}; it must be a SeverityShape, such as EmpiricalShape.fit(severity, book).")
+    found = [_factors_of(frequency), _factors_of(severity)]
+    shared = [name for name in found[0] if found[1].get(name, found[0][name]) != found[0][name]]
+    if shared:
+        raise InputError(
+            f"factor '{shared[0]}' has other levels in severity than in frequency; fit both to books with one coding."
+        )
+    codings = {**found[0], **found[1]}
+    claims, freight = RateTables.of(frequency), RateTables.of(severity)
+    pairs = [*_pairs_of(frequency), *_pairs_of(severity)]
+    if experience is not None:
+        claims = experience.taken_out_of(claims, codings)
+        used = [name for pair in pairs for name in pair] + [limit.factor for limit in cover.limits]
+        for score in experience.curves:
+            if score.name not in (*used, *freight.tables):
+                codings.pop(score.name, None)
+    shares: dict[str, Array] = {}
+    curve = np.empty((0, 4))
+    if isinstance(severity, FittedSchedule):
+        if shape is not None:
+            raise InputError("shape is for severities from claims; a freight schedule has the spread of its weights.")
+        pairs, shares = scheduled_shares(severity, cover, codings, pairs)
+    elif cover.is_limited:
+        curve = limit_curve(_shape_of(severity) if shape is None else shape)
+    return {
+        "codings": codings,
+        "frequency": claims,
+        "severity": freight,
+        "count_curve": _count_curve(frequency, cover),
+        "limit_curve": curve,
+        "provenance": _provenance(frequency, severity, shape, experience),
+        "pairs": tuple(dict.fromkeys(pairs)),
+        "lines": frequency.lines,
+        "shares": shares,
+    }
+
+
+def check_kind(fitted: object, wanted: str) -> None:
+    """Refuse what is no fitted model of the wanted kind."""
+    if not isinstance(fitted, FittedModel | FittedSchedule) or fitted.kind != wanted:
+        found = getattr(fitted, "kind", type(fitted).__name__)
+        raise InputError(f"{wanted} is a {found} model; give the result of a {wanted} model's fit.")
+
+
+def _provenance(
+    frequency: FittedModel,
+    severity: FittedModel | FittedSchedule,
+    shape: SeverityShape | None,
+    experience: Experience | None,
+) -> dict[str, Any]:
+    found: dict[str, Any] = {fitted.kind: fitted.provenance for fitted in (frequency, severity)}
+    if experience is not None:
+        found["experience"] = experience.provenance
+    return found if shape is None else found | {"shape": str(shape)}
+
+
+def _count_curve(frequency: FittedModel, cover: Cover) -> Array:
+    if frequency.lines is not None:
+        most = frequency.codings[frequency.lines].n_levels
+        return line_count_curves(
+            most, correlation=frequency.shape, max_claims=cover.max_claims, merge_share=cover.merge_share
+        )
+    dispersion = frequency.shape if frequency.family == "negative_binomial" else 0.0
+    return count_curve(cover.max_claims, dispersion, cover.merge_share)
+
+
+def _shape_of(severity: FittedModel) -> SeverityShape:
+    if severity.family not in SCALE_FAMILIES:
+        raise InputError(
+            f"severity is {severity.family}, whose spread depends on its mean, so that no one curve limits its claims; "
+            f"for a cover with a limit fit {' or '.join(SCALE_FAMILIES)}, or give the shape of the amounts."
+        )
+    return ScaleShape(severity.dispersion, severity.family)
+
+
+def _factors_of(fitted: FittedModel | FittedSchedule) -> dict[str, Coding]:
+    """Return the codings of a model's factors, those of its interactions included."""
+    found: dict[str, Coding] = {}
+    for coding in fitted.codings.values():
+        for one in coding.factors:
+            found.setdefault(one.name, one)
+    return found
+
+
+def _pairs_of(fitted: FittedModel | FittedSchedule) -> list[tuple[str, str]]:
+    crossed = [coding for coding in fitted.codings.values() if isinstance(coding, CrossCoding)]
+    return [(coding.first.name, coding.second.name) for coding in crossed]
