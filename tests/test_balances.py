@@ -190,6 +190,12 @@ def test_a_further_rule_may_let_a_rival_with_a_budget_win_and_run_dry():
     fewer, more = (tariff_of(rules).price(orders)["merchant_fen"].tolist() for rules in (rivals, [ten, *rivals]))
     assert fewer == [30, 30]
     assert more == [24, 25]
+    # So it may raise the price of another order: the second, of 40 fen, had the budget, and is left with the half.
+    orders = orders.assign(merchant_class=[163, 108])
+    ten = replace(ten, where={"merchant_class": [163]})
+    fewer, more = (tariff_of(rules).price(orders)["merchant_fen"].tolist() for rules in (rivals, [ten, *rivals]))
+    assert fewer == [30, 14]
+    assert more == [24, 20]
 
 
 @given(limited_programmes(), MODES, seeds)
