@@ -6,7 +6,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -99,39 +99,62 @@ def price_lines(n: int, repeats: int) -> list[Line]:
 
 
 def campaign_lines(n: int, repeats: int) -> list[Line]:
-    """Return pricing without subsidies, and with twelve campaigns whose three budgets end within the book or do not."""
+    """Return pricing without subsidies, and with twelve campaigns whose three budgets end within the book or do not.
+
+    The book is priced in batches, budgets going on from each to the next. Its time is the sum of the median times of
+    its batches: a pause of the machine has no say, and a batch in which a budget ends has a time of its own.
+    """
     threads = len(os.sched_getaffinity(0))
     plain = replace(tariff(), subsidies=())
-    ample = replace(plain, subsidies=campaigns(budget_fen=10**13))
-    orders, plain_orders = coded_orders(n, ample)[1], coded_orders(n, plain)[1]
-    into, plain_into = ample.buffers(n, detail=False), plain.buffers(n, detail=False)
+    ample = plain.with_subsidies(campaigns(budget_fen=10**13))
+    numbers = range(max(1, n // BATCH))
+    orders = [coded_orders(BATCH, ample, seed=seed)[1] for seed in numbers]
+    plain_orders = [coded_orders(BATCH, plain, seed=seed)[1] for seed in numbers]
+    into, plain_into = ample.buffers(BATCH, detail=False), plain.buffers(BATCH, detail=False)
 
-    def with_campaigns(priced_by: Tariff) -> Balances:
-        balances = Balances()
-        priced_by.price_columns(orders, threads=threads, detail=False, balances=balances, buffers=into)
-        return balances
+    def book_of(priced_by: Tariff) -> Callable[[], Iterator[Balances]]:
+        def book() -> Iterator[Balances]:
+            balances = Balances()
+            for batch in orders:
+                priced_by.price_columns(batch, threads=threads, detail=False, balances=balances, buffers=into)
+                yield balances
 
-    drawn = with_campaigns(ample).spent
-    budgets = {name: fen * (k + 1) // 4 for k, (name, fen) in enumerate(drawn.items())}
-    ending = replace(
-        ample,
-        subsidies=tuple(
-            replace(rule, budget_fen=budgets[rule.name]) if rule.is_limited else rule for rule in ample.subsidies
-        ),
+        return book
+
+    def without() -> Iterator[None]:
+        for batch in plain_orders:
+            plain.price_columns(batch, threads=threads, detail=False, buffers=plain_into)
+            yield None
+
+    *_, after = book_of(ample)()
+    budgets = {name: fen * (k + 1) // 4 for k, (name, fen) in enumerate(after.spent.items())}
+    ending = plain.with_subsidies(
+        [replace(rule, budget_fen=budgets[rule.name]) if rule.is_limited else rule for rule in ample.subsidies]
     )
-    if with_campaigns(ending).spent != budgets:
+    *_, after = book_of(ending)()
+    if after.spent != budgets:
         raise SystemExit("the budgets did not end at zero")
-    base, harsh, mild = medians(
-        repeats,
-        lambda: plain.price_columns(plain_orders, threads=threads, detail=False, buffers=plain_into),
-        lambda: with_campaigns(ending),
-        lambda: with_campaigns(ample),
-    )
+    base, harsh, mild = _sums_of_medians(repeats, without, book_of(ending), book_of(ample))
+    n = BATCH * len(numbers)
     return [
         Line(f"price: no subsidies, {threads} threads", n, base),
         Line("price: 12 campaigns, 3 budgets that end", n, harsh, base / harsh),
         Line("price: 12 campaigns, 3 budgets that do not end", n, mild, base / mild),
     ]
+
+
+def _sums_of_medians(repeats: int, *books: Callable[[], Iterator[object]]) -> list[float]:
+    """Return for each book, run in turn, the sum over its batches of their median seconds."""
+    seconds: list[list[list[float]]] = [[] for _ in books]
+    for _ in range(repeats):
+        for book, taken in zip(books, seconds, strict=True):
+            taken.append([])
+            start = time.perf_counter()
+            for _ in book():
+                now = time.perf_counter()
+                taken[-1].append(now - start)
+                start = now
+    return [sum(statistics.median(batch) for batch in zip(*taken, strict=True)) for taken in seconds]
 
 
 def _same_ledger(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:

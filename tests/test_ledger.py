@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import postgres
 from freightrisk import Balances, Ledger, LedgerError, Subsidy, Tariff
 from freightrisk.errors import InputError
-from freightrisk.pipeline import ledger as ledger_module
+from freightrisk.pipeline import tables
 from strategies import draw_batch, limited_programmes, seeds
 from test_balances import MODES, in_fixed_order, no_missing_merchants, orders_at, tariff_of, without_nothing
 
@@ -27,7 +27,7 @@ FEN = ["list_fen", "merchant_fen"]
 @pytest.fixture(autouse=True)
 def without_waiting_for_the_disk(monkeypatch):
     """Killed processes lose nothing that the system holds; only a loss of power would."""
-    monkeypatch.setattr(ledger_module, "SYNCHRONOUS", "OFF")
+    monkeypatch.setattr(tables, "SYNCHRONOUS", "OFF")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def where(request, tmp_path):
     url = request.getfixturevalue("postgres_url")
     engine = sa.create_engine(url)
     with engine.begin() as connection:
-        ledger_module.TABLES.drop_all(connection)
+        tables.TABLES.drop_all(connection)
     engine.dispose()
     return url
 
@@ -207,11 +207,45 @@ def test_what_is_refused(where, tmp_path):
         Ledger(3)
 
 
+@pytest.mark.parametrize("capped", [{}, {"merchant_cap_fen": 12, "period": "day"}])
+def test_a_batch_in_doubt_runs_again_after_its_campaign_was_amended(where, capped):
+    before = tariff_of([Subsidy("grant", "platform", fixed_fen=10, budget_fen=25)])
+    orders = orders_at(37, 4)
+    with Ledger(where) as ledger:
+        first = ledger.price(before, orders, batch="a")
+        assert first["platform_fen"].tolist() == [10, 10, 5, 0]
+        after = tariff_of([Subsidy("grant", "platform", fixed_fen=10, budget_fen=40, **capped)])
+        ledger.amend(after)
+        for tariff in (before, after):
+            pd.testing.assert_frame_equal(ledger.price(tariff, orders, batch="a"), first)
+        assert spent(ledger) == {"grant": 25}
+        more = ledger.price(after, orders.assign(order_id=orders["order_id"] + 9), batch="b")
+        assert more["platform_fen"].tolist() == ([10, 2, 0, 0] if capped else [10, 5, 0, 0])
+        ledger.release("a")
+        assert ledger.price(after, orders, batch="a")["platform_fen"].sum() == (0 if capped else 25)
+
+
+def test_an_amendment_while_a_batch_is_priced_is_seen(tmp_path, monkeypatch):
+    rule = Subsidy("grant", "platform", fixed_fen=10, budget_fen=25)
+    tariff, price_columns = tariff_of([rule]), Tariff.price_columns
+    with Ledger(tmp_path / "a.db") as ledger:
+
+        def disturbed(self, coded, **more):
+            ledger.amend(tariff_of([replace(rule, budget_fen=5)]))
+            return price_columns(self, coded, **more)
+
+        monkeypatch.setattr(Tariff, "price_columns", disturbed)
+        with pytest.raises(LedgerError, match="'grant' has budget_fen 5 in the ledger and 25 in the tariff"):
+            ledger.price(tariff, orders_at(37, 4), batch="a")
+        assert spent(ledger) == {"grant": 0}
+        assert not len(ledger.batches())
+
+
 def test_a_ledger_of_another_version_is_refused(tmp_path):
     Ledger(tmp_path / "spending.db").close()
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'spending.db'}")
     with engine.begin() as connection:
-        connection.execute(ledger_module.HEAD.update().values(version=99))
+        connection.execute(tables.HEAD.update().values(version=99))
     engine.dispose()
     with pytest.raises(LedgerError, match="version 99"):
         Ledger(tmp_path / "spending.db")
@@ -399,11 +433,11 @@ def test_kills_change_no_fen(where, tmp_path, rounding, wanted):
 
 def empty(where):
     with Ledger(where) as ledger, ledger._engine.begin() as connection:
-        for table in (ledger_module.SPENDING, ledger_module.REMAINDERS, ledger_module.BATCHES, ledger_module.OPENINGS):
+        for table in (tables.SPENDING, tables.REMAINDERS, tables.BATCHES, tables.OPENINGS):
             connection.execute(table.delete())
-        for table in (ledger_module.CARRIED, ledger_module.LINES, ledger_module.REVERSED):
+        for table in (tables.CARRIED, tables.LINES, tables.REVERSED, tables.TERMS):
             connection.execute(table.delete())
-        connection.execute(ledger_module.HEAD.update().values(batches=0))
+        connection.execute(tables.HEAD.update().values(batches=0))
 
 
 def check_killed(where, tmp_path, frames, whole, killed):

@@ -5,185 +5,48 @@ provided that the snapshot still gives the same fen; if not, it is priced again.
 after another, in the order of their numbers, and nothing is written before everything is known.
 """
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import sqlalchemy as sa
-from numpy.typing import NDArray
-from sqlalchemy.dialects import postgresql, sqlite
 
 from freightrisk import _check
 from freightrisk.errors import InputError, LedgerError
-from freightrisk.tariff.balances import Balances, Sequence
-from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers, frame_of
+from freightrisk.pipeline.batch import Key, PricedBatch, Snapshot, check_same, price_batch
+from freightrisk.pipeline.tables import (
+    BATCHES,
+    CAMPAIGNS,
+    CARRIED,
+    HEAD,
+    LINES,
+    LOCK_NUMBER,
+    OPENINGS,
+    REMAINDERS,
+    REVERSED,
+    SPENDING,
+    TABLES,
+    TERMS,
+    UPSERTS,
+    VERSION,
+    WHOLE,
+    add_to,
+    campaign_row,
+    engine_of,
+)
+from freightrisk.tariff.balances import Sequence
+from freightrisk.tariff.quotes import frame_of
 from freightrisk.tariff.subsidy import Subsidy
 from freightrisk.tariff.tariff import Tariff
 
 if TYPE_CHECKING:
     import pandas as pd
 
-VERSION = 1
 TRIES = 4
 IDS_AT_ONCE = 500
-LOCK_NUMBER = 7_210_661  # any constant: the advisory lock under which tables are made
-WHOLE = ""  # the merchant and period of a budget
-SECONDS_TO_WAIT = 120
-SYNCHRONOUS = "FULL"  # an SQLite transaction is on the disk before it counts, so that it outlives a loss of power
-
-TABLES = sa.MetaData()
-HEAD = sa.Table(
-    "ledger",
-    TABLES,
-    sa.Column("version", sa.Integer, primary_key=True),
-    sa.Column("batches", sa.BigInteger, nullable=False),
-)
-CAMPAIGNS = sa.Table(
-    "campaigns",
-    TABLES,
-    sa.Column("campaign", sa.Text, primary_key=True),
-    sa.Column("payer", sa.Text, nullable=False),
-    sa.Column("budget_fen", sa.BigInteger),
-    sa.Column("merchant_cap_fen", sa.BigInteger),
-    sa.Column("period", sa.Text),
-)
-SPENDING = sa.Table(
-    "spending",
-    TABLES,
-    sa.Column("campaign", sa.Text, primary_key=True),
-    sa.Column("period", sa.Text, primary_key=True),
-    sa.Column("merchant", sa.Text, primary_key=True),
-    sa.Column("spent_fen", sa.BigInteger, nullable=False),
-)
-REMAINDERS = sa.Table(
-    "remainders",
-    TABLES,
-    sa.Column("merchant", sa.Text, primary_key=True),
-    sa.Column("micro", sa.BigInteger, nullable=False),
-)
-BATCHES = sa.Table(
-    "batches",
-    TABLES,
-    sa.Column("batch", sa.Text, primary_key=True),
-    sa.Column("number", sa.BigInteger, nullable=False, unique=True),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("orders", sa.BigInteger, nullable=False),
-    sa.Column("fingerprint", sa.Text, nullable=False),
-)
-OPENINGS = sa.Table(
-    "openings",
-    TABLES,
-    sa.Column("batch", sa.Text, primary_key=True),
-    sa.Column("campaign", sa.Text, primary_key=True),
-    sa.Column("period", sa.Text, primary_key=True),
-    sa.Column("merchant", sa.Text, primary_key=True),
-    sa.Column("opening_fen", sa.BigInteger, nullable=False),
-    sa.Column("spent_fen", sa.BigInteger, nullable=False),
-)
-CARRIED = sa.Table(
-    "carried",
-    TABLES,
-    sa.Column("batch", sa.Text, primary_key=True),
-    sa.Column("merchant", sa.Text, primary_key=True),
-    sa.Column("opening_micro", sa.BigInteger, nullable=False),
-    sa.Column("closing_micro", sa.BigInteger, nullable=False),
-)
-LINES = sa.Table(
-    "lines",
-    TABLES,
-    sa.Column("order_id", sa.Text, primary_key=True),
-    sa.Column("campaign", sa.Text, primary_key=True),
-    sa.Column("batch", sa.Text, nullable=False, index=True),
-    sa.Column("period", sa.Text, nullable=False),
-    sa.Column("merchant", sa.Text, nullable=False),
-    sa.Column("fen", sa.BigInteger, nullable=False),
-)
-REVERSED = sa.Table(
-    "reversed",
-    TABLES,
-    sa.Column("batch", sa.Text, primary_key=True),
-    sa.Column("order_id", sa.Text, primary_key=True),
-    sa.Column("campaign", sa.Text, primary_key=True),
-    sa.Column("fen", sa.BigInteger, nullable=False),
-)
-
-UPSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-
-Key = tuple[str, str, str]  # campaign, period, merchant
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What was spent, and left over by rounding, at one moment.
-
-    Parameters
-    ----------
-    spent : dict of (campaign, period, merchant) to fen
-    remainders : dict of merchant to micro-yuan
-    """
-
-    spent: dict[Key, int]
-    remainders: dict[str, int]
-
-    def balances(self, rules: Iterable[Subsidy], sequence: Sequence) -> Balances:
-        """Return the balances with which a batch starts."""
-        balances = Balances()
-        for rule in rules:
-            if not rule.is_limited:
-                continue
-            balances.spent[rule.name] = self.spent.get((rule.name, WHOLE, WHOLE), 0)
-            if rule.period is not None:
-                pairs = sequence.labels[rule.period]
-                spent = ((pair, self.spent.get((rule.name, pair[1], str(pair[0])), 0)) for pair in pairs)
-                balances.spent_by_merchant[rule.name] = {pair: fen for pair, fen in spent if fen}
-        if len(sequence.merchants):
-            balances.remainders.update({name: self.remainders.get(str(name), 0) for name in sequence.names})
-        return balances
-
-
-@dataclass(frozen=True, eq=False)
-class PricedBatch:
-    """A batch with what it spends, not yet recorded.
-
-    Parameters
-    ----------
-    columns : dict of str to array
-        The quotes.
-    opening : Snapshot
-    spent : dict of (campaign, period, merchant) to fen
-        What the batch adds.
-    met : set of (campaign, period, merchant)
-        Limits for want of which an order was offered less, so that its fen depend on what was spent before.
-    remainders : dict of merchant to micro-yuan
-        At the end.
-    lines : list of dict
-        What each campaign pays each order.
-    fingerprint : str
-        Of everything that the fen depend on besides the opening.
-    """
-
-    columns: dict[str, NDArray[Any]]
-    opening: Snapshot
-    spent: dict[Key, int]
-    met: set[Key]
-    remainders: dict[str, int]
-    lines: list[dict[str, Any]]
-    fingerprint: str
-
-    def holds(self, now: Snapshot, limits: dict[str, Subsidy]) -> bool:
-        """Return whether the batch would come to the same fen from another snapshot."""
-        if any(now.remainders.get(name, 0) != self.opening.remainders.get(name, 0) for name in self.remainders):
-            return False
-        for key, fen in self.spent.items():
-            rule, before = limits[key[0]], now.spent.get(key, 0)
-            limit = rule.budget_fen if key[1] == WHOLE else rule.merchant_cap_fen
-            if limit is not None and before + fen > limit:
-                return False
-        return all(now.spent.get(key, 0) == self.opening.spent.get(key, 0) for key in self.met)
+LIMITS = ("budget_fen", "merchant_cap_fen", "period")
 
 
 class Ledger:
@@ -224,7 +87,7 @@ class Ledger:
     """
 
     def __init__(self, where: "str | Path | sa.Engine") -> None:
-        self._engine = where if isinstance(where, sa.Engine) else _engine_of(where)
+        self._engine = where if isinstance(where, sa.Engine) else engine_of(where)
         if self._engine.dialect.name not in UPSERTS:
             raise InputError(f"where is a {self._engine.dialect.name} database; give one of {', '.join(UPSERTS)}.")
         with self._engine.begin() as connection:
@@ -270,8 +133,8 @@ class Ledger:
         orders, merchants, merchant_id, order_id, priority, threads, detail, campaigns, progress
             As for `Tariff.price`.
         batch : str
-            Id of the batch. A batch that is recorded already is priced again from what was spent before it then, to the
-            same fen, and spends nothing.
+            Id of the batch. A batch that is recorded already is priced again from what was spent before it then and by
+            the limits of then, to the same fen, and spends nothing.
 
         Raises
         ------
@@ -281,6 +144,7 @@ class Ledger:
         """
         _check.label(batch, argument="batch")
         threads = _check.threads(threads)
+        tariff, is_new = self._as_recorded(tariff, batch)
         coded = tariff.encode(
             orders, merchants=merchants, merchant_id=merchant_id, order_id=order_id, priority=priority
         )
@@ -291,10 +155,11 @@ class Ledger:
             )
         into = tariff.buffers(coded.n_orders, detail=detail, campaigns=True)
         limited = {rule.name: rule for rule in tariff.subsidies if rule.is_limited}
-        self._register(limited)
+        if is_new:
+            self._register(limited)
 
         def run(opening: Snapshot) -> PricedBatch:
-            return _priced(tariff, coded, opening, into, threads=threads, detail=detail, progress=progress)
+            return price_batch(tariff, coded, opening, into, threads=threads, detail=detail, progress=progress)
 
         for attempt in range(TRIES):
             with self._engine.begin() as connection:
@@ -302,19 +167,20 @@ class Ledger:
                 opening = self._now(connection, limited, coded.sequence) if recorded is None else recorded[0]
             if recorded is not None:
                 done = run(opening)
-                _check_same(done, batch, recorded[1])
+                check_same(done, batch, recorded[1])
                 break
             if attempt < TRIES - 1:
                 done = run(opening)
             with self._locked() as connection:
                 if self._recorded(connection, batch, coded.sequence) is not None:
                     continue  # by another process, while this one priced
+                _check_terms(connection, limited)
                 now = self._now(connection, limited, coded.sequence)
                 if attempt == TRIES - 1:
                     done = run(now)  # others were faster each time: now they wait
                 elif not done.holds(now, limited):
                     continue
-                self._record(connection, batch, done, now, coded.n_orders)
+                self._record(connection, batch, done, now, coded.n_orders, limited)
                 break
         else:
             raise LedgerError(f"batch '{batch}' was recorded and released by others {TRIES} times; price it again.")
@@ -340,11 +206,11 @@ class Ledger:
                 raise LedgerError(f"batch '{batch}' {why}.")
             self._give_back(connection, sa.select(LINES).where(LINES.c.batch == batch))
             carried = connection.execute(sa.select(CARRIED).where(CARRIED.c.batch == batch)).all()
-            _add_to(
+            add_to(
                 connection, REMAINDERS, REMAINDERS.c.micro,
                 {(row.merchant,): row.opening_micro - row.closing_micro for row in carried},
             )  # fmt: skip
-            for table in (LINES, OPENINGS, CARRIED, REVERSED, BATCHES):
+            for table in (LINES, OPENINGS, CARRIED, TERMS, REVERSED, BATCHES):
                 connection.execute(table.delete().where(table.c.batch == batch))
 
     def reverse(self, order_ids: Iterable[Any]) -> "pd.DataFrame":
@@ -385,7 +251,7 @@ class Ledger:
             for rule in tariff.subsidies:
                 if rule.is_limited:
                     connection.execute(CAMPAIGNS.delete().where(CAMPAIGNS.c.campaign == rule.name))
-                    connection.execute(CAMPAIGNS.insert().values(**_campaign(rule)))
+                    connection.execute(CAMPAIGNS.insert().values(**campaign_row(rule)))
 
     def spending(self) -> "pd.DataFrame":
         """Return a row for each campaign: payer, budget_fen, spent_fen (confirmed), reserved_fen and left_fen."""
@@ -452,15 +318,24 @@ class Ledger:
                 known = {row.campaign: row._asdict() for row in connection.execute(sa.select(CAMPAIGNS))}
                 for rule in missing:
                     if rule.name not in known:
-                        known[rule.name] = _campaign(rule)
-                        connection.execute(CAMPAIGNS.insert().values(**known[rule.name]))
-        for name, rule in limited.items():
-            other = [what for what, value in _campaign(rule).items() if known[name][what] != value]
-            if other:
-                raise LedgerError(
-                    f"campaign '{name}' has {other[0]} {known[name][other[0]]} in the ledger and "
-                    f"{_campaign(rule)[other[0]]} in the tariff; call amend(tariff) where the tariff is right."
-                )
+                        connection.execute(CAMPAIGNS.insert().values(**campaign_row(rule)))
+        with self._engine.begin() as connection:
+            _check_terms(connection, limited)
+
+    def _as_recorded(self, tariff: Tariff, batch: str) -> tuple[Tariff, bool]:
+        """Return a tariff with the limits under which a batch was recorded, and whether the batch is a new one."""
+        with self._engine.begin() as connection:
+            found = connection.execute(sa.select(BATCHES.c.batch).where(BATCHES.c.batch == batch)).scalar()
+            rows = connection.execute(sa.select(TERMS).where(TERMS.c.batch == batch)).all()
+        if found is None:
+            return tariff, True
+        terms = {row.campaign: row for row in rows}
+        rules = []
+        for rule in tariff.subsidies:
+            then = terms.get(rule.name)
+            limits: dict[str, Any] = {name: None if then is None else getattr(then, name) for name in LIMITS}
+            rules.append(replace(rule, **limits) if rule.is_limited or then is not None else rule)
+        return tariff.with_subsidies(rules) if rules != list(tariff.subsidies) else tariff, False
 
     def _now(self, connection: sa.Connection, limited: dict[str, Subsidy], sequence: Sequence) -> Snapshot:
         """Return what has been spent of the limits that a batch meets."""
@@ -490,7 +365,15 @@ class Ledger:
         carried = connection.execute(sa.select(CARRIED).where(CARRIED.c.batch == batch))
         return Snapshot(spent, {row.merchant: int(row.opening_micro) for row in carried}), str(fingerprint)
 
-    def _record(self, connection: sa.Connection, batch: str, done: PricedBatch, now: Snapshot, n_orders: int) -> None:
+    def _record(
+        self,
+        connection: sa.Connection,
+        batch: str,
+        done: PricedBatch,
+        now: Snapshot,
+        n_orders: int,
+        limited: dict[str, Subsidy],
+    ) -> None:
         connection.execute(HEAD.update().values(batches=HEAD.c.batches + 1))
         number = connection.execute(sa.select(HEAD.c.batches)).scalar()
         row = {"batch": batch, "number": number, "state": "reserved", "orders": n_orders}
@@ -507,7 +390,11 @@ class Ledger:
             for name, micro in done.remainders.items()
         ]
         lines = [line | {"batch": batch} for line in done.lines]
-        for table, rows in ((OPENINGS, openings), (CARRIED, carried)):
+        terms = [
+            {name: value for name, value in campaign_row(rule).items() if name != "payer"} | {"batch": batch}
+            for rule in limited.values()
+        ]
+        for table, rows in ((OPENINGS, openings), (CARRIED, carried), (TERMS, terms)):
             if rows:
                 connection.execute(table.insert(), rows)
         try:
@@ -518,9 +405,9 @@ class Ledger:
                 f"batch '{batch}': an order has money of the same campaign already, from another batch or twice in "
                 "this one; reverse it there first, or give each order one id."
             ) from None
-        _add_to(connection, SPENDING, SPENDING.c.spent_fen, done.spent)
+        add_to(connection, SPENDING, SPENDING.c.spent_fen, done.spent)
         change = {(name,): micro - now.remainders.get(name, 0) for name, micro in done.remainders.items()}
-        _add_to(connection, REMAINDERS, REMAINDERS.c.micro, change)
+        add_to(connection, REMAINDERS, REMAINDERS.c.micro, change)
 
     def _give_back(self, connection: sa.Connection, asked: Any) -> list[Any]:
         """Take the fen of some lines off what was spent, and return the lines."""
@@ -530,117 +417,17 @@ class Ledger:
             keys = {(row.campaign, WHOLE, WHOLE), (row.campaign, row.period, row.merchant)}
             for key in keys:
                 back[key] = back.get(key, 0) - int(row.fen)
-        _add_to(connection, SPENDING, SPENDING.c.spent_fen, back)
+        add_to(connection, SPENDING, SPENDING.c.spent_fen, back)
         return rows
 
 
-def _engine_of(where: str | Path) -> sa.Engine:
-    if not isinstance(where, (str, Path)):
-        raise InputError(f"where is {where!r}; give the path of an SQLite file, a URL or an engine.")
-    text = str(where)
-    if "://" not in text:
-        if not Path(text).parent.is_dir():
-            raise InputError(
-                f"where is '{text}' in the folder '{Path(text).parent}', which does not exist; create it first."
+def _check_terms(connection: sa.Connection, limited: dict[str, Subsidy]) -> None:
+    """Refuse campaigns whose terms in the ledger are not those of the tariff."""
+    known = {row.campaign: row._asdict() for row in connection.execute(sa.select(CAMPAIGNS))}
+    for name, rule in limited.items():
+        other = [what for what, value in campaign_row(rule).items() if known[name][what] != value]
+        if other:
+            raise LedgerError(
+                f"campaign '{name}' has {other[0]} {known[name][other[0]]} in the ledger and "
+                f"{campaign_row(rule)[other[0]]} in the tariff; call amend(tariff) where the tariff is right."
             )
-        text = f"sqlite:///{text}"
-    if not text.startswith("sqlite"):
-        return sa.create_engine(text)
-    engine = sa.create_engine(text, connect_args={"timeout": SECONDS_TO_WAIT})
-
-    @sa.event.listens_for(engine, "connect")
-    def on_connect(raw: Any, _: object) -> None:
-        raw.isolation_level = None  # the driver begins no transaction of its own
-        raw.execute("PRAGMA journal_mode=WAL")
-        raw.execute(f"PRAGMA synchronous={SYNCHRONOUS}")
-
-    @sa.event.listens_for(engine, "begin")
-    def on_begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
-
-
-def _campaign(rule: Subsidy) -> dict[str, Any]:
-    return {
-        "campaign": rule.name,
-        "payer": rule.payer,
-        "budget_fen": rule.budget_fen,
-        "merchant_cap_fen": rule.merchant_cap_fen,
-        "period": rule.period,
-    }
-
-
-def _add_to(connection: sa.Connection, table: sa.Table, column: Any, amounts: Mapping[Any, int]) -> None:
-    """Add whole amounts to rows named by their primary keys, making those that are missing."""
-    names = [part.name for part in table.primary_key]
-    rows = [
-        dict(zip(names, key, strict=True)) | {column.name: amount} for key, amount in sorted(amounts.items()) if amount
-    ]
-    if rows:
-        asked = UPSERTS[connection.dialect.name](table)
-        added = column + asked.excluded[column.name]
-        connection.execute(asked.on_conflict_do_update(index_elements=names, set_={column.name: added}), rows)
-
-
-def _priced(
-    tariff: Tariff,
-    coded: CodedOrders,
-    opening: Snapshot,
-    into: QuoteBuffers,
-    *,
-    threads: int,
-    detail: bool,
-    progress: bool,
-) -> PricedBatch:
-    """Return a batch priced from a snapshot."""
-    sequence: Sequence = coded.sequence
-    before = opening.balances(tariff.subsidies, sequence)
-    after = before.copy()
-    columns = tariff.price_columns(
-        coded, threads=threads, detail=detail, campaigns=True, progress=progress, balances=after, buffers=into
-    )
-    spent: dict[Key, int] = {}
-    met = {(name, period, WHOLE if merchant is None else str(merchant)) for name, merchant, period in after.met}
-    lines: list[dict[str, Any]] = []
-    for k, rule in enumerate(tariff.subsidies):
-        if not rule.is_limited:
-            continue
-        whole = (rule.name, WHOLE, WHOLE)
-        spent[whole] = after.spent[rule.name] - before.spent[rule.name]
-        labels = [] if rule.period is None else sequence.labels[rule.period]
-        was, then = before.spent_by_merchant.get(rule.name, {}), after.spent_by_merchant.get(rule.name, {})
-        for merchant, period in labels:
-            key, pair = (rule.name, period, str(merchant)), (merchant, period)
-            if then.get(pair, 0) != was.get(pair, 0):
-                spent[key] = then[pair] - was.get(pair, 0)
-        rows = np.flatnonzero(into.paid[k, : coded.n_orders])
-        keys = [-1] * len(rows)
-        if rule.period is not None:
-            keys = sequence.keys[list(sequence.labels).index(rule.period), rows].tolist()
-        for order, key_code, fen in zip(sequence.ids[rows].tolist(), keys, into.paid[k, rows].tolist(), strict=True):
-            merchant, period = labels[key_code] if key_code >= 0 else (WHOLE, WHOLE)
-            lines.append(
-                {"order_id": str(order), "campaign": rule.name, "period": period, "merchant": str(merchant), "fen": fen}
-            )
-    remainders = {str(name): micro for name, micro in after.remainders.items()}
-    return PricedBatch(columns, opening, spent, met, remainders, lines, _fingerprint(tariff, coded, into))
-
-
-def _fingerprint(tariff: Tariff, coded: CodedOrders, into: QuoteBuffers) -> str:
-    """Return a hash of what the money of a batch depends on besides what was spent before, in any order of its rows."""
-    sequence: Sequence = coded.sequence
-    found = hashlib.blake2b(digest_size=16)
-    rules = [(rule, rule.kind) for rule in tariff.subsidies]
-    found.update(repr((rules, tariff.rounding, tariff.floor_fen, coded.n_orders)).encode())
-    premium = into.micro if tariff.rounding == "carry" else into.rounded
-    for values in (sequence.ids, premium[: coded.n_orders], into.masks[: coded.n_orders]):
-        found.update((values[sequence.order] if len(sequence.order) else values).tobytes())
-    return found.hexdigest()
-
-
-def _check_same(done: PricedBatch, batch: str, fingerprint: str) -> None:
-    if done.fingerprint != fingerprint:
-        raise LedgerError(
-            f"batch '{batch}' is in the ledger with other orders or another tariff; give the new orders a new id."
-        )

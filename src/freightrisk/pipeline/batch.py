@@ -1,0 +1,152 @@
+"""A batch of orders on its way into a ledger: priced from a snapshot, with what it spends and what it depends on."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk.errors import LedgerError
+from freightrisk.pipeline.tables import WHOLE
+from freightrisk.tariff.balances import Balances, Sequence
+from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers
+from freightrisk.tariff.subsidy import Subsidy
+from freightrisk.tariff.tariff import Tariff
+
+Key = tuple[str, str, str]  # campaign, period, merchant
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What was spent, and left over by rounding, at one moment.
+
+    Parameters
+    ----------
+    spent : dict of (campaign, period, merchant) to fen
+    remainders : dict of merchant to micro-yuan
+    """
+
+    spent: dict[Key, int]
+    remainders: dict[str, int]
+
+    def balances(self, rules: Iterable[Subsidy], sequence: Sequence) -> Balances:
+        """Return the balances with which a batch starts."""
+        balances = Balances()
+        for rule in rules:
+            if not rule.is_limited:
+                continue
+            balances.spent[rule.name] = self.spent.get((rule.name, WHOLE, WHOLE), 0)
+            if rule.period is not None:
+                pairs = sequence.labels[rule.period]
+                spent = ((pair, self.spent.get((rule.name, pair[1], str(pair[0])), 0)) for pair in pairs)
+                balances.spent_by_merchant[rule.name] = {pair: fen for pair, fen in spent if fen}
+        if len(sequence.merchants):
+            balances.remainders.update({name: self.remainders.get(str(name), 0) for name in sequence.names})
+        return balances
+
+
+@dataclass(frozen=True, eq=False)
+class PricedBatch:
+    """A batch with what it spends, not yet recorded.
+
+    Parameters
+    ----------
+    columns : dict of str to array
+        The quotes.
+    opening : Snapshot
+    spent : dict of (campaign, period, merchant) to fen
+        What the batch adds.
+    met : set of (campaign, period, merchant)
+        Limits for want of which an order was offered less, so that its fen depend on what was spent before.
+    remainders : dict of merchant to micro-yuan
+        At the end.
+    lines : list of dict
+        What each campaign pays each order.
+    fingerprint : str
+        Of everything that the fen depend on besides the opening.
+    """
+
+    columns: dict[str, NDArray[Any]]
+    opening: Snapshot
+    spent: dict[Key, int]
+    met: set[Key]
+    remainders: dict[str, int]
+    lines: list[dict[str, Any]]
+    fingerprint: str
+
+    def holds(self, now: Snapshot, limits: dict[str, Subsidy]) -> bool:
+        """Return whether the batch would come to the same fen from another snapshot."""
+        if any(now.remainders.get(name, 0) != self.opening.remainders.get(name, 0) for name in self.remainders):
+            return False
+        for key, fen in self.spent.items():
+            rule, before = limits[key[0]], now.spent.get(key, 0)
+            limit = rule.budget_fen if key[1] == WHOLE else rule.merchant_cap_fen
+            if limit is not None and before + fen > limit:
+                return False
+        return all(now.spent.get(key, 0) == self.opening.spent.get(key, 0) for key in self.met)
+
+
+def price_batch(
+    tariff: Tariff,
+    coded: CodedOrders,
+    opening: Snapshot,
+    into: QuoteBuffers,
+    *,
+    threads: int,
+    detail: bool,
+    progress: bool,
+) -> PricedBatch:
+    """Return a batch priced from a snapshot."""
+    sequence: Sequence = coded.sequence
+    before = opening.balances(tariff.subsidies, sequence)
+    after = before.copy()
+    columns = tariff.price_columns(
+        coded, threads=threads, detail=detail, campaigns=True, progress=progress, balances=after, buffers=into
+    )
+    spent: dict[Key, int] = {}
+    met = {(name, period, WHOLE if merchant is None else str(merchant)) for name, merchant, period in after.met}
+    lines: list[dict[str, Any]] = []
+    for k, rule in enumerate(tariff.subsidies):
+        if not rule.is_limited:
+            continue
+        whole = (rule.name, WHOLE, WHOLE)
+        spent[whole] = after.spent[rule.name] - before.spent[rule.name]
+        labels = [] if rule.period is None else sequence.labels[rule.period]
+        was, then = before.spent_by_merchant.get(rule.name, {}), after.spent_by_merchant.get(rule.name, {})
+        for merchant, period in labels:
+            key, pair = (rule.name, period, str(merchant)), (merchant, period)
+            if then.get(pair, 0) != was.get(pair, 0):
+                spent[key] = then[pair] - was.get(pair, 0)
+        rows = np.flatnonzero(into.paid[k, : coded.n_orders])
+        keys = [-1] * len(rows)
+        if rule.period is not None:
+            keys = sequence.keys[list(sequence.labels).index(rule.period), rows].tolist()
+        for order, key_code, fen in zip(sequence.ids[rows].tolist(), keys, into.paid[k, rows].tolist(), strict=True):
+            merchant, period = labels[key_code] if key_code >= 0 else (WHOLE, WHOLE)
+            lines.append(
+                {"order_id": str(order), "campaign": rule.name, "period": period, "merchant": str(merchant), "fen": fen}
+            )
+    remainders = {str(name): micro for name, micro in after.remainders.items()}
+    return PricedBatch(columns, opening, spent, met, remainders, lines, _fingerprint(tariff, coded, into))
+
+
+def _fingerprint(tariff: Tariff, coded: CodedOrders, into: QuoteBuffers) -> str:
+    """Return a hash of what the money of a batch depends on besides what was spent before, in any order of its rows."""
+    sequence: Sequence = coded.sequence
+    found = hashlib.blake2b(digest_size=16)
+    rules = [(rule, rule.kind) for rule in tariff.subsidies]
+    found.update(repr((rules, tariff.rounding, tariff.floor_fen, coded.n_orders)).encode())
+    premium = into.micro if tariff.rounding == "carry" else into.rounded
+    for values in (sequence.ids, premium[: coded.n_orders], into.masks[: coded.n_orders]):
+        found.update((values[sequence.order] if len(sequence.order) else values).tobytes())
+    return found.hexdigest()
+
+
+def check_same(done: PricedBatch, batch: str, fingerprint: str) -> None:
+    """Refuse a batch that is recorded with another fingerprint."""
+    if done.fingerprint != fingerprint:
+        raise LedgerError(
+            f"batch '{batch}' is in the ledger with other orders or another tariff; give the new orders a new id."
+        )
