@@ -157,6 +157,14 @@ def test_a_programme_gate_moves_no_technical_premium():
     assert (priced["platform_fen"] > 0).tolist() == [False, False, True]  # strictly above
 
 
+def test_the_curve_at_scores():
+    curve = curve_of(FALLING)
+    np.testing.assert_array_equal(curve.at([1.0, 4.2, 4.21, 4.8, 5.0]), curve.relativity[[0, 0, 1, 2, 3]])
+    assert np.isnan(curve.at([[np.nan, 4.0]])).tolist() == [[True, False]]
+    with pytest.raises(InputError, match=r"outside \[1, 5\] in 1 row"):
+        curve.at([4.5, 5.1])
+
+
 def test_the_step_at_a_score():
     assert curve_of(FALLING).step_at(4.8) == pytest.approx(0.7 / 1.0 - 1)
     assert curve_of(FALLING).step_at(4.79) == 0.0

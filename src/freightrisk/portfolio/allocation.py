@@ -196,7 +196,7 @@ class Allocation:
         InputError
             Where a part of a segment is offered something, or two payers share a subsidy, which no rule can say.
         """
-        if (self.offers["share"] < 1.0).any():
+        if (self.offers["share"] < 1.0 - 1e-9).any():
             raise InputError("the allocation offers something to a part of a segment; allocate with whole=True.")
         payers = [name for name in self.offers.columns if name.endswith("_fen") and name not in AMOUNTS]
         rules = []

@@ -66,8 +66,7 @@ class ScoreCurve:
     base_factor: float = 1.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.coding.declared, Band):
-            raise InputError(f"a score is a Band; factor '{self.name}' is a {type(self.coding.declared).__name__}.")
+        _band_of(self.coding)
         _check.label(self.version, argument=f"version of the score '{self.name}'")
         _check.whole(self.lag_days, argument="lag_days", low=0, high=3650)
         _check.number(self.base_factor, argument="base_factor", low=0.0, high=LARGEST_MOD, open_low=True)
@@ -170,8 +169,13 @@ class ScoreCurve:
         float64 array, shape (n,)
         """
         values = np.asarray(scores, dtype=np.float64)
-        codes = [self.coding.encode_one({self.coding.columns[0]: value}) for value in values.ravel().tolist()]
-        return self.relativity[codes].reshape(values.shape)
+        low, high = _band_of(self.coding).valid
+        _check.refuse_rows(
+            (values.ravel() < low) | (values.ravel() > high),
+            f"scores are outside [{low:g}, {high:g}] in {{rows}}; correct them.",
+        )
+        found = self.relativity[np.searchsorted(np.asarray(self.coding.edges), values, side="left")]
+        return np.where(np.isnan(values), np.nan, found)
 
     def table(self) -> "pd.DataFrame":
         """Return a row for each band: band, relativity, share (of the claims expected without the score)."""
@@ -376,6 +380,8 @@ def gate_report(
     )
     if (frame["units"] == 0).any():
         raise InputError(f"there are {frame['units'].tolist()} scores within {width:g} of {gate:g}; widen the bands.")
+    if (frame["expected"] <= 0.0).any():
+        raise InputError(f"no claims are expected on one side of {gate:g}; widen the bands.")
     frame["ratio"] = frame["claims"] / frame["expected"]
     units, total = frame["units"].to_numpy(), round(float(frame["claims"].sum()))
     frame["p_gathering"] = binomtest(int(units[1]), int(units.sum()), 0.5, alternative="greater").pvalue
@@ -386,3 +392,9 @@ def gate_report(
 
 def _without(frequency: FittedModel, book: OrderBook, names: Sequence[str], lag: ReportLag | None) -> Array:
     return frequency.expected_claims(book, offset=None if lag is None else lag.offset(book), without=names)
+
+
+def _band_of(coding: Coding) -> Band:
+    if not isinstance(coding.declared, Band):
+        raise InputError(f"a score is a Band; factor '{coding.name}' is a {type(coding.declared).__name__}.")
+    return coding.declared
