@@ -90,6 +90,7 @@ def test_simulated_orders_equal_statsmodels(simulated, family, exposure, offset,
 DATACAR_FACTORS = ["agecat", "area", "veh_age", "gender", "veh_body"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "claims"), [("poisson", "numclaims"), ("bernoulli", "clm")], ids=["poisson", "cloglog"]
 )

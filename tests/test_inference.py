@@ -122,6 +122,7 @@ def test_amounts_are_compared_by_f():
     assert test.p_value == pytest.approx(f.sf(known, 2, large.df_residual))
 
 
+@pytest.mark.slow
 def test_levels_of_tests_are_as_stated():
     # Under the truth p-values are uniform: 200 books without an effect of channel.
     p_values = []

@@ -35,6 +35,7 @@ def test_independent_lines_have_no_correlation():
     np.testing.assert_allclose(fitted.table["fitted_none"], fitted.table["none"], atol=0.005)
 
 
+@pytest.mark.slow
 def test_split_by_order_size_of_real_orders(shared_data):
     # Data Mining Cup 2016: independent lines put half of the orders of two lines among the partial; a third are.
     frame = pd.read_parquet(shared_data / "multi_item_orders" / "orders_by_size.parquet")

@@ -103,6 +103,7 @@ def pareto_book(n=40_000, index=2.2, seed=8):
     return book_of(40.0 * (1 + zone) * z, zone), 40.0 * (1 + zone) * z, zone
 
 
+@pytest.mark.slow
 def test_tail_of_large_goods_is_found():
     book, amounts, _zone = pareto_book()
     severity = SeverityModel().fit(book)
