@@ -6,7 +6,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -102,7 +102,8 @@ def campaign_lines(n: int, repeats: int) -> list[Line]:
     """Return pricing without subsidies, and with twelve campaigns whose three budgets end within the book or do not.
 
     The book is priced in batches, budgets going on from each to the next. Its time is the sum of the median times of
-    its batches: a pause of the machine has no say, and a batch in which a budget ends has a time of its own.
+    its batches: a pause of the machine has no say, and a batch in which a budget ends has a time of its own. Every run
+    that is timed follows the same one untimed, so that none has to fetch its orders from memory put aside.
     """
     threads = len(os.sched_getaffinity(0))
     plain = replace(tariff(), subsidies=())
@@ -112,49 +113,41 @@ def campaign_lines(n: int, repeats: int) -> list[Line]:
     plain_orders = [coded_orders(BATCH, plain, seed=seed)[1] for seed in numbers]
     into, plain_into = ample.buffers(BATCH, detail=False), plain.buffers(BATCH, detail=False)
 
-    def book_of(priced_by: Tariff) -> Callable[[], Iterator[Balances]]:
-        def book() -> Iterator[Balances]:
-            balances = Balances()
-            for batch in orders:
-                priced_by.price_columns(batch, threads=threads, detail=False, balances=balances, buffers=into)
-                yield balances
+    def price(priced_by: Tariff, k: int, balances: Balances) -> None:
+        if priced_by is plain:
+            plain.price_columns(plain_orders[k], threads=threads, detail=False, buffers=plain_into)
+        else:
+            priced_by.price_columns(orders[k], threads=threads, detail=False, balances=balances, buffers=into)
 
-        return book
+    def spent(priced_by: Tariff) -> dict[str, int]:
+        balances = Balances()
+        for k in numbers:
+            price(priced_by, k, balances)
+        return balances.spent
 
-    def without() -> Iterator[None]:
-        for batch in plain_orders:
-            plain.price_columns(batch, threads=threads, detail=False, buffers=plain_into)
-            yield None
-
-    *_, after = book_of(ample)()
-    budgets = {name: fen * (k + 1) // 4 for k, (name, fen) in enumerate(after.spent.items())}
+    budgets = {name: fen * (k + 1) // 4 for k, (name, fen) in enumerate(spent(ample).items())}
     ending = plain.with_subsidies(
         [replace(rule, budget_fen=budgets[rule.name]) if rule.is_limited else rule for rule in ample.subsidies]
     )
-    *_, after = book_of(ending)()
-    if after.spent != budgets:
+    if spent(ending) != budgets:
         raise SystemExit("the budgets did not end at zero")
-    base, harsh, mild = _sums_of_medians(repeats, without, book_of(ending), book_of(ample))
+    routes = (plain, ending, ample)
+    seconds = np.empty((len(routes), len(numbers), repeats))
+    for repeat in range(repeats):
+        balances = [Balances() for _ in routes]
+        for k in numbers:
+            for route, priced_by in enumerate(routes):
+                price(priced_by, k, balances[route].copy())
+                start = time.perf_counter()
+                price(priced_by, k, balances[route])
+                seconds[route, k, repeat] = time.perf_counter() - start
+    base, harsh, mild = np.median(seconds, axis=2).sum(axis=1).tolist()
     n = BATCH * len(numbers)
     return [
         Line(f"price: no subsidies, {threads} threads", n, base),
         Line("price: 12 campaigns, 3 budgets that end", n, harsh, base / harsh),
         Line("price: 12 campaigns, 3 budgets that do not end", n, mild, base / mild),
     ]
-
-
-def _sums_of_medians(repeats: int, *books: Callable[[], Iterator[object]]) -> list[float]:
-    """Return for each book, run in turn, the sum over its batches of their median seconds."""
-    seconds: list[list[list[float]]] = [[] for _ in books]
-    for _ in range(repeats):
-        for book, taken in zip(books, seconds, strict=True):
-            taken.append([])
-            start = time.perf_counter()
-            for _ in book():
-                now = time.perf_counter()
-                taken[-1].append(now - start)
-                start = now
-    return [sum(statistics.median(batch) for batch in zip(*taken, strict=True)) for taken in seconds]
 
 
 def _same_ledger(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
