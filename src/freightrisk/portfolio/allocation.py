@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
 from freightrisk.errors import FitError, InputError
+from freightrisk.tariff.rounding import round_micro
 from freightrisk.tariff.subsidy import Subsidy
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ Array = NDArray[np.float64]
 
 INSURER = "insurer"
 MICRO_PER_YUAN = 1e6
-MICRO_PER_FEN = 1e4
 LIMITS = ("max_fen", "min_fen", "max_covered", "min_covered")
 AMOUNTS = ("subsidy_fen", "received_fen", "technical_fen", "margin_fen")
 RESPONSE = ("segment", "subsidy_fen", "take_up")
@@ -97,7 +97,7 @@ def subsidy_offers(
     ends = np.cumsum(np.bincount(codes, minlength=len(names)))
     list_fen = quotes["list_fen"].to_numpy(dtype=np.int64)[order]
     premium = quotes["technical_premium"].to_numpy(dtype=np.float64)[order]
-    needed = np.ceil(np.rint(premium * MICRO_PER_YUAN) / MICRO_PER_FEN).astype(np.int64)
+    needed = round_micro(np.rint(premium * MICRO_PER_YUAN).astype(np.int64), "ceiling")
     place = {name: slice(0 if k == 0 else int(ends[k - 1]), int(ends[k])) for k, name in enumerate(names)}
     rows = []
     for name, amount, share in response[list(RESPONSE)].itertuples(index=False, name=None):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-CENTRING_ROUNDS = 60
+WIDEST_SCALE = 6.9  # log of 1,000
 
 
 @dataclass(frozen=True, repr=False)
@@ -222,6 +222,8 @@ class Tariff:
         --------
         ``tariff = tariff.centred(this_months_orders)``, then ``tariff.experience.scale``
         """
+        from scipy.optimize import brentq
+
         if self.experience is None:
             raise InputError("the tariff has no experience to centre; build it with one.")
         levelled = replace(
@@ -236,13 +238,17 @@ class Tariff:
         def pure(tariff: Tariff) -> float:
             return float(tariff.price_columns(coded, threads=threads)["pure_premium"].sum())
 
-        wanted, scale = pure(plain), 1.0
-        for _ in range(CENTRING_ROUNDS):  # a limit on claims bends the premium, so that one step is not enough
-            ratio = pure(replace(levelled, experience=replace(self.experience, scale=scale))) / wanted
-            scale /= ratio
-            if abs(ratio - 1.0) < 1e-12:
-                break
-        return replace(self, experience=replace(self.experience, scale=scale))
+        wanted, experience = pure(plain), self.experience
+
+        def excess(log_scale: float) -> float:
+            scaled = replace(experience, scale=float(np.exp(log_scale)))
+            return pure(replace(levelled, experience=scaled)) / wanted - 1.0
+
+        if excess(-WIDEST_SCALE) * excess(WIDEST_SCALE) > 0.0:
+            raise InputError("no scale from 0.001 to 1,000 centres the experience on these orders; look at its mods.")
+        # A limit on claims bends the premium, so that one division is not enough.
+        scale = float(np.exp(brentq(excess, -WIDEST_SCALE, WIDEST_SCALE, xtol=1e-14, rtol=1e-14)))
+        return replace(self, experience=replace(experience, scale=scale))
 
     @property
     def payers(self) -> tuple[str, ...]:
