@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from freightrisk import _check, _text
 from freightrisk._config import Fitted, book_of, fit_models, parse_plan
-from freightrisk._files import arrow_table, check_outputs, row_of, staged, write_table
+from freightrisk._files import arrow_table, check_outputs, row_of, write_table
+from freightrisk._staged import staged
 from freightrisk._text import show
 from freightrisk.book.book import OrderBook
 from freightrisk.datasets import SimulatedBook, simulate_book

@@ -1,8 +1,6 @@
 """Files of the command line: inputs as the library reads them, outputs that appear whole or not at all."""
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +23,6 @@ def check_outputs(outputs: Sequence[Path], *, inputs: Iterable[Path | None], may
         if not folder.is_dir():
             raise InputError(f"output '{path}' is to go to '{folder}', which is no folder; create it first.")
         taken[path.resolve()] = path
-
-
-@contextmanager
-def staged(finals: Iterable[Path]) -> Iterator[list[Path]]:
-    """Give a temporary path for each file; move all into place if the block succeeds, remove them if it fails."""
-    finals = list(finals)
-    made = next((path.parent for path in finals if not path.parent.exists()), None)
-    parts = [path.with_name(f".{os.getpid()}.{path.name}") for path in finals]
-    try:
-        if made is not None:
-            made.mkdir()
-        yield parts
-        for part, final in zip(parts, finals, strict=True):
-            os.replace(part, final)
-    except BaseException:
-        for part in parts:
-            part.unlink(missing_ok=True)
-        if made is not None and made.is_dir() and not any(made.iterdir()):
-            made.rmdir()
-        raise
 
 
 def source_of(path: Path, argument: str, *, texts: Iterable[str] = ()) -> Any:

@@ -18,7 +18,8 @@ import freightrisk
 from freightrisk import _check, _core, _text
 from freightrisk._config import book_of, fit_models, read_plan
 from freightrisk._demo import run_demo
-from freightrisk._files import arrow_table, check_outputs, columns_of, row_of, source_of, staged, texts_of, write_table
+from freightrisk._files import arrow_table, check_outputs, columns_of, row_of, source_of, texts_of, write_table
+from freightrisk._staged import staged
 from freightrisk._text import show
 from freightrisk.book.factors import Band
 from freightrisk.errors import FreightRiskError, InputError

@@ -1,7 +1,5 @@
 """Settlement: what each payer owes for each merchant, campaign and day, and where rounding and the floor have gone."""
 
-import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +9,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._columns import JoinedColumns, read
+from freightrisk._staged import staged
 from freightrisk.errors import InputError
 from freightrisk.tariff.balances import MERCHANT_ID
 from freightrisk.tariff.rounding import MICRO_PER_FEN, whole_sums
@@ -166,7 +165,7 @@ class Settlement:
         return bool((gap == 0).all() and (parts == self.accounts["list_fen"] * MICRO_PER_FEN).all())
 
     def save(self, folder: str | Path, *, format: str = "parquet") -> list[Path]:  # noqa: A002
-        """Write payers and accounts into a folder as Parquet or CSV; each file appears whole or not at all.
+        """Write payers and accounts into a folder as Parquet or CSV; both files appear whole or not at all.
 
         Returns
         -------
@@ -177,20 +176,13 @@ class Settlement:
         folder = Path(folder)
         if not folder.is_dir():
             raise InputError(f"folder '{folder}' does not exist; create it first.")
-        written = []
-        for name in ("payers", "accounts"):
-            path = folder / f"{name}.{format}"
-            part = folder / f".{path.name}.{secrets.token_hex(4)}.part"
-            try:
-                frame = getattr(self, name)
+        paths = [folder / f"{name}.{format}" for name in ("payers", "accounts")]
+        with staged(paths) as parts:
+            for frame, part in zip((self.payers, self.accounts), parts, strict=True):
                 # An id that is a number in one batch and a text in another has no one type; a text holds both.
-                frame = frame.assign(merchant_id=frame["merchant_id"].astype("string"))
-                frame.to_parquet(part, index=False) if format == "parquet" else frame.to_csv(part, index=False)
-                os.replace(part, path)
-            finally:
-                part.unlink(missing_ok=True)
-            written.append(path)
-        return written
+                texts = frame.assign(merchant_id=frame["merchant_id"].astype("string"))
+                texts.to_parquet(part, index=False) if format == "parquet" else texts.to_csv(part, index=False)
+        return paths
 
     def __repr__(self) -> str:
         by_payer = self.payers.groupby("payer", sort=False)["fen"].sum()

@@ -1,7 +1,5 @@
 """Campaigns as a document of their own: the subsidy rules of a tariff in JSON or YAML, checked as a whole."""
 
-import os
-import secrets
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from freightrisk._staged import staged
 from freightrisk.book.factors import Value
 from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.tariff.subsidy import Interval, Subsidy, in_stacking_order
@@ -186,9 +185,5 @@ def write_whole(path: Path, text: bytes) -> None:
     """Write a file that appears whole or not at all."""
     if not path.parent.is_dir():
         raise InputError(f"path '{path}' is in the folder '{path.parent}', which does not exist; create it first.")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        temporary.write_bytes(text)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with staged([path]) as (part,):
+        part.write_bytes(text)
