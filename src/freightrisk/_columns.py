@@ -55,6 +55,8 @@ class PandasColumns:
         import pandas as pd
 
         column = self._column(name)
+        if column.dtype == np.float64 and isinstance(column.dtype, np.dtype):
+            return np.ascontiguousarray(column.to_numpy())
         if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
             raise _not_numbers(self.argument, name, column.notna().to_numpy())
         try:
@@ -161,12 +163,16 @@ class ArrowColumns:
 
 @dataclass(frozen=True, slots=True)
 class JoinedColumns:
-    """The columns of orders and, by merchant, those of merchants; restricted to some rows of the orders."""
+    """The columns of orders and, by merchant, those of merchants; restricted to some rows of the orders.
+
+    `threads` is how many may turn them into codes.
+    """
 
     orders: Columns
     merchants: Columns | None = None
     merchant_row: NDArray[np.int64] | None = None
     rows: NDArray[np.int64] | None = None
+    threads: int = 1
     _seen: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     @property

@@ -13,6 +13,28 @@ ROUNDING_MODES: dict[str, int]
 FLAGS: dict[str, int]
 __test__: dict[str, str]
 
+def recode(
+    categories: NDArray[np.uint8],
+    itemsize: int,
+    table: NDArray[np.uint8],
+    slot_size: int,
+    start: int,
+    stop: int,
+    out: NDArray[np.uint8],
+) -> None: ...
+def pair_categories(
+    categories: NDArray[np.uint8],
+    itemsize: int,
+    size: int,
+    start: int,
+    stop: int,
+    which: NDArray[np.int32],
+    seen: NDArray[np.uint8],
+) -> None: ...
+def band_codes(
+    values: NDArray[np.float64], edges: NDArray[np.float64], start: int, stop: int, out: NDArray[np.uint8]
+) -> None: ...
+
 @disjoint_base
 class CodeColumns:
     @property

@@ -1,4 +1,4 @@
-"""The two walks over coded orders: scatter into tables (fit) and gather from them (price).
+"""The walks over orders: from values to codes, scatter codes into tables (fit) and gather from them (price).
 
 Every function walks blocks of rows that stay in cache, holds no GIL, allocates nothing and never raises; codes
 were proved in range by `_check` before they came here. Each kernel has a slow twin in `_reference`.
@@ -7,7 +7,7 @@ were proved in range by `_check` before they came here. Each kernel has a slow t
 cimport cython
 from libc.math cimport exp, expm1, log, log1p, pow, sqrt
 from libc.string cimport memcpy, memset
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from *:
     """
@@ -143,6 +143,113 @@ cdef inline bint in_range(const int32_t* codes, int n, int64_t size) noexcept no
         if codes[i] < 0 or codes[i] >= size:
             return False
     return True
+
+
+# --- the codes -----------------------------------------------------------------------------------------------------
+
+cdef void read_places(const uint8_t* categories, int itemsize, Py_ssize_t start, int n, int32_t last,
+                      int_out place) noexcept nogil:
+    """Signed categories as places of a table; those below zero or beyond it are its last."""
+    cdef int i
+    cdef int64_t found
+    if itemsize == 1:
+        for i in range(n):
+            place[i] = (<const int8_t*>categories + start)[i]
+    elif itemsize == 2:
+        for i in range(n):
+            place[i] = (<const int16_t*>categories + start)[i]
+    elif itemsize == 4:
+        for i in range(n):
+            place[i] = (<const int32_t*>categories + start)[i]
+    else:
+        for i in range(n):
+            found = (<const int64_t*>categories + start)[i]
+            place[i] = <int32_t>found if 0 <= found < last else last
+    for i in range(n):
+        place[i] = <int32_t>min(<uint32_t>place[i], <uint32_t>last)
+
+
+def recode(const uint8_t[::1] categories not None, int itemsize, const uint8_t[::1] table not None, int slot_size,
+           Py_ssize_t start, Py_ssize_t stop, uint8_t[::1] out not None):
+    """Write what a table has for the categories of rows [start, stop); those outside it have its last entry.
+
+    Parameters
+    ----------
+    categories : the bytes of an int8, int16, int32 or int64 array of `itemsize`
+    table, out : the bytes of uint8, uint16 or uint32 arrays of `slot_size`
+    """
+    cdef int32_t place[BLOCK]
+    cdef int32_t last = <int32_t>(table.shape[0] // slot_size) - 1
+    cdef Py_ssize_t step, block
+    cdef int n, i
+    with nogil:
+        for step in range((stop - start + BLOCK - 1) // BLOCK):
+            block = start + step * BLOCK
+            n = <int>min(<Py_ssize_t>BLOCK, stop - block)
+            read_places(&categories[0], itemsize, block, n, last, &place[0])
+            if slot_size == 1:
+                for i in range(n):
+                    (&out[0] + block)[i] = (&table[0])[place[i]]
+            elif slot_size == 2:
+                for i in range(n):
+                    (<uint16_t*>&out[0] + block)[i] = (<const uint16_t*>&table[0])[place[i]]
+            else:
+                for i in range(n):
+                    (<uint32_t*>&out[0] + block)[i] = (<const uint32_t*>&table[0])[place[i]]
+
+
+def pair_categories(const uint8_t[::1] categories not None, int itemsize, int32_t size, Py_ssize_t start,
+                    Py_ssize_t stop, int32_t[::1] which not None, uint8_t[::1] seen not None):
+    """Write which * size + category over `which` for rows [start, stop), and mark in `seen` what occurs.
+
+    A category outside [0, size) counts as the last. `seen` has a place for every pair.
+    """
+    cdef int32_t place[BLOCK]
+    cdef Py_ssize_t step, block
+    cdef int n, i
+    with nogil:
+        for step in range((stop - start + BLOCK - 1) // BLOCK):
+            block = start + step * BLOCK
+            n = <int>min(<Py_ssize_t>BLOCK, stop - block)
+            read_places(&categories[0], itemsize, block, n, size - 1, &place[0])
+            for i in range(n):
+                which[block + i] = which[block + i] * size + place[i]
+                seen[which[block + i]] = 1
+
+
+cdef wide_void search_half(const double* values, const double* edges, int64_t half, int n,
+                           long_out place) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        place[i] += half if values[i] > edges[place[i] + half - 1] else 0
+
+
+cdef wide_void narrow(const int64_t* place, int n, flag_out out) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        out[i] = <uint8_t>place[i]
+
+
+def band_codes(const double[::1] values not None, const double[::1] edges not None, Py_ssize_t start, Py_ssize_t stop,
+               uint8_t[::1] out not None):
+    """Write how many of at most 255 ascending edges each value of rows [start, stop) is above; 0 for a NaN.
+
+    `edges` ends with infinities, up to a power of two in all.
+    """
+    cdef int64_t place[BLOCK]
+    cdef int64_t half
+    cdef Py_ssize_t step, block
+    cdef int n
+    with nogil:
+        for step in range((stop - start + BLOCK - 1) // BLOCK):
+            block = start + step * BLOCK
+            n = <int>min(<Py_ssize_t>BLOCK, stop - block)
+            memset(&place[0], 0, n * sizeof(int64_t))
+            half = edges.shape[0] // 2
+            while half > 0:
+                search_half(&values[block], &edges[0], half, n, &place[0])
+                half //= 2
+            narrow(&place[0], n, &out[block])
 
 
 # --- the fit -------------------------------------------------------------------------------------------------------

@@ -390,20 +390,22 @@ def join(
     names: Names,
     also: Sequence[str | None],
     argument: str = "orders",
+    threads: int | None = None,
 ) -> JoinedColumns:
     """Return the wanted columns of orders and merchants as one, each order beside its merchant."""
+    threads = _check.threads(threads)
     needed = [name for name in (*also, *wanted) if name is not None]
     limit = [*needed, names.merchant_id, *SOUND_COLUMNS]
     left = read(orders, limit, argument=argument)
     if merchants is None:
         _check.columns_present(needed, left.names, argument=argument)
-        joined = JoinedColumns(left)
+        joined = JoinedColumns(left, threads=threads)
     else:
         right = read(merchants, limit, argument="merchants")
         _check.columns_present([names.merchant_id], left.names, argument="orders")
         _check.columns_present([names.merchant_id], right.names, argument="merchants")
         _check.columns_present(needed, [*left.names, *right.names], argument="orders and merchants")
-        joined = JoinedColumns(left, right, _merchant_rows(left, right, names.merchant_id))
+        joined = JoinedColumns(left, right, _merchant_rows(left, right, names.merchant_id), threads=threads)
     for column, (low, high) in SOUND_COLUMNS.items():
         if column in joined.names and column not in wanted:
             _check.in_interval(joined.real(column), column=column, low=low, high=high)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._columns import JoinedColumns
+from freightrisk.book.recode import banded, looked_up, paired
 from freightrisk.errors import InputError
 
 MISSING = "(missing)"
@@ -274,14 +275,19 @@ class Coding:
         """Return the code of every row: uint8, uint16 or uint32."""
         if isinstance(self.declared, Band):
             return self._encode_band(columns)
-        which, paths = observed_paths(self.declared, columns)
-        codes = np.empty(len(paths), dtype=code_type(self.n_slots))
+        which, paths = _paths_to_look_up(self.declared, columns)
+        table = np.zeros(len(paths), dtype=code_type(self.n_slots))
+        refused = np.zeros(len(paths), dtype=np.uint8)
         for k, path in enumerate(paths):
             try:
-                codes[k] = self.code_of(path)
+                table[k] = self.code_of(path)
             except InputError:
-                self._refuse(which == k, path, columns.rows)
-        return codes[which]
+                refused[k] = 1
+        if refused.any() and looked_up(which, refused, threads=columns.threads).any():
+            places = np.where((which < 0) | (which >= len(paths)), len(paths) - 1, which)
+            worst = int(places[refused[places] == 1].min())
+            self._refuse(places == worst, paths[worst], columns.rows)
+        return looked_up(which, table, threads=columns.threads)
 
     def encode_one(self, order: Mapping[str, Any]) -> int:
         """Return the code of one order given as a mapping."""
@@ -296,10 +302,12 @@ class Coding:
 
     def _encode_band(self, columns: JoinedColumns) -> NDArray[Any]:
         values = band_values(cast(Band, self.declared), columns)
-        codes = np.searchsorted(np.array(self.edges), values, side="left").astype(code_type(self.n_slots))
-        missing = np.isnan(values)
-        if missing.any():
-            codes[missing] = self.code_of((MISSING,))
+        codes: NDArray[Any] = banded(values, np.array(self.edges), threads=columns.threads)
+        codes = codes.astype(code_type(self.n_slots), copy=False)
+        if self.declared.missing == "level":
+            missing = np.isnan(values)
+            if missing.any():
+                codes[missing] = self.code_of((MISSING,))
         return codes
 
     def _refuse(self, bad: NDArray[np.bool_], path: Path, rows: NDArray[np.int64] | None) -> None:
@@ -398,21 +406,31 @@ def learn(
     place = {path: code for code, path in enumerate(levels)}
     coding = Coding(declared, levels, place | {path: place[target] for path, target in pooled.items()})
     table = np.array([coding.lookup.get(path, 0) for path in paths], dtype=code_type(coding.n_slots))
-    return coding, table[which]
+    return coding, looked_up(which, table, threads=columns.threads)
 
 
-def observed_paths(declared: Declaration, columns: JoinedColumns) -> tuple[NDArray[np.int64], list[Path]]:
+def observed_paths(declared: Declaration, columns: JoinedColumns) -> tuple[NDArray[np.int32], list[Path]]:
     """Return for every row the number of its path, and the paths."""
     parts = [columns.categories(name) for name in declared.columns]
-    which = np.zeros(columns.n_rows, dtype=np.int64)
+    which = np.zeros(columns.n_rows, dtype=np.int32)
     paths: list[Path] = [()]
     for codes, values in parts:
         values = [*values, MISSING]
-        which *= len(values)
-        which += np.where(codes < 0, len(values) - 1, codes)
-        present, which = _compact(which, len(paths) * len(values))
+        present, which = _observed_pairs(which, len(paths), codes, len(values), columns.threads)
         paths = [(*paths[k // len(values)], values[k % len(values)]) for k in present.tolist()]
     return which, paths
+
+
+def _paths_to_look_up(declared: Declaration, columns: JoinedColumns) -> tuple[NDArray[Any], list[Path]]:
+    """Return for every row the number of its path, and the paths, some of which need not occur.
+
+    The categories of one column do as they are, where they are fewer than the rows; missing ones are the last path.
+    """
+    if len(declared.columns) == 1:
+        codes, values = columns.categories(declared.columns[0])
+        if len(values) <= max(columns.n_rows, 2**8):
+            return codes, [(value,) for value in (*values, MISSING)]
+    return observed_paths(declared, columns)
 
 
 def band_values(declared: Band, columns: JoinedColumns) -> NDArray[np.float64]:
@@ -420,6 +438,8 @@ def band_values(declared: Band, columns: JoinedColumns) -> NDArray[np.float64]:
     column = declared.columns[0]
     values = columns.real(column)
     low, high = declared.valid
+    if ((values >= low) & (values <= min(high, np.finfo(np.float64).max))).all():
+        return values
     missing = np.isnan(values)
     if missing.any() and declared.missing == "error":
         raise _missing_error(declared, missing, columns.rows)
@@ -439,17 +459,23 @@ def sort_key(path: Path) -> tuple[tuple[int, Any], ...]:
     )
 
 
-def _compact(which: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Renumber the values that occur; like np.unique with inverse, without the sort where the range is small."""
-    if size > 2**24:
-        present, inverse = np.unique(which, return_inverse=True)
-        return present, inverse
-    seen = np.zeros(size, dtype=bool)
-    seen[which] = True
+def _observed_pairs(
+    which: NDArray[np.int32], n_paths: int, codes: NDArray[Any], n_values: int, threads: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return the pairs of path and value that occur, ascending, as path * n_values + value, and each row's among them.
+
+    Codes below zero are the last value.
+    """
+    if n_paths * n_values > 2**24:
+        pairs = which.astype(np.int64) * n_values + np.where(codes < 0, n_values - 1, codes)
+        present, inverse = np.unique(pairs, return_inverse=True)
+        return present, inverse.astype(np.int32)
+    seen = np.zeros(n_paths * n_values, dtype=np.uint8)
+    paired(which, codes, n_values, seen, threads=threads)
     present = np.flatnonzero(seen)
-    number = np.zeros(size, dtype=np.int64)
+    number = np.zeros(len(seen), dtype=np.uint32)
     number[present] = np.arange(len(present))
-    return present, number[which]
+    return present, looked_up(which, number, threads=threads).view(np.int32)
 
 
 def _pool(declared: Declaration, observed: Mapping[Path, tuple[float, float]]) -> dict[Path, Path]:

@@ -13,6 +13,7 @@ from freightrisk._columns import JoinedColumns
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Coding, code_type, is_missing
 from freightrisk.book.maturity import ReportLag
+from freightrisk.book.recode import looked_up
 from freightrisk.errors import InputError
 from freightrisk.models.experience import MerchantExperience, merchant_experience, merchant_periods
 from freightrisk.models.fitted import FittedModel
@@ -203,20 +204,21 @@ class Experience:
 
     def encode(self, columns: JoinedColumns, merchant_id: str) -> Iterator[NDArray[Any]]:
         """Yield the code of every row for each column of `tables`."""
-        own = np.full(columns.n_rows, -1, dtype=np.int64)
+        none = len(self.mods)
+        own = np.empty(0, dtype=np.uint32)
         if self.mods:
             codes, merchants = columns.categories(merchant_id)
-            places = np.array([self._place.get(merchant, -1) for merchant in merchants] + [-1], dtype=np.int64)
-            own = places[codes]
+            places = [self._place.get(merchant, none) for merchant in merchants]
+            own = looked_up(codes, np.array([*places, none], dtype=np.uint32), threads=columns.threads)
         for curve in self.curves:
             curve.check_versions(columns)
-        scores = [curve.coding.encode(columns) for curve in self.curves] or [np.zeros(columns.n_rows, dtype=np.int64)]
+        scores = [curve.coding.encode(columns) for curve in self.curves] or [np.zeros(columns.n_rows, dtype=np.uint8)]
         for k, (score, table) in enumerate(zip(scores, self.tables.values(), strict=True)):
             if not self.mods:
                 yield score.astype(code_type(len(table)), copy=False)
                 continue
-            rated, shift = (own, len(self.mods)) if k == 0 else (0, 1)
-            yield np.where(own >= 0, rated, score.astype(np.int64) + shift).astype(code_type(len(table)))
+            rated, shift = (own, none) if k == 0 else (0, 1)
+            yield np.where(own < none, rated, score.astype(np.uint32) + np.uint32(shift)).astype(code_type(len(table)))
 
     def encode_one(self, order: Mapping[str, Any], merchant_id: str) -> list[int]:
         """Return the codes of one order given as a mapping."""

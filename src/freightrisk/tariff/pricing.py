@@ -36,7 +36,14 @@ DETAIL = ("claim_intensity", "expected_claims", "expected_payout", "pure_premium
 
 
 def encode(
-    tariff: "Tariff", orders: Any, *, merchants: Any, merchant_id: str, order_id: str, priority: str | None
+    tariff: "Tariff",
+    orders: Any,
+    *,
+    merchants: Any,
+    merchant_id: str,
+    order_id: str,
+    priority: str | None,
+    threads: int | None,
 ) -> CodedOrders:
     """Return orders as a tariff's code columns; see `Tariff.encode`."""
     also = [order_id] if tariff.in_sequence or tariff.rounding == "dither" else []
@@ -46,7 +53,7 @@ def encode(
     mods = tariff.experience is not None and len(tariff.experience.mods) > 0
     also += [merchant_id] if periods or carries or mods else []
     names = Names(merchant_id=merchant_id, order_id=order_id)
-    joined = join(orders, merchants, tariff.column_names, names=names, also=also)
+    joined = join(orders, merchants, tariff.column_names, names=names, also=also, threads=threads)
     codes = {name: coding.encode(joined) for name, coding in tariff.codings.items()}
     for coding in tariff.tabled.values():
         if isinstance(coding, CrossCoding):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,6 +13,7 @@ from freightrisk import _check
 from freightrisk._columns import JoinedColumns
 from freightrisk._frozen import FrozenDict
 from freightrisk.book.factors import code_type, is_missing
+from freightrisk.book.recode import banded, looked_up
 from freightrisk.errors import InputError
 
 SHIP_DATE = "ship_date"
@@ -235,10 +237,10 @@ class Gate:
                 [self._level_code(value) for value in values] + [self.n_slots - 1],
                 dtype=code_type(self.n_slots),
             )
-            return np.asarray(table[codes])
-        if self.kind == "days":
-            return self._band(_day_numbers(columns.days(self.column)))
-        return self._band(columns.real(self.column))
+            return looked_up(codes, table, threads=columns.threads)
+        days = self.kind == "days"
+        numbers = _day_numbers(columns.days(self.column)) if days else columns.real(self.column)
+        return self._band(numbers, threads=columns.threads)
 
     def encode_one(self, order: Mapping[str, Any]) -> int:
         """Return the code of one order given as a mapping."""
@@ -253,11 +255,16 @@ class Gate:
         return int(self._band(np.array([number]))[0])
 
     def _level_code(self, value: Any) -> int:
-        return self.marks.index(value) if value in self.marks else self.n_slots - 1
+        return self._places.get(value, self.n_slots - 1)
 
-    def _band(self, values: NDArray[np.float64]) -> NDArray[Any]:
-        codes = np.searchsorted(np.array(self.marks, dtype=np.float64), values, side="left")
-        return np.where(np.isnan(values), self.n_slots - 1, codes).astype(code_type(self.n_slots))
+    @cached_property
+    def _places(self) -> dict[Any, int]:
+        return {mark: k for k, mark in enumerate(self.marks)}
+
+    def _band(self, values: NDArray[np.float64], *, threads: int = 1) -> NDArray[Any]:
+        codes = banded(values, np.array(self.marks, dtype=np.float64), threads=threads)
+        codes[np.isnan(values)] = self.n_slots - 1
+        return codes
 
 
 def _day_numbers(days: NDArray[np.datetime64]) -> NDArray[np.float64]:

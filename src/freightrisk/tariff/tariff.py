@@ -327,6 +327,7 @@ class Tariff:
         merchant_id: str = MERCHANT_ID,
         order_id: str = ORDER_ID,
         priority: str | None = None,
+        threads: int | None = None,
     ) -> CodedOrders:
         """Return orders as the tariff's code columns, to be priced once or many times.
 
@@ -340,8 +341,13 @@ class Tariff:
         priority : str, optional
             Column by which budgets serve orders, highest first; then by ship time, then by order id. The id is read
             where budgets, caps by merchant or carried rounding need an order of orders, and for rounding by dither.
+        threads : int, optional
+            All cores by default.
         """
-        return encode(self, orders, merchants=merchants, merchant_id=merchant_id, order_id=order_id, priority=priority)
+        return encode(
+            self, orders, merchants=merchants, merchant_id=merchant_id, order_id=order_id, priority=priority,
+            threads=threads,
+        )  # fmt: skip
 
     def price(
         self,
@@ -393,8 +399,11 @@ class Tariff:
         coded = (
             orders
             if isinstance(orders, CodedOrders)
-            else self.encode(orders, merchants=merchants, merchant_id=merchant_id, order_id=order_id, priority=priority)
-        )
+            else self.encode(
+                orders, merchants=merchants, merchant_id=merchant_id, order_id=order_id, priority=priority,
+                threads=threads,
+            )
+        )  # fmt: skip
         if coded.key is not self.key and coded.key != self.key:
             raise InputError("orders were encoded for a tariff with other levels or rules; encode them with this one.")
         columns = self.price_columns(

@@ -1,0 +1,69 @@
+"""Values to codes, a table's entry for each row, in chunks over threads."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk import _core
+from freightrisk._parallel import chunks, in_order
+
+CHUNK_ROWS = 2**18
+MOST_EDGES = 255
+SIGNED = {1: np.int16, 2: np.int32, 4: np.int64, 8: np.int64}
+
+Slot = TypeVar("Slot", np.uint8, np.uint16, np.uint32, np.unsignedinteger[Any])
+
+
+def looked_up(categories: NDArray[Any], table: NDArray[Slot], *, threads: int) -> NDArray[Slot]:
+    """Return the table's entry for each row's category; categories outside the table have its last entry.
+
+    Parameters
+    ----------
+    categories : integer array, shape (n,)
+    table : uint8, uint16 or uint32 array, shape (m,), m > 0
+    threads : int
+
+    Returns
+    -------
+    array of the table's type, shape (n,)
+    """
+    found, size = _bytes_of(categories)
+    out = np.empty(len(categories), dtype=table.dtype)
+    entries, entry_size = np.ascontiguousarray(table).view(np.uint8), table.dtype.itemsize
+    written = out.view(np.uint8)
+    _over_rows(lambda a, b: _core.recode(found, size, entries, entry_size, a, b, written), len(out), threads)
+    return out
+
+
+def paired(
+    which: NDArray[np.int32], categories: NDArray[Any], n_values: int, seen: NDArray[np.uint8], *, threads: int
+) -> None:
+    """Write which * n_values + category over `which`, and mark in `seen` the pairs that occur.
+
+    A category outside [0, n_values) counts as the last. Threads that mark the same pair write the same.
+    """
+    found, size = _bytes_of(categories)
+    _over_rows(lambda a, b: _core.pair_categories(found, size, n_values, a, b, which, seen), len(which), threads)
+
+
+def banded(values: NDArray[np.float64], edges: NDArray[np.float64], *, threads: int) -> NDArray[np.uint8]:
+    """Return how many of at most 255 ascending edges each value is above; 0 for NaN."""
+    padded = np.full(1 << len(edges).bit_length(), np.inf)
+    padded[: len(edges)] = edges
+    values, out = np.ascontiguousarray(values), np.empty(len(values), dtype=np.uint8)
+    _over_rows(lambda start, stop: _core.band_codes(values, padded, start, stop, out), len(out), threads)
+    return out
+
+
+def _over_rows(work: Callable[[int, int], None], n_rows: int, threads: int) -> None:
+    for _ in in_order(work, chunks(n_rows, CHUNK_ROWS), threads=threads):
+        pass
+
+
+def _bytes_of(categories: NDArray[Any]) -> tuple[NDArray[np.uint8], int]:
+    """Return the bytes of categories as signed integers, and the size of one."""
+    signed = categories.dtype.kind == "i" and categories.dtype.isnative
+    found = np.ascontiguousarray(categories, dtype=None if signed else SIGNED[categories.dtype.itemsize])
+    return found.view(np.uint8), found.dtype.itemsize
