@@ -1,6 +1,8 @@
 """Tariffs: the same price whatever the frame, the threads and the order of rows, and nothing priced by accident."""
 
 import pickle
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError, replace
 from unittest import mock
 
@@ -10,7 +12,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from freightrisk import (
     Band,
@@ -28,6 +31,7 @@ from freightrisk import (
     Tariff,
 )
 from freightrisk.tariff import pricing as module
+from freightrisk.tariff.one_order import Quoter
 from freightrisk.tariff.plan import RateTables
 from strategies import (
     CHANNELS,
@@ -103,6 +107,72 @@ def test_quote_is_price_row_by_row(tariff, frame):
         quote = tariff.quote(order)
         assert quote == row
         assert {type(value) for value in quote.values()} <= {float, int, bool}
+
+
+ODD = st.sampled_from(
+    [
+        1,
+        1.0,
+        True,
+        0,
+        False,
+        -0.0,
+        "1",
+        "true",
+        "",
+        None,
+        np.nan,
+        pd.NA,
+        pd.NaT,
+        np.int8(1),
+        np.float32(0.5),
+        10**400,
+        np.inf,
+        -np.inf,
+        np.bool_(True),
+        np.str_("live_stream"),
+        (1,),
+        [1],
+        {},
+        np.datetime64("2025-06-11"),
+        4.8,
+        99.0,
+    ]
+)
+
+
+def codes_or_refusal(encode, order):
+    """Return codes, or the message of their refusal."""
+    try:
+        return encode(order)
+    except InputError as error:
+        return str(error)
+
+
+@given(tariffs(), orders(), st.data())
+def test_what_a_quote_remembers_changes_nothing(tariff, frame, data):
+    quoter = Quoter(tariff)
+    assume(quoter.readers is not None)
+    for order in frame.to_dict("records")[:8]:
+        if data.draw(st.booleans()):
+            order[data.draw(st.sampled_from(sorted(order)))] = data.draw(ODD)
+        if data.draw(st.booleans()):
+            del order[data.draw(st.sampled_from(sorted(order)))]
+        assert codes_or_refusal(quoter._codes, order) == codes_or_refusal(tariff.codes_of, order)
+
+
+def test_a_quote_takes_no_default_for_a_column(tariff, frame):
+    order = frame.to_dict("records")[0]
+    del order["channel"]
+    with pytest.raises(InputError, match="missing column 'channel'"):
+        tariff.quote(defaultdict(lambda: "live_stream", order))
+
+
+def test_threads_quote_apart(tariff, frame):
+    records = frame.to_dict("records")
+    expected = [tariff.quote(order) for order in records]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(tariff.quote, records * 4)) == expected * 4
 
 
 @given(tariffs(), orders())

@@ -24,7 +24,7 @@ from freightrisk._text import show
 from freightrisk.book.factors import Band
 from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.tariff.document import load_tariff
-from freightrisk.tariff.pricing import DETAIL
+from freightrisk.tariff.quotes import DETAIL
 from freightrisk.tariff.tariff import Tariff
 
 

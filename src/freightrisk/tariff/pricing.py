@@ -1,6 +1,6 @@
 """The flow of a batch: from columns of orders to codes, through the kernel in pieces, to columns of money."""
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,19 +11,16 @@ from freightrisk._columns import kind
 from freightrisk._parallel import chunks, in_order
 from freightrisk.book.book import Names, join
 from freightrisk.book.factors import CrossCoding
-from freightrisk.errors import InputError
 from freightrisk.tariff.balances import (
-    MERCHANT_ID,
     NO_DRAWS,
     Balances,
     Left,
     periods_of,
     sequence_of,
-    sequence_of_one,
     settle_in_order,
     waves,
 )
-from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers, index_of, with_progress
+from freightrisk.tariff.quotes import DETAIL, CodedOrders, QuoteBuffers, index_of, with_progress
 from freightrisk.tariff.rounding import dither_draws
 from freightrisk.tariff.subsidy import SHIP_DATE
 
@@ -31,8 +28,6 @@ if TYPE_CHECKING:
     from freightrisk.tariff.tariff import Tariff
 
 PRICE_CHUNK = 2**17
-ORDER_ID = "order_id"
-DETAIL = ("claim_intensity", "expected_claims", "expected_payout", "pure_premium", "technical_premium")
 
 
 def encode(
@@ -132,31 +127,3 @@ def price_columns(
     if campaigns:
         columns |= {f"paid: {rule.name}": fen for rule, fen in zip(tariff.subsidies, into.paid, strict=False)}
     return {name: values[:n] for name, values in columns.items()}
-
-
-def codes_of(tariff: "Tariff", order: Mapping[str, Any]) -> list[int]:
-    """Return the code of one order in each of a tariff's code columns."""
-    needed = [*tariff.column_names, ORDER_ID] if tariff.rounding == "dither" else [*tariff.column_names]
-    if tariff.experience is not None and tariff.experience.mods:
-        needed.append(MERCHANT_ID)
-    _check.columns_present(needed, list(order), argument="order")
-    for name in tariff.column_names:
-        if not isinstance(order[name], Hashable):
-            raise InputError(f"order: '{name}' is {order[name]!r}; give one value.")
-    rated = [coding.encode_one(order) for coding in tariff.tabled.values()]
-    if tariff.experience is not None:
-        rated += tariff.experience.encode_one(order, MERCHANT_ID)
-    return rated + [gate.encode_one(order) for gate in tariff.gates]
-
-
-def encode_one(tariff: "Tariff", order: Mapping[str, Any]) -> CodedOrders:
-    """Return one order, given as a mapping, as a batch of one row."""
-    codes = [np.array([code], dtype=np.uint32) for code in codes_of(tariff, order)]
-    columns = _core.CodeColumns(codes, np.array(list(tariff.sizes.values()), dtype=np.int64), 1)
-    draws, sequence = NO_DRAWS, None
-    if tariff.rounding == "dither":
-        draws = dither_draws(np.array([order[ORDER_ID]]), tariff.dither_key)
-    if tariff.in_sequence:
-        carries = tariff.rounding == "carry"
-        sequence = sequence_of_one(order, periods=periods_of(tariff.subsidies), carries=carries)
-    return CodedOrders(columns, 1, None, "pandas", tariff.key, draws, sequence)

@@ -13,6 +13,8 @@ from freightrisk.errors import InputError
 
 Array = NDArray[np.float64]
 
+DETAIL = ("claim_intensity", "expected_claims", "expected_payout", "pure_premium", "technical_premium")
+
 
 @dataclass(frozen=True)
 class CodedOrders:

@@ -20,9 +20,10 @@ from freightrisk.tariff.build import check_kind, parts_of_models
 from freightrisk.tariff.cover import Cover
 from freightrisk.tariff.experience import Experience
 from freightrisk.tariff.loading import Loadings
+from freightrisk.tariff.one_order import ORDER_ID, Quoter, codes_of, encode_one
 from freightrisk.tariff.plan import RateTables, check_curves, check_rates, limit_table, plan_arguments
-from freightrisk.tariff.pricing import DETAIL, ORDER_ID, codes_of, encode, encode_one, price_columns
-from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers, frame_of
+from freightrisk.tariff.pricing import encode, price_columns
+from freightrisk.tariff.quotes import DETAIL, CodedOrders, QuoteBuffers, frame_of
 from freightrisk.tariff.rounding import ROUNDING_MODES
 from freightrisk.tariff.shapes import SeverityShape
 from freightrisk.tariff.subsidy import Gate, Subsidy, compile_gates, in_stacking_order
@@ -299,6 +300,11 @@ class Tariff:
         """Return the tariff as the kernel holds it."""
         return _core.PricePlan(**self.plan_arguments)
 
+    @cached_property
+    def quoter(self) -> Quoter | None:
+        """Return what prices single orders where nothing but their codes matters."""
+        return Quoter(self) if Quoter.serves(self) else None
+
     @property
     def sizes(self) -> dict[str, int]:
         """Return the number of codes of each code column."""
@@ -478,6 +484,8 @@ class Tariff:
         --------
         See `Tariff.build` for a tariff; then ``tariff.quote({"zone": "far"})["list_fen"]``.
         """
+        if self.quoter is not None:
+            return self.quoter.quote(order)
         coded = encode_one(self, order)
         before = None if balances is None else balances.copy()
         priced = self.price_columns(coded, threads=1, balances=before)
@@ -498,7 +506,7 @@ class Tariff:
         save_tariff(self, path)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "plan"}
+        return {name: value for name, value in vars(self).items() if name not in ("plan", "quoter")}
 
     def __repr__(self) -> str:
         return (

@@ -10,8 +10,8 @@ from freightrisk import _check, _reference
 from freightrisk.book.factors import Coding, CrossCoding, is_missing
 from freightrisk.errors import FreightRiskError
 from freightrisk.tariff.balances import MERCHANT_ID, Balances, period_of
+from freightrisk.tariff.one_order import ORDER_ID
 from freightrisk.tariff.plan import RateTables
-from freightrisk.tariff.pricing import ORDER_ID
 from freightrisk.tariff.rounding import dither_draws
 from freightrisk.tariff.subsidy import SHIP_DATE, Subsidy
 from freightrisk.tariff.tariff import Tariff

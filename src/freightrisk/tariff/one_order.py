@@ -1,0 +1,181 @@
+"""One order at a time: its codes, and its way through the kernel without a frame."""
+
+from bisect import bisect_left
+from collections.abc import Callable, Hashable, Mapping
+from threading import local
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from freightrisk import _check, _core
+from freightrisk.book.factors import Band, Coding, CrossCoding
+from freightrisk.errors import InputError
+from freightrisk.tariff.balances import MERCHANT_ID, NO_DRAWS, periods_of, sequence_of_one
+from freightrisk.tariff.quotes import DETAIL, CodedOrders
+from freightrisk.tariff.rounding import dither_draws
+from freightrisk.tariff.subsidy import Gate
+
+if TYPE_CHECKING:
+    from freightrisk.tariff.tariff import Tariff
+
+ORDER_ID = "order_id"
+REMEMBERED = 2**14
+LARGEST_PLAIN = 1e15
+ABSENT = object()
+
+Reader = Callable[[Mapping[str, Any]], int]
+
+
+def codes_of(tariff: "Tariff", order: Mapping[str, Any]) -> list[int]:
+    """Return the code of one order in each of a tariff's code columns."""
+    needed = [*tariff.column_names, ORDER_ID] if tariff.rounding == "dither" else [*tariff.column_names]
+    if tariff.experience is not None and tariff.experience.mods:
+        needed.append(MERCHANT_ID)
+    _check.columns_present(needed, list(order), argument="order")
+    for name in tariff.column_names:
+        if not isinstance(order[name], Hashable):
+            raise InputError(f"order: '{name}' is {order[name]!r}; give one value.")
+    rated = [coding.encode_one(order) for coding in tariff.tabled.values()]
+    if tariff.experience is not None:
+        rated += tariff.experience.encode_one(order, MERCHANT_ID)
+    return rated + [gate.encode_one(order) for gate in tariff.gates]
+
+
+def encode_one(tariff: "Tariff", order: Mapping[str, Any]) -> CodedOrders:
+    """Return one order, given as a mapping, as a batch of one row."""
+    codes = [np.array([code], dtype=np.uint32) for code in codes_of(tariff, order)]
+    columns = _core.CodeColumns(codes, np.array(list(tariff.sizes.values()), dtype=np.int64), 1)
+    draws, sequence = NO_DRAWS, None
+    if tariff.rounding == "dither":
+        draws = dither_draws(np.array([order[ORDER_ID]]), tariff.dither_key)
+    if tariff.in_sequence:
+        carries = tariff.rounding == "carry"
+        sequence = sequence_of_one(order, periods=periods_of(tariff.subsidies), carries=carries)
+    return CodedOrders(columns, 1, None, "pandas", tariff.key, draws, sequence)
+
+
+class Quoter:
+    """Quotes of single orders under a tariff whose quotes depend on nothing but the order's codes.
+
+    All that does not depend on the order is made once: a reader of each code column, which remembers the values that
+    it has met, and for each thread arrays of one row for the kernel.
+    """
+
+    def __init__(self, tariff: "Tariff") -> None:
+        self.tariff = tariff
+        names = [*DETAIL, "list_fen", *(f"{payer}_fen" for payer in tariff.payers), "merchant_fen", *_core.FLAGS]
+        self.names = tuple(names)
+        self.flags = [
+            tuple(bool(bits & flag) for flag in _core.FLAGS.values()) for bits in range(2 ** len(_core.FLAGS))
+        ]
+        self.readers = None if tariff.experience is not None else [*self._readers()]
+        self.rows = local()
+
+    @staticmethod
+    def serves(tariff: "Tariff") -> bool:
+        """Return whether quotes depend on nothing but codes: no budget, no remainder, no draw."""
+        return not tariff.in_sequence and tariff.rounding != "dither"
+
+    def quote(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the price of one order, as `Tariff.quote`."""
+        rows = getattr(self.rows, "own", None)
+        if rows is None:
+            rows = self.rows.own = _Rows(self.tariff)
+        rows.codes[:] = self._codes(order)
+        _core.price(rows.columns, self.tariff.plan, 0, 1, rows.steps, *rows.outputs)
+        values = [*rows.steps_flat.tolist(), *rows.money.tolist(), *self.flags[rows.flags.item()]]
+        return dict(zip(self.names, values, strict=True))
+
+    def _codes(self, order: Mapping[str, Any]) -> list[int]:
+        if self.readers is None:
+            return codes_of(self.tariff, order)
+        try:
+            codes: list[int] = []
+            for read, first, second, size in self.readers:
+                codes.append(codes[first] * size + codes[second] if read is None else read(order))
+        except (KeyError, TypeError):  # a column that is absent, a value that is no value: what is said of it is there
+            return codes_of(self.tariff, order)
+        return codes
+
+    def _readers(self) -> Any:
+        place: dict[str, int] = {}
+        for name, coding in self.tariff.tabled.items():
+            place[name] = len(place)
+            if isinstance(coding, CrossCoding):
+                yield None, place[coding.first.name], place[coding.second.name], coding.second.n_slots
+            else:
+                yield _reader(coding), 0, 0, 0
+        for gate in self.tariff.gates:
+            yield _reader(gate), 0, 0, 0
+
+
+class _Rows:
+    """Arrays of one row: codes into the kernel, steps, fen and flags out of it."""
+
+    def __init__(self, tariff: "Tariff") -> None:
+        sizes, payers = np.array(list(tariff.sizes.values()), dtype=np.int64), len(tariff.payers)
+        self.codes = np.zeros(len(sizes), dtype=np.uint32)
+        self.columns = _core.CodeColumns([self.codes[k : k + 1] for k in range(len(sizes))], sizes, 1)
+        self.steps, self.money = np.empty((len(DETAIL), 1)), np.empty(payers + 2, dtype=np.int32)
+        self.steps_flat, self.flags = self.steps.ravel(), np.zeros(1, dtype=np.uint8)
+        payer_fen = self.money[1 : payers + 1, None]
+        self.outputs = (self.money[:1], payer_fen, self.money[payers + 1 :], self.flags)
+
+
+def _reader(coding: Coding | Gate) -> Reader:
+    columns = coding.columns if isinstance(coding, Coding) else (coding.column,)
+    if isinstance(coding, Coding) and isinstance(coding.declared, Band):
+        return _number_reader(coding.encode_one, columns[0], coding.edges, *coding.declared.valid)
+    if isinstance(coding, Gate) and coding.kind == "numbers":
+        return _number_reader(coding.encode_one, columns[0], coding.marks, -np.inf, np.inf)
+    return _value_reader(coding.encode_one, columns[0]) if len(columns) == 1 else _path_reader(coding, tuple(columns))
+
+
+def _number_reader(encode: Reader, column: str, edges: tuple[float, ...], low: float, high: float) -> Reader:
+    low, high = max(low, -LARGEST_PLAIN), min(high, LARGEST_PLAIN)
+
+    def read(order: Mapping[str, Any]) -> int:
+        value = order.get(column, ABSENT)
+        if value.__class__ in (float, int) and low <= value <= high:
+            return bisect_left(edges, value)
+        if value is ABSENT:
+            raise KeyError(column)
+        return encode(order)
+
+    return read
+
+
+def _value_reader(encode: Reader, column: str) -> Reader:
+    known: dict[Any, int] = {}
+
+    def read(order: Mapping[str, Any]) -> int:
+        value = order.get(column, ABSENT)
+        key = (value.__class__, value)  # 1 and True are the same key of a dictionary, but not the same value
+        code = known.get(key)
+        if code is None:
+            if value is ABSENT:
+                raise KeyError(column)
+            code = encode(order)
+            if len(known) < REMEMBERED:
+                known[key] = code
+        return code
+
+    return read
+
+
+def _path_reader(coding: Coding | Gate, columns: tuple[str, ...]) -> Reader:
+    known: dict[Any, int] = {}
+
+    def read(order: Mapping[str, Any]) -> int:
+        values = [order.get(column, ABSENT) for column in columns]
+        key = (*map(type, values), *values)
+        code = known.get(key)
+        if code is None:
+            if ABSENT in values:
+                raise KeyError(columns)
+            code = coding.encode_one(order)
+            if len(known) < REMEMBERED:
+                known[key] = code
+        return code
+
+    return read
