@@ -93,7 +93,7 @@ class Quoter:
             codes: list[int] = []
             for read, first, second, size in self.readers:
                 codes.append(codes[first] * size + codes[second] if read is None else read(order))
-        except (KeyError, TypeError):  # a column that is absent, a value that is no value: what is said of it is there
+        except (KeyError, TypeError, InputError):  # absent columns, wrong values: what is said of them is said there
             return codes_of(self.tariff, order)
         return codes
 
