@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from freightrisk import Cover, Interval, Subsidy, _check, _core, _reference
 from freightrisk.errors import InputError
+from freightrisk.tariff.plan import RateTables
 from strategies import (
     CODINGS,
     FEW,
@@ -224,6 +225,49 @@ def test_leaving_out_the_detail_changes_no_fen(tariff_and_codes):
     _core.price(columns, plan, 0, n, out.detail, out.list_fen, out.payers, out.merchant_fen, out.flags)
     full = run_kernel(tariff, codes, n)
     assert replace(full, detail=out.detail).same_as(out)
+
+
+# Money of any size: filed limits that meet force the micro-yuan. Ties, whole fen and their neighbours come often.
+MICRO = st.one_of(
+    st.integers(0, 10**13),
+    st.builds(
+        lambda fen, off: max(0, min(10_000 * fen + off, 10**13)), st.integers(0, 10**9), st.sampled_from(range(-1, 2))
+    ),
+    st.builds(lambda fen, off: 10_000 * fen + 5_000 + off, st.integers(0, 10**9 - 1), st.sampled_from(range(-1, 2))),
+)
+
+
+@given(
+    micro=MICRO,
+    mode=st.sampled_from(["half_even", "half_up", "ceiling", "down", "dither"]),
+    points=st.integers(1, 10_000),
+    draw=st.integers(0, 9_999),
+)
+@settings(max_examples=200)
+def test_money_of_any_size_is_rounded_exactly(micro, mode, points, draw):
+    rules = [
+        Subsidy("list", "platform", percent_of_list=points / 10_000, cap_fen=10**9),
+        Subsidy("rest", "insurer", percent_of_rest=points / 10_000),
+    ]
+    plain = RateTables(0.05, {})
+    tariff = put_together(frequency=plain, severity=plain, subsidies=rules, floor_fen=0)
+    arguments = tariff.plan_arguments | {"filed_min_micro": float(micro), "filed_max_micro": float(micro)}
+    arguments |= {"rounding": _core.ROUNDING_MODES[mode]}
+    none = np.empty(0, dtype=np.int64)
+    columns, out = _core.CodeColumns([], none, 1), blank(tariff, 1)
+    drawn = np.array([draw], dtype=np.uint16)
+    money = _core.MoneyColumns(drawn, none, none.astype(np.int32), none.astype(np.uint64), np.empty((0, 0), np.int32))
+    plan = _core.PricePlan(**arguments)
+    _core.price(columns, plan, 0, 1, out.detail, out.list_fen, out.payers, out.merchant_fen, out.flags, money)
+    priced = _reference.price_order([], arguments, 2, draw=draw)
+    assert out.list_fen[0] == priced.list_fen
+    assert out.payers[:, 0].tolist() == list(priced.payers_fen)
+    assert out.merchant_fen[0] == priced.merchant_fen
+
+
+@given(st.floats(0.0, 1.0) | st.builds(lambda k, x: x * 2.0**-k, st.integers(0, 60), st.floats(0.5, 1.0)))
+def test_the_fourth_root_is_exact_to_a_few_ulp(x):
+    assert _reference.fourth_root(x) == pytest.approx(np.sqrt(np.sqrt(x)), rel=2e-15, abs=1e-78)
 
 
 @pytest.fixture

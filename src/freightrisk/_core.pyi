@@ -70,6 +70,9 @@ class PricePlan:
         mask_offsets: NDArray[np.int64],
         mask_tables: NDArray[np.uint64],
         known: NDArray[np.int64],
+        fused_first: NDArray[np.int32],
+        fused_second: NDArray[np.int32],
+        fused_width: NDArray[np.int32],
         count_curve: NDArray[np.float64],
         count_column: int,
         count_curves: int,
@@ -148,6 +151,7 @@ def price(
     spent_out: NDArray[np.int64] | None = None,
     allowed: int = ...,
 ) -> None: ...
+def spread_flags(flags: NDArray[np.uint8], start: int, stop: int, hits: NDArray[np.uint8]) -> None: ...
 def carry(
     micro: NDArray[np.int64],
     merchants: NDArray[np.int32],

@@ -5,7 +5,7 @@ were proved in range by `_check` before they came here. Each kernel has a slow t
 """
 
 cimport cython
-from libc.math cimport exp, expm1, log, log1p, pow, sqrt
+from libc.math cimport exp, expm1, log, log1p, pow
 from libc.string cimport memcpy, memset
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -27,7 +27,24 @@ cdef extern from *:
     #else
     #define FREIGHTRISK_ALONE __restrict__
     #endif
+    #include <string.h>
+    /* The fourth root of x in [0, 1], to 1e-15, without two square roots: 1/x^(1/4) from the bits of x, r = 0.13 off,
+       then twice by the series of (1 - r)^(-1/4). Plain products and sums, the same on every machine. */
+    static inline double freightrisk_fourth_root(double x) {
+        long long bits;
+        double y, r;
+        int step;
+        memcpy(&bits, &x, 8);
+        bits = 0x4feafccabf32b000LL - (bits >> 2);
+        memcpy(&y, &bits, 8);
+        for (step = 0; step < 2; step++) {
+            r = 1.0 - x * y * y * y * y;
+            y = y + y * (r * (0.25 + r * (0.15625 + r * 0.1171875)));
+        }
+        return x * y * y * y;
+    }
     """
+    double fourth_root "freightrisk_fourth_root"(double x) noexcept nogil
     const int FREIGHTRISK_CHECKED
     ctypedef void wide_void "FREIGHTRISK_WIDE void"
     # What a loop writes overlaps nothing that it reads; without that promise gathers are not vectorised.
@@ -89,6 +106,8 @@ FLAGS = {
 
 # Adding and subtracting 1.5 * 2**52 rounds a double below 2**51 to the nearest integer, ties to even.
 cdef double ROUND_TO_INTEGER = 6755399441055744.0
+cdef double ROUND_TO_FRACTION = 103079215104.0  # as much, times 2**-16
+cdef double HALF_STEP = 5e-5  # a whole number over 10000 is a multiple of 1e-4: with half of that it never falls short
 cdef double LARGEST_MICRO = 1e15
 cdef uint64_t EVERY_RULE = 0xFFFFFFFFFFFFFFFF
 cdef double FARTHEST = 690.0  # exp(-690) is above the smallest double
@@ -135,6 +154,14 @@ cdef wide_void widen(const uint8_t* column, int itemsize, Py_ssize_t start, int 
     else:
         for i in range(n):
             out[i] = <int32_t>(<const uint32_t*>column + start)[i]
+
+
+cdef wide_void highest(const int32_t* codes, int n, int_out most) noexcept nogil:
+    cdef int i
+    cdef int32_t found = 0
+    for i in range(n):
+        found = codes[i] if codes[i] > found else found
+    most[0] = found
 
 
 cdef inline bint in_range(const int32_t* codes, int n, int64_t size) noexcept nogil:
@@ -518,17 +545,19 @@ def accumulate(int family, double shape, CodeColumns columns not None, const int
 cdef class PricePlan:
     """A tariff as flat arrays, the form in which the kernel reads it; see `tariff.tariff.plan_arguments`.
 
-    `*_columns` name code columns, `*_offsets` say where that column's table starts in `*_tables`.
+    `*_columns` name code columns, `*_offsets` say where that column's table starts in `*_tables`. After the columns of
+    the orders come fused ones, each `fused_first` times `fused_width` plus `fused_second`, whose tables are products.
     """
 
     cdef double frequency_base, severity_base, limit
     cdef const int32_t[::1] frequency_columns, severity_columns, share_columns, limit_columns, mask_columns
+    cdef const int32_t[::1] fused_first, fused_second, fused_width
     cdef const int64_t[::1] frequency_offsets, severity_offsets, share_offsets, limit_offsets, mask_offsets, known
     cdef const double[::1] frequency_tables, severity_tables, share_tables, limit_tables
     cdef int count_column, count_pieces  # the column that chooses the claim-count curve, -1 for one curve
     cdef const uint64_t[::1] mask_tables
     cdef const double[:, ::1] count_curve, limit_curve  # (4, pieces): all starts, then all slopes, ...
-    cdef double fraud, handling, policy, retained, filed_factor, filed_min_micro, filed_max_micro
+    cdef double fraud, handling, policy, gross_up, filed_factor, filed_min_micro, filed_max_micro
     cdef int32_t floor_fen
     cdef const int32_t[::1] rule_kind, rule_cap, rule_payer, rule_group
     cdef const int64_t[::1] rule_amount
@@ -541,6 +570,7 @@ cdef class PricePlan:
                  share_columns not None, share_offsets not None, share_tables not None,
                  limit_columns not None, limit_offsets not None, limit_tables not None,
                  mask_columns not None, mask_offsets not None, mask_tables not None, known not None,
+                 fused_first not None, fused_second not None, fused_width not None,
                  count_curve not None, int count_column, int count_curves, limit_curve not None,
                  double fraud_load, double claim_handling, double policy_cost, double retained, double filed_factor,
                  double filed_min_micro, double filed_max_micro, int32_t floor_fen,
@@ -550,13 +580,14 @@ cdef class PricePlan:
         self.frequency_columns, self.severity_columns = frequency_columns, severity_columns
         self.share_columns, self.share_offsets, self.share_tables = share_columns, share_offsets, share_tables
         self.limit_columns, self.mask_columns, self.known = limit_columns, mask_columns, known
+        self.fused_first, self.fused_second, self.fused_width = fused_first, fused_second, fused_width
         self.frequency_offsets, self.severity_offsets = frequency_offsets, severity_offsets
         self.limit_offsets, self.mask_offsets = limit_offsets, mask_offsets
         self.frequency_tables, self.severity_tables = frequency_tables, severity_tables
         self.limit_tables, self.mask_tables = limit_tables, mask_tables
         self.count_curve, self.limit_curve = count_curve.T.copy(), limit_curve.T.copy()
         self.count_column, self.count_pieces = count_column, <int>(len(count_curve) // count_curves)
-        self.fraud, self.handling, self.policy, self.retained = fraud_load, claim_handling, policy_cost, retained
+        self.fraud, self.handling, self.policy, self.gross_up = fraud_load, claim_handling, policy_cost, 1.0 / retained
         self.filed_factor, self.filed_min_micro, self.filed_max_micro = filed_factor, filed_min_micro, filed_max_micro
         self.floor_fen = floor_fen
         self.rule_kind, self.rule_amount, self.rule_cap = rule_kind, rule_amount, rule_cap
@@ -573,6 +604,12 @@ cdef wide_void fill(double value, int n, real_out out) noexcept nogil:
     cdef int i
     for i in range(n):
         out[i] = value
+
+
+cdef wide_void fuse(const int32_t* first, const int32_t* second, int32_t width, int n, int_out fused) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        fused[i] = first[i] * width + second[i]
 
 
 cdef wide_void gather_product(const int32_t* codes, const double* table, int n, real_out value) noexcept nogil:
@@ -639,11 +676,13 @@ cdef wide_void count_place(const double* intensity, int n, real_out t) noexcept 
 
 
 cdef wide_void limit_place(const double* mean, const double* limit, int n, real_out share, real_out s) noexcept nogil:
-    """share = limit / (mu + limit), s its fourth root; the expected payout is mu share times the curve at s."""
+    """share = mu limit / (mu + limit), s the fourth root of share / mu; the payout is share times the curve at s."""
     cdef int i
+    cdef double paid
     for i in range(n):
-        share[i] = mean[i] * (1.0 - mean[i] / (mean[i] + limit[i]))
-        s[i] = sqrt(sqrt(1.0 - mean[i] / (mean[i] + limit[i])))
+        paid = 1.0 - mean[i] / (mean[i] + limit[i])
+        share[i] = mean[i] * paid
+        s[i] = fourth_root(paid)
 
 
 cdef wide_void multiply(const double* factor, int n, real_out value) noexcept nogil:
@@ -659,13 +698,13 @@ cdef wide_void flag_limit(const double* mean, const double* payout, int n, flag_
 
 
 cdef wide_void load_premium(const double* claims, const double* payout, double fraud, double handling, double policy,
-                            double retained, int n, real_out pure, real_out technical) noexcept nogil:
+                            double gross_up, int n, real_out pure, real_out technical) noexcept nogil:
     cdef int i
     cdef double premium
     for i in range(n):
         premium = claims[i] * payout[i]
         pure[i] = premium
-        technical[i] = (premium * (1.0 + fraud) + handling * claims[i] + policy) / retained
+        technical[i] = (premium * (1.0 + fraud) + handling * claims[i] + policy) * gross_up
 
 
 cdef wide_void filed_price(const double* technical, double filed_factor, double lowest, double highest, int n,
@@ -682,27 +721,32 @@ cdef wide_void filed_price(const double* technical, double filed_factor, double 
         flags[i] |= FILED_BOUND if clamped != micro else 0
 
 
-# Micro-yuan are whole numbers below 2**51. A whole number over 10000 is then either a whole number or a tie, held
-# exactly, or at least 1e-4 from one, far more than the rounding of the division: what is rounded next is exact.
+# A whole number below 2**45 over 10000 is a whole number, a tie, or at least 1e-4 from both. Its product with 1e-4 is
+# off by less than 1e-6; to the nearest multiple of 2**-16 it is exact at both and still 9e-5 from both elsewhere. So
+# rounding that to a whole number, ties to even, is rounding the quotient, without a division.
+
+cdef inline double fen_of(double micro) noexcept nogil:
+    return nearest_integer((micro * 1e-4 + ROUND_TO_FRACTION) - ROUND_TO_FRACTION)
+
 
 cdef wide_void round_nearest(const double* micro, int n, int_out fen) noexcept nogil:
     cdef int i
     for i in range(n):
-        fen[i] = <int32_t>nearest_integer(micro[i] / 10000.0)
+        fen[i] = <int32_t>fen_of(micro[i])
 
 
 cdef wide_void round_down_after(const double* micro, double added, int n, int_out fen) noexcept nogil:
     """Whole fen of micro-yuan with a constant added: 0 rounds down, 5000 half up, 9999 to the ceiling."""
     cdef int i
     for i in range(n):
-        fen[i] = <int32_t>((micro[i] + added) / 10000.0)
+        fen[i] = <int32_t>((micro[i] + added) * 1e-4 + HALF_STEP)
 
 
 cdef wide_void round_drawn(const double* micro, const uint16_t* draw, int n, int_out fen) noexcept nogil:
     """Up with the probability of the fraction: a draw is 0 to 9999, each as likely as the others."""
     cdef int i
     for i in range(n):
-        fen[i] = <int32_t>((micro[i] + <double>draw[i]) / 10000.0)
+        fen[i] = <int32_t>((micro[i] + <double>draw[i]) * 1e-4 + HALF_STEP)
 
 
 cdef wide_void list_price(const int32_t* fen, int32_t floor, int n, int_out price, flag_out flags) noexcept nogil:
@@ -719,10 +763,10 @@ cdef wide_void write_whole(const double* value, int n, long_out out) noexcept no
 
 
 cdef wide_void share_of(const int32_t* amount, double points, int n, int_out wanted) noexcept nogil:
-    """Basis points of an amount of fen, half-even to fen; exact as in `list_price`."""
+    """Basis points of an amount of fen, half-even to fen; exact for the same reason."""
     cdef int i
     for i in range(n):
-        wanted[i] = <int32_t>nearest_integer(amount[i] * points / 10000.0)
+        wanted[i] = <int32_t>fen_of(amount[i] * points)
 
 
 cdef wide_void rest_above(const int32_t* rest, int32_t target, int n, int_out wanted) noexcept nogil:
@@ -972,28 +1016,28 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
     spent_out : (rules,) to which is added what limited rules paid
     allowed : a bit for each rule that may pay
     """
-    cdef int32_t codes[MAX_COLUMNS][BLOCK]
-    cdef double intensity[BLOCK]
-    cdef double counted[BLOCK]
+    cdef int32_t codes[2 * MAX_COLUMNS][BLOCK]
+    cdef double own_steps[5][BLOCK]
     cdef double mean[BLOCK]
-    cdef double limited[BLOCK]
     cdef double limit[BLOCK]
     cdef double place[BLOCK]
     cdef double full[BLOCK]
-    cdef double pure[BLOCK]
-    cdef double technical[BLOCK]
     cdef double micro[BLOCK]
     cdef uint64_t eligible[BLOCK]
     cdef int32_t rounded[BLOCK]
+    cdef double* steps[5]  # written where the caller wants them, or here
+    cdef double* intensity
     cdef double* claims
     cdef double* payout
     cdef double added
     cdef uint8_t* flags
+    cdef int32_t most
     cdef const double* count_curve = &plan.count_curve[0, 0] if plan.count_curve.shape[1] else NULL
     cdef const double* limit_curve = &plan.limit_curve[0, 0] if plan.limit_curve.shape[1] else NULL
     cdef int count_pieces = plan.count_pieces, limit_pieces = <int>plan.limit_curve.shape[1]
     cdef Py_ssize_t step, block
     cdef int n, f, column
+    cdef bint detailed = detail_out.shape[0] == 5
     cdef int64_t* spent = NULL
     if spent_out is not None and spent_out.shape[0]:
         spent = &spent_out[0]
@@ -1004,7 +1048,10 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
             flags = &flags_out[block]
             memset(flags, 0, n)
             memset(&eligible[0], 0xFF, n * sizeof(uint64_t))
-            fill(plan.frequency_base, n, &intensity[0])
+            for f in range(5):
+                steps[f] = &detail_out[f, block] if detailed else &own_steps[f][0]
+            intensity, claims, payout = steps[0], steps[1], steps[2]
+            fill(plan.frequency_base, n, intensity)
             fill(plan.severity_base, n, &mean[0])
             fill(plan.limit, n, &limit[0])
             for f in range(columns.count):
@@ -1013,10 +1060,15 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
                     with gil:
                         raise IndexError("a code is out of its table's range")
                 if plan.known[f] < columns.size[f]:
-                    flag_unseen(&codes[f][0], plan.known[f], n, flags)
+                    highest(&codes[f][0], n, &most)
+                    if most >= plan.known[f]:
+                        flag_unseen(&codes[f][0], plan.known[f], n, flags)
+            for f in range(<int>plan.fused_first.shape[0]):
+                fuse(&codes[plan.fused_first[f]][0], &codes[plan.fused_second[f]][0], plan.fused_width[f], n,
+                     &codes[columns.count + f][0])
             for f in range(<int>plan.frequency_columns.shape[0]):
                 column = plan.frequency_columns[f]
-                gather_product(&codes[column][0], &plan.frequency_tables[plan.frequency_offsets[f]], n, &intensity[0])
+                gather_product(&codes[column][0], &plan.frequency_tables[plan.frequency_offsets[f]], n, intensity)
             for f in range(<int>plan.severity_columns.shape[0]):
                 column = plan.severity_columns[f]
                 gather_product(&codes[column][0], &plan.severity_tables[plan.severity_offsets[f]], n, &mean[0])
@@ -1026,40 +1078,28 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
             for f in range(<int>plan.mask_columns.shape[0]):
                 column = plan.mask_columns[f]
                 gather_mask(&codes[column][0], &plan.mask_tables[plan.mask_offsets[f]], n, &eligible[0])
-            claims = &intensity[0]
-            if count_pieces:
-                claims = &counted[0]
-                count_place(&intensity[0], n, &place[0])
+            if not count_pieces:
+                memcpy(claims, intensity, n * sizeof(double))
+            else:
+                count_place(intensity, n, &place[0])
                 if plan.count_column < 0:
                     curve_values(&place[0], count_curve, count_pieces, n, claims)
                 else:
                     chosen_curve_values(&place[0], &codes[plan.count_column][0], count_curve, count_pieces,
                                         <int32_t>plan.count_curve.shape[1], n, claims)
                 multiply(&place[0], n, claims)
-            payout = &mean[0]
-            if plan.share_columns.shape[0]:
-                payout = &limited[0]
+            if plan.share_columns.shape[0] or not limit_pieces:
                 memcpy(payout, &mean[0], n * sizeof(double))
                 for f in range(<int>plan.share_columns.shape[0]):
                     column = plan.share_columns[f]
                     gather_product(&codes[column][0], &plan.share_tables[plan.share_offsets[f]], n, payout)
-                flag_limit(&mean[0], payout, n, flags)
-            elif limit_pieces:
-                payout = &limited[0]
+            else:
                 limit_place(&mean[0], &limit[0], n, &full[0], &place[0])
                 curve_values(&place[0], limit_curve, limit_pieces, n, payout)
                 multiply(&full[0], n, payout)
-                flag_limit(&mean[0], payout, n, flags)
-            load_premium(claims, payout, plan.fraud, plan.handling, plan.policy, plan.retained, n, &pure[0],
-                         &technical[0])
-            filed_price(&technical[0], plan.filed_factor, plan.filed_min_micro, plan.filed_max_micro, n, &micro[0],
-                        flags)
-            if detail_out.shape[0] == 5:
-                memcpy(&detail_out[0, block], &intensity[0], n * sizeof(double))
-                memcpy(&detail_out[1, block], claims, n * sizeof(double))
-                memcpy(&detail_out[2, block], payout, n * sizeof(double))
-                memcpy(&detail_out[3, block], &pure[0], n * sizeof(double))
-                memcpy(&detail_out[4, block], &technical[0], n * sizeof(double))
+            flag_limit(&mean[0], payout, n, flags)
+            load_premium(claims, payout, plan.fraud, plan.handling, plan.policy, plan.gross_up, n, steps[3], steps[4])
+            filed_price(steps[4], plan.filed_factor, plan.filed_min_micro, plan.filed_max_micro, n, &micro[0], flags)
             if money is not None:
                 if money.micro.shape[0]:
                     write_whole(&micro[0], n, &money.micro[block])
@@ -1079,6 +1119,21 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
             list_price(&rounded[0], plan.floor_fen, n, &list_out[block], flags)
             settle_rows(plan, &list_out[block], &eligible[0], block, n, &merchant_out[block], payers_out, flags, money,
                         spent, allowed, None)
+
+
+cdef wide_void one_flag(const uint8_t* flags, int bit, Py_ssize_t n, flag_out hit) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        hit[i] = flags[i] >> bit & 1
+
+
+def spread_flags(const uint8_t[::1] flags not None, Py_ssize_t start, Py_ssize_t stop, uint8_t[:, ::1] hits not None):
+    """Write bit k of the flags of rows [start, stop) to row k of `hits`."""
+    cdef int bit
+    with nogil:
+        for bit in range(<int>hits.shape[0]):
+            if stop > start:
+                one_flag(&flags[start], bit, stop - start, &hits[bit, start])
 
 
 def carry(const int64_t[::1] micro not None, const int32_t[::1] merchants not None, const int64_t[::1] order not None,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 UNLIMITED = 2**31 - 1
+FUSED_CELLS = 2**11  # tables of so many products stay in the first cache beside a block of rows
 LARGEST_RATE = 1e9
 
 
@@ -76,13 +77,15 @@ def plan_arguments(tariff: "Tariff") -> dict[str, Any]:
     known = [coding.n_levels for coding in tariff.tabled.values()]
     known += [] if tariff.experience is None else tariff.experience.known
     known += [gate.n_slots for gate in tariff.gates]
-    frequency = {**tariff.frequency.tables, **experience}
+    rates = {"frequency": {**tariff.frequency.tables, **experience}, "severity": tariff.severity.tables}
+    fused, tables = _fuse({what: {place[name]: t for name, t in rates[what].items()} for what in rates}, len(known))
     return {
         "frequency_base": tariff.frequency.base,
         "severity_base": tariff.severity.base,
         "limit": tariff.cover.flat_limit,
-        **_flat("frequency", [(place[name], table) for name, table in frequency.items()], np.float64),
-        **_flat("severity", [(place[name], table) for name, table in tariff.severity.tables.items()], np.float64),
+        **_flat("frequency", list(tables["frequency"].items()), np.float64),
+        **_flat("severity", list(tables["severity"].items()), np.float64),
+        **fused,
         **_flat("share", [(place[name], table) for name, table in tariff.shares.items()], np.float64),
         **_flat("limit", limits, np.float64),
         **_flat("mask", list(gates.items()), np.uint64),
@@ -129,6 +132,39 @@ def scheduled_shares(
         limit = np.minimum(limit, np.expand_dims(limit_table(by_level, codings), others))
     shaped = limit.reshape(severity.zone.n_slots, len(severity.weight_shares), -1)
     return pairs, {crossed.name: severity.paid_share(shaped).ravel()}
+
+
+def _fuse(
+    tables: Mapping[str, Mapping[int, Array]], n_columns: int
+) -> tuple[dict[str, NDArray[np.int32]], dict[str, dict[int, Array]]]:
+    """Return columns to be fused from two others, and the tables over these columns and those that stay.
+
+    Columns that the same models read are taken together, largest first, each by the first fused column in which it
+    leaves no more than FUSED_CELLS products: fewer tables to gather from, for the same premium.
+    """
+    steps: list[tuple[int, int, int]] = []
+    found: dict[str, dict[int, Array]] = {what: {} for what in tables}
+    readers: dict[tuple[str, ...], list[int]] = {}
+    for column in sorted({column for table in tables.values() for column in table}):
+        readers.setdefault(tuple(what for what in tables if column in tables[what]), []).append(column)
+    for models, columns in readers.items():
+        size = {column: len(tables[models[0]][column]) for column in columns}
+        bins: list[tuple[int, dict[str, Array]]] = []
+        for column in sorted(columns, key=lambda column: -size[column]):
+            mine = {what: tables[what][column] for what in models}
+            for k, (other, products) in enumerate(bins):
+                if len(products[models[0]]) * size[column] <= FUSED_CELLS:
+                    steps.append((other, column, size[column]))
+                    product = {what: np.outer(products[what], mine[what]).ravel() for what in models}
+                    bins[k] = (n_columns + len(steps) - 1, product)
+                    break
+            else:
+                bins.append((column, mine))
+        for column, products in bins:
+            for what, table in products.items():
+                found[what][column] = table
+    first, second, width = np.array(steps, dtype=np.int32).reshape(-1, 3).T.copy()
+    return {"fused_first": first, "fused_second": second, "fused_width": width}, found
 
 
 def _flat(what: str, tables: Sequence[tuple[int, NDArray[Any]]], dtype: type) -> dict[str, NDArray[Any]]:

@@ -27,7 +27,7 @@ from freightrisk.tariff.subsidy import SHIP_DATE
 if TYPE_CHECKING:
     from freightrisk.tariff.tariff import Tariff
 
-PRICE_CHUNK = 2**17
+PRICE_CHUNK = 2**16
 
 
 def encode(

@@ -108,8 +108,7 @@ class QuoteBuffers:
 
     def spread_flags(self, start: int, stop: int) -> None:
         """Write the bits of the flags of some rows to a column each."""
-        for bit, hit in zip(_core.FLAGS.values(), self.hits, strict=True):
-            np.not_equal(self.flags[start:stop] & bit, 0, out=hit[start:stop])
+        _core.spread_flags(self.flags, start, stop, self.hits.view(np.uint8))
 
     def check(self, n_orders: int, n_payers: int, *, detail: bool, settles: bool, campaigns: int) -> None:
         """Raise unless the arrays can take so many orders and payers."""
