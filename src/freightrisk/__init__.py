@@ -23,6 +23,7 @@ from freightrisk.models.inference import NestedTest, likelihood_ratio_test, wald
 from freightrisk.models.lines import LineReturns, expected_line_claims, fit_line_returns
 from freightrisk.models.pure_premium import PurePremiumModel
 from freightrisk.models.severity import SeverityModel
+from freightrisk.pipeline.parquet import price_parquet
 from freightrisk.pipeline.settlement import Settlement
 from freightrisk.portfolio.allocation import Allocation, allocate, subsidy_offers
 from freightrisk.portfolio.validation import actual_vs_expected
@@ -112,6 +113,7 @@ __all__ = [
     "load_tariff",
     "merchant_experience",
     "merchant_periods",
+    "price_parquet",
     "rounding_report",
     "save_campaigns",
     "simulate_book",

@@ -1,0 +1,215 @@
+"""Parquet to Parquet: orders are priced batch after batch, while the next is read and the last is written."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk import _check, _core
+from freightrisk._staged import staged
+from freightrisk.errors import InputError
+from freightrisk.tariff.balances import MERCHANT_ID, Balances
+from freightrisk.tariff.one_order import ORDER_ID
+from freightrisk.tariff.quotes import DETAIL, CodedOrders
+from freightrisk.tariff.tariff import Tariff
+
+BATCH_ROWS = 2**19
+
+Batch = tuple[Any, CodedOrders]
+Columns = dict[str, NDArray[Any]]
+
+
+def price_parquet(
+    tariff: Tariff,
+    orders: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    merchants: Any = None,
+    merchant_id: str = MERCHANT_ID,
+    order_id: str = ORDER_ID,
+    priority: str | None = None,
+    keep: Sequence[str] = (),
+    balances: Balances | None = None,
+    threads: int | None = None,
+    detail: bool = True,
+    campaigns: bool = False,
+    batch_rows: int = BATCH_ROWS,
+    compression: str = "lz4",
+    progress: bool = False,
+) -> dict[str, int]:
+    """Price the orders of Parquet files into one Parquet file, in memory that does not grow with their number.
+
+    Parameters
+    ----------
+    tariff : Tariff
+    orders : path, or sequence of paths
+        Parquet files in the order in which they are priced; a folder stands for the ``*.parquet`` files in it, by name.
+    out : path
+        The file to write: a row for each order in the same order. It appears whole or not at all.
+    merchants, merchant_id, order_id, priority, threads, detail, campaigns, progress
+        As for `Tariff.price`.
+    keep : sequence of str
+        Columns of the orders that the quotes take over, such as the order's id.
+    balances : Balances, optional
+        What was spent of budgets before; updated. Budgets go on from each batch to the next, so that within a batch
+        they serve orders by `priority` and time, and batches as they stand in the files.
+    batch_rows : int
+        Most orders in memory at a time (a few such batches are on their way).
+    compression : str
+        Of the columns of fen and flags, one of Parquet's; the steps of the premium are written as they are.
+
+    Returns
+    -------
+    dict of str to int
+        The number of orders, and the sum of each column of fen.
+
+    Raises
+    ------
+    InputError
+        As for `Tariff.price`, saying in which rows of which file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import pandas as pd
+    >>> from freightrisk import *
+    >>> orders = pd.DataFrame({"order_id": range(8), "zone": ["near", "far"] * 4})
+    >>> claims = pd.DataFrame({"order_id": [0, 1, 3], "freight": [8.0, 15.0, 17.0]})
+    >>> book = OrderBook.from_frames(orders, claims, factors=[Factor("zone")], ship_date=None, report_date=None)
+    >>> tariff = Tariff.build(FrequencyModel().fit(book), SeverityModel().fit(book), cover=Cover(max_claims=1))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     orders.to_parquet(Path(folder, "orders.parquet"))
+    ...     price_parquet(tariff, Path(folder, "orders.parquet"), Path(folder, "quotes.parquet"), keep=["order_id"])
+    {'orders': 8, 'list_fen': 3228, 'merchant_fen': 3228}
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    paths, out = _files(orders), Path(out)
+    keep = [_check.label(name, argument="keep") for name in ([keep] if isinstance(keep, str) else keep)]
+    batch_rows = _check.whole(batch_rows, argument="batch_rows", low=1, high=2**30)
+    threads = _check.threads(threads)
+    if out.resolve() in [path.resolve() for path in paths]:
+        raise InputError(f"out is '{out}', which is one of the orders' files; give another.")
+    written = [*DETAIL, "list_fen", "merchant_fen", *(f"{payer}_fen" for payer in tariff.payers), *_core.FLAGS]
+    clash = [name for name in keep if name in written or name.startswith("paid: ")]
+    if clash:
+        raise InputError(f"keep names '{clash[0]}', which is also a column of the quotes; rename it in the orders.")
+    merchants = pq.read_table(merchants) if isinstance(merchants, (str, Path)) else merchants
+    wanted = {*tariff.column_names, merchant_id, order_id, "ship_date", *keep, *([priority] if priority else [])}
+    known = Balances() if balances is None else balances
+    totals: dict[str, int] = {"orders": 0}
+
+    def encode(table: Any) -> Batch:
+        _check.columns_present(keep, table.column_names, argument="orders")
+        coded = tariff.encode(
+            table, merchants=merchants, merchant_id=merchant_id, order_id=order_id, priority=priority, threads=threads
+        )
+        return table.select(keep), coded
+
+    writers: list[Any] = []
+
+    def write(table: Any, part: Path) -> None:
+        if not writers:
+            plain = {name: "none" if name in DETAIL else compression for name in table.column_names}
+            writers.append(pq.ParquetWriter(part, table.schema, use_dictionary=keep, compression=plain))
+        writers[0].write_table(table.cast(writers[0].schema), row_group_size=batch_rows)
+
+    with ExitStack() as stack:
+        (part,) = stack.enter_context(staged([out]))
+        stack.callback(lambda: [writer.close() for writer in writers])  # once no thread writes any more
+        reading = stack.enter_context(ThreadPoolExecutor(1))
+        writing = stack.enter_context(ThreadPoolExecutor(1))
+        bar = stack.enter_context(_bar(paths)) if progress else None
+        buffers = [tariff.buffers(batch_rows, detail=detail, campaigns=campaigns) for _ in range(2)]
+        written_into: list[Future[None] | None] = [None, None]
+        for k, (kept, coded) in enumerate(_ahead(reading, _batches(paths, wanted, batch_rows, encode))):
+            into, before = buffers[k % 2], written_into[k % 2]
+            if before is not None:
+                before.result()
+            columns = tariff.price_columns(
+                coded, threads=threads, detail=detail, campaigns=campaigns, balances=known, buffers=into
+            )
+            table = pa.table({name: _plain(kept.column(name)) for name in keep} | columns)
+            written_into[k % 2] = writing.submit(write, table, part)
+            totals["orders"] += coded.n_orders
+            for name, values in columns.items():
+                if name.endswith("_fen"):
+                    totals[name] = totals.get(name, 0) + int(values.sum(dtype=np.int64))
+            if bar is not None:
+                bar.update(coded.n_orders)
+        for last in written_into:
+            if last is not None:
+                last.result()
+    return totals
+
+
+def _files(orders: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Return the files that were named, those of a folder by name."""
+    named = [Path(orders)] if isinstance(orders, (str, Path)) else [Path(path) for path in orders]
+    paths = [file for path in named for file in (sorted(path.glob("*.parquet")) if path.is_dir() else [path])]
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise InputError(f"orders: there is no file '{missing[0]}'; give Parquet files, or folders of them.")
+    if not paths:
+        raise InputError(f"orders: there is no *.parquet in {', '.join(map(repr, map(str, named))) or 'the list'}.")
+    return paths
+
+
+def _batches(
+    paths: Sequence[Path], wanted: set[str], batch_rows: int, encode: Callable[[Any], Batch]
+) -> Iterator[Batch]:
+    """Yield the encoded batches of each file; at least one, so that no rows give a file of no rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for path in paths:
+        try:
+            schema = pq.read_schema(path)
+            texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_binary(field.type)]
+            file = pq.ParquetFile(path, read_dictionary=texts)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputError(f"orders: '{path}' is not readable as Parquet: {error}") from None
+        names, first = [name for name in schema.names if name in wanted], 0
+        with file:
+            for batch in file.iter_batches(batch_size=batch_rows, columns=names):
+                table = pa.Table.from_batches([batch])
+                yield _encoded(encode, table, f"'{path}', rows counted from row {first:,}")
+                first += batch.num_rows
+            if first == 0:
+                yield _encoded(encode, file.schema_arrow.empty_table().select(names), f"'{path}'")
+
+
+def _encoded(encode: Callable[[Any], Batch], table: Any, where: str) -> Batch:
+    try:
+        return encode(table)
+    except InputError as error:
+        raise InputError(f"in {where}: {error}") from None
+
+
+def _plain(column: Any) -> Any:
+    """Return a column as it is in its file, where texts were read as categories."""
+    import pyarrow as pa
+
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def _ahead(reader: ThreadPoolExecutor, batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Yield what an iterator yields, one element ahead on another thread."""
+    coming = reader.submit(next, batches, None)
+    while (found := coming.result()) is not None:
+        coming = reader.submit(next, batches, None)
+        yield found
+
+
+def _bar(paths: Sequence[Path]) -> Any:
+    import pyarrow.parquet as pq
+    from tqdm.auto import tqdm
+
+    total = sum(pq.read_metadata(path).num_rows for path in paths)
+    return tqdm(total=total, unit=" orders", unit_scale=True, desc="pricing")
