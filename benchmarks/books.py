@@ -1,6 +1,7 @@
 """Books and a tariff of fixed seed for the benchmarks: six categorical factors and a score, 307 levels."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from freightrisk.tariff.plan import RateTables
 from freightrisk.tariff.quotes import CodedOrders
 from freightrisk.tariff.shapes import ScaleShape
 from freightrisk.tariff.tariff import Tariff
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SIZES = {"category": 200, "zone_pair": 34, "channel": 5, "campaign": 12, "weight": 16, "price": 20, "score": 20}
 SEVERITY_FACTORS = ("category", "zone_pair", "channel", "campaign", "weight", "price")
@@ -25,6 +29,15 @@ class CodedBook:
     codes: dict[str, NDArray[np.unsignedinteger]]
     exposure: NDArray[np.float64]
     claims: NDArray[np.float64]
+    intensity: NDArray[np.float64]
+
+    def amounts(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the mean amount of the claims of some rows, gamma around the product of tables."""
+        rng = np.random.default_rng(8)
+        mean = np.full(len(rows), 9.0)
+        for name, table in tables(SEVERITY_FACTORS, rng).items():
+            mean *= table[self.codes[name][rows]]
+        return mean * rng.gamma(1.0 / DISPERSION, DISPERSION, len(rows))
 
 
 def coding(name: str, size: int) -> Coding:
@@ -56,7 +69,7 @@ def coded_book(n: int, *, seed: int = 5) -> CodedBook:
     intensity = np.full(n, 0.1)
     for name, table in tables(tuple(SIZES), rng).items():
         intensity *= table[columns[name]]
-    return CodedBook(columns, exposure, rng.poisson(exposure * intensity).astype(np.float64))
+    return CodedBook(columns, exposure, rng.poisson(exposure * intensity).astype(np.float64), intensity)
 
 
 def tariff(*, seed: int = 6) -> Tariff:
@@ -108,3 +121,30 @@ def coded_orders(
     days = np.datetime64("2026-06-01") + np.arange(n) * 30 // max(n, 1)
     keys = {"order_id": np.arange(n), "ship_date": days} if priced_by.in_sequence else {}
     return columns, priced_by.encode(pa.table(columns | keys))
+
+
+def orders_frame(n: int, *, seed: int = 7) -> "pd.DataFrame":
+    """Return n orders as a pandas frame of categorical columns."""
+    import pandas as pd
+
+    drawn = codes(n, np.random.default_rng(seed))
+    return pd.DataFrame(
+        {name: pd.Categorical.from_codes(column.astype(np.int16), range(SIZES[name])) for name, column in drawn.items()}
+    )
+
+
+def plain_tariff() -> Tariff:
+    """Return six tables, a claim-count curve, a floor and rounding, and nothing else."""
+    full = tariff()
+    six = {name: full.frequency.tables[name] for name in SEVERITY_FACTORS}
+    return Tariff(
+        name="plain",
+        codings={name: coding(name, SIZES[name]) for name in six},
+        frequency=RateTables(0.06, six),
+        severity=RateTables(9.0, {}),
+        cover=fr.Cover(max_claims=1),
+        loadings=fr.Loadings(),
+        subsidies=(),
+        count_curve=count_curve(1),
+        limit_curve=np.empty((0, 4)),
+    )

@@ -232,8 +232,8 @@ def limit_curve(shape: SeverityShape) -> Array:
     Notes
     -----
     The payout leaves a low limit as a power of limit / mu, the shape of the gamma, which is broken and small where the
-    dispersion is large. The fourth root, two square roots that every machine rounds alike, makes that power four times
-    higher, which a cubic follows. Checked for limits down to 1e-9 of the mean, and the error bound holds there.
+    dispersion is large. The fourth root, by products and sums that every machine rounds alike, makes that power four
+    times higher, which a cubic follows. Checked for limits down to 1e-9 of the mean, and the error bound holds there.
     """
 
     def ratio(s: Array) -> Array:

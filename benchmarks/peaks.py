@@ -1,0 +1,39 @@
+"""`python -m benchmarks.peaks ROUTE ...` prints by how many megabytes a route's memory rises above its data."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.timing import cores, peak_above
+
+
+def ours(family: str, n: str) -> float:
+    """Return the peak of our fit."""
+    from benchmarks.books import coded_book
+    from benchmarks.fitting import Fits
+
+    fits = Fits.of(family, coded_book(int(n)))
+    return peak_above(lambda: fits.ours(cores()))
+
+
+def glum(family: str, n: str) -> float:
+    """Return the peak of glum's fit, its design matrix counted as data."""
+    from benchmarks.books import coded_book
+    from benchmarks.fitting import Fits
+
+    fits = Fits.of(family, coded_book(int(n)))
+    design = fits.design()
+    return peak_above(lambda: fits.theirs(design))
+
+
+def parquet(source: str) -> float:
+    """Return the peak of pricing a Parquet file into another."""
+    from benchmarks.books import tariff
+    from freightrisk import price_parquet
+
+    with tempfile.TemporaryDirectory() as folder:
+        return peak_above(lambda: price_parquet(tariff(), source, Path(folder, "quotes.parquet")))
+
+
+if __name__ == "__main__":
+    print({"ours": ours, "glum": glum, "parquet": parquet}[sys.argv[1]](*sys.argv[2:]))

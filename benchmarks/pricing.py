@@ -1,0 +1,278 @@
+"""Pricing beside numpy, numba and pyarrow: the full quote, the core of it, coding, one quote, files, campaigns."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.books import (
+    DISPERSION,
+    SIZES,
+    campaigns,
+    coded_orders,
+    orders_frame,
+    plain_tariff,
+    tariff,
+)
+from benchmarks.numba_route import NumbaRoute
+from benchmarks.routes import Columns, NumpyRoute, price_whole_columns
+from benchmarks.timing import Line, apart, cores, medians, seconds_of_import
+from freightrisk import Balances, Tariff, price_parquet
+from freightrisk.tariff.quotes import CodedOrders
+
+BATCH = 500_000
+QUOTES = 500
+
+
+def price_lines(n: int, repeats: int) -> list[Line]:
+    """Return kernel and numpy pricing of the full quote, after checking that they give the same ledger.
+
+    The book is priced in batches, by each route in turn and into the same buffers again, as a pipeline would. The time
+    of the book is that of the median batch times their number, so that a pause of the machine has no say.
+    """
+    priced_by = tariff()
+    threads = cores()
+    blocks = NumpyRoute(priced_by, DISPERSION)
+    into, out = priced_by.buffers(BATCH), blocks.buffers(BATCH)
+    batches = [coded_orders(BATCH, priced_by, seed=seed) for seed in range(n // BATCH)]
+
+    def ours(used: int, codes: Columns, coded: CodedOrders) -> Columns:
+        return priced_by.price_columns(coded, threads=used, buffers=into)
+
+    def numpy_in_blocks(used: int, codes: Columns, coded: CodedOrders) -> Columns:
+        return blocks.price(codes, BATCH, threads=used, out=out)
+
+    def numpy_whole(codes: Columns, coded: CodedOrders) -> Columns:
+        return price_whole_columns(priced_by, DISPERSION, codes)
+
+    def over_the_book(route: Callable[[Columns, CodedOrders], object]) -> Callable[[], object]:
+        turn = cycle(batches)
+        return lambda: route(*next(turn))
+
+    for batch in batches[:2]:
+        _same_ledger(ours(threads, *batch), numpy_in_blocks(threads, *batch))
+        _same_ledger(ours(threads, *batch), numpy_whole(*batch))
+    routes = [partial(ours, 1), partial(ours, threads), partial(numpy_in_blocks, 1), partial(numpy_in_blocks, threads)]
+    seconds = medians(repeats * len(batches), *map(over_the_book, [*routes, numpy_whole]))
+    one, many, numpy_one, numpy_many, whole = (len(batches) * second for second in seconds)
+    best = min(numpy_one, numpy_many, whole)
+    return [
+        Line("price: freightrisk, 1 thread", n, one, numpy_one / one),
+        Line(f"price: freightrisk, {threads} threads", n, many, best / many, (6.0, 1.5)),
+        Line("price: numpy in blocks, 1 thread", n, numpy_one),
+        Line(f"price: numpy in blocks, {threads} threads", n, numpy_many),
+        Line("price: numpy on whole columns", n, whole),
+    ]
+
+
+def core_lines(n: int, repeats: int) -> list[Line]:
+    """Return six tables, a curve, floor and rounding beside the same work in numba, after checking the same fen."""
+    priced_by, threads = plain_tariff(), cores()
+    batches = [coded_orders(BATCH, priced_by, seed=seed) for seed in range(max(1, n // BATCH))]
+    route, fen = NumbaRoute(priced_by), np.empty(BATCH, dtype=np.int32)
+    into = priced_by.buffers(BATCH, detail=False)
+
+    def ours(used: int) -> Callable[[], object]:
+        turn = cycle(batches)
+        return lambda: priced_by.price_columns(next(turn)[1], threads=used, detail=False, buffers=into)
+
+    def theirs(used: int) -> Callable[[], object]:
+        turn = cycle(batches)
+        return lambda: route.price(next(turn)[0], fen, threads=used)
+
+    for codes, coded in batches[:2]:
+        route.price(codes, fen, threads=threads)
+        found = priced_by.price_columns(coded, threads=threads, detail=False, buffers=into)["list_fen"]
+        # Tables are multiplied in another order, so that a premium within 1e-15 of a tie may round the other way.
+        if np.abs(found - fen).max() > 1 or (found != fen).mean() > 1e-6:
+            raise SystemExit(f"numba prices {(found != fen).sum()} orders otherwise")
+    count, n = len(batches), BATCH * len(batches)
+    one, many, numba_one, numba_many = medians(repeats * count, ours(1), ours(threads), theirs(1), theirs(threads))
+    return [
+        Line("core: freightrisk, 1 thread", n, count * one, numba_one / one),
+        Line(f"core: freightrisk, {threads} threads", n, count * many, numba_many / many, (1.0, 0.4)),
+        Line("core: numba, 1 thread", n, count * numba_one),
+        Line(f"core: numba, {threads} threads", n, count * numba_many),
+    ]
+
+
+def frame_lines(n: int, repeats: int) -> list[Line]:
+    """Return coding and pricing of a pandas frame of categorical columns, in batches.
+
+    The peer of coding looks the codes of each column up in numpy; that of pricing maps the relativities of each column
+    in pandas and multiplies them, which gives the premium without money.
+    """
+    priced_by, threads = tariff(), cores()
+    frames = [orders_frame(BATCH, seed=seed) for seed in range(max(1, n // BATCH))]
+    places = {name: np.arange(size + 1, dtype=np.uint8) for name, size in SIZES.items()}
+    gates = {gate.column: np.zeros(SIZES[gate.column] + 1, dtype=np.uint8) for gate in priced_by.gates}
+
+    def looked_up(frame: pd.DataFrame) -> object:
+        tables = [*places.items(), *gates.items()]
+        return [table[frame[name].cat.codes.to_numpy()] for name, table in tables]
+
+    def mapped(frame: pd.DataFrame) -> object:
+        value = np.ones(len(frame))
+        for rates in (priced_by.frequency, priced_by.severity):
+            for name, table in rates.tables.items():
+                value *= frame[name].map(dict(enumerate(table.tolist()))).to_numpy(np.float64)
+        return value
+
+    def over(route: Callable[[pd.DataFrame], object]) -> Callable[[], object]:
+        turn = cycle(frames)
+        return lambda: route(next(turn))
+
+    count, n = len(frames), BATCH * len(frames)
+    coding, numpy_coding, pricing, pandas_pricing = medians(
+        repeats * count,
+        over(lambda frame: priced_by.encode(frame, threads=threads)),
+        over(looked_up),
+        over(lambda frame: priced_by.price(frame, threads=threads)),
+        over(mapped),
+    )
+    return [
+        Line(f"encode a frame: freightrisk, {threads} threads", n, count * coding, numpy_coding / coding, (1.5, 0.8)),
+        Line("encode a frame: numpy", n, count * numpy_coding),
+        Line(
+            f"price a frame: freightrisk, {threads} threads", n, count * pricing, pandas_pricing / pricing, (2.0, 1.0)
+        ),
+        Line("price a frame: pandas map, the premium alone", n, count * pandas_pricing),
+    ]
+
+
+def quote_lines(n: int, repeats: int) -> list[Line]:
+    """Return one quote from a mapping of values, beside numpy from codes, and the import of the package."""
+    priced_by, frame = tariff(), orders_frame(1000)
+    orders = [dict(zip(frame, row, strict=True)) for row in frame.astype(int).itertuples(index=False, name=None)]
+    route = NumpyRoute(priced_by, DISPERSION)
+    out = route.buffers(1)
+    codes = [{name: np.array([code], dtype=np.uint8) for name, code in order.items()} for order in orders]
+
+    def ours() -> None:
+        for order in orders[:QUOTES]:
+            priced_by.quote(order)
+
+    def theirs() -> None:
+        for coded in codes[:QUOTES]:
+            route.price(coded, 1, threads=1, out=out)
+
+    one, peer = (seconds / QUOTES for seconds in medians(max(repeats, 9), ours, theirs))
+    package, base = seconds_of_import("freightrisk", repeats), seconds_of_import("numpy", repeats)
+    return [
+        Line("quote: freightrisk, from values", 1, one, peer / one, (2.0, 1.5)),
+        Line("quote: numpy, from codes", 1, peer),
+        Line("import: freightrisk", 1, package, base / package),
+        Line("import: numpy alone", 1, base),
+    ]
+
+
+def parquet_lines(n: int, repeats: int) -> list[Line]:
+    """Return pricing from Parquet to Parquet beside pyarrow and numpy in batches, which write the same columns."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    priced_by, threads = tariff(), cores()
+    route = NumpyRoute(priced_by, DISPERSION)
+    with tempfile.TemporaryDirectory() as folder:
+        source, quotes = Path(folder, "orders.parquet"), Path(folder, "quotes.parquet")
+        frame = orders_frame(BATCH)
+        texts = pa.table({name: pa.array(frame[name].astype(int)).dictionary_encode() for name in frame})
+        with pq.ParquetWriter(source, texts.schema) as writer:
+            for _ in range(max(1, n // BATCH)):
+                writer.write_table(texts)
+
+        def ours() -> None:
+            price_parquet(priced_by, source, quotes, threads=threads)
+
+        def theirs() -> None:
+            out, writer = route.buffers(BATCH), None
+            for batch in pq.ParquetFile(source).iter_batches(batch_size=BATCH):
+                codes = {name: batch.column(name).to_numpy(zero_copy_only=False).astype(np.uint8) for name in SIZES}
+                table = pa.table(route.price(codes, batch.num_rows, threads=threads, out=out))
+                if writer is None:
+                    kinds = {name: "lz4" if name.endswith("_fen") else "none" for name in table.column_names}
+                    writer = pq.ParquetWriter(quotes, table.schema, use_dictionary=False, compression=kinds)
+                writer.write_table(table)
+            writer.close()
+
+        one, peer = medians(max(1, repeats // 2), ours, theirs)
+        return [
+            Line(
+                f"Parquet to Parquet: freightrisk, {threads} threads",
+                n,
+                one,
+                peer / one,
+                (1.0, 0.7),
+                apart("parquet", source),
+            ),
+            Line("Parquet to Parquet: pyarrow and numpy", n, peer),
+        ]
+
+
+def campaign_lines(n: int, repeats: int) -> list[Line]:
+    """Return pricing without subsidies, and with twelve campaigns whose three budgets end within the book or do not.
+
+    The book is priced in batches, budgets going on from each to the next. Its time is the sum of the median times of
+    its batches: a pause of the machine has no say, and a batch in which a budget ends has a time of its own. Every run
+    that is timed follows the same one untimed, so that none has to fetch its orders from memory put aside.
+    """
+    threads = cores()
+    plain = replace(tariff(), subsidies=())
+    ample = plain.with_subsidies(campaigns(budget_fen=10**13))
+    numbers = range(max(1, n // BATCH))
+    orders = [coded_orders(BATCH, ample, seed=seed)[1] for seed in numbers]
+    plain_orders = [coded_orders(BATCH, plain, seed=seed)[1] for seed in numbers]
+    into, plain_into = ample.buffers(BATCH, detail=False), plain.buffers(BATCH, detail=False)
+
+    def price(priced_by: Tariff, k: int, balances: Balances) -> None:
+        if priced_by is plain:
+            plain.price_columns(plain_orders[k], threads=threads, detail=False, buffers=plain_into)
+        else:
+            priced_by.price_columns(orders[k], threads=threads, detail=False, balances=balances, buffers=into)
+
+    def spent(priced_by: Tariff) -> dict[str, int]:
+        balances = Balances()
+        for k in numbers:
+            price(priced_by, k, balances)
+        return balances.spent
+
+    budgets = {name: fen * (k + 1) // 4 for k, (name, fen) in enumerate(spent(ample).items())}
+    ending = plain.with_subsidies(
+        [replace(rule, budget_fen=budgets[rule.name]) if rule.is_limited else rule for rule in ample.subsidies]
+    )
+    if spent(ending) != budgets:
+        raise SystemExit("the budgets did not end at zero")
+    routes = (plain, ending, ample)
+    seconds = np.empty((len(routes), len(numbers), repeats))
+    for repeat in range(repeats):
+        balances = [Balances() for _ in routes]
+        for k in numbers:
+            for route, priced_by in enumerate(routes):
+                price(priced_by, k, balances[route].copy())
+                start = time.perf_counter()
+                price(priced_by, k, balances[route])
+                seconds[route, k, repeat] = time.perf_counter() - start
+    base, harsh, mild = np.median(seconds, axis=2).sum(axis=1).tolist()
+    n = BATCH * len(numbers)
+    return [
+        Line(f"price: no subsidies, {threads} threads", n, base),
+        Line("price: 12 campaigns, 3 budgets that end", n, harsh, base / harsh, (0.4, 0.25)),
+        Line("price: 12 campaigns, 3 budgets that do not end", n, mild, base / mild),
+    ]
+
+
+def _same_ledger(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
+    """Numpy interpolates linearly, so a premium within 1e-7 of a tie may round the other way: by one fen, rarely."""
+    gap = np.abs(ours["list_fen"] - theirs["list_fen"])
+    if gap.max() > 1 or (gap > 0).mean() > 1e-5:
+        raise SystemExit(f"the numpy route prices {(gap > 0).sum()} orders otherwise, by up to {gap.max()} fen")
+    same = gap == 0
+    for name in ("platform_fen", "insurer_fen", "supplier_fen", "merchant_fen"):
+        if not np.array_equal(ours[name][same], theirs[name][same]):
+            raise SystemExit(f"the numpy route has another {name}")

@@ -1,0 +1,98 @@
+"""How routes are timed and measured: in turn, in one process, medians; peak memory in a process of their own."""
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table: what ran, on how many orders, the median seconds and the ratio to the peer.
+
+    `bars` are the least ratios that are accepted, at full size and at the small size of a check. `peak_mb` is the peak
+    memory above the data.
+    """
+
+    what: str
+    orders: int
+    seconds: float
+    ratio: float | None = None
+    bars: tuple[float, float] | None = None
+    peak_mb: float | None = None
+
+    def __str__(self) -> str:
+        rate = f"{self.orders / self.seconds / 1e6:8.2f} M/s" if self.orders > 1 else " " * 12
+        seconds = f"{self.seconds:10.3f} s " if self.seconds > 1e-3 else f"{self.seconds * 1e6:10.2f} us"
+        ratio = " " * 9 if self.ratio is None else f"{self.ratio:8.2f}x"
+        peak = "" if self.peak_mb is None else f" {self.peak_mb:8,.0f} MB"
+        return f"{self.what:<50} {self.orders:>12,} {seconds} {rate} {ratio}{peak}"
+
+    def cells(self) -> str:
+        """Return the line as a row of the documentation's table."""
+        seconds = f"{self.seconds:.3f}" if self.seconds > 1e-3 else f"{self.seconds:.2e}"
+        rate = f"{self.orders / self.seconds / 1e6:.2f}" if self.orders > 1 else ""
+        ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
+        peak = "" if self.peak_mb is None else f"{self.peak_mb:,.0f}"
+        return f"| {self.what} | {self.orders:,} | {seconds} | {rate} | {ratio} | {peak} |"
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def medians(repeats: int, *routes: Callable[[], object]) -> list[float]:
+    """Return the median seconds of each route, run in turn after one warm-up of each."""
+    seconds: list[list[float]] = [[] for _ in routes]
+    for repeat in range(repeats + 1):
+        for route, taken in zip(routes, seconds, strict=True):
+            start = time.perf_counter()
+            route()
+            if repeat:
+                taken.append(time.perf_counter() - start)
+    return [statistics.median(taken) for taken in seconds]
+
+
+def peak_above(route: Callable[[], object]) -> float:
+    """Return by how many megabytes the resident memory of this process rises while a route runs, at most."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    before = _status("VmRSS")
+    route()
+    return (_status("VmHWM") - before) / 1024
+
+
+def _status(name: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return float(next(line.split()[1] for line in lines if line.startswith(name)))
+
+
+def apart(route: str, *arguments: object) -> float | None:
+    """Return what `python -m benchmarks.peaks ROUTE ARGUMENTS` prints; None where memory cannot be read."""
+    if platform.system() != "Linux":
+        return None
+    command = [sys.executable, "-m", "benchmarks.peaks", route, *map(str, arguments)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def seconds_of_import(module: str, repeats: int) -> float:
+    """Return the median seconds in which a fresh interpreter imports a module, less what it takes without."""
+
+    def run(code: str) -> None:
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+    whole, bare = medians(repeats, lambda: run(f"import {module}"), lambda: run(""))
+    return whole - bare
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
