@@ -22,7 +22,7 @@ from benchmarks.books import (
 )
 from benchmarks.numba_route import NumbaRoute
 from benchmarks.routes import Columns, NumpyRoute, price_whole_columns
-from benchmarks.timing import Line, apart, cores, medians, seconds_of_import
+from benchmarks.timing import LARGE, Line, apart, cores, medians, seconds_of_import
 from freightrisk import Balances, Tariff, price_parquet
 from freightrisk.tariff.quotes import CodedOrders
 
@@ -96,7 +96,7 @@ def core_lines(n: int, repeats: int) -> list[Line]:
     one, many, numba_one, numba_many = medians(repeats * count, ours(1), ours(threads), theirs(1), theirs(threads))
     return [
         Line("core: freightrisk, 1 thread", n, count * one, numba_one / one),
-        Line(f"core: freightrisk, {threads} threads", n, count * many, numba_many / many, (1.0, 0.4)),
+        Line(f"core: freightrisk, {threads} threads", n, count * many, numba_many / many, (1.0, 0.2)),
         Line("core: numba, 1 thread", n, count * numba_one),
         Line(f"core: numba, {threads} threads", n, count * numba_many),
     ]
@@ -137,10 +137,10 @@ def frame_lines(n: int, repeats: int) -> list[Line]:
         over(mapped),
     )
     return [
-        Line(f"encode a frame: freightrisk, {threads} threads", n, count * coding, numpy_coding / coding, (1.5, 0.8)),
+        Line(f"encode a frame: freightrisk, {threads} threads", n, count * coding, numpy_coding / coding, (1.5, 0.5)),
         Line("encode a frame: numpy", n, count * numpy_coding),
         Line(
-            f"price a frame: freightrisk, {threads} threads", n, count * pricing, pandas_pricing / pricing, (2.0, 1.0)
+            f"price a frame: freightrisk, {threads} threads", n, count * pricing, pandas_pricing / pricing, (2.0, 0.5)
         ),
         Line("price a frame: pandas map, the premium alone", n, count * pandas_pricing),
     ]
@@ -165,7 +165,7 @@ def quote_lines(n: int, repeats: int) -> list[Line]:
     one, peer = (seconds / QUOTES for seconds in medians(max(repeats, 9), ours, theirs))
     package, base = seconds_of_import("freightrisk", repeats), seconds_of_import("numpy", repeats)
     return [
-        Line("quote: freightrisk, from values", 1, one, peer / one, (2.0, 1.5)),
+        Line("quote: freightrisk, from values", 1, one, peer / one, (2.0, 1.0)),
         Line("quote: numpy, from codes", 1, peer),
         Line("import: freightrisk", 1, package, base / package),
         Line("import: numpy alone", 1, base),
@@ -208,8 +208,8 @@ def parquet_lines(n: int, repeats: int) -> list[Line]:
                 n,
                 one,
                 peer / one,
-                (1.0, 0.7),
-                apart("parquet", source),
+                (1.0, 0.4),
+                apart("parquet", source) if n >= LARGE else None,
             ),
             Line("Parquet to Parquet: pyarrow and numpy", n, peer),
         ]

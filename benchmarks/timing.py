@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+LARGE = 2_000_000  # rows from which memory is measured; of fewer it is that of the libraries
+
 
 @dataclass(frozen=True)
 class Line:
