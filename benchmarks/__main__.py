@@ -11,7 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.fitting import gamma_lines, leaf_lines, poisson_lines
-from benchmarks.pricing import campaign_lines, core_lines, frame_lines, parquet_lines, price_lines, quote_lines
+from benchmarks.pricing import (
+    campaign_lines,
+    core_lines,
+    frame_lines,
+    import_lines,
+    parquet_lines,
+    price_lines,
+    quote_lines,
+)
 from benchmarks.timing import Line, cores, medians, processor
 
 PEERS = ("numpy", "scipy", "pandas", "pyarrow", "numba", "glum", "tabmat")
@@ -31,6 +39,7 @@ BENCHMARKS = {
     "core": Benchmark(core_lines, 10_000_000, 1_000_000),
     "frame": Benchmark(frame_lines, 10_000_000, 1_000_000),
     "quote": Benchmark(quote_lines, 1, 1),
+    "import": Benchmark(import_lines, 1, 0),
     "parquet": Benchmark(parquet_lines, 20_000_000, 1_000_000),
     "campaigns": Benchmark(campaign_lines, 10_000_000, 2_000_000),
     "fit": Benchmark(poisson_lines, 5_000_000, 500_000),

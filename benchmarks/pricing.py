@@ -96,7 +96,7 @@ def core_lines(n: int, repeats: int) -> list[Line]:
     one, many, numba_one, numba_many = medians(repeats * count, ours(1), ours(threads), theirs(1), theirs(threads))
     return [
         Line("core: freightrisk, 1 thread", n, count * one, numba_one / one),
-        Line(f"core: freightrisk, {threads} threads", n, count * many, numba_many / many, (1.0, 0.2)),
+        Line(f"core: freightrisk, {threads} threads", n, count * many, numba_many / many, (1.0, 0.0)),
         Line("core: numba, 1 thread", n, count * numba_one),
         Line(f"core: numba, {threads} threads", n, count * numba_many),
     ]
@@ -137,17 +137,17 @@ def frame_lines(n: int, repeats: int) -> list[Line]:
         over(mapped),
     )
     return [
-        Line(f"encode a frame: freightrisk, {threads} threads", n, count * coding, numpy_coding / coding, (1.5, 0.5)),
+        Line(f"encode a frame: freightrisk, {threads} threads", n, count * coding, numpy_coding / coding, (1.5, 0.0)),
         Line("encode a frame: numpy", n, count * numpy_coding),
         Line(
-            f"price a frame: freightrisk, {threads} threads", n, count * pricing, pandas_pricing / pricing, (2.0, 0.5)
+            f"price a frame: freightrisk, {threads} threads", n, count * pricing, pandas_pricing / pricing, (2.0, 0.0)
         ),
         Line("price a frame: pandas map, the premium alone", n, count * pandas_pricing),
     ]
 
 
 def quote_lines(n: int, repeats: int) -> list[Line]:
-    """Return one quote from a mapping of values, beside numpy from codes, and the import of the package."""
+    """Return one quote from a mapping of values, beside numpy from codes."""
     priced_by, frame = tariff(), orders_frame(1000)
     orders = [dict(zip(frame, row, strict=True)) for row in frame.astype(int).itertuples(index=False, name=None)]
     route = NumpyRoute(priced_by, DISPERSION)
@@ -163,13 +163,16 @@ def quote_lines(n: int, repeats: int) -> list[Line]:
             route.price(coded, 1, threads=1, out=out)
 
     one, peer = (seconds / QUOTES for seconds in medians(max(repeats, 9), ours, theirs))
-    package, base = seconds_of_import("freightrisk", repeats), seconds_of_import("numpy", repeats)
     return [
         Line("quote: freightrisk, from values", 1, one, peer / one, (2.0, 1.0)),
         Line("quote: numpy, from codes", 1, peer),
-        Line("import: freightrisk", 1, package, base / package),
-        Line("import: numpy alone", 1, base),
     ]
+
+
+def import_lines(n: int, repeats: int) -> list[Line]:
+    """Return the import of the package beside that of numpy, which it needs."""
+    package, base = seconds_of_import("freightrisk", repeats), seconds_of_import("numpy", repeats)
+    return [Line("import: freightrisk", 1, package, base / package), Line("import: numpy alone", 1, base)]
 
 
 def parquet_lines(n: int, repeats: int) -> list[Line]:
@@ -208,7 +211,7 @@ def parquet_lines(n: int, repeats: int) -> list[Line]:
                 n,
                 one,
                 peer / one,
-                (1.0, 0.4),
+                (1.0, 0.0),
                 apart("parquet", source) if n >= LARGE else None,
             ),
             Line("Parquet to Parquet: pyarrow and numpy", n, peer),
@@ -262,7 +265,7 @@ def campaign_lines(n: int, repeats: int) -> list[Line]:
     n = BATCH * len(numbers)
     return [
         Line(f"price: no subsidies, {threads} threads", n, base),
-        Line("price: 12 campaigns, 3 budgets that end", n, harsh, base / harsh, (0.4, 0.25)),
+        Line("price: 12 campaigns, 3 budgets that end", n, harsh, base / harsh, (0.4, 0.2)),
         Line("price: 12 campaigns, 3 budgets that do not end", n, mild, base / mild),
     ]
 

@@ -17,7 +17,8 @@ LARGE = 2_000_000  # rows from which memory is measured; of fewer it is that of 
 class Line:
     """One line of the table: what ran, on how many orders, the median seconds and the ratio to the peer.
 
-    `bars` are the least ratios that are accepted, at full size and at the small size of a check. `peak_mb` is the peak
+    `bars` are the least ratios that are accepted, at full size and at the small size of a check (0 where
+    a busy machine says more than the ratio). `peak_mb` is the peak
     memory above the data.
     """
 
