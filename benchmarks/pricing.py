@@ -265,7 +265,7 @@ def campaign_lines(n: int, repeats: int) -> list[Line]:
     n = BATCH * len(numbers)
     return [
         Line(f"price: no subsidies, {threads} threads", n, base),
-        Line("price: 12 campaigns, 3 budgets that end", n, harsh, base / harsh, (0.4, 0.2)),
+        Line("price: 12 campaigns, 3 budgets that end", n, harsh, base / harsh, (0.4, 0.0)),
         Line("price: 12 campaigns, 3 budgets that do not end", n, mild, base / mild),
     ]
 
