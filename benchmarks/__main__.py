@@ -43,7 +43,7 @@ BENCHMARKS = {
     "parquet": Benchmark(parquet_lines, 20_000_000, 1_000_000),
     "campaigns": Benchmark(campaign_lines, 10_000_000, 2_000_000),
     "fit": Benchmark(poisson_lines, 5_000_000, 500_000),
-    "severity": Benchmark(gamma_lines, 5_000_000, 1_000_000),
+    "severity": Benchmark(gamma_lines, 5_000_000, 300_000),
     "leaves": Benchmark(leaf_lines, 5_000_000, 0),
 }
 

@@ -75,7 +75,7 @@ def poisson_lines(n: int, repeats: int) -> list[Line]:
 
 def gamma_lines(n: int, repeats: int) -> list[Line]:
     """Return severity fits of the book's claims, after checking that the coefficients agree."""
-    return _lines("gamma", "severity fit", n, repeats, bars=(8.0, 1.5))
+    return _lines("gamma", "severity fit", n, repeats, bars=(8.0, 0.0))
 
 
 def _lines(family: str, what: str, n: int, repeats: int, bars: tuple[float, float]) -> list[Line]:
