@@ -93,10 +93,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="small sizes; fail on ratios")
     parser.add_argument("--only", choices=[*BENCHMARKS], action="append", help="one of the benchmarks; may be repeated")
     parser.add_argument("--rows", type=int, help="of every benchmark, in place of the full size")
-    parser.add_argument("--repeats", type=int, help="5 by default, 3 for a check")
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--write", type=Path, help="write the table as a page")
     options = parser.parse_args(argv)
-    repeats = options.repeats or (3 if options.check else 5)
     lines = [copy_line()]
     print(*lines, sep="\n", flush=True)
     missed = []
@@ -104,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
         asked = BENCHMARKS[what]
         if options.check and not asked.check:
             continue
-        found = asked.lines(options.rows or (asked.check if options.check else asked.full), repeats)
+        found = asked.lines(options.rows or (asked.check if options.check else asked.full), options.repeats)
         print(*found, sep="\n", flush=True)
         for line in found:
             if line.bars is not None and line.ratio is not None and line.ratio < line.bars[options.check]:

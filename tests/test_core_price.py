@@ -216,6 +216,23 @@ def test_width_of_the_codes_changes_nothing(tariff_and_codes):
 
 
 @given(coded_tariffs())
+def test_intensity_is_the_base_times_every_factors_own_table(tariff_and_codes):
+    # Kernel and twin both read fused tables; this does not.
+    tariff, codes = tariff_and_codes
+    n = len(codes[0]) if codes else 5
+    steps = run_kernel(tariff, codes, n).detail
+    column = dict(zip(tariff.tabled, codes, strict=False))
+    for rates, found in ((tariff.frequency, steps[0]), (tariff.severity, steps[2])):
+        expected = np.full(n, rates.base)
+        for name, table in rates.tables.items():
+            expected = expected * table[column[name]]
+        if rates is tariff.severity and (tariff.shares or len(tariff.limit_curve)):
+            assert (found <= expected * (1.0 + 1e-6)).all()
+        else:
+            np.testing.assert_allclose(found, expected, rtol=1e-13)
+
+
+@given(coded_tariffs())
 def test_leaving_out_the_detail_changes_no_fen(tariff_and_codes):
     tariff, codes = tariff_and_codes
     n = len(codes[0]) if codes else 5

@@ -110,6 +110,23 @@ def test_a_wrong_row_is_named_and_leaves_no_file(tmp_path, orders):
     assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
 
 
+def test_a_weight_that_the_tariff_does_not_read_is_checked_as_in_a_frame(tmp_path, orders):
+    orders["weight_kg"] = np.where(orders["order_id"] == 5, -1.0, 1.0)
+    orders.to_parquet(tmp_path / "in.parquet")
+    for price in (tariff_of().price, lambda path: price_parquet(tariff_of(), path, tmp_path / "out.parquet")):
+        with pytest.raises(InputError, match="column 'weight_kg' is outside"):
+            price(tmp_path / "in.parquet")
+
+
+def test_kept_columns_of_types_that_do_not_meet_are_refused(tmp_path, orders):
+    folder = tmp_path / "orders"
+    folder.mkdir()
+    orders.to_parquet(folder / "a.parquet")
+    orders.assign(order_id=[f"no {k}" for k in range(1000)]).to_parquet(folder / "b.parquet")
+    with pytest.raises(InputError, match="a column of keep has another type"):
+        price_parquet(tariff_of(), folder, tmp_path / "out.parquet", keep=["order_id"])
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

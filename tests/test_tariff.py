@@ -141,6 +141,20 @@ def test_a_quote_takes_no_default_for_a_column(tariff, frame):
         tariff.quote(defaultdict(lambda: "live_stream", order))
 
 
+def test_one_instant_in_two_zones_may_be_two_days(tariff, frame):
+    # Midnight of the tenth in Shanghai, where the June rule begins, is the afternoon of the ninth in Greenwich.
+    order = frame.to_dict("records")[0] | {"price": 10.0}
+    there = pd.Timestamp("2025-06-10 00:30", tz="Asia/Shanghai")
+    here = there.tz_convert("UTC")
+    assert there == here
+    for kind in (lambda time: time, pd.Timestamp.to_pydatetime):
+        fresh = replace(tariff)
+        quotes = [fresh.quote(order | {"ship_date": kind(time)}) for time in (there, here)]
+        expected = [fresh.price(pd.DataFrame([order | {"ship_date": kind(time)}])) for time in (there, here)]
+        assert quotes == [priced.to_dict("records")[0] for priced in expected]
+        assert quotes[0]["merchant_fen"] < quotes[1]["merchant_fen"]
+
+
 def test_threads_quote_apart(tariff, frame):
     records = frame.to_dict("records")
     expected = [tariff.quote(order) for order in records]

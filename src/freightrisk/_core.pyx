@@ -1,7 +1,7 @@
 """The walks over orders: from values to codes, scatter codes into tables (fit) and gather from them (price).
 
 Every function walks blocks of rows that stay in cache, holds no GIL, allocates nothing and never raises; codes
-were proved in range by `_check` before they came here. Each kernel has a slow twin in `_reference`.
+were proved in range by `_check` before they came here. Each kernel has a slow twin, in `_reference` or its test.
 """
 
 cimport cython

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 import freightrisk
-from freightrisk import _check, _core, _text
+from freightrisk import _check, _text
 from freightrisk._config import book_of, fit_models, read_plan
 from freightrisk._demo import run_demo
 from freightrisk._files import arrow_table, check_outputs, columns_of, row_of, source_of, texts_of, write_table
@@ -24,7 +24,7 @@ from freightrisk._text import show
 from freightrisk.book.factors import Band
 from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.tariff.document import load_tariff
-from freightrisk.tariff.quotes import DETAIL
+from freightrisk.tariff.quotes import quote_names
 from freightrisk.tariff.tariff import Tariff
 
 
@@ -161,8 +161,7 @@ def _price(arguments: argparse.Namespace) -> None:
     orders = source_of(arguments.orders, "orders", texts=texts)
     merchants = None if arguments.merchants is None else source_of(arguments.merchants, "merchants", texts=texts)
     kept = columns_of(orders, arguments.keep, required=arguments.keep, argument="orders (--keep)")
-    names = {*DETAIL, *_core.FLAGS, "list_fen", "merchant_fen", *(f"{payer}_fen" for payer in tariff.payers)}
-    clash = [name for name in arguments.keep if name in names]
+    clash = [name for name in arguments.keep if name in quote_names(tariff.payers)]
     if clash:
         raise InputError(f"--keep names '{clash[0]}', which is also a column of the quotes; rename it in the orders.")
     coded = tariff.encode(orders, merchants=merchants, merchant_id=arguments.merchant_id)

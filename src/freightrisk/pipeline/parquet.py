@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from freightrisk import _check, _core
+from freightrisk import _check
 from freightrisk._staged import staged
+from freightrisk.book.book import SOUND_COLUMNS
 from freightrisk.errors import InputError
 from freightrisk.tariff.balances import MERCHANT_ID, Balances
 from freightrisk.tariff.one_order import ORDER_ID
-from freightrisk.tariff.quotes import DETAIL, CodedOrders
+from freightrisk.tariff.quotes import DETAIL, CodedOrders, quote_names
+from freightrisk.tariff.subsidy import SHIP_DATE
 from freightrisk.tariff.tariff import Tariff
 
 BATCH_ROWS = 2**19
 
 Batch = tuple[Any, CodedOrders]
-Columns = dict[str, NDArray[Any]]
 
 
 def price_parquet(
@@ -96,12 +96,12 @@ def price_parquet(
     threads = _check.threads(threads)
     if out.resolve() in [path.resolve() for path in paths]:
         raise InputError(f"out is '{out}', which is one of the orders' files; give another.")
-    written = [*DETAIL, "list_fen", "merchant_fen", *(f"{payer}_fen" for payer in tariff.payers), *_core.FLAGS]
-    clash = [name for name in keep if name in written or name.startswith("paid: ")]
+    clash = [name for name in keep if name in quote_names(tariff.payers) or name.startswith("paid: ")]
     if clash:
         raise InputError(f"keep names '{clash[0]}', which is also a column of the quotes; rename it in the orders.")
     merchants = pq.read_table(merchants) if isinstance(merchants, (str, Path)) else merchants
-    wanted = {*tariff.column_names, merchant_id, order_id, "ship_date", *keep, *([priority] if priority else [])}
+    wanted = {*tariff.column_names, merchant_id, order_id, SHIP_DATE, *SOUND_COLUMNS, *keep}
+    wanted |= {priority} if priority else set()
     known = Balances() if balances is None else balances
     totals: dict[str, int] = {"orders": 0}
 
@@ -118,7 +118,11 @@ def price_parquet(
         if not writers:
             plain = {name: "none" if name in DETAIL else compression for name in table.column_names}
             writers.append(pq.ParquetWriter(part, table.schema, use_dictionary=keep, compression=plain))
-        writers[0].write_table(table.cast(writers[0].schema), row_group_size=batch_rows)
+        try:
+            table = table.cast(writers[0].schema)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise InputError(f"orders: a column of keep has another type than in the first file: {error}") from None
+        writers[0].write_table(table, row_group_size=batch_rows)
 
     with ExitStack() as stack:
         (part,) = stack.enter_context(staged([out]))

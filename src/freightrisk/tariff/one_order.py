@@ -1,7 +1,8 @@
 """One order at a time: its codes, and its way through the kernel without a frame."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from datetime import date
 from threading import local
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from freightrisk import _check, _core
 from freightrisk.book.factors import Band, Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.tariff.balances import MERCHANT_ID, NO_DRAWS, periods_of, sequence_of_one
-from freightrisk.tariff.quotes import DETAIL, CodedOrders
+from freightrisk.tariff.quotes import DETAIL, CodedOrders, quote_names
 from freightrisk.tariff.rounding import dither_draws
 from freightrisk.tariff.subsidy import Gate
 
@@ -22,6 +23,9 @@ ORDER_ID = "order_id"
 REMEMBERED = 2**14
 LARGEST_PLAIN = 1e15
 ABSENT = object()
+# Equal values of these types are the same value. Of others they need not be: two times of one instant in two zones are
+# equal and may lie on two days.
+KEPT_TYPES = frozenset({str, int, float, bool, date})
 
 Reader = Callable[[Mapping[str, Any]], int]
 
@@ -63,8 +67,7 @@ class Quoter:
 
     def __init__(self, tariff: "Tariff") -> None:
         self.tariff = tariff
-        names = [*DETAIL, "list_fen", *(f"{payer}_fen" for payer in tariff.payers), "merchant_fen", *_core.FLAGS]
-        self.names = tuple(names)
+        self.names = quote_names(tariff.payers)
         self.flags = [
             tuple(bool(bits & flag) for flag in _core.FLAGS.values()) for bits in range(2 ** len(_core.FLAGS))
         ]
@@ -97,7 +100,8 @@ class Quoter:
             return codes_of(self.tariff, order)
         return codes
 
-    def _readers(self) -> Any:
+    def _readers(self) -> Iterator[tuple[Reader | None, int, int, int]]:
+        """Yield what reads each code column: a reader, or two earlier columns and how many slots the second has."""
         place: dict[str, int] = {}
         for name, coding in self.tariff.tabled.items():
             place[name] = len(place)
@@ -128,7 +132,8 @@ def _reader(coding: Coding | Gate) -> Reader:
         return _number_reader(coding.encode_one, columns[0], coding.edges, *coding.declared.valid)
     if isinstance(coding, Gate) and coding.kind == "numbers":
         return _number_reader(coding.encode_one, columns[0], coding.marks, -np.inf, np.inf)
-    return _value_reader(coding.encode_one, columns[0]) if len(columns) == 1 else _path_reader(coding, tuple(columns))
+    one = len(columns) == 1
+    return _value_reader(coding.encode_one, columns[0]) if one else _path_reader(coding.encode_one, tuple(columns))
 
 
 def _number_reader(encode: Reader, column: str, edges: tuple[float, ...], low: float, high: float) -> Reader:
@@ -156,14 +161,14 @@ def _value_reader(encode: Reader, column: str) -> Reader:
             if value is ABSENT:
                 raise KeyError(column)
             code = encode(order)
-            if len(known) < REMEMBERED:
+            if value.__class__ in KEPT_TYPES and len(known) < REMEMBERED:
                 known[key] = code
         return code
 
     return read
 
 
-def _path_reader(coding: Coding | Gate, columns: tuple[str, ...]) -> Reader:
+def _path_reader(encode: Reader, columns: tuple[str, ...]) -> Reader:
     known: dict[Any, int] = {}
 
     def read(order: Mapping[str, Any]) -> int:
@@ -173,8 +178,8 @@ def _path_reader(coding: Coding | Gate, columns: tuple[str, ...]) -> Reader:
         if code is None:
             if ABSENT in values:
                 raise KeyError(columns)
-            code = coding.encode_one(order)
-            if len(known) < REMEMBERED:
+            code = encode(order)
+            if KEPT_TYPES.issuperset(map(type, values)) and len(known) < REMEMBERED:
                 known[key] = code
         return code
 

@@ -1,6 +1,6 @@
 """Orders on their way into the kernel, and quotes on their way out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -120,6 +120,11 @@ class QuoteBuffers:
                 "buffers were made by a tariff with other payers or limits, or without detail or campaigns; "
                 "make new ones."
             )
+
+
+def quote_names(payers: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns of a quote under a tariff of some payers of subsidies."""
+    return (*DETAIL, "list_fen", *(f"{payer}_fen" for payer in payers), "merchant_fen", *_core.FLAGS)
 
 
 def index_of(joined: JoinedColumns) -> Any:
