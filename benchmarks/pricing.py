@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from benchmarks.books import (
 )
 from benchmarks.numba_route import NumbaRoute
 from benchmarks.routes import Columns, NumpyRoute, price_whole_columns
-from benchmarks.timing import LARGE, Line, apart, cores, medians, seconds_of_import
+from benchmarks.timing import LARGE, Line, apart, cores, medians, over, seconds_of_import
 from freightrisk import Balances, Tariff, price_parquet
 from freightrisk.tariff.quotes import CodedOrders
 
@@ -33,8 +32,7 @@ QUOTES = 500
 def price_lines(n: int, repeats: int) -> list[Line]:
     """Return kernel and numpy pricing of the full quote, after checking that they give the same ledger.
 
-    The book is priced in batches, by each route in turn and into the same buffers again, as a pipeline would. The time
-    of the book is that of the median batch times their number, so that a pause of the machine has no say.
+    Each route in turn prices the book in batches into the same buffers again, as a pipeline would.
     """
     priced_by = tariff()
     threads = cores()
@@ -51,16 +49,13 @@ def price_lines(n: int, repeats: int) -> list[Line]:
     def numpy_whole(codes: Columns, coded: CodedOrders) -> Columns:
         return price_whole_columns(priced_by, DISPERSION, codes)
 
-    def over_the_book(route: Callable[[Columns, CodedOrders], object]) -> Callable[[], object]:
-        turn = cycle(batches)
-        return lambda: route(*next(turn))
-
     for batch in batches[:2]:
         _same_ledger(ours(threads, *batch), numpy_in_blocks(threads, *batch))
         _same_ledger(ours(threads, *batch), numpy_whole(*batch))
     routes = [partial(ours, 1), partial(ours, threads), partial(numpy_in_blocks, 1), partial(numpy_in_blocks, threads)]
-    seconds = medians(repeats * len(batches), *map(over_the_book, [*routes, numpy_whole]))
-    one, many, numpy_one, numpy_many, whole = (len(batches) * second for second in seconds)
+    one, many, numpy_one, numpy_many, whole = medians(
+        repeats, *(over(batches, lambda batch, route=route: route(*batch)) for route in [*routes, numpy_whole])
+    )
     best = min(numpy_one, numpy_many, whole)
     return [
         Line("price: freightrisk, 1 thread", n, one, numpy_one / one),
@@ -79,12 +74,10 @@ def core_lines(n: int, repeats: int) -> list[Line]:
     into = priced_by.buffers(BATCH, detail=False)
 
     def ours(used: int) -> Callable[[], object]:
-        turn = cycle(batches)
-        return lambda: priced_by.price_columns(next(turn)[1], threads=used, detail=False, buffers=into)
+        return over(batches, lambda batch: priced_by.price_columns(batch[1], threads=used, detail=False, buffers=into))
 
     def theirs(used: int) -> Callable[[], object]:
-        turn = cycle(batches)
-        return lambda: route.price(next(turn)[0], fen, threads=used)
+        return over(batches, lambda batch: route.price(batch[0], fen, threads=used))
 
     for codes, coded in batches[:2]:
         route.price(codes, fen, threads=threads)
@@ -92,13 +85,13 @@ def core_lines(n: int, repeats: int) -> list[Line]:
         # Tables are multiplied in another order, so that a premium within 1e-15 of a tie may round the other way.
         if np.abs(found - fen).max() > 1 or (found != fen).mean() > 1e-6:
             raise SystemExit(f"numba prices {(found != fen).sum()} orders otherwise")
-    count, n = len(batches), BATCH * len(batches)
-    one, many, numba_one, numba_many = medians(repeats * count, ours(1), ours(threads), theirs(1), theirs(threads))
+    n = BATCH * len(batches)
+    one, many, numba_one, numba_many = medians(repeats, ours(1), ours(threads), theirs(1), theirs(threads))
     return [
-        Line("core: freightrisk, 1 thread", n, count * one, numba_one / one),
-        Line(f"core: freightrisk, {threads} threads", n, count * many, numba_many / many, (1.0, 0.0)),
-        Line("core: numba, 1 thread", n, count * numba_one),
-        Line(f"core: numba, {threads} threads", n, count * numba_many),
+        Line("core: freightrisk, 1 thread", n, one, numba_one / one),
+        Line(f"core: freightrisk, {threads} threads", n, many, numba_many / many, (1.0, 0.0)),
+        Line("core: numba, 1 thread", n, numba_one),
+        Line(f"core: numba, {threads} threads", n, numba_many),
     ]
 
 
@@ -124,25 +117,19 @@ def frame_lines(n: int, repeats: int) -> list[Line]:
                 value *= frame[name].map(dict(enumerate(table.tolist()))).to_numpy(np.float64)
         return value
 
-    def over(route: Callable[[pd.DataFrame], object]) -> Callable[[], object]:
-        turn = cycle(frames)
-        return lambda: route(next(turn))
-
-    count, n = len(frames), BATCH * len(frames)
+    n = BATCH * len(frames)
     coding, numpy_coding, pricing, pandas_pricing = medians(
-        repeats * count,
-        over(lambda frame: priced_by.encode(frame, threads=threads)),
-        over(looked_up),
-        over(lambda frame: priced_by.price(frame, threads=threads)),
-        over(mapped),
+        repeats,
+        over(frames, lambda frame: priced_by.encode(frame, threads=threads)),
+        over(frames, looked_up),
+        over(frames, lambda frame: priced_by.price(frame, threads=threads)),
+        over(frames, mapped),
     )
     return [
-        Line(f"encode a frame: freightrisk, {threads} threads", n, count * coding, numpy_coding / coding, (1.5, 0.0)),
-        Line("encode a frame: numpy", n, count * numpy_coding),
-        Line(
-            f"price a frame: freightrisk, {threads} threads", n, count * pricing, pandas_pricing / pricing, (2.0, 0.0)
-        ),
-        Line("price a frame: pandas map, the premium alone", n, count * pandas_pricing),
+        Line(f"encode a frame: freightrisk, {threads} threads", n, coding, numpy_coding / coding, (1.5, 0.0)),
+        Line("encode a frame: numpy", n, numpy_coding),
+        Line(f"price a frame: freightrisk, {threads} threads", n, pricing, pandas_pricing / pricing, (2.0, 0.0)),
+        Line("price a frame: pandas map, the premium alone", n, pandas_pricing),
     ]
 
 

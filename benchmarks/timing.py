@@ -6,9 +6,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+Batch = TypeVar("Batch")
 
 LARGE = 2_000_000  # rows from which memory is measured; of fewer it is that of the libraries
 
@@ -60,6 +63,16 @@ def medians(repeats: int, *routes: Callable[[], object]) -> list[float]:
             if repeat:
                 taken.append(time.perf_counter() - start)
     return [statistics.median(taken) for taken in seconds]
+
+
+def over(batches: Sequence[Batch], route: Callable[[Batch], object]) -> Callable[[], object]:
+    """Return what takes a route over all batches of a book, one after another."""
+
+    def run() -> None:
+        for batch in batches:
+            route(batch)
+
+    return run
 
 
 def peak_above(route: Callable[[], object]) -> float:

@@ -22,10 +22,47 @@ def chunks(n_rows: int, size: int) -> list[tuple[int, int]]:
 def in_order(work: Callable[[int, int], Result], pieces: list[tuple[int, int]], *, threads: int) -> Iterator[Result]:
     """Yield the result of `work(start, stop)` for each piece, in the order of the pieces.
 
-    `work` must not call this function itself.
+    The calling thread works too: one that slept meanwhile would have to be woken, and the thread that it gave the work
+    to may have been put on its own core. A piece that raises ends the others; the first error in their order is raised.
     """
     if threads == 1 or len(pieces) <= 1:
         yield from starmap(work, pieces)
         return
-    pool = _pools.get(threads) or _pools.setdefault(threads, ThreadPoolExecutor(threads, "freightrisk"))
-    yield from pool.map(lambda piece: work(*piece), pieces)
+    left = iter(enumerate(pieces))  # each piece is taken by one thread, since `next` is one step of the interpreter
+    done: list[tuple[Result] | BaseException | None] = [None] * len(pieces)
+
+    def take() -> bool:
+        place, piece = next(left, (-1, (0, 0)))
+        if place < 0:
+            return False
+        try:
+            done[place] = (work(*piece),)
+        except BaseException as error:
+            done[place] = error
+            for _ in left:
+                pass
+        return True
+
+    def take_all() -> None:
+        while take():
+            pass
+
+    pool = _pools.get(threads) or _pools.setdefault(threads, ThreadPoolExecutor(threads - 1, "freightrisk"))
+    others = [pool.submit(take_all) for _ in range(min(threads, len(pieces)) - 1)]
+    try:
+        first = 0
+        while take():
+            while first < len(pieces) and isinstance(result := done[first], tuple):
+                yield result[0]
+                first += 1
+    finally:
+        for _ in left:
+            pass
+        for other in others:
+            if not other.cancel():
+                other.result()
+    for result in done[first:]:
+        if isinstance(result, BaseException):
+            raise result
+        if result is not None:
+            yield result[0]
