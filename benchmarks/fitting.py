@@ -9,7 +9,8 @@ from benchmarks.books import SIZES, CodedBook, coded_book
 from benchmarks.timing import LARGE, Line, apart, cores, medians
 from freightrisk import Credibility, Factor, FrequencyModel, OrderBook
 from freightrisk.models.design import Layout, free_term
-from freightrisk.models.table_model import Problem, solve
+from freightrisk.models.passes import Problem
+from freightrisk.models.table_model import solve
 
 AGREED = 1e-7
 LEAVES = 20_000

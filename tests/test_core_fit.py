@@ -2,7 +2,10 @@
 
 # ruff: noqa: E501 -- one line for each bad call
 
-from itertools import pairwise
+from dataclasses import replace
+from itertools import combinations, pairwise
+from math import prod
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,8 +14,10 @@ from hypothesis import strategies as st
 
 from freightrisk import _check, _core, _reference
 from freightrisk.errors import InputError
+from freightrisk.models import cross as cross_module
+from freightrisk.models.cross import CrossTables
 from freightrisk.models.design import Layout, free_term
-from freightrisk.models.table_model import Problem, accumulate
+from freightrisk.models.passes import Passes, Problem
 
 FAMILIES = tuple(_core.FAMILIES)
 BLOCK = _core.BLOCK_ROWS
@@ -53,21 +58,28 @@ def random_problem(seed, n, sizes, family, *, dtypes=None, scaled=True, weighted
 
 def kernel(problem, base, tables, *, start=0, stop=None, with_pairs=True):
     """The kernel's sums over some rows, called directly."""
-    sizes = tuple(problem.sizes.values())
-    total, pairs = sum(sizes), sum(a * b for f, a in enumerate(sizes) for b in sizes[f + 1 :])
-    sums = np.zeros(total), np.zeros(total), np.zeros(pairs if with_pairs else 0), np.zeros(4)
+    cells, totals, cross = kernel_cells(problem, base, tables, start=start, stop=stop, with_pairs=with_pairs)
+    pairs = [cross.pair(cells, f, g).ravel() for f, g in combinations(range(len(tables)), 2)] if with_pairs else []
+    return cross.by_level(cells, 0), cross.by_level(cells, 1), np.concatenate([*pairs, np.empty(0)]), totals
+
+
+def kernel_cells(problem, base, tables, *, start=0, stop=None, with_pairs=True):
+    """What the kernel itself writes, and the tables that it fills."""
+    cross = CrossTables.of(tuple(problem.sizes.values()))
+    n_tables = len(cross.sets) if with_pairs else cross.n_scores
+    cells, totals = np.zeros(cross.places[n_tables]), np.zeros(4)
     columns = (
         _check.code_columns(problem.codes, problem.sizes)
-        if sizes
+        if problem.sizes
         else _core.CodeColumns([], np.empty(0, np.int64), problem.n_rows)
     )
-    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)[: len(sizes)]
     stop = problem.n_rows if stop is None else stop
     _core.accumulate(
-        _core.FAMILIES[problem.family], problem.shape, columns, offsets, base, np.concatenate([*tables, np.empty(0)]),
-        problem.response, problem.scale, problem.weight, problem.trials, start, stop, with_pairs, *sums,
+        _core.FAMILIES[problem.family], problem.shape, columns, cross.offsets, base,
+        np.concatenate([*tables, np.empty(0)]), _core.RowValues(problem.arrays), start, stop, cross.members,
+        cross.firsts[: n_tables + 1], cross.places, cross.n_scores, cells, totals,
     )  # fmt: skip
-    return sums
+    return cells, totals, cross
 
 
 def twin(problem, base, tables):
@@ -247,23 +259,86 @@ def test_threads_give_the_same_bits(threads):
     problem = random_problem(20, 3_000, (4, 5), "poisson")
     layout = Layout((free_term("factor_0", np.ones(4, bool), 0), free_term("factor_1", np.ones(5, bool), 0)))
     pieces = [(start, min(start + 170, 3_000)) for start in range(0, 3_000, 170)]
-    run = [
-        accumulate(problem, layout, -0.3, np.linspace(0, 1, 9), pieces=pieces, threads=count) for count in (1, threads)
-    ]
-    for alone, together in zip(*run, strict=True):
-        np.testing.assert_array_equal(alone, together)
+    for full in (True, False):
+        alone, together = (
+            Passes(problem, layout, count).over(-0.3, np.linspace(0, 1, 9), pieces, full=full) for count in (1, threads)
+        )
+        assert alone.full
+        np.testing.assert_array_equal(alone.cells, together.cells)
+        np.testing.assert_array_equal(alone.totals, together.totals)
 
 
-@pytest.mark.parametrize("position", range(10))
+@given(sizes=st.lists(st.integers(1, 300), min_size=2, max_size=9), small=st.booleans())
+@example(sizes=[200, 34, 5, 12, 16, 20, 20], small=False)
+@example(sizes=[20_000, 200, 34, 5, 12], small=False)
+def test_every_pair_of_factors_is_in_a_table_and_every_factor_in_one_with_scores(sizes, small):
+    limits = (16, 64) if small else (cross_module.SCORE_CELLS, cross_module.CROSS_CELLS)
+    with mock.patch.multiple(cross_module, SCORE_CELLS=limits[0], CROSS_CELLS=limits[1]):
+        cross = CrossTables.of(sizes)
+    scored = [factor for factors in cross.sets[: cross.n_scores] for factor in factors]
+    assert sorted(scored) == list(range(len(sizes)))
+    assert set(cross.table_of) == set(combinations(range(len(sizes)), 2))
+    for t, factors in enumerate(cross.sets):
+        limit = limits[0] if t < cross.n_scores else limits[1]
+        alone = len(factors) <= (1 if t < cross.n_scores else 2)
+        assert alone or prod(sizes[f] for f in factors) <= limit
+    assert len(cross.sets) <= cross.n_scores + len(sizes) * (len(sizes) - 1) // 2
+
+
+def test_seven_factors_take_eleven_tables():
+    cross = CrossTables.of([200, 34, 5, 12, 16, 20, 20])
+    assert (cross.n_scores, len(cross.sets)) == (3, 11)
+
+
+@given(seed=st.integers(0, 2**32 - 1), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=7))
+def test_small_tables_and_wide_ones_give_the_same_sums(seed, sizes):
+    problem = random_problem(seed, 700, sizes, "poisson")
+    tables = [np.linspace(-0.5, 0.5, size) for size in sizes]
+    wide = kernel(problem, -0.2, tables)
+    with mock.patch.multiple(cross_module, SCORE_CELLS=1, CROSS_CELLS=1):
+        for ours, theirs in zip(kernel(problem, -0.2, tables), wide, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2", "u4", "f4", "f8"])
+@pytest.mark.parametrize("family", ["poisson", "beta_binomial"])
+def test_values_of_every_kind_are_read_alike(kind, family):
+    problem = random_problem(22, 1_300, (3, 4), family, weighted=False)
+    problem = replace(problem, weight=np.round(np.linspace(1, 9, 1_300)), scale=np.round(np.linspace(1, 3, 1_300)))
+    narrow = {name: getattr(problem, name).astype(kind) for name in ("response", "scale", "weight", "trials")}
+    tables = [np.linspace(-1, 0, 3), np.linspace(0, 1, 4)]
+    for ours, theirs in zip(
+        kernel(replace(problem, **narrow), -0.5, tables), kernel(problem, -0.5, tables), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0, 700.0])
+def test_exponential_is_off_by_one_unit_in_the_last_place_at_most(scale):
+    eta = np.random.default_rng(23).uniform(-scale, scale, 20_000)
+    problem = Problem("poisson", {"row": np.arange(20_000, dtype=np.uint16)}, {"row": 20_000}, np.zeros(20_000))
+    found = kernel(problem, 0.0, [eta])[1]
+    assert np.abs(found / np.exp(eta) - 1.0).max() < 2.5e-16
+
+
+@pytest.mark.parametrize(("eta", "expected"), [(-1e5, 0.0), (1e5, np.exp(709.0)), (0.0, 1.0)])
+def test_exponential_stays_finite(eta, expected):
+    problem = Problem("poisson", {}, {}, np.zeros(1))
+    found = kernel(problem, eta, [])[3]
+    np.testing.assert_allclose(found[3], expected, rtol=1e-15, atol=1e-300)
+    assert np.isnan(kernel(problem, np.nan, [])[3][3])
+
+
+@pytest.mark.parametrize("position", [2, 3, 5, 6, 9, 10, 11, 13, 14])
 def test_none_is_refused(position):
     problem = random_problem(21, 10, (2,), "poisson")
     arguments = [
         0, 0.0, _check.code_columns(problem.codes, problem.sizes), np.zeros(1, np.int64), 0.0, np.zeros(2),
-        problem.response, problem.scale, problem.weight, problem.trials, 0, 10, True,
-        np.zeros(2), np.zeros(2), np.zeros(0), np.zeros(4),
+        _core.RowValues(problem.arrays), 0, 10, np.zeros(1, np.int32), np.array([0, 1], np.int32),
+        np.zeros(1, np.int64), 1, np.zeros(4), np.zeros(4),
     ]  # fmt: skip
-    arrays = [2, 3, 5, 6, 7, 8, 9, 13, 14, 16]
-    arguments[arrays[position]] = None
+    _core.accumulate(*arguments)
+    arguments[position] = None
     with pytest.raises(TypeError, match="None"):
         _core.accumulate(*arguments)
 

@@ -13,7 +13,8 @@ from freightrisk import FitError, FrequencyModel, OrderBook, SeverityModel
 from freightrisk.book.factors import Hierarchy
 from freightrisk.models import table_model
 from freightrisk.models.design import Layout, free_term
-from freightrisk.models.table_model import Problem, null_problem, quadratic_of, solve
+from freightrisk.models.passes import Passes, Problem
+from freightrisk.models.table_model import null_problem, quadratic_of, solve
 
 TIGHT = 1e-12
 
@@ -300,7 +301,7 @@ def test_information_matrix_is_that_of_the_design_matrix():
     free = np.array([True, False, True, True, True, True, False, False, True])
     layout = Layout(tuple(map(free_term, codes, (np.ones(size, bool) for size in sizes), (1, 3, 0))))
     tables = np.where(free, rng.normal(size=9), 0.0)
-    sums = table_model.accumulate(problem, layout, 0.2, tables, pieces=[(0, n)], threads=1)
+    sums = Passes(problem, layout, 1).over(0.2, tables, [(0, n)])
     dummies = np.column_stack([np.ones(n), *(codes[f"f{f}"] == k for f, size in enumerate(sizes) for k in range(size))])
     design = dummies[:, np.concatenate([[True], free])]
     mean = np.exp(0.2 + dummies[:, 1:] @ tables)

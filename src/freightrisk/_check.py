@@ -153,11 +153,12 @@ def code_columns(codes: Mapping[str, NDArray[Any]], sizes: Mapping[str, int]) ->
     for name, array in zip(codes, arrays, strict=True):
         if array.dtype not in (np.uint8, np.uint16, np.uint32):
             raise InputError(f"codes of '{name}' are {array.dtype}; they must be uint8, uint16 or uint32.")
-        refuse_rows(
-            array >= sizes[name],
-            f"codes of '{name}' are at or above the {sizes[name]} slots of its table in {{rows}}; "
-            "encode the rows with the coding of the model or tariff that reads them.",
-        )
+        if len(array) and int(array.max()) >= sizes[name]:
+            refuse_rows(
+                array >= sizes[name],
+                f"codes of '{name}' are at or above the {sizes[name]} slots of its table in {{rows}}; "
+                "encode the rows with the coding of the model or tariff that reads them.",
+            )
     slots = np.array([sizes[name] for name in codes], dtype=np.int64)
     return _core.CodeColumns(arrays, slots, lengths.pop() if lengths else 0)
 

@@ -43,6 +43,9 @@ class CodeColumns:
     def rows(self) -> int: ...
     def __init__(self, codes: list[NDArray[np.unsignedinteger[Any]]], sizes: NDArray[np.int64], rows: int) -> None: ...
 
+class RowValues:
+    def __init__(self, arrays: list[NDArray[Any]]) -> None: ...
+
 @disjoint_base
 class PricePlan:
     @property
@@ -125,16 +128,14 @@ def accumulate(
     offsets: NDArray[np.int64],
     base: float,
     tables: NDArray[np.float64],
-    y: NDArray[np.float64],
-    scale: NDArray[np.float64],
-    weight: NDArray[np.float64],
-    trials: NDArray[np.float64],
+    values: RowValues,
     start: int,
     stop: int,
-    with_pairs: bool,
-    score_out: NDArray[np.float64],
-    information_out: NDArray[np.float64],
-    pairs_out: NDArray[np.float64],
+    members: NDArray[np.int32],
+    firsts: NDArray[np.int32],
+    places: NDArray[np.int64],
+    n_scores: int,
+    cells_out: NDArray[np.float64],
     sums_out: NDArray[np.float64],
 ) -> None: ...
 def price(

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from freightrisk.errors import FitError
 from freightrisk.models.design import Array, Layout
-from freightrisk.models.table_model import Problem, Solution, means, tables_of
+from freightrisk.models.passes import Problem
+from freightrisk.models.table_model import Solution, means, tables_of
 
 FAMILIES = ("gamma", "lognormal")
 ROUNDS = 100

@@ -28,12 +28,14 @@ class Family:
 
     `kernel` names the kernel's family where that is another, and `observed` the one whose information is the observed
     one, where that is positive: near the maximum such steps are Newton's own. `scaled` families have a dispersion that
-    multiplies the variance; `lines` families count returned lines among those of an order.
+    multiplies the variance; the expected information of `constant` ones is the weight, whatever the mean; `lines`
+    families count returned lines among those of an order.
     """
 
     name: str
     observed: str | None = None
     scaled: bool = False
+    constant: bool = False
     counts: bool = False
     lines: bool = False
     kernel: str | None = None
@@ -51,8 +53,8 @@ FAMILIES = {
         Family("negative_binomial", counts=True),
         Family("binomial", counts=True, lines=True, kernel="beta_binomial"),
         Family("beta_binomial", counts=True, lines=True),
-        Family("gamma", "gamma_observed", scaled=True),
-        Family("lognormal", scaled=True),
+        Family("gamma", "gamma_observed", scaled=True, constant=True),
+        Family("lognormal", scaled=True, constant=True),
         Family("inverse_gaussian", scaled=True),
         Family("tweedie", "tweedie_observed", scaled=True),
     )

@@ -18,8 +18,9 @@ from freightrisk.models.effects import Effect, Free, Given, Interaction, given_t
 from freightrisk.models.families import FAMILIES, rising_sums
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.inference import clustered_covariance
+from freightrisk.models.passes import Problem
 from freightrisk.models.report import Report, filled
-from freightrisk.models.table_model import Problem, Solution, means, null_problem, solve
+from freightrisk.models.table_model import Solution, means, null_problem, solve
 from freightrisk.models.terms import AnyCoding, LevelSums, coding_of, given_scale, level_sums, term_of
 
 LARGEST_OFFSET = 200.0
@@ -168,7 +169,7 @@ def correlation_given_means(problem: Problem, mean: Array) -> float:
     several = problem.trials > 1
     if not several.any():
         raise FitError("no order has two lines or more, so that a correlation could be seen; use family='binomial'.")
-    y, n = problem.response[several], problem.trials[several]
+    y, n = problem.y[several], problem.trials[several]
     p = -np.expm1(-mean[several])
     weight = problem.weight[several] if len(problem.weight) else np.ones(len(y))
 
@@ -194,13 +195,13 @@ def dispersion_given_means(problem: Problem, mean: Array) -> float:
     from scipy.special import digamma
 
     weight = problem.weight if len(problem.weight) else np.ones(problem.n_rows)
-    some = problem.response > 0
-    y, w = problem.response[some], weight[some]
+    some = problem.y > 0
+    y, w = problem.y[some], weight[some]
 
     def score(log_shape: float) -> float:
         size = float(np.exp(-log_shape))
         counted = float((w * (digamma(y + size) - digamma(size))).sum())
-        rest = (mean - problem.response) / (size + mean) - np.log1p(mean / size)
+        rest = (mean - problem.y) / (size + mean) - np.log1p(mean / size)
         return counted + float((weight * rest).sum())
 
     low, high = np.log(SHAPE_RANGE)

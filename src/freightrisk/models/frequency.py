@@ -13,7 +13,7 @@ from freightrisk.models.effects import Effect
 from freightrisk.models.families import FAMILIES as FAMILIES_BY_NAME
 from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_scale, prior_weight, with_lines
 from freightrisk.models.fitted import FittedModel
-from freightrisk.models.table_model import Problem
+from freightrisk.models.passes import Problem
 from freightrisk.models.terms import chosen_effects
 
 FAMILIES = ("poisson", "negative_binomial", "bernoulli", "binomial", "beta_binomial")
@@ -96,7 +96,6 @@ class FrequencyModel:
             Where a level has no claim, a level is a combination of others, or Newton's method does not converge.
         """
         effects = chosen_effects(book.codings, self.factors, lines=book.lines)
-        response = book.claim_count.astype(np.float64)
         if self.family == "bernoulli":
             _check.refuse_rows(
                 book.claim_count > 1,
@@ -108,13 +107,13 @@ class FrequencyModel:
             self.family,
             codes_of(book, effects, None),
             {},
-            response,
+            book.claim_count,
             offset_scale(offset, book.n_orders, book.exposure),
             prior_weight(weight, book.n_orders),
             trials=trials,
         )
         exposure = np.ones(1) if book.exposure is None else book.exposure
-        rows = Rows(problem, exposure * trials if len(trials) else exposure, response, np.empty(0))
+        rows = Rows(problem, exposure * trials if len(trials) else exposure, book.claim_count, np.empty(0))
         fitted = fit_rows(
             "frequency",
             rows,

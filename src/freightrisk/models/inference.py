@@ -10,7 +10,8 @@ from freightrisk.errors import InputError
 from freightrisk.models.design import Array, Layout
 from freightrisk.models.families import FAMILIES, row_scores
 from freightrisk.models.fitted import FittedModel
-from freightrisk.models.table_model import Problem, Solution, means
+from freightrisk.models.passes import Problem
+from freightrisk.models.table_model import Solution, means
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +29,7 @@ def clustered_covariance(problem: Problem, layout: Layout, solution: Solution, c
     from scipy.sparse import csr_array
 
     mean = means(problem, layout, solution.state)
-    score = row_scores(problem.family, problem.response, mean, problem.shape, problem.trials)
+    score = row_scores(problem.family, problem.y, mean, problem.shape, problem.trials)
     score = score * problem.weight if len(problem.weight) else score
     count = int(clusters.max()) + 1
 

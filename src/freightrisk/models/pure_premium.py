@@ -11,7 +11,7 @@ from freightrisk.book.book import OrderBook
 from freightrisk.models.effects import Effect
 from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_scale, prior_weight
 from freightrisk.models.fitted import FittedModel
-from freightrisk.models.table_model import Problem
+from freightrisk.models.passes import Problem
 from freightrisk.models.terms import chosen_effects
 
 

@@ -7,8 +7,9 @@ import numpy as np
 
 from freightrisk.errors import FitError, InputError
 from freightrisk.models.design import Array, Layout, SlotNames
+from freightrisk.models.passes import Problem
 from freightrisk.models.quadratic import State, factorise
-from freightrisk.models.table_model import Problem, Solution, Step, dispersion_value
+from freightrisk.models.table_model import Solution, Step, dispersion_value
 
 DESIGN_LIMIT = 2**31
 
@@ -48,7 +49,7 @@ def solve_with_statsmodels(problem: Problem, layout: Layout, labels: Mapping[str
     factorise(design.T @ design, layout, labels)
     offset = np.log(problem.scale) if len(problem.scale) else None
     weight = problem.weight if len(problem.weight) else None
-    response = problem.response
+    response = problem.y
     if problem.family == "binomial":
         response, weight = response / problem.trials, problem.trials * (1.0 if weight is None else weight)
     if problem.family == "lognormal":
@@ -89,7 +90,7 @@ def _family(problem: Problem, families: Any) -> Any:
 def _objective(problem: Problem, linear: Array, mean: Array) -> float:
     """Return the kernel's objective at the fitted values."""
     weight = problem.weight if len(problem.weight) else np.ones(problem.n_rows)
-    y, p = problem.response, problem.shape
+    y, p = problem.y, problem.shape
     eta = linear - (np.log(problem.scale) if len(problem.scale) and problem.family != "lognormal" else 0.0)
     if problem.family in ("bernoulli", "binomial"):
         from scipy.special import xlog1py, xlogy

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from freightrisk.models.design import Array, Layout, Term
 from freightrisk.models.effects import Effect
 from freightrisk.models.families import FAMILIES, Response, expected_response, tweedie_log_likelihood
 from freightrisk.models.fitted import FittedModel, Nodes
+from freightrisk.models.passes import Problem
 from freightrisk.models.quadratic import LARGEST_STRENGTH, Reduced
-from freightrisk.models.table_model import Problem, Solution, dispersion_value, means, tables_of
+from freightrisk.models.table_model import Solution, dispersion_value, means, tables_of
 from freightrisk.models.terms import AnyCoding, LevelSums, bands_of, tree_of
 
 
@@ -147,7 +149,7 @@ class Report:
     def _nodes(self, term: Term, table: Array, base: float) -> tuple[Nodes, dict[Any, float]]:
         """Return the nodes of a credibility effect, and the log rate of each inner one."""
         coding = self.codings[term.name]
-        if term.tree is None or not isinstance(coding, Coding) or self.solution.sums is None:
+        if term.tree is None or not isinstance(coding, Coding) or self.solution.information is None:
             raise InputError(f"factor '{term.name}' has no nodes.")
         sums = self.sums[term.name]
         tree, names = tree_of(coding, sums.exposure > 0)
@@ -156,7 +158,7 @@ class Report:
         paths, above = tree.down(self._effects(term)), tree.ancestors()
         exposure, claims = sums.exposure[tree.slots], sums.claims[tree.slots]
         groups = [g for g, group in enumerate(self.layout.groups) if group.term == term.name]
-        information = self.solution.sums.information[at + tree.slots]
+        information = self.solution.information[at + tree.slots]
         z = credibility_by_depth(tree, information, self.solution.strengths[groups])
         top = _mean_above(exposure, paths[-1], np.zeros(len(exposure)))
         log_rates: dict[Any, float] = {(): base + top}
@@ -189,24 +191,22 @@ class Report:
 
     def _own(self, term: Term, table: Array, slots: NDArray[np.int64]) -> tuple[Array, Array]:
         """Return the claims (or weight) expected of each leaf at relativity 1, and its own relativity."""
-        relativity = np.exp(table[slots])
-        problem, mean = self.problem, means(self.problem, self.layout, self.solution.state) * np.exp(self.lift)
-        if not FAMILIES[problem.family].counts and problem.family != "tweedie":
-            weight = self._by_slot(term.name, np.ones(problem.n_rows))[slots]
-            return weight, relativity * self._by_slot(term.name, problem.response / mean)[slots] / weight
-        expected = self._by_slot(term.name, expected_response(problem.family, mean, problem.trials))[slots]
-        return expected / relativity, relativity * self._by_slot(term.name, problem.response)[slots] / expected
-
-    def _by_slot(self, name: str, values: Array) -> Array:
-        """Return the weighted sum of a value of each row by slot."""
-        problem = self.problem
-        weighted = values * problem.weight if len(problem.weight) else values
-        return np.asarray(np.bincount(problem.codes[name], weighted, problem.sizes[name]), dtype=np.float64)
+        relativity, family, size = np.exp(table[slots]), self.problem.family, self.problem.sizes[term.name]
+        amounts = not FAMILIES[family].counts and family != "tweedie"
+        below, above = np.zeros(size), np.zeros(size)
+        for part in self.problem.parts():
+            mean = means(part, self.layout, self.solution.state) * np.exp(self.lift)
+            weight = part.weight if len(part.weight) else np.ones(part.n_rows)
+            expected = np.ones(part.n_rows) if amounts else expected_response(family, mean, part.trials)
+            below += np.bincount(part.codes[term.name], weight * expected, size)
+            above += np.bincount(part.codes[term.name], weight * (part.y / mean if amounts else part.y), size)
+        own = relativity * above[slots] / below[slots]
+        return (below[slots], own) if amounts else (below[slots] / relativity, own)
 
     def _tweedie_log_likelihood(self, dispersion: float) -> float:
         problem = self.problem
         weight = problem.weight if len(problem.weight) else np.ones(problem.n_rows)
-        response = Response(problem.response, weight, np.zeros(0), np.zeros(0))
+        response = Response(problem.y, weight, np.zeros(0), np.zeros(0))
         mean = means(problem, self.layout, self.solution.state)
         return tweedie_log_likelihood(response, mean, problem.shape, dispersion)
 
@@ -313,8 +313,18 @@ def filled(table: Array, estimated: NDArray[np.bool_], coding: Coding, exposure:
 
 def fit_statistics(problem: Problem, objective: float) -> tuple[float, float]:
     """Return deviance and log likelihood from the solver's objective, adding the terms it leaves out."""
+    family = FAMILIES[problem.family]
+    if not family.counts:
+        return family.statistics(_response(problem), objective, problem.shape)
+    # Of counts both are sums over rows, and rise and fall with the objective.
+    found = np.array(family.statistics(_response(next(problem.parts())), objective, problem.shape))
+    for part in islice(problem.parts(), 1, None):
+        found += family.statistics(_response(part), 0.0, problem.shape)
+    return float(found[0]), float(found[1])
+
+
+def _response(problem: Problem) -> Response:
     n = problem.n_rows
     log_scale = np.log(problem.scale) if len(problem.scale) else np.zeros(n)
     weight = problem.weight if len(problem.weight) else np.ones(n)
-    response = Response(problem.response, weight, log_scale, problem.trials if len(problem.trials) else np.ones(n))
-    return FAMILIES[problem.family].statistics(response, objective, problem.shape)
+    return Response(problem.y, weight, log_scale, problem.trials if len(problem.trials) else np.ones(n))

@@ -12,7 +12,7 @@ from freightrisk.errors import InputError
 from freightrisk.models.effects import Effect
 from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_scale, prior_weight
 from freightrisk.models.fitted import FittedModel
-from freightrisk.models.table_model import Problem
+from freightrisk.models.passes import Problem
 from freightrisk.models.terms import chosen_effects
 
 FAMILIES = ("gamma", "lognormal", "inverse_gaussian")

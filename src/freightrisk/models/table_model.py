@@ -1,18 +1,16 @@
 """Sums of log tables fitted by Newton steps on the score and information that the kernel accumulates over codes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from freightrisk import _check, _core
-from freightrisk._parallel import chunks, in_order
+from freightrisk._parallel import chunks
 from freightrisk.errors import FitError
-from freightrisk.models.design import Array, Layout, SlotNames
+from freightrisk.models.design import Array, Layout, SlotNames, Whole
 from freightrisk.models.families import FAMILIES
+from freightrisk.models.passes import CHUNK_ROWS, Passes, Problem, Sums
 from freightrisk.models.quadratic import (
     STRENGTH_TOLERANCE,
     Constraints,
@@ -26,8 +24,6 @@ from freightrisk.models.quadratic import (
     reduce,
 )
 
-CHUNK_ROWS = 2**17
-LANES = 4
 SAMPLE_ROWS = 2**18
 SAMPLE_PIECE = 2**12
 PARAMETER_LIMIT = 2**13
@@ -35,45 +31,9 @@ CELL_LIMIT = 2**28
 NEAR = 0.5
 FIRST_VARIANCE = 0.1
 SETTLED = 1e-6
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Rows to fit: codes, response, multiplicative offset, prior weight and lines (empty arrays stand for ones).
-
-    `shape` is the dispersion of a negative binomial, the power of a Tweedie variance or the correlation of a beta
-    binomial. `dispersion` is what is known of a scaled family's, 0 where the Pearson statistic estimates it.
-    """
-
-    family: str
-    codes: Mapping[str, NDArray[Any]]
-    sizes: Mapping[str, int]
-    response: Array
-    scale: Array = field(default_factory=lambda: np.empty(0))
-    weight: Array = field(default_factory=lambda: np.empty(0))
-    shape: float = 0.0
-    dispersion: float = 0.0
-    trials: Array = field(default_factory=lambda: np.empty(0))
-
-    @property
-    def n_rows(self) -> int:
-        """Return the number of rows."""
-        return len(self.response)
-
-
-class Sums(NamedTuple):
-    """What one pass over the rows gives: score and information by level, cross tables, objective and totals."""
-
-    score: Array
-    information: Array
-    pairs: Array
-    totals: Array
-
-    def plus(self, other: "Sums") -> "Sums":
-        """Return the sums of two sets of rows."""
-        for mine, theirs in zip(self, other, strict=True):
-            mine += theirs
-        return self
+STALE = 1e-2  # moves below this may take the information of the pass before
+SLOW = 0.25  # of the move before: a constant information no longer serves
+CONTRACTED = 0.1  # and go on with it while each is so much smaller than the last
 
 
 @dataclass(frozen=True)
@@ -98,8 +58,8 @@ class Solution:
         Covariance of the dense parameters at dispersion 1.
     reduced : Reduced, optional
         The last penalised quadratic; absent where another engine fitted.
-    sums : Sums, optional
-        Score and information at the maximum.
+    information : float64 array, optional
+        Expected information of each level at the maximum, one factor after another.
     strengths : float64 array
         Dispersion over variance of each group.
     objective, pearson, dispersion, edf : float
@@ -109,7 +69,7 @@ class Solution:
     state: State
     covariance: Array
     reduced: Reduced | None
-    sums: Sums | None
+    information: Array | None
     strengths: Array
     objective: float
     pearson: float
@@ -124,18 +84,17 @@ def quadratic_of(layout: Layout, sums: Sums) -> Quadratic:
     first = 0 if tree is None else 1
     skipped = sizes[0] if first else 0
     total = sum(sizes) - skipped
+    information = sums.information
     full = np.zeros((total + 1, total + 1))
     full[0, 0] = sums.totals[3]
-    full[0, 1:] = full[1:, 0] = sums.information[skipped:]
-    np.fill_diagonal(full[1:, 1:], sums.information[skipped:])
-    leaves = np.empty(0, dtype=np.int64) if tree is None else tree.slots
+    full[0, 1:] = full[1:, 0] = information[skipped:]
+    np.fill_diagonal(full[1:, 1:], information[skipped:])
+    leaves = _leaves(layout)
     cross = np.zeros((len(leaves), layout.n_params))
-    cross[:, 0] = sums.information[leaves]
-    place = 0
+    cross[:, 0] = information[leaves]
     for f, rows in enumerate(sizes):
         for g in range(f + 1, len(sizes)):
-            block = sums.pairs[place : place + rows * sizes[g]].reshape(rows, sizes[g])
-            place += rows * sizes[g]
+            block = sums.pair(f, g)
             if f < first:
                 start, term = int(layout.starts[g - 1]), layout.terms[g]
                 cross[:, start : start + term.n_params] = block[leaves] @ term.design
@@ -144,13 +103,24 @@ def quadratic_of(layout: Layout, sums: Sums) -> Quadratic:
             full[at : at + rows, beside : beside + sizes[g]] = block
             full[beside : beside + sizes[g], at : at + rows] = block.T
     design = layout.design
+    score, leaf_score = scores_of(layout, sums)
     return Quadratic(
-        score=design.T @ np.append(sums.totals[2], sums.score[skipped:]),
+        score=score,
         matrix=np.asarray(design.T @ (design.T @ full).T),
-        leaf_score=sums.score[leaves],
-        leaf_information=sums.information[leaves],
+        leaf_score=leaf_score,
+        leaf_information=information[leaves],
         cross=cross,
     )
+
+
+def scores_of(layout: Layout, sums: Sums) -> tuple[Array, Array]:
+    """Return the score of the dense parameters and of the tree's leaves."""
+    skipped = 0 if layout.tree is None else layout.sizes[0]
+    return layout.design.T @ np.append(sums.totals[2], sums.score[skipped:]), sums.score[_leaves(layout)]
+
+
+def _leaves(layout: Layout) -> Whole:
+    return np.empty(0, dtype=np.int64) if layout.tree is None else layout.tree.slots
 
 
 def tables_of(layout: Layout, state: State) -> tuple[float, Array]:
@@ -173,65 +143,6 @@ def means(problem: Problem, layout: Layout, state: State) -> Array:
     return linear * problem.scale if len(problem.scale) else linear
 
 
-def accumulate(
-    problem: Problem,
-    layout: Layout,
-    base: float,
-    tables: Array,
-    *,
-    pieces: list[tuple[int, int]],
-    threads: int,
-    observed: bool = False,
-    store: list[Sums] | None = None,
-) -> Sums:
-    """Return the sums over some pieces of the rows, the same for any number of threads.
-
-    The information is the expected one, or the observed one where `observed` is true and the family has it. Sums in
-    `store`, from an earlier call with the same pieces, are written over; the result is the first of them.
-    """
-    codes = {name: problem.codes[name] for name in layout.names}
-    columns = _check.code_columns(codes, problem.sizes) if codes else _no_columns(problem.n_rows)
-    family = FAMILIES[problem.family]
-    kernel = family.observed if observed and family.observed else family.kernel or family.name
-    lanes = _lanes(pieces, layout.n_pairs)
-    sums = [] if store is None else store
-    if len(sums) != len(lanes):
-        sums[:] = [_empty_sums(layout) for _ in lanes]
-
-    def work(lane: int, _: int) -> Sums:
-        for part in sums[lane]:
-            part.fill(0.0)
-        first, last = lanes[lane]
-        for start, stop in pieces[first:last]:
-            _core.accumulate(
-                _core.FAMILIES[kernel], problem.shape, columns, layout.offsets, base, tables, problem.response,
-                problem.scale, problem.weight, problem.trials, start, stop, True, *sums[lane],
-            )  # fmt: skip
-        return sums[lane]
-
-    total: Sums | None = None
-    for part in in_order(work, [(lane, lane) for lane in range(len(lanes))], threads=threads):
-        total = part if total is None else total.plus(part)
-    return total if total is not None else _empty_sums(layout)
-
-
-def _lanes(pieces: list[tuple[int, int]], n_pairs: int) -> list[tuple[int, int]]:
-    """Return runs of pieces that share sums: LANES at least, and more where the rows pay for their cross tables."""
-    rows = sum(stop - start for start, stop in pieces)
-    count = min(len(pieces), max(LANES, rows // max(1, 4 * n_pairs)))
-    ends = np.linspace(0, len(pieces), count + 1).astype(int).tolist()
-    return list(pairwise(ends))
-
-
-def _empty_sums(layout: Layout) -> Sums:
-    total = sum(layout.sizes)
-    return Sums(np.zeros(total), np.zeros(total), np.zeros(layout.n_pairs), np.zeros(4))
-
-
-def _no_columns(n_rows: int) -> _core.CodeColumns:
-    return _core.CodeColumns([], np.empty(0, dtype=np.int64), n_rows)
-
-
 def solve(
     problem: Problem,
     layout: Layout,
@@ -252,7 +163,7 @@ def solve(
     state = State(np.zeros(layout.n_params), nodes) if start is None else start
     if start is None:
         state.dense[0] = _start(problem)
-    newton = _Newton(problem, layout, labels, threads, constraints(layout))
+    newton = _Newton(problem, layout, labels, constraints(layout), Passes(problem, layout, threads))
     if start is None and problem.n_rows > 4 * SAMPLE_ROWS:
         sample = newton.run(state, _sample_pieces(problem.n_rows), 1e-3, 8, ridge=1.0)
         state, steps = sample.state, sample.steps
@@ -266,15 +177,13 @@ def solve(
             f"the {problem.family} fit did not converge in {max_iterations} iterations (last move "
             f"{steps[-1].largest_move:.2g}); pool levels with few claims (min_claims=), or raise max_iterations."
         )
-    sums = found.sums
-    if FAMILIES[problem.family].observed:  # standard errors take the expected information, as statsmodels does
-        sums = newton.accumulate(found.state, everything)
-    reduced = reduce(quadratic_of(layout, sums), layout, labels, found.strengths)
+    reduced = reduce(found.quadratic, layout, labels, found.strengths)
     covariance = covariance_of(reduced, found.state, newton.monotone)
     edf = effective_parameters(reduced, layout, covariance)
     return Solution(
-        found.state, covariance, reduced, sums, found.strengths, float(sums.totals[0]), float(sums.totals[1]),
-        problem.dispersion or dispersion_value(float(sums.totals[1]), problem.n_rows - float(edf.sum())), edf, steps,
+        found.state, covariance, reduced, found.information, found.strengths, float(found.totals[0]),
+        float(found.totals[1]),
+        problem.dispersion or dispersion_value(float(found.totals[1]), problem.n_rows - float(edf.sum())), edf, steps,
     )  # fmt: skip
 
 
@@ -309,13 +218,23 @@ def _refuse_size(layout: Layout) -> None:
 
 
 class _Run(NamedTuple):
-    """Where Newton's method ended."""
+    """Where Newton's method ended, with the expected information there."""
 
     state: State
-    sums: Sums
+    quadratic: Quadratic
+    information: Array
+    totals: Array
     strengths: Array
     steps: tuple[Step, ...]
     converged: bool
+
+
+class _Held(NamedTuple):
+    """The information that steps go by: whether it is the observed one, and how many passes ago it was taken."""
+
+    quadratic: Quadratic
+    observed: bool
+    age: int
 
 
 @dataclass(frozen=True)
@@ -325,45 +244,75 @@ class _Newton:
     problem: Problem
     layout: Layout
     labels: Mapping[str, SlotNames]
-    threads: int
     monotone: Constraints | None
-    store: list[Sums] = field(default_factory=list)
+    passes: Passes
 
-    def accumulate(self, state: State, pieces: list[tuple[int, int]], *, observed: bool = False) -> Sums:
-        base, tables = tables_of(self.layout, state)
-        return accumulate(
-            self.problem, self.layout, base, tables, pieces=pieces, threads=self.threads, observed=observed,
-            store=self.store,
-        )  # fmt: skip
+    def over(self, state: State, pieces: list[tuple[int, int]], *, observed: bool = False, full: bool = True) -> Sums:
+        """Return the sums of a pass at a state."""
+        return self.passes.over(*tables_of(self.layout, state), pieces, observed=observed, full=full)
 
     def run(
         self, state: State, pieces: list[tuple[int, int]], tolerance: float, max_iterations: int, *, ridge: float
     ) -> _Run:
+        """Return the maximum reached from a state, over some pieces of the rows."""
         rows = sum(stop - start for start, stop in pieces)
-        sums = self.accumulate(state, pieces)
-        strengths, settled, change = self._first_strengths(), ridge > 0.0, 1.0
+        sums = self.over(state, pieces)
+        first, information = quadratic_of(self.layout, sums), sums.information
+        held = _Held(first, False, 0)
+        strengths, settled, change, before = self._first_strengths(), ridge > 0.0, 1.0, np.inf
         steps: list[Step] = []
         for _ in range(max_iterations):
-            quadratic = quadratic_of(self.layout, sums)
+            quadratic = held.quadratic if held.age == 0 else self._with_scores(held.quadratic, sums)
             if not settled:
                 strengths, change = self._strengths(quadratic, state, sums, strengths, change)
                 settled = change < SETTLED
             move = self._move(reduce(quadratic, self.layout, self.labels, strengths, ridge), state)
             objective = self._penalised(sums, state, strengths, ridge)
-            largest, halvings = self._largest(state, move), 0
+            largest, halvings = self._largest(move), 0
             if largest < tolerance and settled:
                 steps.append(Step(rows, objective, largest, 0))
-                return _Run(state.plus(move), sums, strengths, tuple(steps), True)
+                if FAMILIES[self.problem.family].constant:
+                    quadratic = self._with_scores(first, sums)
+                elif held.age or held.observed:  # standard errors take the expected information, as statsmodels does
+                    sums = self.over(state, pieces)
+                    quadratic, information = quadratic_of(self.layout, sums), sums.information
+                else:
+                    information = sums.information
+                return _Run(state.plus(move), quadratic, information, sums.totals.copy(), strengths, tuple(steps), True)
+            observed, full = self._next(held, settled, largest, before)
             while True:
                 trial = state.plus(move, 0.5**halvings)
-                found = self.accumulate(trial, pieces, observed=settled and largest < NEAR)
+                found = self.over(trial, pieces, observed=observed, full=full)
                 reached = self._penalised(found, trial, strengths, ridge)
                 if reached >= objective - 1e-9 * (1.0 + abs(objective)) or halvings == 30:
                     break
                 halvings += 1
-            state, sums = trial, found
+            state, sums, before = trial, found, largest
+            held = _Held(quadratic_of(self.layout, sums), observed, 0) if full else held._replace(age=held.age + 1)
             steps.append(Step(rows, objective, largest, halvings))
-        return _Run(state, sums, strengths, tuple(steps), False)
+        return _Run(state, first, information, sums.totals, strengths, tuple(steps), False)
+
+    def _next(self, held: _Held, settled: bool, largest: float, before: float) -> tuple[bool, bool]:
+        """Return whether the next pass takes the observed information, and whether it takes that of pairs at all.
+
+        A pass for the scores alone costs less than half. It serves where the information is constant, until steps
+        are small or shrink slowly, and near the maximum: one step on the information of the pass before is as good as
+        Newton's own, and where that is the observed one, so are more of them while each is much smaller than the last.
+        """
+        family = FAMILIES[self.problem.family]
+        observed = settled and family.observed is not None and largest < NEAR
+        if family.constant and not held.observed:
+            if not observed or STALE < largest < SLOW * before:
+                return False, False
+            return True, True
+        close = settled and largest < STALE and held.observed == observed
+        if close and (held.age == 0 or (observed and largest < CONTRACTED * before)):
+            return observed, False
+        return observed, True
+
+    def _with_scores(self, quadratic: Quadratic, sums: Sums) -> Quadratic:
+        score, leaf_score = scores_of(self.layout, sums)
+        return replace(quadratic, score=score, leaf_score=leaf_score)
 
     def _first_strengths(self) -> Array:
         return np.array([1.0 / (group.variance or FIRST_VARIANCE) for group in self.layout.groups])
@@ -395,7 +344,7 @@ class _Newton:
     def _move(self, reduced: Reduced, state: State) -> State:
         return reduced.move(state) if self.monotone is None else monotone_move(reduced, state, self.monotone)
 
-    def _largest(self, state: State, move: State) -> float:
+    def _largest(self, move: State) -> float:
         """Return the largest change of the base or of a log relativity."""
         base, tables = tables_of(self.layout, move)
         return max(abs(base), float(np.abs(tables).max(initial=0.0)))
@@ -411,13 +360,16 @@ class _Newton:
 
 def _start(problem: Problem) -> float:
     """Return the log of the mean response an exposure."""
-    if problem.family in ("gamma", "lognormal", "inverse_gaussian"):
-        ratio = problem.response / problem.scale if len(problem.scale) else problem.response
-        return float(np.log(np.average(ratio, weights=problem.weight if len(problem.weight) else None)))
-    weight = problem.weight if len(problem.weight) else np.ones(1)
-    exposure = (problem.scale if len(problem.scale) else np.ones(problem.n_rows)) * weight
-    exposure = exposure * problem.trials if len(problem.trials) else exposure
-    return float(np.log((problem.response * weight).sum() / exposure.sum()))
+    above = below = 0.0
+    for part in problem.parts():
+        weight = part.weight if len(part.weight) else np.ones(part.n_rows)
+        exposure = part.scale if len(part.scale) else np.ones(part.n_rows)
+        if problem.family in ("gamma", "lognormal", "inverse_gaussian"):
+            above, below = above + float(weight @ (part.y / exposure)), below + float(weight.sum())
+        else:
+            lines = part.trials if len(part.trials) else np.ones(part.n_rows)
+            above, below = above + float(weight @ part.y), below + float(weight @ (exposure * lines))
+    return float(np.log(above / below))
 
 
 def _sample_pieces(n_rows: int) -> list[tuple[int, int]]:

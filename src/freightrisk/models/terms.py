@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check
+from freightrisk._mapped import let_go
+from freightrisk._parallel import chunks
 from freightrisk.book.factors import ALL, MISSING, OTHER, Band, Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.design import Array, Term, Tree, Whole, free_term, nested, nested_term, smooth_term
 from freightrisk.models.effects import Credibility, Effect, Free, Interaction, Smooth
+from freightrisk.models.passes import PART_ROWS
 
 AnyCoding = Coding | CrossCoding
 
@@ -121,10 +124,13 @@ def level_sums(codes: NDArray[Any], n_slots: int, exposure: Array, claims: Array
     """Return the sums by slot; arrays of one element stand for that value in every row, empty ones for none."""
 
     def total(values: Array) -> Array:
-        if len(values) == 0:
-            return np.zeros(n_slots)
-        # A single one stands for ones; of a single row it is the row's own.
-        return np.bincount(codes, values if len(values) == len(codes) else None, minlength=n_slots).astype(np.float64)
+        found = np.zeros(n_slots)
+        for start, stop in chunks(len(codes), PART_ROWS) if len(values) else []:
+            # A single one stands for ones; of a single row it is the row's own.
+            each = values[start:stop] if len(values) == len(codes) else None
+            found += np.bincount(codes[start:stop], each, minlength=n_slots)
+            let_go([codes, values], start, stop)
+        return found
 
     return LevelSums(total(exposure), total(claims), total(amount))
 

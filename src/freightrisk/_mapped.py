@@ -1,0 +1,26 @@
+"""Arrays on disk: columns mapped into memory page by page, which the machine may take back once they were read."""
+
+import mmap
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def let_go(arrays: Iterable[NDArray[Any]], start: int, stop: int) -> None:
+    """Tell the machine that some rows of arrays on disk are not needed for now; of others nothing happens.
+
+    Their pages leave this process, so that reading a book from end to end takes no more memory than a part of it.
+    """
+    for array in arrays:
+        if not isinstance(array, np.memmap) or not hasattr(mmap, "MADV_DONTNEED"):
+            continue
+        mapped: Any = array.base
+        if not isinstance(mapped, mmap.mmap):
+            continue
+        skipped = array.offset % mmap.ALLOCATIONGRANULARITY
+        first = (skipped + start * array.itemsize) // mmap.PAGESIZE * mmap.PAGESIZE
+        last = (skipped + stop * array.itemsize) // mmap.PAGESIZE * mmap.PAGESIZE
+        if last > first:
+            mapped.madvise(mmap.MADV_DONTNEED, first, last - first)

@@ -1,0 +1,174 @@
+"""Rows to fit, and the kernel's passes over them: in fixed pieces, over threads, in memory that rows do not enlarge."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk import _check, _core
+from freightrisk._mapped import let_go
+from freightrisk._parallel import chunks, in_order
+from freightrisk.models.cross import CrossTables
+from freightrisk.models.design import Array, Layout
+from freightrisk.models.families import FAMILIES
+
+CHUNK_ROWS = 2**17
+PART_ROWS = 2**20
+LANES = 4
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Rows to fit: codes, response, multiplicative offset, prior weight and lines (empty arrays stand for ones).
+
+    Response, offset, weight and lines are float64, or float32, uint8, uint16 or uint32. `shape` is the dispersion of
+    a negative binomial, the power of a Tweedie variance or the correlation of a beta binomial. `dispersion` is what is
+    known of a scaled family's, 0 where the Pearson statistic estimates it.
+    """
+
+    family: str
+    codes: Mapping[str, NDArray[Any]]
+    sizes: Mapping[str, int]
+    response: NDArray[Any]
+    scale: NDArray[Any] = field(default_factory=lambda: np.empty(0))
+    weight: NDArray[Any] = field(default_factory=lambda: np.empty(0))
+    shape: float = 0.0
+    dispersion: float = 0.0
+    trials: NDArray[Any] = field(default_factory=lambda: np.empty(0))
+
+    @property
+    def n_rows(self) -> int:
+        """Return the number of rows."""
+        return len(self.response)
+
+    @property
+    def y(self) -> Array:
+        """Return the response of all rows in double precision."""
+        return self.response.astype(np.float64, copy=False)
+
+    @property
+    def arrays(self) -> list[NDArray[Any]]:
+        """Return response, offset, weight and lines."""
+        return [self.response, self.scale, self.weight, self.trials]
+
+    def parts(self) -> Iterator["Problem"]:
+        """Yield the problem of some rows after another, in double precision: few enough for temporary arrays."""
+        for start, stop in chunks(self.n_rows, PART_ROWS):
+            values = [array[start:stop].astype(np.float64, copy=False) for array in self.arrays]
+            codes = {name: column[start:stop] for name, column in self.codes.items()}
+            response, scale, weight, trials = values
+            yield replace(self, codes=codes, response=response, scale=scale, weight=weight, trials=trials)
+            let_go([*self.codes.values(), *self.arrays], start, stop)
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """What a pass over the rows gives: score and information by level and by pair of levels, objective and totals.
+
+    Parameters
+    ----------
+    tables : CrossTables
+    cells : float64 array
+        The cells of these tables, or of those with scores alone.
+    totals : float64 array, shape (4,)
+        Objective, Pearson sum, total score and total information.
+    """
+
+    tables: CrossTables
+    cells: Array
+    totals: Array
+
+    @property
+    def full(self) -> bool:
+        """Return whether the information of pairs is there."""
+        return len(self.cells) == int(self.tables.places[-1])
+
+    @cached_property
+    def score(self) -> Array:
+        """Return the score of each level, one factor after another."""
+        return self.tables.by_level(self.cells, 0)
+
+    @cached_property
+    def information(self) -> Array:
+        """Return the information of each level."""
+        return self.tables.by_level(self.cells, 1)
+
+    def pair(self, first: int, second: int) -> Array:
+        """Return the information of each pair of levels of two factors, the first before the second."""
+        return self.tables.pair(self.cells, first, second)
+
+
+class Passes:
+    """The kernel's passes over the rows of a problem.
+
+    Parameters
+    ----------
+    problem : Problem
+    layout : Layout
+    threads : int
+    """
+
+    def __init__(self, problem: Problem, layout: Layout, threads: int) -> None:
+        codes = {name: problem.codes[name] for name in layout.names}
+        self.problem, self.layout, self.threads = problem, layout, threads
+        self.columns = _check.code_columns(codes, problem.sizes) if codes else _no_columns(problem.n_rows)
+        self.values = _core.RowValues([np.ascontiguousarray(array) for array in problem.arrays])
+        self.tables = CrossTables.of(layout.sizes)
+        self.arrays = [*codes.values(), *problem.arrays]
+        let_go(self.arrays, 0, problem.n_rows)
+        self.stores: dict[bool, tuple[Array, Array]] = {}
+
+    def over(
+        self, base: float, tables: Array, pieces: list[tuple[int, int]], *, observed: bool = False, full: bool = True
+    ) -> Sums:
+        """Return the sums over some pieces of the rows, the same for any number of threads.
+
+        The information is the expected one, or the observed one where `observed` is true and the family has it; unless
+        `full`, that of pairs is left out. The next call of the same kind writes over the result.
+        """
+        problem, layout, cross = self.problem, self.layout, self.tables
+        family = FAMILIES[problem.family]
+        kernel = _core.FAMILIES[family.observed if observed and family.observed else family.kernel or family.name]
+        n_tables = len(cross.sets) if full else cross.n_scores
+        lanes = _lanes(pieces, int(cross.places[n_tables]))
+        cells, totals = self._store(len(lanes), int(cross.places[n_tables]), full)
+
+        def work(lane: int, _: int) -> int:
+            cells[lane].fill(0.0)
+            totals[lane].fill(0.0)
+            first, last = lanes[lane]
+            for start, stop in pieces[first:last]:
+                _core.accumulate(
+                    kernel, problem.shape, self.columns, layout.offsets, base, tables, self.values, start, stop,
+                    cross.members, cross.firsts[: n_tables + 1], cross.places, cross.n_scores, cells[lane],
+                    totals[lane],
+                )  # fmt: skip
+                let_go(self.arrays, start, stop)
+            return lane
+
+        for lane in in_order(work, [(lane, lane) for lane in range(len(lanes))], threads=self.threads):
+            if lane:
+                cells[0] += cells[lane]
+                totals[0] += totals[lane]
+        return Sums(cross, cells[0], totals[0])
+
+    def _store(self, lanes: int, n_cells: int, full: bool) -> tuple[Array, Array]:
+        if full not in self.stores or len(self.stores[full][0]) != lanes:
+            self.stores[full] = np.zeros((max(1, lanes), n_cells)), np.zeros((max(1, lanes), 4))
+        return self.stores[full]
+
+
+def _lanes(pieces: list[tuple[int, int]], n_cells: int) -> list[tuple[int, int]]:
+    """Return runs of pieces that share sums: LANES at least, and more where the rows pay for their cells."""
+    rows = sum(stop - start for start, stop in pieces)
+    count = min(len(pieces), max(LANES, min(16 * LANES, rows // max(1, 4 * n_cells))))
+    ends = np.linspace(0, len(pieces), count + 1).astype(int).tolist()
+    return list(pairwise(ends))
+
+
+def _no_columns(n_rows: int) -> _core.CodeColumns:
+    return _core.CodeColumns([], np.empty(0, dtype=np.int64), n_rows)
