@@ -43,13 +43,11 @@ cdef extern from *:
         }
         return x * y * y * y;
     }
-    /* exp to one unit in the last place between -708 and 709, and what it is there beyond: 2^k times a polynomial of
-       what is left, all plain products and sums. */
+    /* exp of x between -708 and 709 to one unit in the last place: 2^k times a polynomial of what is left, all plain
+       products and sums, so that loops of it are vectorised. */
     static inline double freightrisk_exponential(double x) {
         long long bits;
         double t, k, r, p;
-        x = x > 709.0 ? 709.0 : x;
-        x = x < -708.0 ? -708.0 : x;
         t = x * 1.4426950408889634 + 6755399441055744.0;
         k = t - 6755399441055744.0;
         r = (x - k * 6.93147180369123816490e-01) - k * 1.90821492927058770002e-10;
@@ -141,6 +139,7 @@ cdef double HALF_STEP = 5e-5  # a whole number over 10000 is a multiple of 1e-4:
 cdef double LARGEST_MICRO = 1e15
 cdef uint64_t EVERY_RULE = 0xFFFFFFFFFFFFFFFF
 cdef double FARTHEST = 690.0  # exp(-690) is above the smallest double
+cdef double LARGEST_ETA = 708.0
 
 
 @cython.auto_pickle(False)
@@ -366,15 +365,14 @@ cdef inline void bernoulli_rows(const double* eta, const double* y, const double
 
 
 cdef wide_void gamma_rows(const double* eta, const double* y, const double* scale, const double* weight, int n,
-                          bint observed, real_out score, real_out information, real_out likely,
-                          real_out pearson) noexcept nogil:
-    """Amounts with mean m = scale exp(eta): score w (y/m - 1), information w, or the observed w y/m."""
+                          real_out score, real_out information, real_out likely, real_out pearson) noexcept nogil:
+    """Amounts with mean m = scale exp(eta): score w (y/m - 1), observed information w y/m; the expected one is w."""
     cdef int i
     cdef double ratio
     for i in range(n):
         ratio = y[i] * exponential(-eta[i]) / scale[i]
         score[i] = weight[i] * (ratio - 1.0)
-        information[i] = weight[i] * (ratio if observed else 1.0)
+        information[i] = weight[i] * ratio
         likely[i] = -weight[i] * (ratio + eta[i])
         pearson[i] = weight[i] * (ratio - 1.0) * (ratio - 1.0)
 
@@ -486,6 +484,26 @@ cdef inline void beta_binomial_rows(const double* eta, const double* y, const do
         information[i] = weight[i] * slope * slope * (first + second)
 
 
+# Two loops, since one with both bounds has branches that are not vectorised.
+
+cdef wide_void bound_above(double most, int n, real_out eta) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        eta[i] = most if eta[i] > most else eta[i]
+
+
+cdef wide_void bound_below(double least, int n, real_out eta) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        eta[i] = least if eta[i] < least else eta[i]
+
+
+cdef wide_void gather_sum(const int32_t* codes, const double* table, int n, real_out value) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        value[i] += table[codes[i]]
+
+
 cdef inline const double* read_values(RowValues values, int which, Py_ssize_t start, int n, double* own) noexcept nogil:
     """Some rows of a column of values: where they stand, or as doubles in `own`."""
     cdef const uint8_t* column = values.column[which]
@@ -553,7 +571,8 @@ def accumulate(int family, double shape, CodeColumns columns not None, const int
 
     Parameters
     ----------
-    family : one of FAMILIES, all with eta = base + sum of log tables and expected information unless it says observed
+    family : one of FAMILIES, all with eta = base + sum of log tables, held between -708 and 708, and expected
+        information unless it says observed
     shape : dispersion of a negative binomial, power of a Tweedie variance, correlation of a beta binomial (0 for a
         binomial); not read by the others
     offsets : (F,) where each factor's table starts in `tables`
@@ -574,7 +593,6 @@ def accumulate(int family, double shape, CodeColumns columns not None, const int
     cdef const double* y
     cdef const double* scale
     cdef const double* weight
-    cdef const double* table
     cdef const int32_t* cells
     cdef Py_ssize_t step, block
     cdef int n, f, i, t, m, side, count = columns.count, n_tables = <int>firsts.shape[0] - 1
@@ -582,16 +600,15 @@ def accumulate(int family, double shape, CodeColumns columns not None, const int
         for step in range((stop - start + BLOCK - 1) // BLOCK):
             block = start + step * BLOCK
             n = <int>min(<Py_ssize_t>BLOCK, stop - block)
-            for i in range(n):
-                eta[i] = base
+            fill(base, n, &eta[0])
             for f in range(count):
                 widen(columns.column[f], columns.itemsize[f], block, n, &codes[f][0])
                 if FREIGHTRISK_CHECKED and not in_range(&codes[f][0], n, columns.size[f]):
                     with gil:
                         raise IndexError("a code is out of its table's range")
-                table = &tables[offsets[f]]
-                for i in range(n):
-                    eta[i] += table[codes[f][i]]
+                gather_sum(&codes[f][0], &tables[offsets[f]], n, &eta[0])
+            bound_above(LARGEST_ETA, n, &eta[0])
+            bound_below(-LARGEST_ETA, n, &eta[0])
             y = read_values(values, RESPONSE, block, n, &own[RESPONSE][0])
             scale = read_values(values, SCALE, block, n, &own[SCALE][0])
             weight = read_values(values, WEIGHT, block, n, &own[WEIGHT][0])
@@ -600,8 +617,9 @@ def accumulate(int family, double shape, CodeColumns columns not None, const int
             elif family == BERNOULLI:
                 bernoulli_rows(&eta[0], y, scale, weight, n, &score[0], &information[0], &likely[0], &pearson[0])
             elif family == GAMMA or family == GAMMA_OBSERVED:
-                gamma_rows(&eta[0], y, scale, weight, n, family == GAMMA_OBSERVED, &score[0], &information[0],
-                           &likely[0], &pearson[0])
+                gamma_rows(&eta[0], y, scale, weight, n, &score[0], &information[0], &likely[0], &pearson[0])
+                if family == GAMMA:
+                    memcpy(&information[0], weight, n * sizeof(double))
             elif family == NEGATIVE_BINOMIAL:
                 negative_binomial_rows(&eta[0], y, scale, weight, n, shape, &score[0], &information[0], &likely[0],
                                        &pearson[0])
