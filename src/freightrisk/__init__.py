@@ -25,6 +25,7 @@ from freightrisk.models.pure_premium import PurePremiumModel
 from freightrisk.models.severity import SeverityModel
 from freightrisk.pipeline.parquet import price_parquet
 from freightrisk.pipeline.settlement import Settlement
+from freightrisk.pipeline.stored import open_book, store_book
 from freightrisk.portfolio.allocation import Allocation, allocate, subsidy_offers
 from freightrisk.portfolio.validation import actual_vs_expected
 from freightrisk.tariff.balances import Balances
@@ -113,10 +114,12 @@ __all__ = [
     "load_tariff",
     "merchant_experience",
     "merchant_periods",
+    "open_book",
     "price_parquet",
     "rounding_report",
     "save_campaigns",
     "simulate_book",
+    "store_book",
     "subsidy_offers",
     "wald_tests",
 ]

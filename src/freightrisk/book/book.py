@@ -161,48 +161,16 @@ class OrderBook:
         >>> book.n_orders, book.n_claims, dict(book.left_out)
         (2, 1, {'not_shipped': 1, 'shipped_after_as_of': 0, 'claims_after_as_of': 0})
         """
-        names = Names(order_id, merchant_id, ship_date, exposure, freight, report_date, reversed_date)
-        wanted = _columns_of(factors)
-        joined = join(orders, merchants, wanted, names=names, also=[order_id, ship_date, exposure, lines])
-        day = None if as_of is None else _check.day(as_of, argument="as_of")
-        kept, ship_day, left_out = _in_force(joined, names, day)
-        claim_order, claim_day, amount, undone = _read_claims(claims, joined, names)
-        if ship_day is not None:
-            shipped = ship_day[claim_order]
-            _check.refuse_rows(
-                np.isnat(shipped) if claim_day is None else ~(claim_day >= shipped),
-                f"claims: '{report_date}' is before the order's '{ship_date}' (or the order was never shipped) in "
-                "{rows}; correct the dates or drop these claims.",
+        return _with_orders(
+            frames_book(
+                orders,
+                claims,
+                factors=factors,
+                merchants=merchants,
+                as_of=as_of,
+                names=Names(order_id, merchant_id, ship_date, exposure, freight, report_date, reversed_date),
+                lines=lines,
             )
-        in_time = np.ones(len(amount), dtype=bool) if day is None or claim_day is None else claim_day <= day
-        left_out["claims_after_as_of"] = int((~in_time).sum())
-        place = np.full(joined.n_rows, -1, dtype=np.int64)
-        place[kept] = np.arange(len(kept))
-        claim_row = place[claim_order]
-        used = in_time & (claim_row >= 0)
-        reversed_ = used & ~np.isnat(undone)
-        if day is not None:
-            reversed_ &= undone <= day
-        if reversed_date is not None:
-            left_out["claims_reversed"] = int(reversed_.sum())
-        used &= ~reversed_
-        book_rows = JoinedColumns(joined.orders, joined.merchants, joined.merchant_row, kept)
-        return _assemble(
-            book_rows,
-            factors,
-            claim_row=claim_row[used],
-            claim_amount=amount[used],
-            claim_day=None if claim_day is None else claim_day[used],
-            exposure=exposure,
-            ship_day=None if ship_day is None else ship_day[kept],
-            as_of=day,
-            left_out=left_out,
-            reversed_row=claim_row[reversed_],
-            reversed_report_day=undone[:0] if claim_day is None else claim_day[reversed_],
-            reversed_day=undone[reversed_],
-            lines=lines,
-            order_row=None if len(kept) == joined.n_rows else kept,
-            table_rows=joined.n_rows,
         )
 
     @classmethod
@@ -239,7 +207,7 @@ class OrderBook:
         >>> OrderBook.from_counts(cells, claims="claims", exposure="insured", factors=[Factor("zone")]).n_claims
         10
         """
-        wanted = _columns_of(factors)
+        wanted = columns_of(factors)
         names = Names(ship_date=None, exposure=exposure)
         joined = join(cells, None, wanted, names=names, also=[claims, amount, exposure, lines], argument="cells")
         counted = joined.real(claims)
@@ -256,15 +224,17 @@ class OrderBook:
                 (counted == 0) & (joined.real(amount) > 0),
                 f"column '{amount}' is above zero where '{claims}' is zero in {{rows}}; correct one of the two.",
             )
-        return _assemble(
-            joined,
-            factors,
-            claim_row=rows,
-            claim_amount=total / counted[rows],
-            claim_weight=counted[rows] if amount else None,
-            exposure=exposure,
-            claim_count=counted,
-            lines=lines,
+        return _with_orders(
+            _assemble(
+                joined,
+                factors,
+                claim_row=rows,
+                claim_amount=total / counted[rows],
+                claim_weight=counted[rows] if amount else None,
+                exposure=exposure,
+                claim_count=counted,
+                lines=lines,
+            )
         )
 
     @property
@@ -382,6 +352,67 @@ class Names:
     reversed_date: str | None = None
 
 
+def frames_book(
+    orders: Any,
+    claims: Any,
+    *,
+    factors: Sequence[Declaration | Coding],
+    merchants: Any,
+    as_of: Any,
+    names: Names,
+    lines: str | None,
+) -> OrderBook:
+    """Return the book of some orders and their claims, even if no order is in force; see `OrderBook.from_frames`."""
+    wanted = columns_of(factors)
+    joined = join(orders, merchants, wanted, names=names, also=[names.order_id, names.ship_date, names.exposure, lines])
+    day = None if as_of is None else _check.day(as_of, argument="as_of")
+    kept, ship_day, left_out = _in_force(joined, names, day)
+    claim_order, claim_day, amount, undone = _read_claims(claims, joined, names)
+    if ship_day is not None:
+        shipped = ship_day[claim_order]
+        _check.refuse_rows(
+            np.isnat(shipped) if claim_day is None else ~(claim_day >= shipped),
+            f"claims: '{names.report_date}' is before the order's '{names.ship_date}' (or the order was never shipped) "
+            "in {rows}; correct the dates or drop these claims.",
+        )
+    in_time = np.ones(len(amount), dtype=bool) if day is None or claim_day is None else claim_day <= day
+    left_out["claims_after_as_of"] = int((~in_time).sum())
+    place = np.full(joined.n_rows, -1, dtype=np.int64)
+    place[kept] = np.arange(len(kept))
+    claim_row = place[claim_order]
+    used = in_time & (claim_row >= 0)
+    reversed_ = used & ~np.isnat(undone)
+    if day is not None:
+        reversed_ &= undone <= day
+    if names.reversed_date is not None:
+        left_out["claims_reversed"] = int(reversed_.sum())
+    used &= ~reversed_
+    book_rows = JoinedColumns(joined.orders, joined.merchants, joined.merchant_row, kept)
+    return _assemble(
+        book_rows,
+        factors,
+        claim_row=claim_row[used],
+        claim_amount=amount[used],
+        claim_day=None if claim_day is None else claim_day[used],
+        exposure=names.exposure,
+        ship_day=None if ship_day is None else ship_day[kept],
+        as_of=day,
+        left_out=left_out,
+        reversed_row=claim_row[reversed_],
+        reversed_report_day=undone[:0] if claim_day is None else claim_day[reversed_],
+        reversed_day=undone[reversed_],
+        lines=lines,
+        order_row=None if len(kept) == joined.n_rows else kept,
+        table_rows=joined.n_rows,
+    )
+
+
+def _with_orders(book: OrderBook) -> OrderBook:
+    if not book.n_orders:
+        raise InputError("orders: no order is in force; a book needs at least one shipped order.")
+    return book
+
+
 def join(
     orders: Any,
     merchants: Any,
@@ -412,7 +443,7 @@ def join(
     return joined
 
 
-def _columns_of(factors: Any) -> list[str]:
+def columns_of(factors: Any) -> list[str]:
     """Return the columns that some declarations read."""
     declared = (Factor, Band, Hierarchy, Coding)
     if isinstance(factors, declared) or not all(isinstance(factor, declared) for factor in factors):
@@ -504,8 +535,6 @@ def _assemble(
     lines: str | None = None,
     **rest: Any,
 ) -> OrderBook:
-    if not joined.n_rows:
-        raise InputError("orders: no order is in force; a book needs at least one shipped order.")
     repeated = [name for name in (factor.name for factor in factors) if [f.name for f in factors].count(name) > 1]
     if repeated:
         raise InputError(f"factors: the name '{repeated[0]}' is used twice; give each factor its own name.")

@@ -401,12 +401,37 @@ def learn(
     present = np.bincount(which, minlength=len(paths)) > 0
     weight = np.bincount(which, exposure, minlength=len(paths))
     claims = np.bincount(which, claim_count, minlength=len(paths))
-    pooled = _pool(declared, {path: (weight[k], claims[k]) for k, path in enumerate(paths) if present[k]})
-    levels = tuple(sorted(set(pooled.values()), key=sort_key))
-    place = {path: code for code, path in enumerate(levels)}
-    coding = Coding(declared, levels, place | {path: place[target] for path, target in pooled.items()})
+    coding = pooled_coding(declared, {path: (weight[k], claims[k]) for k, path in enumerate(paths) if present[k]})
     table = np.array([coding.lookup.get(path, 0) for path in paths], dtype=code_type(coding.n_slots))
     return coding, looked_up(which, table, threads=columns.threads)
+
+
+def pooled_coding(declared: Declaration, observed: Mapping[Path, tuple[float, float]]) -> Coding:
+    """Return the coding of a factor, given exposure and claims of every path that a book has."""
+    pooled = _pool(declared, observed)
+    levels = tuple(sorted(set(pooled.values()), key=sort_key))
+    place = {path: code for code, path in enumerate(levels)}
+    return Coding(declared, levels, place | {path: place[target] for path, target in pooled.items()})
+
+
+def band_coding(
+    declared: Band,
+    edges: tuple[float, ...],
+    exposure: NDArray[np.float64],
+    claims: NDArray[np.float64],
+    *,
+    missing: bool,
+) -> Coding:
+    """Return the coding of a band, given exposure and claims between the edges, and whether a value is missing."""
+    kept = _merge_bands(declared, edges, exposure, claims)
+    return all_bands(declared, kept, missing=missing)
+
+
+def all_bands(declared: Band, edges: tuple[float, ...], *, missing: bool) -> Coding:
+    """Return the coding that has every band between some edges."""
+    paths: tuple[Path, ...] = tuple((k,) for k in range(len(edges) + 1))
+    paths += ((MISSING,),) if missing else ()
+    return Coding(declared, paths, {path: k for k, path in enumerate(paths)}, edges)
 
 
 def observed_paths(declared: Declaration, columns: JoinedColumns) -> tuple[NDArray[np.int32], list[Path]]:
@@ -526,11 +551,9 @@ def _learn_band(
     codes = np.where(missing, len(edges) + 1, np.searchsorted(np.array(edges), values, side="left"))
     weight = np.bincount(codes, exposure, minlength=len(edges) + 2).astype(np.float64)
     claims = np.bincount(codes, claim_count, minlength=len(edges) + 2).astype(np.float64)
-    kept = _merge_bands(declared, tuple(edges), weight[:-1], claims[:-1])
-    codes = np.where(missing, len(kept) + 1, np.searchsorted(np.array(kept), values, side="left"))
-    paths: tuple[Path, ...] = tuple((k,) for k in range(len(kept) + 1))
-    paths += ((MISSING,),) if missing.any() else ()
-    coding = Coding(declared, paths, {path: k for k, path in enumerate(paths)}, kept)
+    coding = band_coding(declared, tuple(edges), weight[:-1], claims[:-1], missing=bool(missing.any()))
+    kept = np.array(coding.edges)
+    codes = np.where(missing, len(kept) + 1, np.searchsorted(kept, values, side="left"))
     return coding, codes.astype(code_type(coding.n_slots))
 
 

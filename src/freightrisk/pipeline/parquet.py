@@ -1,6 +1,6 @@
 """Parquet to Parquet: orders are priced batch after batch, while the next is read and the last is written."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +12,7 @@ from freightrisk import _check
 from freightrisk._staged import staged
 from freightrisk.book.book import SOUND_COLUMNS
 from freightrisk.errors import InputError
+from freightrisk.pipeline.files import ahead, batches, parquet_files, progress_bar
 from freightrisk.tariff.balances import MERCHANT_ID, Balances
 from freightrisk.tariff.one_order import ORDER_ID
 from freightrisk.tariff.quotes import DETAIL, CodedOrders, quote_names
@@ -90,7 +91,7 @@ def price_parquet(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    paths, out = _files(orders), Path(out)
+    paths, out = parquet_files(orders), Path(out)
     keep = [_check.label(name, argument="keep") for name in ([keep] if isinstance(keep, str) else keep)]
     batch_rows = _check.whole(batch_rows, argument="batch_rows", low=1, high=2**30)
     threads = _check.threads(threads)
@@ -129,10 +130,10 @@ def price_parquet(
         stack.callback(lambda: [writer.close() for writer in writers])  # once no thread writes any more
         reading = stack.enter_context(ThreadPoolExecutor(1))
         writing = stack.enter_context(ThreadPoolExecutor(1))
-        bar = stack.enter_context(_bar(paths)) if progress else None
+        bar = stack.enter_context(progress_bar(paths, "pricing")) if progress else None
         buffers = [tariff.buffers(batch_rows, detail=detail, campaigns=campaigns) for _ in range(2)]
         written_into: list[Future[None] | None] = [None, None]
-        for k, (kept, coded) in enumerate(_ahead(reading, _batches(paths, wanted, batch_rows, encode))):
+        for k, (kept, coded) in enumerate(ahead(reading, batches(paths, wanted, batch_rows, encode))):
             into, before = buffers[k % 2], written_into[k % 2]
             if before is not None:
                 before.result()
@@ -153,67 +154,8 @@ def price_parquet(
     return totals
 
 
-def _files(orders: str | Path | Sequence[str | Path]) -> list[Path]:
-    """Return the files that were named, those of a folder by name."""
-    named = [Path(orders)] if isinstance(orders, (str, Path)) else [Path(path) for path in orders]
-    paths = [file for path in named for file in (sorted(path.glob("*.parquet")) if path.is_dir() else [path])]
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise InputError(f"orders: there is no file '{missing[0]}'; give Parquet files, or folders of them.")
-    if not paths:
-        raise InputError(f"orders: there is no *.parquet in {', '.join(map(repr, map(str, named))) or 'the list'}.")
-    return paths
-
-
-def _batches(
-    paths: Sequence[Path], wanted: set[str], batch_rows: int, encode: Callable[[Any], Batch]
-) -> Iterator[Batch]:
-    """Yield the encoded batches of each file; at least one, so that no rows give a file of no rows."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    for path in paths:
-        try:
-            schema = pq.read_schema(path)
-            texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_binary(field.type)]
-            file = pq.ParquetFile(path, read_dictionary=texts)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise InputError(f"orders: '{path}' is not readable as Parquet: {error}") from None
-        names, first = [name for name in schema.names if name in wanted], 0
-        with file:
-            for batch in file.iter_batches(batch_size=batch_rows, columns=names):
-                table = pa.Table.from_batches([batch])
-                yield _encoded(encode, table, f"'{path}', rows counted from row {first:,}")
-                first += batch.num_rows
-            if first == 0:
-                yield _encoded(encode, file.schema_arrow.empty_table().select(names), f"'{path}'")
-
-
-def _encoded(encode: Callable[[Any], Batch], table: Any, where: str) -> Batch:
-    try:
-        return encode(table)
-    except InputError as error:
-        raise InputError(f"in {where}: {error}") from None
-
-
 def _plain(column: Any) -> Any:
     """Return a column as it is in its file, where texts were read as categories."""
     import pyarrow as pa
 
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
-
-
-def _ahead(reader: ThreadPoolExecutor, batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Yield what an iterator yields, one element ahead on another thread."""
-    coming = reader.submit(next, batches, None)
-    while (found := coming.result()) is not None:
-        coming = reader.submit(next, batches, None)
-        yield found
-
-
-def _bar(paths: Sequence[Path]) -> Any:
-    import pyarrow.parquet as pq
-    from tqdm.auto import tqdm
-
-    total = sum(pq.read_metadata(path).num_rows for path in paths)
-    return tqdm(total=total, unit=" orders", unit_scale=True, desc="pricing")

@@ -168,7 +168,7 @@ def _to_parts(tariff: Tariff) -> TariffPart:
         schema=SCHEMA,
         version=VERSION,
         name=tariff.name,
-        factors=[_factor_part(coding) for coding in tariff.codings.values()],
+        factors=[factor_part(coding) for coding in tariff.codings.values()],
         frequency=_rates_part(tariff.frequency),
         severity=_rates_part(tariff.severity),
         cover=CoverPart(
@@ -192,7 +192,7 @@ def _to_parts(tariff: Tariff) -> TariffPart:
 def _experience_part(experience: Experience) -> ExperiencePart:
     curves = [
         CurvePart(
-            factor=_factor_part(curve.coding),
+            factor=factor_part(curve.coding),
             relativity=curve.relativity.tolist(),
             weight=curve.weight.tolist(),
             **{name: getattr(curve, name) for name in CURVE_FIELDS},
@@ -208,7 +208,8 @@ def _experience_part(experience: Experience) -> ExperiencePart:
     )
 
 
-def _factor_part(coding: Coding) -> FactorPart:
+def factor_part(coding: Coding) -> FactorPart:
+    """Return a coding as it stands in a document."""
     declared = coding.declared
     kinds = {Factor: "factor", Band: "band", Hierarchy: "hierarchy"}
     levels = set(coding.paths)
@@ -252,7 +253,7 @@ def _limit_part(limit: float | ByLevel | None) -> float | LevelsPart | None:
 
 
 def _from_parts(part: TariffPart, source: str) -> Tariff:
-    codings = {factor.name: _coding(factor) for factor in part.factors}
+    codings = {factor.name: coding_from_part(factor) for factor in part.factors}
     if len(codings) != len(part.factors):
         names = [factor.name for factor in part.factors]
         twice = next(name for name in names if names.count(name) > 1)
@@ -297,7 +298,7 @@ def _experience(part: ExperiencePart) -> Experience:
         )
     curves = [
         ScoreCurve(
-            coding=_coding(curve.factor),
+            coding=coding_from_part(curve.factor),
             relativity=np.array(curve.relativity),
             weight=np.array(curve.weight),
             **{name: getattr(curve, name) for name in CURVE_FIELDS},
@@ -307,7 +308,8 @@ def _experience(part: ExperiencePart) -> Experience:
     return Experience(curves, mods, part.version, part.scale)
 
 
-def _coding(part: FactorPart) -> Coding:
+def coding_from_part(part: FactorPart) -> Coding:
+    """Return the coding of a document's factor."""
     paths = tuple(tuple(path) for path in part.levels)
     lookup = {path: code for code, path in enumerate(paths)}
     for path, code in part.pooled:

@@ -1,0 +1,348 @@
+"""Books on disk: a folder with a file for each column, mapped into memory when they are read."""
+
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk import _check
+from freightrisk._columns import read
+from freightrisk.book.book import SOUND_COLUMNS, Names, OrderBook, columns_of, frames_book
+from freightrisk.book.factors import (
+    MISSING,
+    Band,
+    Coding,
+    Declaration,
+    all_bands,
+    band_coding,
+    code_type,
+    line_coding,
+    pooled_coding,
+)
+from freightrisk.errors import InputError
+from freightrisk.pipeline.files import ahead, batches, parquet_files, progress_bar
+from freightrisk.tariff.document import FactorPart, coding_from_part, factor_part
+
+BATCH_ROWS = 2**19
+FORMAT = 1
+DESCRIPTION = "book.json"
+CLAIM_COLUMNS = ("claim_row", "claim_amount", "claim_day", "reversed_row", "reversed_report_day", "reversed_day")
+ORDER_COLUMNS = ("claim_count", "exposure", "ship_day", "order_row")
+
+
+class StoredBook(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What stands beside the columns; `columns` has type and length of each."""
+
+    format: int
+    factors: list[FactorPart]
+    columns: dict[str, tuple[str, int]]
+    as_of: str | None
+    left_out: dict[str, int]
+    lines: str | None
+    table_rows: int
+
+
+def store_book(
+    folder: str | Path,
+    orders: str | Path | Sequence[str | Path],
+    claims: Any,
+    *,
+    factors: Sequence[Declaration | Coding],
+    merchants: Any = None,
+    as_of: Any = None,
+    order_id: str = "order_id",
+    merchant_id: str = "merchant_id",
+    ship_date: str | None = "ship_date",
+    exposure: str | None = None,
+    freight: str = "freight",
+    report_date: str | None = "report_date",
+    reversed_date: str | None = None,
+    lines: str | None = None,
+    batch_rows: int = BATCH_ROWS,
+    progress: bool = False,
+) -> OrderBook:
+    """Store the book of orders in Parquet files in a folder, in memory that does not grow with their number.
+
+    The same book as `OrderBook.from_frames` makes of them, but on disk: models read it piece by piece, and what they
+    have read leaves memory again. The orders are read twice, for the levels of the factors and for their codes.
+
+    Parameters
+    ----------
+    folder : path
+        Where the book is to stand; must not exist, or be empty. It appears whole or not at all. `open_book` opens it
+        again. A byte or two a factor and order, and 8 each for exposure, day of shipment and row where there are any.
+    orders : path, or sequence of paths
+        Parquet files; a folder stands for the ``*.parquet`` files in it, by name.
+    claims : pandas, polars or pyarrow table, or path of a Parquet file
+        Held in memory.
+    factors : sequence of Factor, Band, Hierarchy or Coding
+        As for `OrderBook.from_frames`; a `Band` needs its edges, since quantiles would need all orders at once.
+    merchants, as_of, order_id, merchant_id, ship_date, exposure, freight, report_date, reversed_date, lines
+        As for `OrderBook.from_frames`.
+    batch_rows : int
+        Most orders in memory at a time (two such batches are on their way).
+
+    Returns
+    -------
+    OrderBook
+
+    Raises
+    ------
+    InputError
+        As for `OrderBook.from_frames`, saying in which rows of which file. That an order id stands in two batches is
+        seen where the order has a claim.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import pandas as pd
+    >>> from freightrisk import Factor, FrequencyModel, store_book
+    >>> orders = pd.DataFrame({"order_id": range(8), "zone": ["near", "far"] * 4})
+    >>> claims = pd.DataFrame({"order_id": [0, 1, 3], "freight": [8.0, 15.0, 17.0]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     orders.to_parquet(Path(folder, "orders.parquet"))
+    ...     book = store_book(
+    ...         Path(folder, "book"), Path(folder, "orders.parquet"), claims, factors=[Factor("zone")],
+    ...         ship_date=None, report_date=None,
+    ...     )
+    ...     book.n_orders, round(FrequencyModel().fit(book).base, 6)
+    (8, 0.5)
+    """
+    names = Names(order_id, merchant_id, ship_date, exposure, freight, report_date, reversed_date)
+    final, paths = Path(folder), parquet_files(orders)
+    batch_rows = _check.whole(batch_rows, argument="batch_rows", low=1, high=2**30)
+    if final.exists() and (not final.is_dir() or any(final.iterdir())):
+        raise InputError(f"folder is '{final}', where something stands already; give another, or remove it.")
+    if not final.parent.is_dir():
+        raise InputError(f"folder is '{final}', but there is no folder '{final.parent}'; make it first.")
+    wanted = {*columns_of(factors), *SOUND_COLUMNS, order_id, merchant_id}
+    wanted |= {name for name in (ship_date, exposure, lines) if name is not None}
+    joined = _Claims(claims, names)
+    source = _Source(paths, wanted, batch_rows, joined, merchants, as_of, names, lines, progress)
+    codings = _learned(source, factors, lines)
+    part = final.with_name(f".{secrets.token_hex(4)}.{final.name}")
+    part.mkdir()
+    try:
+        _write(source, codings, part)
+        part.replace(final)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return open_book(final)
+
+
+def open_book(folder: str | Path) -> OrderBook:
+    """Return the book that `store_book` has stored in a folder; its columns are read when they are needed.
+
+    Raises
+    ------
+    InputError
+        Where there is no such book, or a column is not of its length.
+    """
+    folder = Path(folder)
+    try:
+        stored = msgspec.json.decode((folder / DESCRIPTION).read_bytes(), type=StoredBook)
+    except (OSError, msgspec.DecodeError) as error:
+        raise InputError(f"folder is '{folder}', which holds no stored book: {error}") from None
+    if stored.format != FORMAT:
+        raise InputError(f"the book in '{folder}' is of format {stored.format}; this version reads format {FORMAT}.")
+    codings = [coding_from_part(part) for part in stored.factors]
+    columns: dict[str, Any] = {"exposure": None}
+    columns |= {name: _mapped(folder / f"{name}.bin", *kind) for name, kind in stored.columns.items()}
+    codes = {coding.name: columns.pop(f"codes.{k}") for k, coding in enumerate(codings)}
+    return OrderBook(
+        codings={coding.name: coding for coding in codings},
+        codes=codes,
+        as_of=None if stored.as_of is None else np.datetime64(stored.as_of, "D"),
+        left_out=stored.left_out,
+        lines=stored.lines,
+        table_rows=stored.table_rows,
+        **columns,
+    )
+
+
+def _mapped(path: Path, kind: str, length: int) -> NDArray[Any]:
+    dtype = np.dtype(kind)
+    if not path.is_file() or path.stat().st_size != length * dtype.itemsize:
+        raise InputError(f"'{path}' should hold {length:,} values of type {kind}; store the book again.")
+    return np.memmap(path, dtype, mode="r", shape=(length,)) if length else np.empty(0, dtype)
+
+
+class _Claims:
+    """Claims by order: those of a batch, and how often each order was met."""
+
+    def __init__(self, claims: Any, names: Names) -> None:
+        import pandas as pd
+
+        wanted = [names.order_id, names.freight, names.report_date, names.reversed_date]
+        columns = read(claims, [name for name in wanted if name is not None], argument="claims")
+        _check.columns_present([names.order_id], columns.names, argument="claims")
+        self.frame: Any = getattr(columns, "frame", None)
+        self.table: Any = getattr(columns, "table", None)
+        self.order_id = names.order_id
+        place, ids = pd.factorize(columns.ids(names.order_id))
+        _check.refuse_rows(place < 0, f"claims: '{self.order_id}' is missing in {{rows}}; every row needs one.")
+        self.keys, self.ids, self.place = pd.Index(ids), ids, place
+        self.by_key = np.argsort(place, kind="stable")
+        self.counts = np.bincount(place, minlength=len(ids))
+        self.starts = np.cumsum(self.counts) - self.counts
+        self.met = np.zeros(len(ids), dtype=np.int32)
+
+    def of(self, orders: Any) -> Any:
+        """Return the claims of some orders, in their own order."""
+        columns = read(orders, None, argument="orders")
+        _check.columns_present([self.order_id], columns.names, argument="orders")
+        keys = self.keys.get_indexer(columns.ids(self.order_id))
+        keys = np.unique(keys[keys >= 0])
+        self.met[keys] += 1
+        first = np.repeat(self.starts[keys] - (np.cumsum(self.counts[keys]) - self.counts[keys]), self.counts[keys])
+        rows = np.sort(self.by_key[first + np.arange(len(first))])
+        return self.frame.iloc[rows] if self.frame is not None else self.table.take(rows)
+
+    def check(self) -> None:
+        """Raise unless every claim's order was met once."""
+        _check.refuse_rows(
+            self.met[self.place] == 0,
+            f"claims: '{self.order_id}' names no order in {{rows}}; add the orders or drop these claims.",
+        )
+        twice = np.flatnonzero(self.met > 1)
+        if len(twice):
+            raise InputError(
+                f"orders: '{self.order_id}' repeats for {len(twice):,} orders in several batches (first: "
+                f"{self.ids[twice[0]]!r}); keep one row for each."
+            )
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Orders in files, and how a batch of them becomes a book."""
+
+    paths: list[Path]
+    wanted: set[str]
+    batch_rows: int
+    claims: _Claims
+    merchants: Any
+    as_of: Any
+    names: Names
+    lines: str | None
+    progress: bool
+
+    def books(self, factors: Sequence[Declaration | Coding], doing: str) -> Iterator[tuple[OrderBook, int]]:
+        """Yield the book of each batch, and the rows of the batch."""
+
+        def book_of(table: Any) -> tuple[OrderBook, int]:
+            book = frames_book(
+                table, self.claims.of(table), factors=factors, merchants=self.merchants, as_of=self.as_of,
+                names=self.names, lines=self.lines,
+            )  # fmt: skip
+            return book, table.num_rows
+
+        self.claims.met[:] = 0
+        with ExitStack() as stack:
+            reading = stack.enter_context(ThreadPoolExecutor(1))
+            bar = stack.enter_context(progress_bar(self.paths, doing)) if self.progress else None
+            for book, rows in ahead(reading, batches(self.paths, self.wanted, self.batch_rows, book_of)):
+                yield book, rows
+                if bar is not None:
+                    bar.update(rows)
+        self.claims.check()
+
+
+def _learned(source: _Source, factors: Sequence[Declaration | Coding], lines: str | None) -> list[Coding]:
+    """Return the codings that all orders together teach."""
+    if lines is None and all(isinstance(factor, Coding) for factor in factors):
+        return [factor for factor in factors if isinstance(factor, Coding)]
+    tallies: dict[str, dict[Any, tuple[float, float]]] = {factor.name: {} for factor in factors}
+    most = 0
+    for book, _ in source.books([_unpooled(factor) for factor in factors], "learning levels"):
+        if lines is not None:
+            most = max(most, book.codings[lines].n_levels)
+        for name, tally in tallies.items():
+            codes, paths = book.codes[name], book.codings[name].paths
+            present = np.bincount(codes, minlength=len(paths)) > 0
+            exposure = np.bincount(codes, book.exposure, len(paths)).tolist()
+            claims = np.bincount(codes, book.claim_count, len(paths)).tolist()
+            for k in np.flatnonzero(present[: len(paths)]).tolist():
+                before = tally.get(paths[k], (0.0, 0.0))
+                tally[paths[k]] = (before[0] + exposure[k], before[1] + claims[k])
+    codings = [_coding(factor, tallies[factor.name]) for factor in factors]
+    known = [factor.name for factor in factors]
+    return codings if lines is None or lines in known else [*codings, line_coding(lines, most)]
+
+
+def _unpooled(factor: Declaration | Coding) -> Declaration | Coding:
+    """Return a factor with all of its levels."""
+    if isinstance(factor, Coding):
+        return factor
+    if isinstance(factor, Band):
+        if isinstance(factor.edges, int):
+            raise InputError(
+                f"edges of band '{factor.name}' asks for {factor.edges} quantiles, which need all orders at once; give "
+                "the edges."
+            )
+        return all_bands(factor, tuple(factor.edges), missing=factor.missing == "level")
+    return replace(factor, min_exposure=0.0, min_claims=0)
+
+
+def _coding(factor: Declaration | Coding, tally: dict[Any, tuple[float, float]]) -> Coding:
+    if isinstance(factor, Coding):
+        return factor
+    if not isinstance(factor, Band):
+        return pooled_coding(factor, tally)
+    edges = tuple(factor.edges) if not isinstance(factor.edges, int) else ()
+    sums = np.array([tally.get((k,), (0.0, 0.0)) for k in range(len(edges) + 1)])
+    return band_coding(factor, edges, sums[:, 0], sums[:, 1], missing=(MISSING,) in tally)
+
+
+def _write(source: _Source, codings: list[Coding], folder: Path) -> None:
+    """Write the columns of the book batch after batch, and then what they are."""
+    counts = np.dtype(code_type(int(source.claims.counts.max(initial=0)) + 1))
+    kinds = {f"codes.{k}": np.dtype(code_type(coding.n_slots)) for k, coding in enumerate(codings)}
+    kinds |= {"claim_count": counts, "exposure": np.dtype("f8"), "ship_day": np.dtype("M8[D]")}
+    kinds |= {"order_row": np.dtype("i8"), "claim_row": np.dtype("i8"), "claim_amount": np.dtype("f8")}
+    kinds |= {name: np.dtype("M8[D]") for name in ("claim_day", "reversed_report_day", "reversed_day")}
+    kinds |= {"reversed_row": np.dtype("i8")}
+    lengths: dict[str, int] = {}
+    left_out: dict[str, int] = {}
+    n_orders = table_rows = 0
+    as_of = None
+    with ExitStack() as stack:
+        files = {name: stack.enter_context((folder / f"{name}.bin").open("wb")) for name in kinds}
+        for book, rows in source.books(codings, "coding"):
+            columns: dict[str, Any] = {name: getattr(book, name) for name in (*ORDER_COLUMNS, *CLAIM_COLUMNS)}
+            columns |= {f"codes.{k}": book.codes[coding.name] for k, coding in enumerate(codings)}
+            columns["order_row"] = table_rows + (np.arange(rows) if book.order_row is None else book.order_row)
+            for name in ("claim_row", "reversed_row"):
+                columns[name] = columns[name] + n_orders
+            for name, values in columns.items():
+                if values is not None:
+                    lengths[name] = lengths.get(name, 0) + _append(files[name], values, kinds[name])
+            for why, count in book.left_out.items():
+                left_out[why] = left_out.get(why, 0) + count
+            n_orders, table_rows, as_of = n_orders + book.n_orders, table_rows + rows, book.as_of
+    if not n_orders:
+        raise InputError("orders: no order is in force; a book needs at least one shipped order.")
+    if n_orders == table_rows:
+        del lengths["order_row"]
+    for name in kinds.keys() - lengths.keys():
+        (folder / f"{name}.bin").unlink()
+    stored = StoredBook(
+        format=FORMAT, factors=[factor_part(coding) for coding in codings],
+        columns={name: (kinds[name].str, length) for name, length in lengths.items()},
+        as_of=None if as_of is None else str(as_of), left_out=left_out, lines=source.lines, table_rows=table_rows,
+    )  # fmt: skip
+    (folder / DESCRIPTION).write_bytes(msgspec.json.format(msgspec.json.encode(stored), indent=1))
+
+
+def _append(file: BinaryIO, values: NDArray[Any], kind: np.dtype[Any]) -> int:
+    values.astype(kind, copy=False).tofile(file)
+    return len(values)

@@ -1,0 +1,251 @@
+"""Books on disk: the same as books in memory, whatever the files and batches, or nothing at all."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from freightrisk import (
+    Band,
+    Credibility,
+    Factor,
+    FrequencyModel,
+    Hierarchy,
+    InputError,
+    OrderBook,
+    ReportLag,
+    SeverityModel,
+    Smooth,
+    open_book,
+    store_book,
+)
+
+FACTORS = (
+    Factor("zone", min_claims=12, unseen="parent"),
+    Band("weight_kg", [0.5, 1, 2, 5, 9], missing="level", min_claims=5),
+    Hierarchy("category", ["industry", "leaf"], min_exposure=15.0),
+    Factor("score"),
+)
+N = 3_000
+
+
+@pytest.fixture(scope="module")
+def frames():
+    """Orders, claims and merchants with what books leave out and pool."""
+    rng = np.random.default_rng(11)
+    leaf = rng.integers(0, 40, N) // rng.integers(1, 9, N)
+    shipped = pd.Timestamp("2026-03-01") + pd.to_timedelta(rng.integers(0, 90, N), unit="D")
+    orders = pd.DataFrame({
+        "order_id": rng.permutation(N) + 10**12,
+        "merchant_id": rng.integers(0, 50, N),
+        "zone": rng.choice(["city", "near", "far", "island"], N, p=[0.5, 0.3, 0.195, 0.005]),
+        "weight_kg": np.where(rng.random(N) < 0.03, np.nan, rng.gamma(2.0, 0.9, N)),
+        "industry": np.array(["apparel", "shoes", "home"])[leaf % 3],
+        "leaf": [f"leaf {k}" for k in leaf],
+        "ship_date": np.where(rng.random(N) < 0.04, np.datetime64("NaT"), shipped),
+        "exposed": rng.uniform(0.2, 1.0, N),
+        "lines": rng.integers(2, 5, N),
+    })  # fmt: skip
+    merchants = pd.DataFrame({"merchant_id": range(50), "score": np.round(rng.uniform(4.0, 5.0, 50), 1)})
+    claimed = orders[orders["ship_date"].notna() & (rng.random(N) < 0.25)]
+    claimed = pd.concat([claimed, claimed.sample(60, random_state=1)]).sample(frac=1.0, random_state=2)
+    days = pd.to_timedelta(rng.integers(0, 40, len(claimed)), unit="D")
+    reported = (pd.to_datetime(claimed["ship_date"]) + days).to_numpy()
+    undone = np.where(rng.random(len(claimed)) < 0.1, reported + np.timedelta64(9, "D"), np.datetime64("NaT"))
+    claims = pd.DataFrame({
+        "order_id": claimed["order_id"].to_numpy(), "freight": rng.gamma(5.0, 2.0, len(claimed)),
+        "report_date": reported, "undone": undone,
+    })  # fmt: skip
+    return orders, claims, merchants
+
+
+NAMES = {"exposure": "exposed", "lines": "lines", "reversed_date": "undone", "as_of": "2026-06-01"}
+
+
+def parquet(orders, folder, files):
+    """Write the orders as some files, of row groups that fit nothing."""
+    folder.mkdir()
+    for k, part in enumerate(np.array_split(np.arange(len(orders)), files)):
+        orders.iloc[part].to_parquet(folder / f"{k:03}.parquet", row_group_size=311, index=False)
+    return folder
+
+
+def assert_same_book(stored, whole):
+    assert dict(stored.codings) == dict(whole.codings)
+    for name in whole.codes:
+        assert stored.codes[name].dtype == whole.codes[name].dtype
+        np.testing.assert_array_equal(stored.codes[name], whole.codes[name])
+    np.testing.assert_array_equal(stored.claim_count, whole.claim_count)
+    for name in ("exposure", "ship_day", "order_row"):
+        mine, theirs = getattr(stored, name), getattr(whole, name)
+        assert (mine is None) == (theirs is None)
+        np.testing.assert_array_equal(mine, theirs)
+    mine, theirs = (
+        sorted(zip(book.claim_row.tolist(), book.claim_amount.tolist(), book.claim_day.tolist(), strict=True))
+        for book in (stored, whole)
+    )
+    assert mine == theirs
+    mine, theirs = (
+        sorted(zip(book.reversed_row, book.reversed_report_day, book.reversed_day, strict=True))
+        for book in (stored, whole)
+    )
+    assert mine == theirs
+    for name in ("as_of", "left_out", "lines", "table_rows", "n_claims", "total_exposure"):
+        assert getattr(stored, name) == getattr(whole, name), name
+
+
+@pytest.mark.parametrize(("files", "batch_rows"), [(1, 10**6), (1, 500), (3, 211), (2, 1499)])
+def test_a_stored_book_is_the_book_of_all_orders_at_once(tmp_path, frames, files, batch_rows):
+    orders, claims, merchants = frames
+    source = parquet(orders, tmp_path / "orders", files)
+    options = {"factors": FACTORS, "merchants": merchants, **NAMES}
+    stored = store_book(tmp_path / "book", source, claims, batch_rows=batch_rows, **options)
+    whole = OrderBook.from_frames(orders, claims, **options)
+    assert whole.codings["zone"].labels == ("city", "near", "(other)")
+    assert_same_book(stored, whole)
+    assert_same_book(open_book(tmp_path / "book"), whole)
+    assert isinstance(stored.codes["zone"], np.memmap)
+    assert not stored.codes["zone"].flags.writeable
+
+
+@pytest.mark.parametrize("kind", ["polars", "arrow", "path", "texts"])
+def test_claims_of_any_kind(tmp_path, frames, kind):
+    orders, claims, merchants = frames
+    if kind == "texts":
+        orders, claims = (frame.assign(order_id="A" + frame["order_id"].astype(str)) for frame in (orders, claims))
+    claims.to_parquet(tmp_path / "claims.parquet")
+    given = {
+        "polars": lambda: pl.from_pandas(claims), "arrow": lambda: pa.Table.from_pandas(claims),
+        "path": lambda: tmp_path / "claims.parquet", "texts": lambda: claims,
+    }[kind]()  # fmt: skip
+    options = {"factors": FACTORS, "merchants": merchants, **NAMES}
+    stored = store_book(
+        tmp_path / "book", parquet(orders, tmp_path / "orders", 2), given, batch_rows=700, progress=True, **options
+    )
+    assert_same_book(stored, OrderBook.from_frames(orders, claims, **options))
+
+
+def test_levels_of_another_book_are_kept(tmp_path, frames):
+    orders, claims, merchants = frames
+    first = OrderBook.from_frames(orders, claims, factors=FACTORS, merchants=merchants, **NAMES)
+    codings = [coding for name, coding in first.codings.items() if name != "lines"]
+    source = parquet(orders, tmp_path / "orders", 1)
+    for k, factors in enumerate(([*codings, first.codings["lines"]], codings)):
+        stored = store_book(tmp_path / f"{k}", source, claims, factors=factors, merchants=merchants, **NAMES)
+        assert_same_book(stored, first)
+
+
+def test_without_dates_and_with_every_order_in_force(tmp_path):
+    orders = pd.DataFrame({"order_id": range(9), "zone": list("abcabcabc")})
+    claims = pd.DataFrame({"order_id": [3, 3, 8], "freight": [5.0, 6.0, 7.0]})
+    orders.to_parquet(tmp_path / "orders.parquet")
+    options = {"factors": [Factor("zone")], "ship_date": None, "report_date": None}
+    stored = store_book(tmp_path / "book", [tmp_path / "orders.parquet"], claims, batch_rows=4, **options)
+    assert stored.order_row is None
+    assert stored.exposure is None
+    assert stored.ship_day is None
+    assert stored.claim_day is None
+    assert stored.claim_row.tolist() == [3, 3, 8]
+    assert stored.claim_count.tolist() == [0, 0, 0, 2, 0, 0, 0, 0, 1]
+    none = store_book(tmp_path / "none", tmp_path / "orders.parquet", claims.head(0), **options)
+    assert none.n_claims == 0
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        FrequencyModel(),
+        FrequencyModel([Credibility("category"), Smooth("weight_kg"), "zone"]),
+        FrequencyModel(["zone", "score"], family="negative_binomial"),
+        FrequencyModel(["zone", "category"], family="binomial"),
+        SeverityModel(["zone", "weight_kg"]),
+    ],
+    ids=lambda model: f"{type(model).__name__} {model.family}",
+)
+@pytest.mark.parametrize("part_rows", [2**20, 700])
+def test_models_fit_a_stored_book_as_one_in_memory(tmp_path, frames, model, part_rows, monkeypatch):
+    for module in ("passes", "terms"):
+        monkeypatch.setattr(f"freightrisk.models.{module}.PART_ROWS", part_rows)
+    orders, claims, merchants = frames
+    few = [Factor("zone", min_claims=30), FACTORS[1], Hierarchy("category", ["industry", "leaf"], min_claims=9)]
+    options = {"factors": [*few, Band("score", [4.3, 4.6])], "merchants": merchants, "as_of": "2026-06-01"}
+    options |= {"lines": "lines", "exposure": "exposed"}
+    claims = claims.drop_duplicates("order_id") if model.family == "binomial" else claims
+    stored = store_book(tmp_path / "book", parquet(orders, tmp_path / "orders", 2), claims, batch_rows=999, **options)
+    ours, theirs = model.fit(stored), model.fit(OrderBook.from_frames(orders, claims, **options))
+    assert ours.intercept == pytest.approx(theirs.intercept, abs=1e-10)
+    for name, table in theirs.tables.items():
+        np.testing.assert_allclose(ours.tables[name], table, atol=1e-9)
+        np.testing.assert_allclose(ours.std_errors[name], theirs.std_errors[name], rtol=1e-8)
+        np.testing.assert_allclose(ours.exposure[name], theirs.exposure[name], rtol=1e-12)
+    for name in ("deviance", "null_deviance", "log_likelihood", "dispersion"):
+        assert getattr(ours, name) == pytest.approx(getattr(theirs, name), rel=1e-9), name
+
+
+def test_a_stored_book_has_ages_and_can_be_selected_from(tmp_path, frames):
+    orders, claims, merchants = frames
+    options = {"factors": FACTORS, "merchants": merchants, **NAMES}
+    whole = OrderBook.from_frames(orders, claims, **options)
+    stored = store_book(tmp_path / "book", parquet(orders, tmp_path / "orders", 1), claims, **options)
+    np.testing.assert_array_equal(stored.age_days, whole.age_days)
+    assert_same_book(stored.mature(40), whole.mature(40))
+    np.testing.assert_array_equal(stored.align(orders["zone"]), whole.align(orders["zone"]))
+    ours, theirs = (ReportLag.fit(book).share([10, 30]) for book in (stored, whole))
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def bad(tmp_path, orders, claims, **options):
+    source = parquet(orders, tmp_path / "orders", 2)
+    given = {"factors": [Factor("zone")], "batch_rows": 900, **options}
+    try:
+        return store_book(tmp_path / "book", source, claims, **given)
+    finally:
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["orders"]
+
+
+def test_refusals_leave_no_folder(tmp_path, frames):
+    orders, claims, _ = frames
+    orders = orders.assign(weight_kg=1.0)
+    astray = claims.assign(order_id=claims["order_id"].where(claims.index != 4, 5))
+    absent = orders.assign(zone=orders["zone"].where(orders.index != 1_700))
+    cases = [
+        (absent, claims, {}, r"001.parquet', rows counted from row 0: factor 'zone': .* in 1 row \(first: 200\)"),
+        (orders, astray, {}, r"claims: 'order_id' names no order in 1 row \(first: 4\)"),
+        (orders, claims.assign(freight=-1.0), {}, "'freight'"),
+        (orders, claims.drop(columns="order_id"), {}, "'order_id'"),
+        (orders.drop(columns="order_id"), claims, {}, "'order_id'"),
+        (orders.assign(ship_date=pd.NaT), claims.head(0), {}, "no order is in force"),
+        (orders, claims, {"factors": [Band("exposed", 5)]}, "edges of band 'exposed' asks for 5 quantiles"),
+        (orders, claims, {"factors": [Factor("zone"), Factor("zone")]}, "'zone' is used twice"),
+        (orders, claims, {"batch_rows": 0}, "batch_rows"),
+    ]  # fmt: skip
+    for k, (orders_given, claims_given, options, match) in enumerate(cases):
+        (tmp_path / f"{k}").mkdir()
+        with pytest.raises(InputError, match=match):
+            bad(tmp_path / f"{k}", orders_given, claims_given, **options)
+
+
+def test_an_order_in_two_batches_is_refused_if_it_has_a_claim(tmp_path, frames):
+    orders, claims, _ = frames
+    orders = orders.assign(weight_kg=1.0)
+    twice = pd.concat([orders, orders[orders["order_id"] == claims["order_id"].iloc[0]]])
+    with pytest.raises(InputError, match=r"'order_id' repeats for 1 orders in several batches \(first: "):
+        bad(tmp_path, twice, claims)
+
+
+def test_a_folder_in_use_or_broken_is_refused(tmp_path, frames):
+    orders, claims, _ = frames
+    orders = orders.assign(weight_kg=1.0)
+    source = parquet(orders, tmp_path / "orders", 1)
+    with pytest.raises(InputError, match="where something stands already"):
+        store_book(tmp_path / "orders", source, claims, factors=[Factor("zone")])
+    with pytest.raises(InputError, match="there is no folder"):
+        store_book(tmp_path / "no" / "book", source, claims, factors=[Factor("zone")])
+    with pytest.raises(InputError, match="holds no stored book"):
+        open_book(tmp_path / "orders")
+    store_book(tmp_path / "book", source, claims, factors=[Factor("zone")])
+    with (tmp_path / "book" / "claim_count.bin").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(InputError, match=r"'.*claim_count.bin' should hold [\d,]+ values of type \|u1"):
+        open_book(tmp_path / "book")
