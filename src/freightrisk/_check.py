@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _core
+from freightrisk._mapped import largest
 from freightrisk.errors import InputError
 
 SHOWN_ROWS = 5
@@ -150,10 +151,10 @@ def code_columns(codes: Mapping[str, NDArray[Any]], sizes: Mapping[str, int]) ->
     lengths = {len(array) for array in arrays}
     if len(lengths) > 1:
         raise InputError(f"code columns have different lengths {sorted(lengths)}; they must be of one length.")
-    for name, array in zip(codes, arrays, strict=True):
+    for name, array in codes.items():
         if array.dtype not in (np.uint8, np.uint16, np.uint32):
             raise InputError(f"codes of '{name}' are {array.dtype}; they must be uint8, uint16 or uint32.")
-        if len(array) and int(array.max()) >= sizes[name]:
+        if len(array) and largest(array) >= sizes[name]:
             refuse_rows(
                 array >= sizes[name],
                 f"codes of '{name}' are at or above the {sizes[name]} slots of its table in {{rows}}; "

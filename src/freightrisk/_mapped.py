@@ -8,6 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+PIECE = 2**24
+
+
+def largest(array: NDArray[Any]) -> int:
+    """Return the largest of some whole numbers not below zero, 0 where there are none."""
+    found = 0
+    for start in range(0, len(array), PIECE):
+        found = max(found, int(array[start : start + PIECE].max()))
+        let_go([array], start, start + PIECE)
+    return found
+
+
 def let_go(arrays: Iterable[NDArray[Any]], start: int, stop: int) -> None:
     """Tell the machine that some rows of arrays on disk are not needed for now; of others nothing happens.
 
@@ -21,6 +33,6 @@ def let_go(arrays: Iterable[NDArray[Any]], start: int, stop: int) -> None:
             continue
         skipped = array.offset % mmap.ALLOCATIONGRANULARITY
         first = (skipped + start * array.itemsize) // mmap.PAGESIZE * mmap.PAGESIZE
-        last = (skipped + stop * array.itemsize) // mmap.PAGESIZE * mmap.PAGESIZE
+        last = (skipped + min(stop, len(array)) * array.itemsize) // mmap.PAGESIZE * mmap.PAGESIZE
         if last > first:
             mapped.madvise(mmap.MADV_DONTNEED, first, last - first)

@@ -279,7 +279,7 @@ def _refuse_empty_fit(
     codings: Mapping[str, AnyCoding],
     sums: Mapping[str, LevelSums],
 ) -> None:
-    if not problem.n_rows or not problem.response.any():
+    if not any(part.response.any() for part in problem.parts()):
         raise FitError(f"there are no claims in the {problem.n_rows:,} rows to fit; a model needs some.")
     if not FAMILIES[problem.family].counts:
         return

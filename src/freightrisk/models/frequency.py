@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
+from freightrisk._mapped import largest
 from freightrisk.book.book import OrderBook
 from freightrisk.errors import InputError
 from freightrisk.models.effects import Effect
@@ -96,7 +97,7 @@ class FrequencyModel:
             Where a level has no claim, a level is a combination of others, or Newton's method does not converge.
         """
         effects = chosen_effects(book.codings, self.factors, lines=book.lines)
-        if self.family == "bernoulli":
+        if self.family == "bernoulli" and largest(book.claim_count) > 1:
             _check.refuse_rows(
                 book.claim_count > 1,
                 "family='bernoulli' means at most one claim an order, but there are more in {rows}; "

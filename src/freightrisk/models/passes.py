@@ -119,7 +119,6 @@ class Passes:
         self.values = _core.RowValues([np.ascontiguousarray(array) for array in problem.arrays])
         self.tables = CrossTables.of(layout.sizes)
         self.arrays = [*codes.values(), *problem.arrays]
-        let_go(self.arrays, 0, problem.n_rows)
         self.stores: dict[bool, tuple[Array, Array]] = {}
 
     def over(

@@ -31,7 +31,8 @@ def batches(paths: Sequence[Path], wanted: set[str], batch_rows: int, use: Calla
         try:
             schema = pq.read_schema(path)
             texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_binary(field.type)]
-            file = pq.ParquetFile(path, read_dictionary=texts)
+            # Read ahead by pyarrow, whole files would stay in memory until their end.
+            file = pq.ParquetFile(path, read_dictionary=texts, pre_buffer=False)
         except (pa.ArrowInvalid, OSError) as error:
             raise InputError(f"orders: '{path}' is not readable as Parquet: {error}") from None
         names, first = [name for name in schema.names if name in wanted], 0

@@ -82,7 +82,7 @@ def store_book(
     orders : path, or sequence of paths
         Parquet files; a folder stands for the ``*.parquet`` files in it, by name.
     claims : pandas, polars or pyarrow table, or path of a Parquet file
-        Held in memory.
+        Held in memory, some 150 bytes a claim.
     factors : sequence of Factor, Band, Hierarchy or Coding
         As for `OrderBook.from_frames`; a `Band` needs its edges, since quantiles would need all orders at once.
     merchants, as_of, order_id, merchant_id, ship_date, exposure, freight, report_date, reversed_date, lines
