@@ -77,7 +77,10 @@ def number(
     text = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise InputError(f"{argument} is {value!r}; it must be a number in {text}.")
-    result = float(value)
+    try:
+        result = float(value)
+    except OverflowError:  # whole numbers have no end
+        result = np.inf
     too_low = result <= low if open_low else result < low
     too_high = result >= high if open_high else result > high
     if not np.isfinite(result) or too_low or too_high:

@@ -69,6 +69,8 @@ class PricePlan:
         limit_columns: NDArray[np.int32],
         limit_offsets: NDArray[np.int64],
         limit_tables: NDArray[np.float64],
+        pair_offsets: NDArray[np.int64],
+        pair_tables: NDArray[np.float64],
         mask_columns: NDArray[np.int32],
         mask_offsets: NDArray[np.int64],
         mask_tables: NDArray[np.uint64],

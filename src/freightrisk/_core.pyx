@@ -28,21 +28,81 @@ cdef extern from *:
     #define FREIGHTRISK_ALONE __restrict__
     #endif
     #include <string.h>
-    /* The fourth root of x in [0, 1], to 1e-15, without two square roots: 1/x^(1/4) from the bits of x, r = 0.13 off,
-       then twice by the series of (1 - r)^(-1/4). Plain products and sums, the same on every machine. */
+    /* The fourth root of x in [0, 1], to 1e-12, without two square roots: y = 1/x^(1/4) from the bits of x, r = 0.13
+       off, then by the series of (1 - r)^(-1/4), and x y^3 by that of (1 - r)^(-3/4). Plain products and sums, the
+       same on every machine. */
     static inline double freightrisk_fourth_root(double x) {
         long long bits;
-        double y, r;
-        int step;
+        double y, z, r;
         memcpy(&bits, &x, 8);
         bits = 0x4feafccabf32b000LL - (bits >> 2);
         memcpy(&y, &bits, 8);
-        for (step = 0; step < 2; step++) {
-            r = 1.0 - x * y * y * y * y;
-            y = y + y * (r * (0.25 + r * (0.15625 + r * 0.1171875)));
-        }
-        return x * y * y * y;
+        z = x * y * y * y;
+        r = 1.0 - z * y;
+        y = y + y * (r * (0.25 + r * (0.15625 + r * 0.1171875)));
+        z = x * y * y * y;
+        r = 1.0 - z * y;
+        return z + z * (r * (0.75 + r * 0.65625));
     }
+    /* Rows of a table whose entries stand together are loaded whole and turned into columns, four rows at a time: a
+       gather takes as long for each single entry. */
+    #ifdef __has_builtin
+    #if __has_builtin(__builtin_shufflevector)
+    #define FREIGHTRISK_VECTORS
+    #endif
+    #endif
+    #ifdef FREIGHTRISK_VECTORS
+    typedef double freightrisk_two __attribute__((vector_size(16), aligned(8), may_alias));
+    typedef double freightrisk_four __attribute__((vector_size(32), aligned(8), may_alias));
+    #define FREIGHTRISK_INLINE __attribute__((always_inline)) static inline
+    #define FREIGHTRISK_PICK __builtin_shufflevector
+    #define FREIGHTRISK_TWO(from) (*(const freightrisk_two *)(from))
+    #define FREIGHTRISK_FOUR(from) (*(const freightrisk_four *)(from))
+    FREIGHTRISK_INLINE void freightrisk_four_pieces(const double *curve, const int *piece, const double *u,
+                                                    const double *factor, double *value) {
+        freightrisk_four p = FREIGHTRISK_FOUR(curve + 4 * (long long)piece[0]), a, b, c, d;
+        freightrisk_four q = FREIGHTRISK_FOUR(curve + 4 * (long long)piece[1]);
+        freightrisk_four r = FREIGHTRISK_FOUR(curve + 4 * (long long)piece[2]);
+        freightrisk_four s = FREIGHTRISK_FOUR(curve + 4 * (long long)piece[3]);
+        freightrisk_four v = FREIGHTRISK_FOUR(u);
+        a = FREIGHTRISK_PICK(p, q, 0, 4, 2, 6);
+        b = FREIGHTRISK_PICK(p, q, 1, 5, 3, 7);
+        c = FREIGHTRISK_PICK(r, s, 0, 4, 2, 6);
+        d = FREIGHTRISK_PICK(r, s, 1, 5, 3, 7);
+        p = FREIGHTRISK_PICK(a, c, 0, 1, 4, 5);
+        q = FREIGHTRISK_PICK(b, d, 0, 1, 4, 5);
+        r = FREIGHTRISK_PICK(a, c, 2, 3, 6, 7);
+        s = FREIGHTRISK_PICK(b, d, 2, 3, 6, 7);
+        *(freightrisk_four *)value = (((s * v + r) * v + q) * v + p) * FREIGHTRISK_FOUR(factor);
+    }
+    FREIGHTRISK_INLINE void freightrisk_four_pairs(const double *pairs, const int *code, const double *before,
+                                                   const double *beside, double *first, double *second) {
+        freightrisk_two a = FREIGHTRISK_TWO(pairs + 2 * (long long)code[0]);
+        freightrisk_two b = FREIGHTRISK_TWO(pairs + 2 * (long long)code[1]);
+        freightrisk_two c = FREIGHTRISK_TWO(pairs + 2 * (long long)code[2]);
+        freightrisk_two d = FREIGHTRISK_TWO(pairs + 2 * (long long)code[3]);
+        freightrisk_four p = FREIGHTRISK_PICK(a, c, 0, 1, 2, 3), q = FREIGHTRISK_PICK(b, d, 0, 1, 2, 3);
+        *(freightrisk_four *)first = FREIGHTRISK_FOUR(before) * FREIGHTRISK_PICK(p, q, 0, 4, 2, 6);
+        *(freightrisk_four *)second = FREIGHTRISK_FOUR(beside) * FREIGHTRISK_PICK(p, q, 1, 5, 3, 7);
+    }
+    #else
+    static inline void freightrisk_four_pieces(const double *curve, const int *piece, const double *u,
+                                               const double *factor, double *value) {
+        int k;
+        for (k = 0; k < 4; k++) {
+            const double *p = curve + 4 * (long long)piece[k];
+            value[k] = (((p[3] * u[k] + p[2]) * u[k] + p[1]) * u[k] + p[0]) * factor[k];
+        }
+    }
+    static inline void freightrisk_four_pairs(const double *pairs, const int *code, const double *before,
+                                              const double *beside, double *first, double *second) {
+        int k;
+        for (k = 0; k < 4; k++) {
+            first[k] = before[k] * pairs[2 * (long long)code[k]];
+            second[k] = beside[k] * pairs[2 * (long long)code[k] + 1];
+        }
+    }
+    #endif
     /* exp of x between -708 and 709 to one unit in the last place: 2^k times a polynomial of what is left, all plain
        products and sums, so that loops of it are vectorised. */
     static inline double freightrisk_exponential(double x) {
@@ -61,6 +121,10 @@ cdef extern from *:
     }
     """
     double fourth_root "freightrisk_fourth_root"(double x) noexcept nogil
+    void four_pieces "freightrisk_four_pieces"(const double* curve, const int32_t* piece, const double* u,
+                                               const double* factor, double* value) noexcept nogil
+    void four_pairs "freightrisk_four_pairs"(const double* pairs, const int32_t* code, const double* before,
+                                             const double* beside, double* first, double* second) noexcept nogil
     double exponential "freightrisk_exponential"(double x) noexcept nogil
     const int FREIGHTRISK_CHECKED
     ctypedef void wide_void "FREIGHTRISK_WIDE void"
@@ -215,6 +279,20 @@ cdef wide_void highest(const int32_t* codes, int n, int_out most) noexcept nogil
     for i in range(n):
         found = codes[i] if codes[i] > found else found
     most[0] = found
+
+
+cdef wide_void raise_byte(const uint8_t* codes, int n, flag_out most) noexcept nogil:
+    cdef int i
+    cdef uint8_t found = 0
+    for i in range(n):
+        found = codes[i] if codes[i] > found else found
+    most[0] = found
+
+
+cdef inline int32_t highest_byte(const uint8_t* codes, int n) noexcept nogil:
+    cdef uint8_t most
+    raise_byte(codes, n, &most)
+    return most
 
 
 cdef inline bint in_range(const int32_t* codes, int n, int64_t size) noexcept nogil:
@@ -595,7 +673,7 @@ def accumulate(int family, double shape, CodeColumns columns not None, const int
     cdef const double* weight
     cdef const int32_t* cells
     cdef Py_ssize_t step, block
-    cdef int n, f, i, t, m, side, count = columns.count, n_tables = <int>firsts.shape[0] - 1
+    cdef int n, f, t, m, side, count = columns.count, n_tables = <int>firsts.shape[0] - 1
     with nogil:
         for step in range((stop - start + BLOCK - 1) // BLOCK):
             block = start + step * BLOCK
@@ -660,16 +738,19 @@ cdef class PricePlan:
 
     `*_columns` name code columns, `*_offsets` say where that column's table starts in `*_tables`. After the columns of
     the orders come fused ones, each `fused_first` times `fused_width` plus `fused_second`, whose tables are products.
+    The first columns of both models are the same, as many as there are `pair_offsets`: `pair_tables` has their
+    relativities of the frequency beside those of the severity.
     """
 
     cdef double frequency_base, severity_base, limit
     cdef const int32_t[::1] frequency_columns, severity_columns, share_columns, limit_columns, mask_columns
     cdef const int32_t[::1] fused_first, fused_second, fused_width
     cdef const int64_t[::1] frequency_offsets, severity_offsets, share_offsets, limit_offsets, mask_offsets, known
-    cdef const double[::1] frequency_tables, severity_tables, share_tables, limit_tables
+    cdef const double[::1] frequency_tables, severity_tables, share_tables, limit_tables, pair_tables
+    cdef const int64_t[::1] pair_offsets
     cdef int count_column, count_pieces  # the column that chooses the claim-count curve, -1 for one curve
     cdef const uint64_t[::1] mask_tables
-    cdef const double[:, ::1] count_curve, limit_curve  # (4, pieces): all starts, then all slopes, ...
+    cdef const double[:, ::1] count_curve, limit_curve  # (pieces, 4)
     cdef double fraud, handling, policy, gross_up, filed_factor, filed_min_micro, filed_max_micro
     cdef int32_t floor_fen
     cdef const int32_t[::1] rule_kind, rule_cap, rule_payer, rule_group
@@ -682,6 +763,7 @@ cdef class PricePlan:
                  severity_columns not None, severity_offsets not None, severity_tables not None,
                  share_columns not None, share_offsets not None, share_tables not None,
                  limit_columns not None, limit_offsets not None, limit_tables not None,
+                 pair_offsets not None, pair_tables not None,
                  mask_columns not None, mask_offsets not None, mask_tables not None, known not None,
                  fused_first not None, fused_second not None, fused_width not None,
                  count_curve not None, int count_column, int count_curves, limit_curve not None,
@@ -697,8 +779,9 @@ cdef class PricePlan:
         self.frequency_offsets, self.severity_offsets = frequency_offsets, severity_offsets
         self.limit_offsets, self.mask_offsets = limit_offsets, mask_offsets
         self.frequency_tables, self.severity_tables = frequency_tables, severity_tables
+        self.pair_offsets, self.pair_tables = pair_offsets, pair_tables
         self.limit_tables, self.mask_tables = limit_tables, mask_tables
-        self.count_curve, self.limit_curve = count_curve.T.copy(), limit_curve.T.copy()
+        self.count_curve, self.limit_curve = count_curve.copy(), limit_curve.copy()
         self.count_column, self.count_pieces = count_column, <int>(len(count_curve) // count_curves)
         self.fraud, self.handling, self.policy, self.gross_up = fraud_load, claim_handling, policy_cost, 1.0 / retained
         self.filed_factor, self.filed_min_micro, self.filed_max_micro = filed_factor, filed_min_micro, filed_max_micro
@@ -725,10 +808,48 @@ cdef wide_void fuse(const int32_t* first, const int32_t* second, int32_t width, 
         fused[i] = first[i] * width + second[i]
 
 
+cdef wide_void fuse_bytes(const uint8_t* first, const uint8_t* second, int32_t width, int n,
+                          int_out fused) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        fused[i] = <int32_t>first[i] * width + second[i]
+
+
+cdef wide_void fuse_byte(const int32_t* first, const uint8_t* second, int32_t width, int n,
+                         int_out fused) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        fused[i] = first[i] * width + second[i]
+
+
+cdef void mark(const int32_t[::1] columns, uint8_t* marks) noexcept nogil:
+    cdef Py_ssize_t k
+    for k in range(columns.shape[0]):
+        marks[columns[k]] = 1
+
+
 cdef wide_void gather_product(const int32_t* codes, const double* table, int n, real_out value) noexcept nogil:
     cdef int i
     for i in range(n):
         value[i] *= table[codes[i]]
+
+
+cdef wide_void gather_first(const int32_t* codes, const double* table, double base, int n,
+                            real_out value) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        value[i] = base * table[codes[i]]
+
+
+cdef wide_void gather_pairs(const int32_t* codes, const double* pairs, const double* before, const double* beside,
+                            int n, double* first, double* second) noexcept nogil:
+    """Products with two tables at once, whose relativities of one code stand together."""
+    cdef int i
+    for i in range(0, n - n % 4, 4):
+        four_pairs(pairs, codes + i, before + i, beside + i, first + i, second + i)
+    for i in range(n - n % 4, n):
+        first[i] = before[i] * pairs[2 * codes[i]]
+        second[i] = beside[i] * pairs[2 * codes[i] + 1]
 
 
 cdef wide_void gather_minimum(const int32_t* codes, const double* table, int n, real_out value) noexcept nogil:
@@ -745,40 +866,36 @@ cdef wide_void gather_mask(const int32_t* codes, const uint64_t* table, int n, m
         mask[i] &= table[codes[i]]
 
 
-cdef wide_void curve_values(const double* t, const double* curve, int32_t pieces, int n, real_out value) noexcept nogil:
-    """The cubic piece of each t in [0, 1]: ((d u + c) u + b) u + a with u the place inside the piece."""
-    cdef const double* start = curve
-    cdef const double* slope = curve + pieces
-    cdef const double* square = curve + 2 * pieces
-    cdef const double* cubic = curve + 3 * pieces
+cdef wide_void pieces_of(const double* t, int32_t pieces, int n, int_out piece, real_out u) noexcept nogil:
+    """The piece of each t in [0, 1] among as many of equal width, and the place inside it."""
     cdef int i
     cdef int32_t k, last = pieces - 1
-    cdef double u
+    cdef double place
     for i in range(n):
-        u = t[i] * pieces
-        k = <int32_t>u
+        place = t[i] * pieces
+        k = <int32_t>place
         k = k if k < last else last
-        u -= k
-        value[i] = ((cubic[k] * u + square[k]) * u + slope[k]) * u + start[k]
+        piece[i] = k
+        u[i] = place - k
 
 
-cdef wide_void chosen_curve_values(const double* t, const int32_t* curve_of, const double* curve, int32_t pieces,
-                                   int32_t all_pieces, int n, real_out value) noexcept nogil:
-    """As `curve_values`, on the curve that each row's code chooses among several of `pieces` each."""
-    cdef const double* start = curve
-    cdef const double* slope = curve + all_pieces
-    cdef const double* square = curve + 2 * all_pieces
-    cdef const double* cubic = curve + 3 * all_pieces
+cdef wide_void choose_curve(const int32_t* curve_of, int32_t pieces, int n, int_out piece) noexcept nogil:
+    """From pieces of one curve to those of the curve that each row's code chooses among several of as many each."""
     cdef int i
-    cdef int32_t k, last = pieces - 1
-    cdef double u
     for i in range(n):
-        u = t[i] * pieces
-        k = <int32_t>u
-        k = k if k < last else last
-        u -= k
-        k += curve_of[i] * pieces
-        value[i] = ((cubic[k] * u + square[k]) * u + slope[k]) * u + start[k]
+        piece[i] += curve_of[i] * pieces
+
+
+cdef wide_void curve_values(const double* curve, const int32_t* piece, const double* u, const double* factor, int n,
+                            real_out value) noexcept nogil:
+    """The cubic ((d u + c) u + b) u + a of each piece, times a factor."""
+    cdef int i
+    cdef const double* p
+    for i in range(0, n - n % 4, 4):
+        four_pieces(curve, piece + i, u + i, factor + i, value + i)
+    for i in range(n - n % 4, n):
+        p = curve + 4 * piece[i]
+        value[i] = (((p[3] * u[i] + p[2]) * u[i] + p[1]) * u[i] + p[0]) * factor[i]
 
 
 cdef wide_void count_place(const double* intensity, int n, real_out t) noexcept nogil:
@@ -798,40 +915,30 @@ cdef wide_void limit_place(const double* mean, const double* limit, int n, real_
         s[i] = fourth_root(paid)
 
 
-cdef wide_void multiply(const double* factor, int n, real_out value) noexcept nogil:
+cdef wide_void load_premium(const double* claims, const double* payout, const double* mean, double fraud,
+                            double handling, double policy, double gross_up, double filed_factor, double lowest,
+                            double highest, int n, real_out pure, real_out technical, real_out filed,
+                            int_out bound) noexcept nogil:
+    """Pure, technical and filed premium, the last in whole micro-yuan held in a double, and which limits bind."""
     cdef int i
-    for i in range(n):
-        value[i] *= factor[i]
-
-
-cdef wide_void flag_limit(const double* mean, const double* payout, int n, flag_out flags) noexcept nogil:
-    cdef int i
-    for i in range(n):
-        flags[i] |= LIMIT_BOUND if payout[i] < 0.99 * mean[i] else 0
-
-
-cdef wide_void load_premium(const double* claims, const double* payout, double fraud, double handling, double policy,
-                            double gross_up, int n, real_out pure, real_out technical) noexcept nogil:
-    cdef int i
-    cdef double premium
+    cdef double premium, micro, clamped
     for i in range(n):
         premium = claims[i] * payout[i]
         pure[i] = premium
-        technical[i] = (premium * (1.0 + fraud) + handling * claims[i] + policy) * gross_up
-
-
-cdef wide_void filed_price(const double* technical, double filed_factor, double lowest, double highest, int n,
-                           real_out filed, flag_out flags) noexcept nogil:
-    """Technical premium to whole micro-yuan inside the filed limits, held in a double."""
-    cdef int i
-    cdef double micro, clamped
-    for i in range(n):
-        micro = technical[i] * filed_factor * 1e6
+        premium = (premium * (1.0 + fraud) + handling * claims[i] + policy) * gross_up
+        technical[i] = premium
+        micro = premium * filed_factor * 1e6
         micro = nearest_integer(micro if micro < LARGEST_MICRO else LARGEST_MICRO)
         clamped = micro if micro > lowest else lowest
         clamped = clamped if clamped < highest else highest
         filed[i] = clamped
-        flags[i] |= FILED_BOUND if clamped != micro else 0
+        bound[i] = (LIMIT_BOUND if payout[i] < 0.99 * mean[i] else 0) | (FILED_BOUND if clamped != micro else 0)
+
+
+cdef wide_void add_flags(const int32_t* bound, int n, flag_out flags) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        flags[i] |= <uint8_t>bound[i]
 
 
 # A whole number below 2**45 over 10000 is a whole number, a tie, or at least 1e-4 from both. Its product with 1e-4 is
@@ -907,6 +1014,22 @@ cdef wide_void bound_offer(int32_t cap, int32_t floor, uint64_t bit, const int32
         offer[i] = value if eligible[i] & bit else 0
 
 
+cdef wide_void pay_offer(int32_t cap, int32_t floor, uint64_t bit, const uint64_t* eligible, int n, int_out offer,
+                         int_out rest, int_out paid) noexcept nogil:
+    """As `bound_offer`, of a rule without rivals, which pays what it offers."""
+    cdef int i
+    cdef int32_t room, value
+    for i in range(n):
+        room = rest[i] - floor
+        value = offer[i] if offer[i] < cap else cap
+        value = value if value < room else room
+        value = value if value > 0 else 0
+        value = value if eligible[i] & bit else 0
+        offer[i] = value
+        rest[i] -= value
+        paid[i] += value
+
+
 cdef wide_void keep_best(const int32_t* offer, int32_t rule, int n, int_out best, int_out winner) noexcept nogil:
     cdef int i
     for i in range(n):
@@ -918,14 +1041,6 @@ cdef wide_void add_to(const int32_t* fen, int n, int_out paid) noexcept nogil:
     cdef int i
     for i in range(n):
         paid[i] += fen[i]
-
-
-cdef wide_void pay_all(const int32_t* offer, int n, int_out rest, int_out paid) noexcept nogil:
-    """A rule without rivals pays what it offers."""
-    cdef int i
-    for i in range(n):
-        rest[i] -= offer[i]
-        paid[i] += offer[i]
 
 
 cdef wide_void take_off(const int32_t* best, int n, int_out rest) noexcept nogil:
@@ -1048,7 +1163,8 @@ cdef void settle_rows(PricePlan plan, const int32_t* price, const uint64_t* elig
     cdef int32_t value
     cdef int32_t* offer
     cdef int i, j, f, first = 0
-    cdef bint limited, itemised = money is not None and money.paid.shape[0] > 0
+    cdef uint64_t bit
+    cdef bint last, limited, itemised = money is not None and money.paid.shape[0] > 0
     memcpy(rest, price, n * sizeof(int32_t))
     for f in range(<int>payers_out.shape[0]):
         memset(&payers_out[f, block], 0, n * sizeof(int32_t))
@@ -1062,8 +1178,13 @@ cdef void settle_rows(PricePlan plan, const int32_t* price, const uint64_t* elig
             fill_fen(<int32_t>plan.rule_amount[j], n, offer)
         else:
             rest_above(rest, <int32_t>plan.rule_amount[j], n, offer)
-        bound_offer(plan.rule_cap[j], floor, allowed & (<uint64_t>1) << j, rest, eligible, n, offer)
-        if j + 1 < plan.rules and plan.rule_group[j + 1] == plan.rule_group[j]:
+        bit = allowed & (<uint64_t>1) << j
+        last = j + 1 == plan.rules or plan.rule_group[j + 1] != plan.rule_group[j]
+        if first == j and last and (limits is None or not plan.rule_limited[j]):
+            pay_offer(plan.rule_cap[j], floor, bit, eligible, n, offer, rest, &payers_out[plan.rule_payer[j], block])
+        else:
+            bound_offer(plan.rule_cap[j], floor, bit, rest, eligible, n, offer)
+        if not last:
             continue
         if first == j:
             if limits is not None and plan.rule_limited[j]:
@@ -1072,7 +1193,8 @@ cdef void settle_rows(PricePlan plan, const int32_t* price, const uint64_t* elig
                         offer[i] = within(offer[i], j, block + i, limits)
                     if offer[i]:
                         spend(offer[i], j, block + i, limits)
-            pay_all(offer, n, rest, &payers_out[plan.rule_payer[j], block])
+                take_off(offer, n, rest)
+                add_to(offer, n, &payers_out[plan.rule_payer[j], block])
             if itemised:
                 memcpy(&money.paid[j, block], offer, n * sizeof(int32_t))
             if spent and plan.rule_limited[j]:
@@ -1110,6 +1232,19 @@ cdef void settle_rows(PricePlan plan, const int32_t* price, const uint64_t* elig
         flag_floor(rest, price, floor, n, flags)
 
 
+cdef inline void rate_product(const int32_t (*codes)[BLOCK], const int32_t[::1] columns, const int64_t[::1] offsets,
+                              const double[::1] tables, int first, double base, int n, double* value) noexcept nogil:
+    """Products with the tables of one model from the first of its own on; its base where there was none before."""
+    cdef int f
+    if first == 0 and columns.shape[0] == 0:
+        fill(base, n, value)
+    for f in range(first, <int>columns.shape[0]):
+        if f == 0:
+            gather_first(&codes[columns[f]][0], &tables[offsets[f]], base, n, value)
+        else:
+            gather_product(&codes[columns[f]][0], &tables[offsets[f]], n, value)
+
+
 def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t start, Py_ssize_t stop,
           double[:, ::1] detail_out not None, int32_t[::1] list_out not None, int32_t[:, ::1] payers_out not None,
           int32_t[::1] merchant_out not None, uint8_t[::1] flags_out not None, MoneyColumns money=None,
@@ -1130,12 +1265,16 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
     allowed : a bit for each rule that may pay
     """
     cdef int32_t codes[2 * MAX_COLUMNS][BLOCK]
+    cdef uint8_t widened[2 * MAX_COLUMNS]
     cdef double own_steps[5][BLOCK]
     cdef double mean[BLOCK]
     cdef double limit[BLOCK]
     cdef double place[BLOCK]
+    cdef double base[2][BLOCK]
     cdef double full[BLOCK]
+    cdef double inside[BLOCK]
     cdef double micro[BLOCK]
+    cdef int32_t piece[BLOCK]
     cdef uint64_t eligible[BLOCK]
     cdef int32_t rounded[BLOCK]
     cdef double* steps[5]  # written where the caller wants them, or here
@@ -1145,16 +1284,35 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
     cdef double added
     cdef uint8_t* flags
     cdef int32_t most
-    cdef const double* count_curve = &plan.count_curve[0, 0] if plan.count_curve.shape[1] else NULL
-    cdef const double* limit_curve = &plan.limit_curve[0, 0] if plan.limit_curve.shape[1] else NULL
-    cdef int count_pieces = plan.count_pieces, limit_pieces = <int>plan.limit_curve.shape[1]
+    cdef int32_t* fused
+    cdef const double* count_curve = &plan.count_curve[0, 0] if plan.count_curve.shape[0] else NULL
+    cdef const double* limit_curve = &plan.limit_curve[0, 0] if plan.limit_curve.shape[0] else NULL
+    cdef int count_pieces = plan.count_pieces, limit_pieces = <int>plan.limit_curve.shape[0]
+    cdef int pairs = <int>plan.pair_offsets.shape[0]
     cdef Py_ssize_t step, block
-    cdef int n, f, column
+    cdef int n, f, column, first, second
     cdef bint detailed = detail_out.shape[0] == 5
     cdef int64_t* spent = NULL
     if spent_out is not None and spent_out.shape[0]:
         spent = &spent_out[0]
     with nogil:
+        # Bytes that are only fused with others are read where they stand.
+        for f in range(columns.count):
+            widened[f] = columns.itemsize[f] > 1 or FREIGHTRISK_CHECKED
+        memset(&widened[columns.count], 1, MAX_COLUMNS)
+        mark(plan.frequency_columns, &widened[0])
+        mark(plan.severity_columns, &widened[0])
+        mark(plan.share_columns, &widened[0])
+        mark(plan.limit_columns, &widened[0])
+        mark(plan.mask_columns, &widened[0])
+        if plan.count_column >= 0:
+            widened[plan.count_column] = 1
+        for f in range(<int>plan.fused_first.shape[0]):
+            if widened[plan.fused_second[f]]:
+                widened[plan.fused_first[f]] = 1
+        fill(plan.frequency_base, BLOCK, &base[0][0])
+        fill(plan.severity_base, BLOCK, &base[1][0])
+        fill(plan.limit, BLOCK, &limit[0])
         for step in range((stop - start + BLOCK - 1) // BLOCK):
             block = start + step * BLOCK
             n = <int>min(<Py_ssize_t>BLOCK, stop - block)
@@ -1164,27 +1322,40 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
             for f in range(5):
                 steps[f] = &detail_out[f, block] if detailed else &own_steps[f][0]
             intensity, claims, payout = steps[0], steps[1], steps[2]
-            fill(plan.frequency_base, n, intensity)
-            fill(plan.severity_base, n, &mean[0])
-            fill(plan.limit, n, &limit[0])
+            if plan.limit_columns.shape[0]:
+                fill(plan.limit, n, &limit[0])
             for f in range(columns.count):
-                widen(columns.column[f], columns.itemsize[f], block, n, &codes[f][0])
+                if widened[f]:
+                    widen(columns.column[f], columns.itemsize[f], block, n, &codes[f][0])
                 if FREIGHTRISK_CHECKED and not in_range(&codes[f][0], n, columns.size[f]):
                     with gil:
                         raise IndexError("a code is out of its table's range")
                 if plan.known[f] < columns.size[f]:
-                    highest(&codes[f][0], n, &most)
+                    if columns.itemsize[f] == 1:
+                        most = highest_byte(columns.column[f] + block, n)
+                    else:
+                        highest(&codes[f][0], n, &most)
                     if most >= plan.known[f]:
+                        if not widened[f]:
+                            widen(columns.column[f], columns.itemsize[f], block, n, &codes[f][0])
                         flag_unseen(&codes[f][0], plan.known[f], n, flags)
             for f in range(<int>plan.fused_first.shape[0]):
-                fuse(&codes[plan.fused_first[f]][0], &codes[plan.fused_second[f]][0], plan.fused_width[f], n,
-                     &codes[columns.count + f][0])
-            for f in range(<int>plan.frequency_columns.shape[0]):
-                column = plan.frequency_columns[f]
-                gather_product(&codes[column][0], &plan.frequency_tables[plan.frequency_offsets[f]], n, intensity)
-            for f in range(<int>plan.severity_columns.shape[0]):
-                column = plan.severity_columns[f]
-                gather_product(&codes[column][0], &plan.severity_tables[plan.severity_offsets[f]], n, &mean[0])
+                first, second = plan.fused_first[f], plan.fused_second[f]
+                fused = &codes[columns.count + f][0]
+                if widened[second]:
+                    fuse(&codes[first][0], &codes[second][0], plan.fused_width[f], n, fused)
+                elif widened[first]:
+                    fuse_byte(&codes[first][0], columns.column[second] + block, plan.fused_width[f], n, fused)
+                else:
+                    fuse_bytes(columns.column[first] + block, columns.column[second] + block, plan.fused_width[f], n,
+                               fused)
+            for f in range(pairs):
+                gather_pairs(&codes[plan.frequency_columns[f]][0], &plan.pair_tables[plan.pair_offsets[f]],
+                             intensity if f else &base[0][0], &mean[0] if f else &base[1][0], n, intensity, &mean[0])
+            rate_product(codes, plan.frequency_columns, plan.frequency_offsets, plan.frequency_tables, pairs,
+                         plan.frequency_base, n, intensity)
+            rate_product(codes, plan.severity_columns, plan.severity_offsets, plan.severity_tables, pairs,
+                         plan.severity_base, n, &mean[0])
             for f in range(<int>plan.limit_columns.shape[0]):
                 column = plan.limit_columns[f]
                 gather_minimum(&codes[column][0], &plan.limit_tables[plan.limit_offsets[f]], n, &limit[0])
@@ -1195,12 +1366,10 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
                 memcpy(claims, intensity, n * sizeof(double))
             else:
                 count_place(intensity, n, &place[0])
-                if plan.count_column < 0:
-                    curve_values(&place[0], count_curve, count_pieces, n, claims)
-                else:
-                    chosen_curve_values(&place[0], &codes[plan.count_column][0], count_curve, count_pieces,
-                                        <int32_t>plan.count_curve.shape[1], n, claims)
-                multiply(&place[0], n, claims)
+                pieces_of(&place[0], count_pieces, n, &piece[0], &inside[0])
+                if plan.count_column >= 0:
+                    choose_curve(&codes[plan.count_column][0], count_pieces, n, &piece[0])
+                curve_values(count_curve, &piece[0], &inside[0], &place[0], n, claims)
             if plan.share_columns.shape[0] or not limit_pieces:
                 memcpy(payout, &mean[0], n * sizeof(double))
                 for f in range(<int>plan.share_columns.shape[0]):
@@ -1208,11 +1377,12 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
                     gather_product(&codes[column][0], &plan.share_tables[plan.share_offsets[f]], n, payout)
             else:
                 limit_place(&mean[0], &limit[0], n, &full[0], &place[0])
-                curve_values(&place[0], limit_curve, limit_pieces, n, payout)
-                multiply(&full[0], n, payout)
-            flag_limit(&mean[0], payout, n, flags)
-            load_premium(claims, payout, plan.fraud, plan.handling, plan.policy, plan.gross_up, n, steps[3], steps[4])
-            filed_price(steps[4], plan.filed_factor, plan.filed_min_micro, plan.filed_max_micro, n, &micro[0], flags)
+                pieces_of(&place[0], limit_pieces, n, &piece[0], &inside[0])
+                curve_values(limit_curve, &piece[0], &inside[0], &full[0], n, payout)
+            load_premium(claims, payout, &mean[0], plan.fraud, plan.handling, plan.policy, plan.gross_up,
+                         plan.filed_factor, plan.filed_min_micro, plan.filed_max_micro, n, steps[3], steps[4],
+                         &micro[0], &rounded[0])
+            add_flags(&rounded[0], n, flags)
             if money is not None:
                 if money.micro.shape[0]:
                     write_whole(&micro[0], n, &money.micro[block])
@@ -1234,19 +1404,21 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
                         spent, allowed, None)
 
 
-cdef wide_void one_flag(const uint8_t* flags, int bit, Py_ssize_t n, flag_out hit) noexcept nogil:
+cdef wide_void each_flag(const uint8_t* flags, Py_ssize_t n, flag_out floor, flag_out limit, flag_out filed,
+                         flag_out unseen) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
-        hit[i] = flags[i] >> bit & 1
+        floor[i] = flags[i] & 1
+        limit[i] = flags[i] >> 1 & 1
+        filed[i] = flags[i] >> 2 & 1
+        unseen[i] = flags[i] >> 3 & 1
 
 
 def spread_flags(const uint8_t[::1] flags not None, Py_ssize_t start, Py_ssize_t stop, uint8_t[:, ::1] hits not None):
-    """Write bit k of the flags of rows [start, stop) to row k of `hits`."""
-    cdef int bit
+    """Write the four bits of the flags of rows [start, stop) to a row of `hits` each."""
     with nogil:
-        for bit in range(<int>hits.shape[0]):
-            if stop > start:
-                one_flag(&flags[start], bit, stop - start, &hits[bit, start])
+        if stop > start:
+            each_flag(&flags[start], stop - start, &hits[0, start], &hits[1, start], &hits[2, start], &hits[3, start])
 
 
 def carry(const int64_t[::1] micro not None, const int32_t[::1] merchants not None, const int64_t[::1] order not None,

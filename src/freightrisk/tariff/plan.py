@@ -78,17 +78,19 @@ def plan_arguments(tariff: "Tariff") -> dict[str, Any]:
     known += [] if tariff.experience is None else tariff.experience.known
     known += [gate.n_slots for gate in tariff.gates]
     rates = {"frequency": {**tariff.frequency.tables, **experience}, "severity": tariff.severity.tables}
-    fused, tables = _fuse({what: {place[name]: t for name, t in rates[what].items()} for what in rates}, len(known))
+    by_column = {what: {place[name]: t for name, t in rates[what].items()} for what in rates} | {"mask": gates}
+    fused, tables = _fuse(by_column, len(known))
     return {
         "frequency_base": tariff.frequency.base,
         "severity_base": tariff.severity.base,
         "limit": tariff.cover.flat_limit,
         **_flat("frequency", list(tables["frequency"].items()), np.float64),
         **_flat("severity", list(tables["severity"].items()), np.float64),
+        **_paired(tables["frequency"], tables["severity"]),
         **fused,
         **_flat("share", [(place[name], table) for name, table in tariff.shares.items()], np.float64),
         **_flat("limit", limits, np.float64),
-        **_flat("mask", list(gates.items()), np.uint64),
+        **_flat("mask", list(tables["mask"].items()), np.uint64),
         "known": np.array(known, dtype=np.int64),
         "count_curve": tariff.count_curve,
         "count_column": -1 if tariff.lines is None else place[tariff.lines],
@@ -135,27 +137,28 @@ def scheduled_shares(
 
 
 def _fuse(
-    tables: Mapping[str, Mapping[int, Array]], n_columns: int
-) -> tuple[dict[str, NDArray[np.int32]], dict[str, dict[int, Array]]]:
+    tables: Mapping[str, Mapping[int, NDArray[Any]]], n_columns: int
+) -> tuple[dict[str, NDArray[np.int32]], dict[str, dict[int, NDArray[Any]]]]:
     """Return columns to be fused from two others, and the tables over these columns and those that stay.
 
     Columns that the same models read are taken together, largest first, each by the first fused column in which it
-    leaves no more than FUSED_CELLS products: fewer tables to gather from, for the same premium.
+    leaves no more than FUSED_CELLS products: fewer tables to gather from, for the same premium. Of masks a product is
+    what both allow. Columns that several models read come first in each.
     """
     steps: list[tuple[int, int, int]] = []
-    found: dict[str, dict[int, Array]] = {what: {} for what in tables}
+    found: dict[str, dict[int, NDArray[Any]]] = {what: {} for what in tables}
     readers: dict[tuple[str, ...], list[int]] = {}
     for column in sorted({column for table in tables.values() for column in table}):
         readers.setdefault(tuple(what for what in tables if column in tables[what]), []).append(column)
-    for models, columns in readers.items():
+    for models, columns in sorted(readers.items(), key=lambda item: -len(item[0])):
         size = {column: len(tables[models[0]][column]) for column in columns}
-        bins: list[tuple[int, dict[str, Array]]] = []
+        bins: list[tuple[int, dict[str, NDArray[Any]]]] = []
         for column in sorted(columns, key=lambda column: -size[column]):
             mine = {what: tables[what][column] for what in models}
             for k, (other, products) in enumerate(bins):
                 if len(products[models[0]]) * size[column] <= FUSED_CELLS:
                     steps.append((other, column, size[column]))
-                    product = {what: np.outer(products[what], mine[what]).ravel() for what in models}
+                    product = {what: _products(products[what], mine[what]) for what in models}
                     bins[k] = (n_columns + len(steps) - 1, product)
                     break
             else:
@@ -165,6 +168,20 @@ def _fuse(
                 found[what][column] = table
     first, second, width = np.array(steps, dtype=np.int32).reshape(-1, 3).T.copy()
     return {"fused_first": first, "fused_second": second, "fused_width": width}, found
+
+
+def _products(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
+    combine = np.bitwise_and if first.dtype == np.uint64 else np.multiply
+    return np.asarray(combine.outer(first, second).ravel())
+
+
+def _paired(frequency: Mapping[int, Array], severity: Mapping[int, Array]) -> dict[str, NDArray[Any]]:
+    """Return the tables of the columns that both models read, the first ones of each, as pairs of relativities."""
+    pairs = [
+        np.stack([table, severity[column]], axis=1).ravel() for column, table in frequency.items() if column in severity
+    ]
+    starts = np.cumsum([0, *map(len, pairs)])[:-1]
+    return {"pair_offsets": starts.astype(np.int64), "pair_tables": np.concatenate([*pairs, np.empty(0)])}
 
 
 def _flat(what: str, tables: Sequence[tuple[int, NDArray[Any]]], dtype: type) -> dict[str, NDArray[Any]]:
