@@ -8,6 +8,7 @@ CHECKED: bool
 BLOCK_ROWS: int
 COLUMN_LIMIT: int
 FAMILIES: dict[str, int]
+NUMBERS: dict[str, int]
 RULE_KINDS: dict[str, int]
 ROUNDING_MODES: dict[str, int]
 FLAGS: dict[str, int]
@@ -43,6 +44,7 @@ class CodeColumns:
     def rows(self) -> int: ...
     def __init__(self, codes: list[NDArray[np.unsignedinteger[Any]]], sizes: NDArray[np.int64], rows: int) -> None: ...
 
+@disjoint_base
 class RowValues:
     def __init__(self, arrays: list[NDArray[Any]]) -> None: ...
 

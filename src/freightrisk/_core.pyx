@@ -1310,9 +1310,10 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
         for f in range(<int>plan.fused_first.shape[0]):
             if widened[plan.fused_second[f]]:
                 widened[plan.fused_first[f]] = 1
-        fill(plan.frequency_base, BLOCK, &base[0][0])
-        fill(plan.severity_base, BLOCK, &base[1][0])
-        fill(plan.limit, BLOCK, &limit[0])
+        n = <int>min(<Py_ssize_t>BLOCK, stop - start)
+        fill(plan.frequency_base, n, &base[0][0])
+        fill(plan.severity_base, n, &base[1][0])
+        fill(plan.limit, n, &limit[0])
         for step in range((stop - start + BLOCK - 1) // BLOCK):
             block = start + step * BLOCK
             n = <int>min(<Py_ssize_t>BLOCK, stop - block)

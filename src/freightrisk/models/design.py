@@ -103,6 +103,13 @@ class Term:
         """Return the number of parameters."""
         return len(self.weights)
 
+    @cached_property
+    def chosen(self) -> Whole | None:
+        """Return the slot that each parameter stands for, None where a slot is a sum of several."""
+        columns = self.design.tocsc()
+        one = len(columns.data) == self.n_params and bool(np.all(np.diff(columns.indptr) == 1))
+        return columns.indices.astype(np.int64) if one and bool(np.all(columns.data == 1.0)) else None
+
     @property
     def estimated(self) -> NDArray[np.bool_]:
         """Return which slots the term determines."""

@@ -59,7 +59,11 @@ class Pivot(NamedTuple):
     pivot: Array
     credibility: Array
     cross: Array
-    scaled: Array
+
+    def own(self, above: Array | None) -> Array:
+        """Return the rows of the nodes' own effects, given those of the paths to their parents, if any."""
+        scaled = self.cross / self.pivot[:, None]
+        return scaled if above is None else scaled - self.credibility[:, None] * above
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +98,7 @@ class Reduced:
         for depth in reversed(range(len(self.pivots))):
             pivot = self.pivots[depth]
             side = score - self.strengths[depth] * state.nodes[depth]
-            right = right - pivot.scaled.T @ side
+            right = right - pivot.cross.T @ (side / pivot.pivot)
             sides.append(side)
             if depth and self.tree is not None:
                 score = self.tree.sums[depth] @ (score - pivot.credibility * side)
@@ -124,14 +128,16 @@ class Reduced:
         A path is minus its row times the dense parameters plus noise of its own: the second result has the rows, the
         third the variances of the noise.
         """
-        traces, rows, noises = [], [np.zeros((1, self.matrix.shape[0]))], [np.zeros(1)]
+        traces: list[Array] = []
+        rows: list[Array] = []
+        noises = [np.zeros(1)]
         for pivot, parent in zip(self.pivots, self.tree.parents if self.tree else (), strict=True):
-            above, noise, z = rows[-1][parent], noises[-1][parent], pivot.credibility
-            own = pivot.scaled - z[:, None] * above
-            traces.append(np.array((own @ covariance * own).sum() + (z * z * noise + 1.0 / pivot.pivot).sum()))
-            rows.append((1.0 - z)[:, None] * above + pivot.scaled)
+            above = rows[-1][parent] if rows else None
+            noise, z, own = noises[-1][parent], pivot.credibility, pivot.own(above)
+            traces.append(np.array((own.T @ own * covariance).sum() + (z * z * noise + 1.0 / pivot.pivot).sum()))
+            rows.append(own if above is None else own + above)
             noises.append((1.0 - z) ** 2 * noise + 1.0 / pivot.pivot)
-        return traces, rows[1:], noises[1:]
+        return traces, rows, noises[1:]
 
 
 def reduce(
@@ -146,9 +152,9 @@ def reduce(
     tree, strengths = layout.tree, np.maximum(strengths, ridge)
     for depth in reversed(range(layout.n_tree_groups)):
         pivot = information + strengths[depth]
-        scaled = cross / pivot[:, None]
-        matrix -= cross.T @ scaled
-        pivots.append(Pivot(information, pivot, information / pivot, cross, scaled))
+        half = cross * np.sqrt(1.0 / pivot)[:, None]
+        matrix -= half.T @ half
+        pivots.append(Pivot(information, pivot, information / pivot, cross))
         if depth and tree is not None:
             left = strengths[depth] / pivot
             information, cross = tree.sums[depth] @ (information * left), tree.sums[depth] @ (cross * left[:, None])

@@ -97,7 +97,9 @@ def quadratic_of(layout: Layout, sums: Sums) -> Quadratic:
             block = sums.pair(f, g)
             if f < first:
                 start, term = int(layout.starts[g - 1]), layout.terms[g]
-                cross[:, start : start + term.n_params] = block[leaves] @ term.design
+                rows_of = block if len(leaves) == len(block) else block[leaves]
+                mine = rows_of @ term.design if term.chosen is None else np.take(rows_of, term.chosen, axis=1)
+                cross[:, start : start + term.n_params] = mine
                 continue
             at, beside = int(offsets[f]) + 1 - skipped, int(offsets[g]) + 1 - skipped
             full[at : at + rows, beside : beside + sizes[g]] = block
