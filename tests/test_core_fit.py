@@ -60,14 +60,15 @@ def kernel(problem, base, tables, *, start=0, stop=None, with_pairs=True):
     """The kernel's sums over some rows, called directly."""
     cells, totals, cross = kernel_cells(problem, base, tables, start=start, stop=stop, with_pairs=with_pairs)
     pairs = [cross.pair(cells, f, g).ravel() for f, g in combinations(range(len(tables)), 2)] if with_pairs else []
-    return cross.by_level(cells, 0), cross.by_level(cells, 1), np.concatenate([*pairs, np.empty(0)]), totals
+    scores, information = (cross.by_level(cells, part, full=with_pairs) for part in (0, 1))
+    return scores, information, np.concatenate([*pairs, np.empty(0)]), totals
 
 
 def kernel_cells(problem, base, tables, *, start=0, stop=None, with_pairs=True):
     """What the kernel itself writes, and the tables that it fills."""
     cross = CrossTables.of(tuple(problem.sizes.values()))
-    n_tables = len(cross.sets) if with_pairs else cross.n_scores
-    cells, totals = np.zeros(cross.places[n_tables]), np.zeros(4)
+    n_tables = cross.n_tables(with_pairs)
+    cells, totals = np.zeros(cross.n_cells(with_pairs)[1]), np.zeros(4)
     columns = (
         _check.code_columns(problem.codes, problem.sizes)
         if problem.sizes
@@ -77,7 +78,7 @@ def kernel_cells(problem, base, tables, *, start=0, stop=None, with_pairs=True):
     _core.accumulate(
         _core.FAMILIES[problem.family], problem.shape, columns, cross.offsets, base,
         np.concatenate([*tables, np.empty(0)]), _core.RowValues(problem.arrays), start, stop, cross.members,
-        cross.firsts[: n_tables + 1], cross.places, cross.n_scores, cells, totals,
+        cross.firsts[: n_tables + 1], cross.places(with_pairs), cross.n_scores, cells, totals,
     )  # fmt: skip
     return cells, totals, cross
 
@@ -263,7 +264,7 @@ def test_threads_give_the_same_bits(threads):
         alone, together = (
             Passes(problem, layout, count).over(-0.3, np.linspace(0, 1, 9), pieces, full=full) for count in (1, threads)
         )
-        assert alone.full
+        assert alone.full == full
         np.testing.assert_array_equal(alone.cells, together.cells)
         np.testing.assert_array_equal(alone.totals, together.totals)
 

@@ -277,11 +277,11 @@ def test_fitted_claims_balance_at_every_unpenalised_level():
 def test_threads_and_chunks_change_nothing(monkeypatch):
     book = counted(cells(20_000))
     model = FrequencyModel(["channel", Credibility("category"), Smooth("score")])
-    monkeypatch.setattr("freightrisk.models.table_model.CHUNK_ROWS", 1_000)
+    monkeypatch.setattr("freightrisk.models.passes.CHUNK_ROWS", 1_000)
     one, two = (model.fit(book, threads=threads) for threads in (1, 2))
     for name in one.tables:
         assert np.array_equal(one.tables[name], two.tables[name])
-    monkeypatch.setattr("freightrisk.models.table_model.CHUNK_ROWS", 7_777)
+    monkeypatch.setattr("freightrisk.models.passes.CHUNK_ROWS", 7_777)
     other = model.fit(book)
     for name in one.tables:
         np.testing.assert_allclose(one.tables[name], other.tables[name], atol=1e-7)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from book_strategies import assert_same_fit, counted, orders_with_and_without_claim, rating_cells, treatment_contrasts
 from freightrisk import FitError, FrequencyModel, OrderBook, SeverityModel
 from freightrisk.book.factors import Hierarchy
-from freightrisk.models import table_model
+from freightrisk.models import passes, table_model
 from freightrisk.models.design import Layout, free_term
 from freightrisk.models.passes import Passes, Problem
 from freightrisk.models.table_model import null_problem, quadratic_of, solve
@@ -82,7 +82,7 @@ def test_order_of_factors_changes_nothing():
 def test_size_of_chunks_changes_nothing(chunk_rows):
     cells = big_cells(1_500)
     plain = list(fits(cells, tolerance=TIGHT))
-    with mock.patch.object(table_model, "CHUNK_ROWS", chunk_rows):
+    with mock.patch.object(passes, "CHUNK_ROWS", chunk_rows):
         for one, other in zip(plain, fits(cells, tolerance=TIGHT), strict=True):
             assert_same_fit(one, other, atol=1e-12)
 
@@ -93,8 +93,8 @@ def test_number_of_threads_does_not_change_a_bit(family):
     book = counted(cells.assign(claims=cells["claims"].clip(upper=1)), amount="amount")
     model = SeverityModel() if family == "gamma" else FrequencyModel(family=family)
     # Pieces small enough that several threads have work, in the start on a sample too.
-    small = {"CHUNK_ROWS": 64, "SAMPLE_ROWS": 512, "SAMPLE_PIECE": 64}
-    with mock.patch.multiple(table_model, **small):
+    small = {"SAMPLE_ROWS": 512, "SAMPLE_PIECE": 64}
+    with mock.patch.multiple(table_model, **small), mock.patch.object(passes, "CHUNK_ROWS", 64):
         alone = bits(model.fit(book, threads=1))
         for threads in (2, 3, 7):
             np.testing.assert_array_equal(bits(model.fit(book, threads=threads)), alone)

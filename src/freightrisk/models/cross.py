@@ -32,17 +32,20 @@ class CrossTables:
     n_scores : int
         So many tables, the first ones, hold score and information, and have each factor once; the others hold
         information alone.
+    apart : bool
+        Whether the cells of tables with the first factor stand before those of the others.
     """
 
     sizes: tuple[int, ...]
     sets: tuple[tuple[int, ...], ...]
     n_scores: int
+    apart: bool = False
 
     @classmethod
-    def of(cls, sizes: Sequence[int]) -> "CrossTables":
+    def of(cls, sizes: Sequence[int], *, apart: bool = False) -> "CrossTables":
         """Return tables for factors of some sizes."""
         scores = _packed(sizes)
-        return cls(tuple(sizes), (*scores, *_covering(sizes, scores)), len(scores))
+        return cls(tuple(sizes), (*scores, *_covering(sizes, scores)), len(scores), apart)
 
     @cached_property
     def members(self) -> NDArray[np.int32]:
@@ -54,11 +57,32 @@ class CrossTables:
         """Return where the factors of each table start."""
         return np.cumsum([0, *map(len, self.sets)]).astype(np.int32)
 
+    def n_tables(self, full: bool) -> int:
+        """Return the number of tables, or of those with scores alone."""
+        return len(self.sets) if full else self.n_scores
+
+    def is_apart(self, full: bool) -> NDArray[np.bool_]:
+        """Return which tables' cells stand before those of the others."""
+        return np.array([self.apart and 0 in factors for factors in self.sets[: self.n_tables(full)]], dtype=bool)
+
+    def places(self, full: bool) -> NDArray[np.int64]:
+        """Return where the cells of each table start."""
+        return self._placed[full][0]
+
+    def n_cells(self, full: bool) -> tuple[int, int]:
+        """Return the cells of the tables that stand apart, and of all."""
+        return self._placed[full][1:]
+
     @cached_property
-    def places(self) -> NDArray[np.int64]:
-        """Return where the cells of each table start, and their number."""
-        cells = [self._cells(t) * (2 if t < self.n_scores else 1) for t in range(len(self.sets))]
-        return np.cumsum([0, *cells]).astype(np.int64)
+    def _placed(self) -> dict[bool, tuple[NDArray[np.int64], int, int]]:
+        found = {}
+        for full in (True, False):
+            cells = np.array([self._cells(t) * (1 + (t < self.n_scores)) for t in range(self.n_tables(full))], np.int64)
+            order = np.argsort(~self.is_apart(full), kind="stable")
+            places = np.zeros(len(cells), dtype=np.int64)
+            places[order] = np.cumsum(cells[order]) - cells[order]
+            found[full] = places, int(cells[self.is_apart(full)].sum()), int(cells.sum())
+        return found
 
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
@@ -71,11 +95,11 @@ class CrossTables:
         order = sorted(range(len(self.sets)), key=lambda t: -self._cells(t))
         return {pair: t for t in order for pair in combinations(self.sets[t], 2)}
 
-    def by_level(self, cells: Array, part: int) -> Array:
+    def by_level(self, cells: Array, part: int, *, full: bool = True) -> Array:
         """Return score (0) or information (1) of each slot of each factor, one factor after another."""
         found = np.zeros(int(self.offsets[-1]))
         for t in range(self.n_scores):
-            table = self._table(cells, t)[..., part]
+            table = self._table(cells, t, full)[..., part]
             for axis, factor in enumerate(self.sets[t]):
                 others = tuple(a for a in range(table.ndim) if a != axis)
                 found[self.offsets[factor] : self.offsets[factor + 1]] = table.sum(axis=others)
@@ -84,7 +108,7 @@ class CrossTables:
     def pair(self, cells: Array, first: int, second: int) -> Array:
         """Return the information of each pair of slots of two factors, the first before the second."""
         t = self.table_of[first, second]
-        table = self._table(cells, t)
+        table = self._table(cells, t, True)
         table = table[..., 1] if t < self.n_scores else table
         others = tuple(axis for axis, factor in enumerate(self.sets[t]) if factor not in (first, second))
         return np.asarray(table.sum(axis=others) if others else table)
@@ -92,9 +116,10 @@ class CrossTables:
     def _cells(self, t: int) -> int:
         return prod(self.sizes[factor] for factor in self.sets[t])
 
-    def _table(self, cells: Array, t: int) -> Array:
-        shape = tuple(self.sizes[factor] for factor in self.sets[t])
-        return cells[self.places[t] : self.places[t + 1]].reshape(shape + ((2,) if t < self.n_scores else ()))
+    def _table(self, cells: Array, t: int, full: bool) -> Array:
+        shape = tuple(self.sizes[factor] for factor in self.sets[t]) + ((2,) if t < self.n_scores else ())
+        start = int(self.places(full)[t])
+        return cells[start : start + prod(shape)].reshape(shape)
 
 
 def _packed(sizes: Sequence[int]) -> list[tuple[int, ...]]:

@@ -19,6 +19,7 @@ from freightrisk.models.families import FAMILIES
 CHUNK_ROWS = 2**17
 PART_ROWS = 2**20
 LANES = 4
+LARGE_CELLS = 2**20
 
 
 @dataclass(frozen=True)
@@ -76,26 +77,24 @@ class Sums:
         The cells of these tables, or of those with scores alone.
     totals : float64 array, shape (4,)
         Objective, Pearson sum, total score and total information.
+    full : bool
+        Whether the information of pairs is there.
     """
 
     tables: CrossTables
     cells: Array
     totals: Array
-
-    @property
-    def full(self) -> bool:
-        """Return whether the information of pairs is there."""
-        return len(self.cells) == int(self.tables.places[-1])
+    full: bool
 
     @cached_property
     def score(self) -> Array:
         """Return the score of each level, one factor after another."""
-        return self.tables.by_level(self.cells, 0)
+        return self.tables.by_level(self.cells, 0, full=self.full)
 
     @cached_property
     def information(self) -> Array:
         """Return the information of each level."""
-        return self.tables.by_level(self.cells, 1)
+        return self.tables.by_level(self.cells, 1, full=self.full)
 
     def pair(self, first: int, second: int) -> Array:
         """Return the information of each pair of levels of two factors, the first before the second."""
@@ -105,6 +104,9 @@ class Sums:
 class Passes:
     """The kernel's passes over the rows of a problem.
 
+    The cross tables of a tree of many leaves are far larger than a cache. So rows in memory are taken leaf by leaf: a
+    pass then stays in a few rows of these tables, and threads, each with leaves of its own, share them.
+
     Parameters
     ----------
     problem : Problem
@@ -113,18 +115,34 @@ class Passes:
     """
 
     def __init__(self, problem: Problem, layout: Layout, threads: int) -> None:
+        leaves = layout.names[0] if layout.tree is not None else ""
+        large = bool(leaves) and layout.sizes[0] * sum(layout.sizes[1:]) > LARGE_CELLS
+        by_leaf = large and not any(isinstance(array, np.memmap) for array in problem.codes.values())
+        if by_leaf:
+            problem = _by_leaf(problem, leaves, layout.names)
         codes = {name: problem.codes[name] for name in layout.names}
         self.problem, self.layout, self.threads = problem, layout, threads
         self.columns = _check.code_columns(codes, problem.sizes) if codes else _no_columns(problem.n_rows)
         self.values = _core.RowValues([np.ascontiguousarray(array) for array in problem.arrays])
-        self.tables = CrossTables.of(layout.sizes)
+        self.tables = CrossTables.of(layout.sizes, apart=by_leaf)
         self.arrays = [*codes.values(), *problem.arrays]
+        self.pieces = chunks(problem.n_rows, CHUNK_ROWS)
+        if by_leaf:
+            column = problem.codes[leaves]
+            cuts = np.searchsorted(column, column[[start for start, _ in self.pieces]])
+            self.pieces = list(pairwise(dict.fromkeys([*cuts.tolist(), problem.n_rows])))
         self.stores: dict[bool, tuple[Array, Array]] = {}
 
     def over(
-        self, base: float, tables: Array, pieces: list[tuple[int, int]], *, observed: bool = False, full: bool = True
+        self,
+        base: float,
+        tables: Array,
+        pieces: list[tuple[int, int]] | None = None,
+        *,
+        observed: bool = False,
+        full: bool = True,
     ) -> Sums:
-        """Return the sums over some pieces of the rows, the same for any number of threads.
+        """Return the sums over all rows, or some pieces of them, the same for any number of threads.
 
         The information is the expected one, or the observed one where `observed` is true and the family has it; unless
         `full`, that of pairs is left out. The next call of the same kind writes over the result.
@@ -132,18 +150,23 @@ class Passes:
         problem, layout, cross = self.problem, self.layout, self.tables
         family = FAMILIES[problem.family]
         kernel = _core.FAMILIES[family.observed if observed and family.observed else family.kernel or family.name]
-        n_tables = len(cross.sets) if full else cross.n_scores
-        lanes = _lanes(pieces, int(cross.places[n_tables]))
-        cells, totals = self._store(len(lanes), int(cross.places[n_tables]), full)
+        shared, n_cells = cross.n_cells(full)
+        lanes = _lanes(self.pieces if pieces is None else pieces, n_cells - shared)
+        pieces = self.pieces if pieces is None else pieces
+        cells, totals = self._store(len(lanes), shared, n_cells, full)
+        own = cells[shared:].reshape(len(totals), n_cells - shared)
+        places, mine = cross.places(full), ~cross.is_apart(full)
+        firsts = cross.firsts[: cross.n_tables(full) + 1]
+        cells[:shared] = 0.0
 
         def work(lane: int, _: int) -> int:
-            cells[lane].fill(0.0)
-            totals[lane].fill(0.0)
+            own[lane] = 0.0
+            totals[lane] = 0.0
             first, last = lanes[lane]
             for start, stop in pieces[first:last]:
                 _core.accumulate(
                     kernel, problem.shape, self.columns, layout.offsets, base, tables, self.values, start, stop,
-                    cross.members, cross.firsts[: n_tables + 1], cross.places, cross.n_scores, cells[lane],
+                    cross.members, firsts, places + lane * (n_cells - shared) * mine, cross.n_scores, cells,
                     totals[lane],
                 )  # fmt: skip
                 let_go(self.arrays, start, stop)
@@ -151,14 +174,23 @@ class Passes:
 
         for lane in in_order(work, [(lane, lane) for lane in range(len(lanes))], threads=self.threads):
             if lane:
-                cells[0] += cells[lane]
+                own[0] += own[lane]
                 totals[0] += totals[lane]
-        return Sums(cross, cells[0], totals[0])
+        return Sums(cross, cells[:n_cells], totals[0], full)
 
-    def _store(self, lanes: int, n_cells: int, full: bool) -> tuple[Array, Array]:
-        if full not in self.stores or len(self.stores[full][0]) != lanes:
-            self.stores[full] = np.zeros((max(1, lanes), n_cells)), np.zeros((max(1, lanes), 4))
+    def _store(self, lanes: int, shared: int, n_cells: int, full: bool) -> tuple[Array, Array]:
+        lanes = max(1, lanes)
+        if full not in self.stores or len(self.stores[full][1]) != lanes:
+            self.stores[full] = np.zeros(shared + lanes * (n_cells - shared)), np.zeros((lanes, 4))
         return self.stores[full]
+
+
+def _by_leaf(problem: Problem, leaves: str, names: tuple[str, ...]) -> Problem:
+    """Return the problem with its rows by leaf, those of a leaf in their order."""
+    order = np.argsort(problem.codes[leaves], kind="stable")
+    response, scale, weight, trials = (array[order] if len(array) else array for array in problem.arrays)
+    codes = {name: problem.codes[name][order] for name in names}
+    return replace(problem, codes=codes, response=response, scale=scale, weight=weight, trials=trials)
 
 
 def _lanes(pieces: list[tuple[int, int]], n_cells: int) -> list[tuple[int, int]]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from freightrisk._parallel import chunks
 from freightrisk.errors import FitError
 from freightrisk.models.design import Array, Layout, SlotNames, Tree
 
@@ -23,6 +24,8 @@ LARGEST_LOG_STEP = 5.0
 STRENGTH_TOLERANCE = 1e-7
 STRENGTH_STEPS = 200
 MIXED = 6
+CURVED_STEPS = 6
+SQUARED_ROWS = 2**11
 
 
 class State(NamedTuple):
@@ -122,6 +125,13 @@ class Reduced:
             path = path[parent] + nodes[-1]
         return tuple(nodes)
 
+    def traces(self, covariance: Array) -> list[Array]:
+        """Return for each depth the sum of the variances of its effects."""
+        if len(self.pivots) != 1:
+            return self.spread(covariance)[0]
+        pivot = self.pivots[0]
+        return [_trace(squares(pivot.cross, 1.0 / pivot.pivot**2), covariance, 1.0 / pivot.pivot)]
+
     def spread(self, covariance: Array) -> tuple[list[Array], list[Array], list[Array]]:
         """Return for each depth the sum of the variances of its effects, and the paths down to its nodes.
 
@@ -134,10 +144,23 @@ class Reduced:
         for pivot, parent in zip(self.pivots, self.tree.parents if self.tree else (), strict=True):
             above = rows[-1][parent] if rows else None
             noise, z, own = noises[-1][parent], pivot.credibility, pivot.own(above)
-            traces.append(np.array((own.T @ own * covariance).sum() + (z * z * noise + 1.0 / pivot.pivot).sum()))
+            traces.append(_trace(squares(own, np.ones(len(own))), covariance, z * z * noise + 1.0 / pivot.pivot))
             rows.append(own if above is None else own + above)
             noises.append((1.0 - z) ** 2 * noise + 1.0 / pivot.pivot)
         return traces, rows, noises[1:]
+
+
+def _trace(square: Array, covariance: Array, noise: Array) -> Array:
+    return np.array((square * covariance).sum() + noise.sum())
+
+
+def squares(rows: Array, weight: Array) -> Array:
+    """Return the weighted sum of the outer product of each row with itself, some rows at a time in cache."""
+    total = np.zeros((rows.shape[1], rows.shape[1]))
+    for start, stop in chunks(len(rows), SQUARED_ROWS):
+        part = rows[start:stop] * np.sqrt(weight[start:stop])[:, None]
+        total += part.T @ part
+    return total
 
 
 def reduce(
@@ -152,13 +175,30 @@ def reduce(
     tree, strengths = layout.tree, np.maximum(strengths, ridge)
     for depth in reversed(range(layout.n_tree_groups)):
         pivot = information + strengths[depth]
-        half = cross * np.sqrt(1.0 / pivot)[:, None]
-        matrix -= half.T @ half
+        matrix -= squares(cross, 1.0 / pivot)
         pivots.append(Pivot(information, pivot, information / pivot, cross))
         if depth and tree is not None:
             left = strengths[depth] / pivot
             information, cross = tree.sums[depth] @ (information * left), tree.sums[depth] @ (cross * left[:, None])
     return Reduced(quadratic, tree, matrix, tuple(pivots[::-1]), penalty, strengths, (layout, labels))
+
+
+def curved(reduced: Reduced, move: State) -> State:
+    """Return a step of counts with the leaves' own moves bent to what their means allow.
+
+    Given all else, a leaf with information h, strength s and straight move d has its maximum where h (exp(u) - 1) + s u
+    = (h + s) d: thin leaves with claims move less far up than d. Moves down stay as they are.
+    """
+    if not reduced.pivots:
+        return move
+    information, d = reduced.pivots[-1].information, move.nodes[-1]
+    strength = reduced.strengths[len(reduced.pivots) - 1]
+    up = np.maximum(d, 0.0)
+    u = np.log1p(up)
+    for _ in range(CURVED_STEPS):
+        means = information * np.exp(u)
+        u -= (means - information + strength * u - (information + strength) * up) / (means + strength)
+    return State(move.dense, (*move.nodes[:-1], np.where(d > 0.0, u, d)))
 
 
 def estimate_strengths(
@@ -212,7 +252,7 @@ class _Mixing:
 
 def _variances(reduced: Reduced, layout: Layout, state: State) -> Array:
     """Return the Fellner-Schall variance of each group at the maximum of a quadratic."""
-    traces = [float(trace) for trace in reduced.spread(reduced.covariance)[0]]
+    traces = [float(trace) for trace in reduced.traces(reduced.covariance)]
     squares = [float(nodes @ nodes) for nodes in state.nodes]
     diagonal = np.diag(reduced.covariance)
     for g in range(layout.n_tree_groups, len(layout.groups)):

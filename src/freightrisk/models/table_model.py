@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from freightrisk._parallel import chunks
 from freightrisk.errors import FitError
 from freightrisk.models.design import Array, Layout, SlotNames, Whole
 from freightrisk.models.families import FAMILIES
-from freightrisk.models.passes import CHUNK_ROWS, Passes, Problem, Sums
+from freightrisk.models.passes import Passes, Problem, Sums
 from freightrisk.models.quadratic import (
     STRENGTH_TOLERANCE,
     Constraints,
@@ -19,6 +18,7 @@ from freightrisk.models.quadratic import (
     State,
     constraints,
     covariance_of,
+    curved,
     estimate_strengths,
     monotone_move,
     reduce,
@@ -31,6 +31,7 @@ CELL_LIMIT = 2**28
 NEAR = 0.5
 FIRST_VARIANCE = 0.1
 SETTLED = 1e-6
+Pieces: TypeAlias = list[tuple[int, int]] | None
 STALE = 1e-2  # moves below this may take the information of the pass before
 SLOW = 0.25  # of the move before: a constant information no longer serves
 CONTRACTED = 0.1  # and go on with it while each is so much smaller than the last
@@ -165,14 +166,16 @@ def solve(
     state = State(np.zeros(layout.n_params), nodes) if start is None else start
     if start is None:
         state.dense[0] = _start(problem)
-    newton = _Newton(problem, layout, labels, constraints(layout), Passes(problem, layout, threads))
     if start is None and problem.n_rows > 4 * SAMPLE_ROWS:
-        sample = newton.run(state, _sample_pieces(problem.n_rows), 1e-3, 8, ridge=1.0)
-        state, steps = sample.state, sample.steps
+        # The leaves of a tree wait: of a sample each has too few rows.
+        dense = Layout(layout.dense)
+        few = _Newton(problem, dense, labels, constraints(dense), Passes(problem, dense, threads))
+        sample = few.run(State(state.dense, ()), 1e-3, 8, pieces=_sample_pieces(problem.n_rows), ridge=1.0)
+        state, steps = State(sample.state.dense, nodes), sample.steps
     else:
         steps = ()
-    everything = chunks(problem.n_rows, CHUNK_ROWS)
-    found = newton.run(state, everything, tolerance, max_iterations, ridge=0.0)
+    newton = _Newton(problem, layout, labels, constraints(layout), Passes(problem, layout, threads))
+    found = newton.run(state, tolerance, max_iterations)
     steps += found.steps
     if not found.converged:
         raise FitError(
@@ -194,7 +197,7 @@ def effective_parameters(reduced: Reduced, layout: Layout, covariance: Array) ->
     each = np.einsum("ij,ji->i", covariance, reduced.matrix) - np.diag(covariance) * reduced.penalty
     parts = [each[:1].sum()]
     if layout.tree is not None:
-        traces = reduced.spread(covariance)[0]
+        traces = reduced.traces(covariance)
         shrunk = sum(float(s * t) for s, t in zip(reduced.strengths, traces, strict=False))
         parts.append(layout.terms[0].n_params - shrunk)
     parts += [part.sum() for part in np.split(each[1:], layout.starts[1:-1] - 1)] if layout.dense else []
@@ -249,26 +252,29 @@ class _Newton:
     monotone: Constraints | None
     passes: Passes
 
-    def over(self, state: State, pieces: list[tuple[int, int]], *, observed: bool = False, full: bool = True) -> Sums:
+    def over(self, state: State, pieces: Pieces = None, *, observed: bool = False, full: bool = True) -> Sums:
         """Return the sums of a pass at a state."""
         return self.passes.over(*tables_of(self.layout, state), pieces, observed=observed, full=full)
 
     def run(
-        self, state: State, pieces: list[tuple[int, int]], tolerance: float, max_iterations: int, *, ridge: float
+        self, state: State, tolerance: float, max_iterations: int, *, pieces: Pieces = None, ridge: float = 0.0
     ) -> _Run:
-        """Return the maximum reached from a state, over some pieces of the rows."""
-        rows = sum(stop - start for start, stop in pieces)
+        """Return the maximum reached from a state, over all rows or some pieces of them."""
+        rows = self.problem.n_rows if pieces is None else sum(stop - start for start, stop in pieces)
         sums = self.over(state, pieces)
         first, information = quadratic_of(self.layout, sums), sums.information
         held = _Held(first, False, 0)
-        strengths, settled, change, before = self._first_strengths(), ridge > 0.0, 1.0, np.inf
+        strengths, settled, before = self._first_strengths(), ridge > 0.0, np.inf
         steps: list[Step] = []
         for _ in range(max_iterations):
             quadratic = held.quadratic if held.age == 0 else self._with_scores(held.quadratic, sums)
             if not settled:
-                strengths, change = self._strengths(quadratic, state, sums, strengths, change)
+                strengths, change = self._strengths(quadratic, state, sums, strengths, before)
                 settled = change < SETTLED
-            move = self._move(reduce(quadratic, self.layout, self.labels, strengths, ridge), state)
+            reduced = reduce(quadratic, self.layout, self.labels, strengths, ridge)
+            move = self._move(reduced, state)
+            if FAMILIES[self.problem.family].counts and self._largest(move) > NEAR:
+                move = curved(reduced, move)
             objective = self._penalised(sums, state, strengths, ridge)
             largest, halvings = self._largest(move), 0
             if largest < tolerance and settled:
@@ -320,11 +326,11 @@ class _Newton:
         return np.array([1.0 / (group.variance or FIRST_VARIANCE) for group in self.layout.groups])
 
     def _strengths(
-        self, quadratic: Quadratic, state: State, sums: Sums, strengths: Array, change: float
+        self, quadratic: Quadratic, state: State, sums: Sums, strengths: Array, before: float
     ) -> tuple[Array, float]:
         """Return the strengths for the present quadratic, and by how much their logs have moved at most.
 
-        The further they moved last time, the less exact they need to be this time.
+        They need to be no more exact than the quadratic, which is off by the square of the move before.
         """
         if not self.layout.groups:
             return strengths, 0.0
@@ -339,7 +345,7 @@ class _Newton:
         given = np.array([dispersion / (group.variance or 1.0) for group in self.layout.groups])
         free = np.array([group.variance is None for group in self.layout.groups])
         start = np.where(free, strengths, given)
-        exact = max(STRENGTH_TOLERANCE, min(1e-2, 0.05 * change))
+        exact = max(STRENGTH_TOLERANCE, min(1e-2, before * before))
         changed = estimate_strengths(quadratic, self.layout, self.labels, state, start, dispersion, tolerance=exact)
         return changed, float(np.abs(np.log(changed / strengths)).max())
 
