@@ -287,6 +287,36 @@ def test_threads_and_chunks_change_nothing(monkeypatch):
         np.testing.assert_allclose(one.tables[name], other.tables[name], atol=1e-7)
 
 
+def test_rows_taken_leaf_by_leaf_change_nothing(monkeypatch):
+    book = counted(cells(20_000))
+    monkeypatch.setattr("freightrisk.models.passes.CHUNK_ROWS", 1_000)
+    model = FrequencyModel(["channel", Credibility("category"), Smooth("score")])
+    plain = model.fit(book)
+    monkeypatch.setattr("freightrisk.models.passes.LARGE_CELLS", 1)
+    one, two = (model.fit(book, threads=threads) for threads in (1, 3))
+    assert one.steps != plain.steps  # the rows are added up in another order
+    for name in one.tables:
+        np.testing.assert_array_equal(one.tables[name], two.tables[name])
+        np.testing.assert_allclose(one.tables[name], plain.tables[name], atol=1e-7)
+        np.testing.assert_allclose(one.std_errors[name], plain.std_errors[name], rtol=1e-6)
+    assert one.nodes["category"].labels == plain.nodes["category"].labels
+    np.testing.assert_allclose(one.nodes["category"].credibility_z, plain.nodes["category"].credibility_z, rtol=1e-5)
+
+
+def test_a_start_from_a_sample_ends_at_the_same_solution_with_one_tree_and_with_two(monkeypatch):
+    book = counted(cells(20_000))
+    for trees in ([Credibility("category")], [Credibility("category"), Credibility("channel")]):
+        model = FrequencyModel([*trees, "zone"])
+        monkeypatch.undo()
+        plain = model.fit(book)
+        monkeypatch.setattr("freightrisk.models.table_model.SAMPLE_ROWS", 1_024)
+        monkeypatch.setattr("freightrisk.models.table_model.SAMPLE_PIECE", 64)
+        sampled = model.fit(book)
+        assert (sampled.steps[0].rows == 1_024) == (len(trees) == 1)
+        for name in plain.tables:
+            np.testing.assert_allclose(sampled.tables[name], plain.tables[name], atol=1e-7)
+
+
 def test_centred_tables_have_exposure_weighted_mean_one():
     fitted = FrequencyModel([Credibility("category"), Smooth("score")]).fit(counted(cells()))
     for name in ("category", "score"):

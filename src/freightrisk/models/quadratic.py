@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk._parallel import chunks
+from freightrisk._parallel import chunks, in_order
 from freightrisk.errors import FitError
 from freightrisk.models.design import Array, Layout, SlotNames, Tree
 
@@ -46,13 +46,17 @@ class State(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Quadratic:
-    """Score and information of the dense parameters; of the leaves, with their information beside the dense ones."""
+    """Score and information of the dense parameters; of the leaves, with their information beside the dense ones.
+
+    What is made of them may take so many threads; it does not depend on their number.
+    """
 
     score: Array
     matrix: Array
     leaf_score: Array
     leaf_information: Array
     cross: Array
+    threads: int = 1
 
 
 class Pivot(NamedTuple):
@@ -130,7 +134,9 @@ class Reduced:
         if len(self.pivots) != 1:
             return self.spread(covariance)[0]
         pivot = self.pivots[0]
-        return [_trace(squares(pivot.cross, 1.0 / pivot.pivot**2), covariance, 1.0 / pivot.pivot)]
+        return [
+            _trace(squares(pivot.cross, 1.0 / pivot.pivot**2, self.quadratic.threads), covariance, 1.0 / pivot.pivot)
+        ]
 
     def spread(self, covariance: Array) -> tuple[list[Array], list[Array], list[Array]]:
         """Return for each depth the sum of the variances of its effects, and the paths down to its nodes.
@@ -144,7 +150,13 @@ class Reduced:
         for pivot, parent in zip(self.pivots, self.tree.parents if self.tree else (), strict=True):
             above = rows[-1][parent] if rows else None
             noise, z, own = noises[-1][parent], pivot.credibility, pivot.own(above)
-            traces.append(_trace(squares(own, np.ones(len(own))), covariance, z * z * noise + 1.0 / pivot.pivot))
+            traces.append(
+                _trace(
+                    squares(own, np.ones(len(own)), self.quadratic.threads),
+                    covariance,
+                    z * z * noise + 1.0 / pivot.pivot,
+                )
+            )
             rows.append(own if above is None else own + above)
             noises.append((1.0 - z) ** 2 * noise + 1.0 / pivot.pivot)
         return traces, rows, noises[1:]
@@ -154,12 +166,16 @@ def _trace(square: Array, covariance: Array, noise: Array) -> Array:
     return np.array((square * covariance).sum() + noise.sum())
 
 
-def squares(rows: Array, weight: Array) -> Array:
+def squares(rows: Array, weight: Array, threads: int) -> Array:
     """Return the weighted sum of the outer product of each row with itself, some rows at a time in cache."""
-    total = np.zeros((rows.shape[1], rows.shape[1]))
-    for start, stop in chunks(len(rows), SQUARED_ROWS):
+
+    def square(start: int, stop: int) -> Array:
         part = rows[start:stop] * np.sqrt(weight[start:stop])[:, None]
-        total += part.T @ part
+        return np.asarray(part.T @ part)
+
+    total = np.zeros((rows.shape[1], rows.shape[1]))
+    for part in in_order(square, chunks(len(rows), SQUARED_ROWS), threads=threads):
+        total += part
     return total
 
 
@@ -175,7 +191,7 @@ def reduce(
     tree, strengths = layout.tree, np.maximum(strengths, ridge)
     for depth in reversed(range(layout.n_tree_groups)):
         pivot = information + strengths[depth]
-        matrix -= squares(cross, 1.0 / pivot)
+        matrix -= squares(cross, 1.0 / pivot, quadratic.threads)
         pivots.append(Pivot(information, pivot, information / pivot, cross))
         if depth and tree is not None:
             left = strengths[depth] / pivot

@@ -79,7 +79,7 @@ class Solution:
     steps: tuple[Step, ...]
 
 
-def quadratic_of(layout: Layout, sums: Sums) -> Quadratic:
+def quadratic_of(layout: Layout, sums: Sums, threads: int = 1) -> Quadratic:
     """Return score and information of the dense parameters and of the tree's leaves."""
     tree, sizes, offsets = layout.tree, layout.sizes, layout.offsets
     first = 0 if tree is None else 1
@@ -113,6 +113,7 @@ def quadratic_of(layout: Layout, sums: Sums) -> Quadratic:
         leaf_score=leaf_score,
         leaf_information=information[leaves],
         cross=cross,
+        threads=threads,
     )
 
 
@@ -160,20 +161,38 @@ def solve(
 
     A start from a spread sample of the rows unless one is given, then Newton's method on all of them.
     """
+    from threadpoolctl import threadpool_limits
+
     _refuse_size(layout)
+    # Of a few hundred unknowns threads of BLAS make nothing faster, and those that wait for more take our cores.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _solve(
+            problem, layout, labels, start, tolerance=tolerance, max_iterations=max_iterations, threads=threads
+        )
+
+
+def _solve(
+    problem: Problem,
+    layout: Layout,
+    labels: Mapping[str, SlotNames],
+    start: State | None,
+    *,
+    tolerance: float,
+    max_iterations: int,
+    threads: int,
+) -> Solution:
     tree = layout.tree
     nodes = () if tree is None else tuple(np.zeros(size) for size in tree.sizes)
     state = State(np.zeros(layout.n_params), nodes) if start is None else start
     if start is None:
         state.dense[0] = _start(problem)
-    if start is None and problem.n_rows > 4 * SAMPLE_ROWS:
+    steps: tuple[Step, ...] = ()
+    if start is None and problem.n_rows > 4 * SAMPLE_ROWS and all(term.tree is None for term in layout.dense):
         # The leaves of a tree wait: of a sample each has too few rows.
         dense = Layout(layout.dense)
         few = _Newton(problem, dense, labels, constraints(dense), Passes(problem, dense, threads))
         sample = few.run(State(state.dense, ()), 1e-3, 8, pieces=_sample_pieces(problem.n_rows), ridge=1.0)
         state, steps = State(sample.state.dense, nodes), sample.steps
-    else:
-        steps = ()
     newton = _Newton(problem, layout, labels, constraints(layout), Passes(problem, layout, threads))
     found = newton.run(state, tolerance, max_iterations)
     steps += found.steps
@@ -262,7 +281,7 @@ class _Newton:
         """Return the maximum reached from a state, over all rows or some pieces of them."""
         rows = self.problem.n_rows if pieces is None else sum(stop - start for start, stop in pieces)
         sums = self.over(state, pieces)
-        first, information = quadratic_of(self.layout, sums), sums.information
+        first, information = quadratic_of(self.layout, sums, self.passes.threads), sums.information
         held = _Held(first, False, 0)
         strengths, settled, before = self._first_strengths(), ridge > 0.0, np.inf
         steps: list[Step] = []
@@ -283,7 +302,7 @@ class _Newton:
                     quadratic = self._with_scores(first, sums)
                 elif held.age or held.observed:  # standard errors take the expected information, as statsmodels does
                     sums = self.over(state, pieces)
-                    quadratic, information = quadratic_of(self.layout, sums), sums.information
+                    quadratic, information = quadratic_of(self.layout, sums, self.passes.threads), sums.information
                 else:
                     information = sums.information
                 return _Run(state.plus(move), quadratic, information, sums.totals.copy(), strengths, tuple(steps), True)
@@ -296,7 +315,11 @@ class _Newton:
                     break
                 halvings += 1
             state, sums, before = trial, found, largest
-            held = _Held(quadratic_of(self.layout, sums), observed, 0) if full else held._replace(age=held.age + 1)
+            held = (
+                _Held(quadratic_of(self.layout, sums, self.passes.threads), observed, 0)
+                if full
+                else held._replace(age=held.age + 1)
+            )
             steps.append(Step(rows, objective, largest, halvings))
         return _Run(state, first, information, sums.totals, strengths, tuple(steps), False)
 
