@@ -20,6 +20,7 @@ from benchmarks.pricing import (
     price_lines,
     quote_lines,
 )
+from benchmarks.stored import growth_lines, stored_lines
 from benchmarks.timing import Line, cores, medians, processor
 
 PEERS = ("numpy", "scipy", "pandas", "pyarrow", "numba", "glum", "tabmat")
@@ -45,6 +46,8 @@ BENCHMARKS = {
     "fit": Benchmark(poisson_lines, 5_000_000, 500_000),
     "severity": Benchmark(gamma_lines, 5_000_000, 300_000),
     "leaves": Benchmark(leaf_lines, 5_000_000, 0),
+    "stored": Benchmark(stored_lines, 100_000_000, 1_000_000),
+    "growth": Benchmark(growth_lines, 10_000_000, 1_000_000),
 }
 
 
@@ -72,7 +75,7 @@ def page(lines: list[Line]) -> str:
             "six tables, one curve, the floor and rounding; numba writes the list price alone, the kernel also the",
             "merchant's fen and four flags. The fits reach the same coefficients: glum runs at a gradient tolerance of",
             "1e-10, since its default leaves differences of 1e-3. The ratio of the leaves is the time of the fit",
-            "without them over that with them.",
+            "without them over that with them; of a book on disk it is the time an order in memory over that on disk.",
             "",
             "The twelve campaigns are priced without the steps of the premium, batch after batch; their ratio is the",
             "share that is left of the rate without subsidies.",

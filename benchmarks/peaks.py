@@ -12,6 +12,7 @@ def ours(family: str, n: str) -> float:
     from benchmarks.books import coded_book
     from benchmarks.fitting import Fits
 
+    Fits.of(family, coded_book(10_000)).ours(1)  # what it imports is no memory of the fit
     fits = Fits.of(family, coded_book(int(n)))
     return peak_above(lambda: fits.ours(cores()))
 
@@ -21,6 +22,8 @@ def glum(family: str, n: str) -> float:
     from benchmarks.books import coded_book
     from benchmarks.fitting import Fits
 
+    few = Fits.of(family, coded_book(10_000))
+    few.theirs(few.design())
     fits = Fits.of(family, coded_book(int(n)))
     design = fits.design()
     return peak_above(lambda: fits.theirs(design))
@@ -35,5 +38,23 @@ def parquet(source: str) -> float:
         return peak_above(lambda: price_parquet(tariff(), source, Path(folder, "quotes.parquet")))
 
 
+def stored(folder: str) -> float:
+    """Return the peak of fitting a book on disk."""
+    from benchmarks.stored import fit_stored
+
+    return peak_above(lambda: fit_stored(folder))
+
+
+def restored(folder: str) -> float:
+    """Return the peak of storing a book again."""
+    import shutil
+
+    from benchmarks.stored import store
+
+    shutil.rmtree(Path(folder, "book"))
+    return peak_above(lambda: store(folder))
+
+
 if __name__ == "__main__":
-    print({"ours": ours, "glum": glum, "parquet": parquet}[sys.argv[1]](*sys.argv[2:]))
+    routes = {route.__name__: route for route in (ours, glum, parquet, stored, restored)}
+    print(routes[sys.argv[1]](*sys.argv[2:]))

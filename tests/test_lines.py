@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from freightrisk import FitError, InputError, expected_line_claims, fit_line_returns
+from freightrisk.models.lines import _slopes, _split
 
 
 def simulated(probability=0.4, correlation=0.3, seed=1, per_size=20_000):
@@ -33,6 +34,18 @@ def test_independent_lines_have_no_correlation():
     fitted = fit_line_returns(pd.DataFrame([[3, *counts]], columns=["n_lines", "none", "partial", "complete"]))
     assert fitted.correlation < 0.02
     np.testing.assert_allclose(fitted.table["fitted_none"], fitted.table["none"], atol=0.005)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 1e-3, 0.05, 0.6])
+def test_slopes_of_a_split_are_its_differences(correlation):
+    n, p, step = np.array([1, 2, 5, 9]), np.array([0.02, 0.3, 0.5, 0.9]), 1e-6
+    by_p, by_r = _slopes(n, p, correlation)
+    np.testing.assert_allclose(
+        by_p, (_split(n, p + step, correlation) - _split(n, p - step, correlation)) / (2 * step), rtol=1e-4, atol=1e-7
+    )
+    if correlation > 1e-3:
+        near = (_split(n, p, correlation + step) - _split(n, p, correlation - step)) / (2 * step)
+        np.testing.assert_allclose(by_r, near, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.slow

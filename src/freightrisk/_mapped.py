@@ -19,18 +19,22 @@ def largest(array: NDArray[Any]) -> int:
     return found
 
 
+def on_disk(array: NDArray[Any]) -> bool:
+    """Return whether an array is a file mapped into memory."""
+    return isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap)
+
+
 def let_go(arrays: Iterable[NDArray[Any]], start: int, stop: int) -> None:
     """Tell the machine that some rows of arrays on disk are not needed for now; of others nothing happens.
 
     Their pages leave this process, so that reading a book from end to end takes no more memory than a part of it.
     """
     for array in arrays:
-        if not isinstance(array, np.memmap) or not hasattr(mmap, "MADV_DONTNEED"):
+        if not on_disk(array) or not hasattr(mmap, "MADV_DONTNEED"):
             continue
         mapped: Any = array.base
-        if not isinstance(mapped, mmap.mmap):
-            continue
-        skipped = array.offset % mmap.ALLOCATIONGRANULARITY
+        offset: int = array.offset  # type: ignore[attr-defined]
+        skipped = offset % mmap.ALLOCATIONGRANULARITY
         first = (skipped + start * array.itemsize) // mmap.PAGESIZE * mmap.PAGESIZE
         last = (skipped + min(stop, len(array)) * array.itemsize) // mmap.PAGESIZE * mmap.PAGESIZE
         if last > first:

@@ -186,14 +186,22 @@ def fit_line_returns(
         p, r = np.split(1.0 / (1.0 + np.exp(-np.clip(parameters, -LARGEST_LOGIT, LARGEST_LOGIT))), [sizes])
         return np.broadcast_to(p, n.shape), float(r[0]) if len(r) else 0.0
 
-    def loss(parameters: Array) -> float:
-        return -float((seen * np.log(np.maximum(_split(n, *unpack(parameters)), 1e-300))).sum()) / float(total)
+    def loss(parameters: Array) -> tuple[float, Array]:
+        p, r = unpack(parameters)
+        chances = np.maximum(_split(n, p, r), 1e-300)
+        by_p, by_r = (((seen / chances) * slope).sum(axis=1) for slope in _slopes(n, p, r))
+        inside = np.abs(parameters) < LARGEST_LOGIT
+        by_p = by_p * p * (1.0 - p)
+        slopes = [by_p if sizes == len(n) else by_p.sum(keepdims=True)]
+        slopes += [np.array([by_r.sum() * r * (1.0 - r)])] if len(parameters) > sizes else []
+        value = -float((seen * np.log(chances)).sum())
+        return value / float(total), -np.concatenate(slopes) * inside / float(total)
 
     # Some of a partial order's lines came back, half of them to begin with.
     share = float((seen[:, 1] * n / 2.0 + seen[:, 2] * n).sum() / (seen.sum(axis=1) * n).sum())
     middle = np.full(sizes, np.log(max(share, 1e-6) / max(1.0 - share, 1e-6)))
-    alone = minimize(loss, middle, method="BFGS", options={"gtol": 1e-9})
-    joint = minimize(loss, np.append(alone.x, -1.0), method="BFGS", options={"gtol": 1e-9})
+    alone = minimize(loss, middle, jac=True, method="BFGS", options={"gtol": 1e-9})
+    joint = minimize(loss, np.append(alone.x, -1.0), jac=True, method="BFGS", options={"gtol": 1e-9})
     if not np.abs(alone.jac).max() < LARGEST_SLOPE or not joint.fun <= alone.fun + LARGEST_SLOPE:
         raise FitError(f"the fit of returned lines did not converge ({joint.message}); merge sizes with few orders.")
     p, r = unpack(joint.x)
@@ -221,6 +229,28 @@ def _split(n: Array, p: Array, correlation: float) -> Array:
         a, b = p * size, (1.0 - p) * size
         nothing, all_ = np.exp(betaln(a, b + n) - betaln(a, b)), np.exp(betaln(a + n, b) - betaln(a, b))
     return np.stack([nothing, np.maximum(1.0 - nothing - all_, 0.0), all_], axis=1)
+
+
+def _slopes(n: Array, p: Array, correlation: float) -> tuple[Array, Array]:
+    """Return the derivatives of `_split` by p and by the correlation (0 where lines are as good as independent)."""
+    from scipy.special import digamma
+
+    none, _, complete = _split(n, p, correlation).T
+    if correlation < INDEPENDENT:
+        by_p = -n * (1.0 - p) ** (n - 1), n * p ** (n - 1)
+        by_r = np.zeros_like(p), np.zeros_like(p)
+    else:
+        size = 1.0 / correlation - 1.0
+        a, b = p * size, (1.0 - p) * size
+        both = digamma(size) - digamma(size + n)
+        by_a = none * both, complete * (digamma(a + n) - digamma(a) + both)
+        by_b = none * (digamma(b + n) - digamma(b) + both), complete * both
+        by_p = tuple(size * (first - second) for first, second in zip(by_a, by_b, strict=True))
+        by_r = tuple(
+            -(p * first + (1.0 - p) * second) / correlation**2 for first, second in zip(by_a, by_b, strict=True)
+        )
+    first, second = (np.stack([part[0], -part[0] - part[1], part[1]], axis=1) for part in (by_p, by_r))
+    return first, second
 
 
 def _table(n: Array, seen: Array, fitted: Array, independent: Array) -> "pd.DataFrame":

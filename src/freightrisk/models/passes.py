@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check, _core
-from freightrisk._mapped import let_go
+from freightrisk._mapped import let_go, on_disk
 from freightrisk._parallel import chunks, in_order
 from freightrisk.models.cross import CrossTables
 from freightrisk.models.design import Array, Layout
@@ -117,7 +117,7 @@ class Passes:
     def __init__(self, problem: Problem, layout: Layout, threads: int) -> None:
         leaves = layout.names[0] if layout.tree is not None else ""
         large = bool(leaves) and layout.sizes[0] * sum(layout.sizes[1:]) > LARGE_CELLS
-        by_leaf = large and not any(isinstance(array, np.memmap) for array in problem.codes.values())
+        by_leaf = large and not any(map(on_disk, problem.codes.values()))
         if by_leaf:
             problem = _by_leaf(problem, leaves, layout.names)
         codes = {name: problem.codes[name] for name in layout.names}
