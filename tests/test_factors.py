@@ -406,3 +406,8 @@ def test_bad_values_of_one_order_are_refused(order, match):
     codings = book_of({"x": ["a", "b"], "kg": [0.5, 2.0]}, Factor("x"), Band("kg", [1])).codings
     with pytest.raises(InputError, match=match):
         [coding.encode_one(order) for coding in codings.values()]
+
+
+def test_a_whole_number_beyond_all_doubles_is_refused_as_one():
+    with pytest.raises(InputError, match="must be a finite number"):
+        Band("weight_kg", [1, 10**400])

@@ -289,7 +289,7 @@ class _Newton:
             quadratic = held.quadratic if held.age == 0 else self._with_scores(held.quadratic, sums)
             if not settled:
                 strengths, change = self._strengths(quadratic, state, sums, strengths, before)
-                settled = change < SETTLED
+                settled = not self.layout.groups or (change < SETTLED and before < STALE)
             reduced = reduce(quadratic, self.layout, self.labels, strengths, ridge)
             move = self._move(reduced, state)
             if FAMILIES[self.problem.family].counts and self._largest(move) > NEAR:
