@@ -192,3 +192,21 @@ def test_bad_columns_are_refused(kind, ask, values, match, tmp_path):
     columns = _columns.read(as_kind(pd.DataFrame({"x": values}), kind, tmp_path), None, argument="orders")
     with pytest.raises(InputError, match=match):
         getattr(columns, ask)("x")
+
+
+@pytest.mark.parametrize("kind", ["i1", "u1", "i4", "i8", "u8"])
+@pytest.mark.parametrize(("low", "high"), [(0, 5), (-100, 100), (1_000, 2_023), (1_000, 2_024), (-(2**62), 2**63 - 1)])
+def test_whole_numbers_are_categories_whether_near_or_far_apart(kind, low, high):
+    info = np.iinfo(kind)
+    low, high = (min(max(end, info.min), info.max) for end in (low, high))
+    values = np.array([high, low, low, min(low + 1, high), high], dtype=kind)
+    for frame in (pd.DataFrame({"x": values}), pa.table({"x": values}), pl.DataFrame({"x": values})):
+        codes, names = _columns.read(frame, None, argument="orders").categories("x")
+        assert [names[code] for code in codes] == values.tolist()
+        assert all(type(name) is int for name in names)
+
+
+def test_largest_unsigned_numbers_are_categories():
+    values = np.array([2**64 - 1, 2**64 - 2], dtype=np.uint64)
+    codes, names = _columns.read(pd.DataFrame({"x": values}), None, argument="orders").categories("x")
+    assert [names[code] for code in codes] == values.tolist()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from freightrisk import _check
 from freightrisk.errors import InputError
 
+NEAR = 2**10  # from as many whole numbers on, a hash table costs less than looking each of them up
 FRAMES = "a pandas, polars or pyarrow table, or the path of a Parquet file"
 
 
@@ -72,6 +73,8 @@ class PandasColumns:
         column = self._column(name)
         if isinstance(column.dtype, pd.CategoricalDtype):
             return column.cat.codes.to_numpy(), _plain(column.cat.categories)
+        if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iu" and (near := _near(column.to_numpy())):
+            return near
         codes, values = pd.factorize(column)
         return codes, _plain(values)
 
@@ -128,6 +131,8 @@ class ArrowColumns:
         column = self.table.column(name)
         if not len(column):
             return np.empty(0, dtype=np.int64), []
+        if pa.types.is_integer(column.type) and not column.null_count and (near := _near(column.to_numpy())):
+            return near
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
         column = column.unify_dictionaries().combine_chunks()
@@ -268,6 +273,14 @@ def _is_from(frame: Any, package: str) -> bool:
 
 def _plain(values: Any) -> list[Any]:
     return _whole_as_int(np.asarray(values).tolist())
+
+
+def _near(values: NDArray[Any]) -> tuple[NDArray[np.int16], list[Any]] | None:
+    """Return whole numbers as places between the least and the largest, None where these are far apart."""
+    low, high = (int(values.min()), int(values.max())) if len(values) else (0, NEAR)
+    if high - low >= NEAR or high > np.iinfo(np.int64).max:
+        return None
+    return (values.astype(np.int64) - low).astype(np.int16), list(range(low, high + 1))
 
 
 def _whole_as_int(listed: list[Any]) -> list[Any]:

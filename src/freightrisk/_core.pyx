@@ -860,23 +860,16 @@ cdef wide_void gather_minimum(const int32_t* codes, const double* table, int n, 
         value[i] = found if found < value[i] else value[i]
 
 
+cdef wide_void first_mask(const int32_t* codes, const uint64_t* table, int n, mask_out mask) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        mask[i] = table[codes[i]]
+
+
 cdef wide_void gather_mask(const int32_t* codes, const uint64_t* table, int n, mask_out mask) noexcept nogil:
     cdef int i
     for i in range(n):
         mask[i] &= table[codes[i]]
-
-
-cdef wide_void pieces_of(const double* t, int32_t pieces, int n, int_out piece, real_out u) noexcept nogil:
-    """The piece of each t in [0, 1] among as many of equal width, and the place inside it."""
-    cdef int i
-    cdef int32_t k, last = pieces - 1
-    cdef double place
-    for i in range(n):
-        place = t[i] * pieces
-        k = <int32_t>place
-        k = k if k < last else last
-        piece[i] = k
-        u[i] = place - k
 
 
 cdef wide_void choose_curve(const int32_t* curve_of, int32_t pieces, int n, int_out piece) noexcept nogil:
@@ -898,21 +891,38 @@ cdef wide_void curve_values(const double* curve, const int32_t* piece, const dou
         value[i] = (((p[3] * u[i] + p[2]) * u[i] + p[1]) * u[i] + p[0]) * factor[i]
 
 
-cdef wide_void count_place(const double* intensity, int n, real_out t) noexcept nogil:
+# A curve over [0, 1] has pieces of equal width: t lies in piece k, at the place u inside it.
+
+cdef wide_void count_place(const double* intensity, int32_t pieces, int n, real_out t, int_out piece,
+                           real_out u) noexcept nogil:
     """t = lambda / (1 + lambda); the expected claims are t times the curve at t."""
     cdef int i
+    cdef int32_t k, last = pieces - 1
+    cdef double place
     for i in range(n):
-        t[i] = intensity[i] / (1.0 + intensity[i])
+        place = intensity[i] / (1.0 + intensity[i])
+        t[i] = place
+        place *= pieces
+        k = <int32_t>place
+        k = k if k < last else last
+        piece[i] = k
+        u[i] = place - k
 
 
-cdef wide_void limit_place(const double* mean, const double* limit, int n, real_out share, real_out s) noexcept nogil:
-    """share = mu limit / (mu + limit), s the fourth root of share / mu; the payout is share times the curve at s."""
+cdef wide_void limit_place(const double* mean, const double* limit, int32_t pieces, int n, real_out share,
+                           int_out piece, real_out u) noexcept nogil:
+    """share = mu limit / (mu + limit); the payout is share times the curve at the fourth root of share / mu."""
     cdef int i
-    cdef double paid
+    cdef int32_t k, last = pieces - 1
+    cdef double paid, place
     for i in range(n):
         paid = 1.0 - mean[i] / (mean[i] + limit[i])
         share[i] = mean[i] * paid
-        s[i] = fourth_root(paid)
+        place = fourth_root(paid) * pieces
+        k = <int32_t>place
+        k = k if k < last else last
+        piece[i] = k
+        u[i] = place - k
 
 
 cdef wide_void load_premium(const double* claims, const double* payout, const double* mean, double fraud,
@@ -1269,7 +1279,6 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
     cdef double own_steps[5][BLOCK]
     cdef double mean[BLOCK]
     cdef double limit[BLOCK]
-    cdef double place[BLOCK]
     cdef double base[2][BLOCK]
     cdef double full[BLOCK]
     cdef double inside[BLOCK]
@@ -1319,7 +1328,8 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
             n = <int>min(<Py_ssize_t>BLOCK, stop - block)
             flags = &flags_out[block]
             memset(flags, 0, n)
-            memset(&eligible[0], 0xFF, n * sizeof(uint64_t))
+            if not plan.mask_columns.shape[0]:
+                memset(&eligible[0], 0xFF, n * sizeof(uint64_t))
             for f in range(5):
                 steps[f] = &detail_out[f, block] if detailed else &own_steps[f][0]
             intensity, claims, payout = steps[0], steps[1], steps[2]
@@ -1362,23 +1372,24 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
                 gather_minimum(&codes[column][0], &plan.limit_tables[plan.limit_offsets[f]], n, &limit[0])
             for f in range(<int>plan.mask_columns.shape[0]):
                 column = plan.mask_columns[f]
-                gather_mask(&codes[column][0], &plan.mask_tables[plan.mask_offsets[f]], n, &eligible[0])
+                if f == 0:
+                    first_mask(&codes[column][0], &plan.mask_tables[plan.mask_offsets[f]], n, &eligible[0])
+                else:
+                    gather_mask(&codes[column][0], &plan.mask_tables[plan.mask_offsets[f]], n, &eligible[0])
             if not count_pieces:
                 memcpy(claims, intensity, n * sizeof(double))
             else:
-                count_place(intensity, n, &place[0])
-                pieces_of(&place[0], count_pieces, n, &piece[0], &inside[0])
+                count_place(intensity, count_pieces, n, &full[0], &piece[0], &inside[0])
                 if plan.count_column >= 0:
                     choose_curve(&codes[plan.count_column][0], count_pieces, n, &piece[0])
-                curve_values(count_curve, &piece[0], &inside[0], &place[0], n, claims)
+                curve_values(count_curve, &piece[0], &inside[0], &full[0], n, claims)
             if plan.share_columns.shape[0] or not limit_pieces:
                 memcpy(payout, &mean[0], n * sizeof(double))
                 for f in range(<int>plan.share_columns.shape[0]):
                     column = plan.share_columns[f]
                     gather_product(&codes[column][0], &plan.share_tables[plan.share_offsets[f]], n, payout)
             else:
-                limit_place(&mean[0], &limit[0], n, &full[0], &place[0])
-                pieces_of(&place[0], limit_pieces, n, &piece[0], &inside[0])
+                limit_place(&mean[0], &limit[0], limit_pieces, n, &full[0], &piece[0], &inside[0])
                 curve_values(limit_curve, &piece[0], &inside[0], &full[0], n, payout)
             load_premium(claims, payout, &mean[0], plan.fraud, plan.handling, plan.policy, plan.gross_up,
                          plan.filed_factor, plan.filed_min_micro, plan.filed_max_micro, n, steps[3], steps[4],
