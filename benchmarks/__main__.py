@@ -41,7 +41,7 @@ BENCHMARKS = {
     "frame": Benchmark(frame_lines, 10_000_000, 1_000_000),
     "quote": Benchmark(quote_lines, 1, 1),
     "import": Benchmark(import_lines, 1, 0),
-    "parquet": Benchmark(parquet_lines, 20_000_000, 1_000_000),
+    "parquet": Benchmark(parquet_lines, 100_000_000, 1_000_000),
     "campaigns": Benchmark(campaign_lines, 10_000_000, 2_000_000),
     "fit": Benchmark(poisson_lines, 5_000_000, 500_000),
     "severity": Benchmark(gamma_lines, 5_000_000, 300_000),

@@ -12,7 +12,7 @@ def ours(family: str, n: str) -> float:
     from benchmarks.books import coded_book
     from benchmarks.fitting import Fits
 
-    Fits.of(family, coded_book(10_000)).ours(1)  # what it imports is no memory of the fit
+    Fits.of(family, coded_book(500_000)).ours(1)  # what it imports is no memory of the fit
     fits = Fits.of(family, coded_book(int(n)))
     return peak_above(lambda: fits.ours(cores()))
 
@@ -22,7 +22,7 @@ def glum(family: str, n: str) -> float:
     from benchmarks.books import coded_book
     from benchmarks.fitting import Fits
 
-    few = Fits.of(family, coded_book(10_000))
+    few = Fits.of(family, coded_book(500_000))
     few.theirs(few.design())
     fits = Fits.of(family, coded_book(int(n)))
     design = fits.design()
