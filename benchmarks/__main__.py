@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.fitting import gamma_lines, leaf_lines, poisson_lines
+from benchmarks.numba_route import read_table
 from benchmarks.pricing import (
     campaign_lines,
     core_lines,
@@ -58,6 +59,13 @@ def copy_line(n: int = 10_000_000, repeats: int = 9) -> Line:
     return Line(f"the machine: copying doubles, {16 * n / seconds / 1e9:.1f} GB/s", n, seconds)
 
 
+def read_line(n: int = 10_000_000, repeats: int = 9) -> Line:
+    """Return what reading a small table by code takes on all cores: a full quote reads 24 entries, fused 16."""
+    codes, table, threads = np.random.default_rng(1).integers(0, 256, n).astype(np.uint8), np.ones(256), cores()
+    (seconds,) = medians(repeats, lambda: read_table(codes, table, threads=threads))
+    return Line(f"the machine: reading a table by code, {threads} threads", n, seconds)
+
+
 def page(lines: list[Line]) -> str:
     """Return the table as a page of the documentation."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("freightrisk", *PEERS))
@@ -99,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--write", type=Path, help="write the table as a page")
     options = parser.parse_args(argv)
-    lines = [copy_line()]
+    lines = [copy_line(), read_line()]
     print(*lines, sep="\n", flush=True)
     missed = []
     for what in options.only or BENCHMARKS:

@@ -21,6 +21,23 @@ def _price(c0, c1, c2, c3, c4, c5, t0, t1, t2, t3, t4, t5, base, mean, curve, lo
         out[i] = max(np.int32(np.rint(micro / 10000.0)), floor)
 
 
+@numba.njit(parallel=True, cache=False)
+def _read(codes, table, out):
+    for part in numba.prange(len(out)):
+        total = 0.0
+        for i in range(part * len(codes) // len(out), (part + 1) * len(codes) // len(out)):
+            total += table[codes[i]]
+        out[part] = total
+
+
+def read_table(codes: NDArray[np.uint8], table: NDArray[np.float64], *, threads: int) -> float:
+    """Return the sum of a table's entries over some codes: a read of the first cache for each, and little else."""
+    numba.set_num_threads(threads)
+    sums = np.empty(16)
+    _read(codes, table, sums)
+    return float(sums.sum())
+
+
 class NumbaRoute:
     """A tariff without subsidies, loadings and limit as numba sees it.
 

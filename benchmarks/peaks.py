@@ -38,6 +38,17 @@ def parquet(source: str) -> float:
         return peak_above(lambda: price_parquet(tariff(), source, Path(folder, "quotes.parquet")))
 
 
+def at_once(n: str) -> float:
+    """Return the peak of pricing coded orders at once, the quotes counted."""
+    from benchmarks.books import coded_orders, tariff
+
+    priced_by = tariff()
+    _, few = coded_orders(1_000, priced_by)
+    priced_by.price_columns(few, threads=cores())
+    _, coded = coded_orders(int(n), priced_by)
+    return peak_above(lambda: priced_by.price_columns(coded, threads=cores()))
+
+
 def stored(folder: str) -> float:
     """Return the peak of fitting a book on disk."""
     from benchmarks.stored import fit_stored
@@ -56,5 +67,5 @@ def restored(folder: str) -> float:
 
 
 if __name__ == "__main__":
-    routes = {route.__name__: route for route in (ours, glum, parquet, stored, restored)}
+    routes = {route.__name__: route for route in (ours, glum, parquet, at_once, stored, restored)}
     print(routes[sys.argv[1]](*sys.argv[2:]))

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.books import SIZES, coded_book, coded_orders, codes, tables, tariff
 from benchmarks.fitting import Fits
-from benchmarks.timing import Line, apart, cores, medians
+from benchmarks.timing import LARGE, Line, apart, cores, medians
 from freightrisk import Factor, FrequencyModel, OrderBook, open_book, store_book
 
 PIECE = 1_000_000
@@ -95,7 +95,11 @@ def growth_lines(n: int, repeats: int) -> list[Line]:
             lambda fits=fits: fits.ours(threads),
             lambda coded=coded, into=into: priced_by.price_columns(coded, threads=threads, buffers=into),
         )
-        found += [Line(f"{what} {rows:.0e}", rows, seconds[j, k]) for j, what in enumerate(("fit:", "price at once:"))]
+        peaks = [apart("ours", "poisson", rows), apart("at_once", rows)] if rows >= LARGE // 2 else [None, None]
+        found += [
+            Line(f"{what} {rows:.0e}", rows, seconds[j, k], None, None, peaks[j])
+            for j, what in enumerate(("fit:", "price at once:"))
+        ]
     if len(sizes) > 1:
         powers = [np.polyfit(np.log(sizes), np.log(taken), 1)[0] for taken in seconds]
         found += [
