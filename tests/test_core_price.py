@@ -283,8 +283,9 @@ def test_money_of_any_size_is_rounded_exactly(micro, mode, points, draw):
 
 
 @given(st.floats(0.0, 1.0) | st.builds(lambda k, x: x * 2.0**-k, st.integers(0, 60), st.floats(0.5, 1.0)))
-def test_the_fourth_root_is_exact_to_twelve_digits(x):
-    assert _reference.fourth_root(x) == pytest.approx(np.sqrt(np.sqrt(x)), rel=1e-12, abs=1e-77)
+def test_the_fourth_root_is_exact_to_a_few_ulp(x):
+    # Below the smallest normal number, whose root is 1.2e-77, digits are lost.
+    assert _reference.fourth_root(x) == pytest.approx(np.sqrt(np.sqrt(x)), rel=2e-15, abs=1e-77)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import mmap
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ def largest(array: NDArray[Any]) -> int:
     return found
 
 
-def on_disk(array: NDArray[Any]) -> bool:
+def on_disk(array: NDArray[Any]) -> TypeGuard["np.memmap[Any, Any]"]:
     """Return whether an array is a file mapped into memory."""
     return isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap)
 
@@ -33,8 +33,7 @@ def let_go(arrays: Iterable[NDArray[Any]], start: int, stop: int) -> None:
         if not on_disk(array) or not hasattr(mmap, "MADV_DONTNEED"):
             continue
         mapped: Any = array.base
-        offset: int = array.offset  # type: ignore[attr-defined]
-        skipped = offset % mmap.ALLOCATIONGRANULARITY
+        skipped = array.offset % mmap.ALLOCATIONGRANULARITY
         first = (skipped + start * array.itemsize) // mmap.PAGESIZE * mmap.PAGESIZE
         last = (skipped + min(stop, len(array)) * array.itemsize) // mmap.PAGESIZE * mmap.PAGESIZE
         if last > first:

@@ -161,14 +161,14 @@ def curve_value(curve: Array, t: float) -> float:
 
 
 def fourth_root(x: float) -> float:
-    """Return x ** 0.25 for x in [0, 1], to 1e-12, by the products and sums of the kernel."""
+    """Return x ** 0.25 for x in [0, 1], to 1e-15, by the products and sums of the kernel."""
     (bits,) = unpack("<q", pack("<d", x))
     (y,) = unpack("<d", pack("<q", 0x4FEAFCCABF32B000 - (bits >> 2)))
     r = 1.0 - x * y * y * y * y
     y = y + y * (r * (0.25 + r * (0.15625 + r * 0.1171875)))
     root = x * y * y * y
     r = 1.0 - root * y
-    return float(root + root * (r * (0.75 + r * 0.65625)))
+    return float(root + root * (r * (0.75 + r * (0.65625 + r * 0.6015625))))
 
 
 def rounded_fen(micro: int, mode: int, *, draw: int = 0, remainder: int = 0) -> int:

@@ -151,8 +151,8 @@ class Passes:
         family = FAMILIES[problem.family]
         kernel = _core.FAMILIES[family.observed if observed and family.observed else family.kernel or family.name]
         shared, n_cells = cross.n_cells(full)
-        lanes = _lanes(self.pieces if pieces is None else pieces, n_cells - shared)
         pieces = self.pieces if pieces is None else pieces
+        lanes = _lanes(pieces, n_cells - shared)
         cells, totals = self._store(len(lanes), shared, n_cells, full)
         own = cells[shared:].reshape(len(totals), n_cells - shared)
         places, mine = cross.places(full), ~cross.is_apart(full)
