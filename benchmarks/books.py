@@ -1,4 +1,4 @@
-"""Books and a tariff of fixed seed for the benchmarks: six categorical factors and a score, 307 levels."""
+"""Books and a tariff of fixed seed for the benchmarks: six categorical factors, a score and 50,000 merchants."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SIZES = {"category": 200, "zone_pair": 34, "channel": 5, "campaign": 12, "weight": 16, "price": 20, "score": 20}
 SEVERITY_FACTORS = ("category", "zone_pair", "channel", "campaign", "weight", "price")
+MERCHANTS = 50_000
+ORDER_SIZES = SIZES | {"merchant_id": MERCHANTS}
 DISPERSION = 0.12
 
 
@@ -48,12 +50,18 @@ def coding(name: str, size: int) -> Coding:
 
 def codes(n: int, rng: np.random.Generator) -> dict[str, NDArray[np.unsignedinteger]]:
     """Return code columns with heavy-tailed level shares."""
-    drawn = {}
-    for name, size in SIZES.items():
-        share = 1.0 / np.arange(1, size + 1) ** 0.8
-        edges = np.cumsum(share / share.sum())
-        drawn[name] = np.searchsorted(edges[:-1], rng.random(n)).astype(code_type(size + 1))
-    return drawn
+    return {name: _heavy_tailed(n, size, rng) for name, size in SIZES.items()}
+
+
+def orders(n: int, rng: np.random.Generator) -> dict[str, NDArray[np.unsignedinteger]]:
+    """Return code columns and the merchant of each order, whose shares have a heavy tail too."""
+    return codes(n, rng) | {"merchant_id": _heavy_tailed(n, MERCHANTS, rng)}
+
+
+def _heavy_tailed(n: int, size: int, rng: np.random.Generator) -> NDArray[np.unsignedinteger]:
+    share = 1.0 / np.arange(1, size + 1) ** 0.8
+    edges = np.cumsum(share / share.sum())
+    return np.searchsorted(edges[:-1], rng.random(n)).astype(code_type(size + 1))
 
 
 def tables(names: tuple[str, ...], rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
@@ -73,13 +81,14 @@ def coded_book(n: int, *, seed: int = 5) -> CodedBook:
 
 
 def tariff(*, seed: int = 6) -> Tariff:
-    """Return a tariff with two curves, loadings and three subsidy rules of three payers."""
+    """Return a tariff of seven factors in both models, 50,000 merchants, two curves and three subsidy rules."""
     rng = np.random.default_rng(seed)
     return Tariff(
         name="benchmark",
         codings={name: coding(name, size) for name, size in SIZES.items()},
         frequency=RateTables(0.06, tables(tuple(SIZES), rng)),
-        severity=RateTables(9.0, tables(SEVERITY_FACTORS, rng)),
+        severity=RateTables(9.0, tables(tuple(SIZES), rng)),
+        experience=fr.Experience(mods=dict(enumerate(np.exp(0.2 * rng.standard_normal(MERCHANTS)).tolist()))),
         cover=fr.Cover(max_claims=1, limit=25.0),
         loadings=fr.Loadings(fraud_load=0.01, claim_handling=0.3, policy_cost=0.0005, channel=0.15, profit=0.02),
         subsidies=(
@@ -117,7 +126,7 @@ def coded_orders(
     """Return n orders as plain code columns and as the tariff's coded orders."""
     import pyarrow as pa
 
-    columns = codes(n, np.random.default_rng(seed))
+    columns = orders(n, np.random.default_rng(seed))
     days = np.datetime64("2026-06-01") + np.arange(n) * 30 // max(n, 1)
     keys = {"order_id": np.arange(n), "ship_date": days} if priced_by.in_sequence else {}
     return columns, priced_by.encode(pa.table(columns | keys))
@@ -127,9 +136,12 @@ def orders_frame(n: int, *, seed: int = 7) -> "pd.DataFrame":
     """Return n orders as a pandas frame of categorical columns."""
     import pandas as pd
 
-    drawn = codes(n, np.random.default_rng(seed))
+    drawn = orders(n, np.random.default_rng(seed))
     return pd.DataFrame(
-        {name: pd.Categorical.from_codes(column.astype(np.int16), range(SIZES[name])) for name, column in drawn.items()}
+        {
+            name: pd.Categorical.from_codes(drawn[name].astype(np.int32), range(size))
+            for name, size in ORDER_SIZES.items()
+        }
     )
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from benchmarks.books import (
     DISPERSION,
+    ORDER_SIZES,
     SIZES,
     campaigns,
     coded_orders,
@@ -20,9 +21,10 @@ from benchmarks.books import (
     tariff,
 )
 from benchmarks.numba_route import NumbaRoute
-from benchmarks.routes import Columns, NumpyRoute, price_whole_columns
+from benchmarks.routes import Columns, NumpyRoute, price_whole_columns, rates_of
 from benchmarks.timing import LARGE, Line, apart, cores, medians, over, seconds_of_import
 from freightrisk import Balances, Tariff, price_parquet
+from freightrisk.book.factors import code_type
 from freightrisk.tariff.quotes import CodedOrders
 
 BATCH = 500_000
@@ -103,7 +105,7 @@ def frame_lines(n: int, repeats: int) -> list[Line]:
     """
     priced_by, threads = tariff(), cores()
     frames = [orders_frame(BATCH, seed=seed) for seed in range(max(1, n // BATCH))]
-    places = {name: np.arange(size + 1, dtype=np.uint8) for name, size in SIZES.items()}
+    places = {name: np.arange(size + 1, dtype=code_type(size + 1)) for name, size in ORDER_SIZES.items()}
     gates = {gate.column: np.zeros(SIZES[gate.column] + 1, dtype=np.uint8) for gate in priced_by.gates}
 
     def looked_up(frame: pd.DataFrame) -> object:
@@ -112,7 +114,7 @@ def frame_lines(n: int, repeats: int) -> list[Line]:
 
     def mapped(frame: pd.DataFrame) -> object:
         value = np.ones(len(frame))
-        for rates in (priced_by.frequency, priced_by.severity):
+        for rates in rates_of(priced_by):
             for name, table in rates.tables.items():
                 value *= frame[name].map(dict(enumerate(table.tolist()))).to_numpy(np.float64)
         return value
@@ -139,7 +141,8 @@ def quote_lines(n: int, repeats: int) -> list[Line]:
     orders = [dict(zip(frame, row, strict=True)) for row in frame.astype(int).itertuples(index=False, name=None)]
     route = NumpyRoute(priced_by, DISPERSION)
     out = route.buffers(1)
-    codes = [{name: np.array([code], dtype=np.uint8) for name, code in order.items()} for order in orders]
+    kinds = {name: code_type(size + 1) for name, size in ORDER_SIZES.items()}
+    codes = [{name: np.array([code], dtype=kinds[name]) for name, code in order.items()} for order in orders]
 
     def ours() -> None:
         for order in orders[:QUOTES]:
@@ -184,7 +187,8 @@ def parquet_lines(n: int, repeats: int) -> list[Line]:
         def theirs() -> None:
             out, writer = route.buffers(BATCH), None
             for batch in pq.ParquetFile(source).iter_batches(batch_size=BATCH):
-                codes = {name: batch.column(name).to_numpy(zero_copy_only=False).astype(np.uint8) for name in SIZES}
+                columns = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in ORDER_SIZES}
+                codes = {name: column.astype(code_type(ORDER_SIZES[name] + 1)) for name, column in columns.items()}
                 table = pa.table(route.price(codes, batch.num_rows, threads=threads, out=out))
                 if writer is None:
                     kinds = {name: "lz4" if name.endswith("_fen") else "none" for name in table.column_names}

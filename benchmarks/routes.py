@@ -5,12 +5,19 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from freightrisk.tariff.plan import RateTables
 from freightrisk.tariff.shapes import limited_expected_value
 from freightrisk.tariff.tariff import Tariff
 
 BLOCK = 2**14
 NODES = 2**14
 Columns = dict[str, NDArray[np.unsignedinteger]]
+
+
+def rates_of(tariff: Tariff) -> tuple[RateTables, RateTables]:
+    """Return the tables of both models by the column that they read; merchants' modifications are of the frequency."""
+    merchants = {} if tariff.experience is None else {"merchant_id": tariff.experience.tables["experience"]}
+    return RateTables(tariff.frequency.base, {**tariff.frequency.tables, **merchants}), tariff.severity
 
 
 class NumpyRoute:
@@ -29,6 +36,7 @@ class NumpyRoute:
         payout = limited_expected_value(inner, 1.0 - inner, dispersion=dispersion)
         self.nodes[1:-1] = payout / (inner * (1.0 - inner))
         self.steps = np.append(np.diff(self.nodes), 0.0)
+        self.frequency, self.severity = rates_of(tariff)
         self.masks = {gate.column: self._eligible(gate) for gate in tariff.gates}
 
     def _eligible(self, gate: object) -> NDArray[np.bool_]:
@@ -69,8 +77,8 @@ class NumpyRoute:
         tariff, loads = self.tariff, self.tariff.loadings
         intensity, claims, payout = out["intensity"][rows], out["claims"][rows], out["payout"][rows]
         pure, technical = out["pure"][rows], out["technical"][rows]
-        self._product(codes, rows, tariff.frequency, intensity, real)
-        self._product(codes, rows, tariff.severity, payout, real)
+        self._product(codes, rows, self.frequency, intensity, real)
+        self._product(codes, rows, self.severity, payout, real)
         np.negative(intensity, out=claims)
         np.expm1(claims, out=claims)
         np.negative(claims, out=claims)
@@ -124,7 +132,7 @@ class NumpyRoute:
         np.copyto(out["merchant_fen"][rows], rest)
 
     @staticmethod
-    def _product(codes: Columns, rows: slice, rates: object, out: NDArray, buffer: NDArray) -> None:
+    def _product(codes: Columns, rows: slice, rates: RateTables, out: NDArray, buffer: NDArray) -> None:
         out.fill(rates.base)
         for name, table in rates.tables.items():
             np.take(table, codes[name][rows], out=buffer, mode="clip")
@@ -135,13 +143,13 @@ def price_whole_columns(tariff: Tariff, dispersion: float, codes: Columns) -> di
     """Return the same ledger the way that it is first written: whole columns, a temporary for every step."""
     loads = tariff.loadings
 
-    def product(rates: object) -> NDArray:
+    def product(rates: RateTables) -> NDArray:
         value = np.full(len(codes["score"]), rates.base)
         for name, table in rates.tables.items():
             value = value * table[codes[name]]
         return value
 
-    intensity, mean = product(tariff.frequency), product(tariff.severity)
+    intensity, mean = (product(rates) for rates in rates_of(tariff))
     claims = -np.expm1(-intensity)
     place = mean / (mean + tariff.cover.flat_limit)
     grid = np.linspace(0.0, 1.0, NODES + 1)

@@ -52,6 +52,11 @@ def as_kind(frame, kind, folder):
     return table if kind == "arrow" else frame
 
 
+def categories(frame, name):
+    """Return the codes of a frame's column and the values they name."""
+    return _columns.JoinedColumns(_columns.read(frame, None, argument="orders")).categories(name)
+
+
 def test_names_and_rows(columns):
     assert list(columns.names) == list(FRAME.columns)
     assert columns.n_rows == N_ROWS
@@ -67,7 +72,7 @@ def test_numbers(columns, name):
 
 @pytest.mark.parametrize("name", ["zone", "channel", "items", "gift"])
 def test_categories(columns, name):
-    codes, values = columns.categories(name)
+    codes, values = _columns.JoinedColumns(columns).categories(name)
     read = [None if code < 0 else values[code] for code in codes.tolist()]
     assert read == [None if pd.isna(value) else value for value in FRAME[name].tolist()]
 
@@ -103,13 +108,13 @@ def test_a_day_is_the_local_day(kind, tmp_path):
 @pytest.mark.parametrize("kind", ["pandas", "polars", "arrow"])
 def test_whole_floats_are_the_levels_of_integers(kind, tmp_path):
     frame = pd.DataFrame({"tier": [1.0, 2.0, 1.0]})
-    _, values = _columns.read(as_kind(frame, kind, tmp_path), None, argument="orders").categories("tier")
+    _, values = categories(as_kind(frame, kind, tmp_path), "tier")
     assert [str(value) for value in values] == ["1", "2"]
 
 
 def test_nan_is_missing_as_a_level_too():
-    columns = _columns.read(pl.DataFrame({"tier": [1.0, float("nan"), 2.0]}), None, argument="orders")
-    assert columns.categories("tier")[0].tolist()[1] == -1
+    codes, _ = categories(pl.DataFrame({"tier": [1.0, float("nan"), 2.0]}), "tier")
+    assert codes.tolist()[1] == -1
 
 
 def test_only_the_wanted_columns_of_a_file_are_read(tmp_path):
@@ -201,12 +206,12 @@ def test_whole_numbers_are_categories_whether_near_or_far_apart(kind, low, high)
     low, high = (min(max(end, info.min), info.max) for end in (low, high))
     values = np.array([high, low, low, min(low + 1, high), high], dtype=kind)
     for frame in (pd.DataFrame({"x": values}), pa.table({"x": values}), pl.DataFrame({"x": values})):
-        codes, names = _columns.read(frame, None, argument="orders").categories("x")
+        codes, names = categories(frame, "x")
         assert [names[code] for code in codes] == values.tolist()
         assert all(type(name) is int for name in names)
 
 
 def test_largest_unsigned_numbers_are_categories():
     values = np.array([2**64 - 1, 2**64 - 2], dtype=np.uint64)
-    codes, names = _columns.read(pd.DataFrame({"x": values}), None, argument="orders").categories("x")
+    codes, names = categories(pd.DataFrame({"x": values}), "x")
     assert [names[code] for code in codes] == values.tolist()

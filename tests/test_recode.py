@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from freightrisk.book.recode import CHUNK_ROWS, MOST_EDGES, banded, looked_up, paired
+from freightrisk.book.recode import CHUNK_ROWS, MOST_EDGES, Places, banded, looked_up, paired
 
 INTEGERS = [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64, ">i4"]
 numbers = st.floats(allow_nan=True, allow_infinity=True, width=64)
@@ -29,6 +29,24 @@ def test_looking_up_is_indexing(data, kind, slot):
         found = looked_up(categories[::step], table, threads=2)
         assert found.dtype == slot
         assert np.array_equal(found, table[clipped(categories[::step], len(table))])
+
+
+WHOLE = st.integers(-(2**63), 2**64 - 1) | st.integers(-3, 3)
+
+
+@given(st.lists(WHOLE, unique=True, max_size=9) | st.lists(st.text(max_size=2), unique=True, max_size=9), st.data())
+def test_places_are_those_of_the_list(listed, data):
+    kind = data.draw(st.sampled_from([*INTEGERS, np.float64, bool, object]))
+    of = {value: place for place, value in enumerate(listed)}
+    if kind is object:
+        drawn = data.draw(st.lists(WHOLE | st.text(max_size=2) | st.none() | st.sampled_from(listed or [0])))
+        values = np.array([*drawn, None], dtype=object)[:-1]
+    else:
+        values = data.draw(hnp.arrays(kind, st.integers(0, 20)))
+        among = [value for value in listed if isinstance(value, int) and np.can_cast(np.min_scalar_type(value), kind)]
+        values = np.append(values, np.array(among, dtype=kind))
+    expected = [of.get(value, len(listed)) for value in values.tolist()]
+    assert Places(listed).of(values).tolist() == expected
 
 
 @given(values=hnp.arrays(np.float64, st.integers(0, 600), elements=numbers), edges=st.sets(numbers.filter(np.isfinite)))

@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from freightrisk import (
@@ -125,7 +125,6 @@ def codes_or_refusal(encode, order):
 @given(tariffs(), orders(), st.data())
 def test_what_a_quote_remembers_changes_nothing(tariff, frame, data):
     quoter = Quoter(tariff)
-    assume(quoter.readers is not None)
     for order in frame.to_dict("records")[:8]:
         if data.draw(st.booleans()):
             order[data.draw(st.sampled_from(sorted(order)))] = data.draw(ODD)

@@ -126,6 +126,26 @@ def test_whole_numbers_name_merchants_as_well():
     assert ratio.tolist() == [2.0 if k == 3 else 0.5 if k == 5 else 1.0 for k in range(20)]
 
 
+@pytest.mark.parametrize("kind", ["i2", "i4", "i8", "u8", "Int64", "float", "category", "str", "far"])
+@pytest.mark.parametrize("curves", [[], [curve_of(FALLING)]])
+def test_a_merchant_is_found_however_its_number_is_held(kind, curves):
+    n, far = 400, 10**12 if kind == "far" else 1
+    held = "str" if kind == "str" else "i8"
+    names = (np.arange(n) % 50 * far).astype(held).tolist()
+    frame = draw_batch(np.random.default_rng(1), n).assign(merchant_id=names)
+    mods = {name: 1.0 + k / 100 for k, name in enumerate(dict.fromkeys(names[7:90:3]))}
+    priced = tariff_of(Experience(curves, mods)).price(frame)
+    if kind not in ("str", "far"):
+        frame = frame.astype({"merchant_id": kind})
+    pd.testing.assert_frame_equal(tariff_of(Experience(curves, mods)).price(frame), priced)
+    plain = tariff_of(None).price(frame)
+    ratio = (priced["claim_intensity"] / plain["claim_intensity"]).to_numpy()
+    expected = np.array([mods.get(name, np.nan) for name in names])
+    if curves:
+        expected = np.where(np.isnan(expected), curves[0].at(frame["experience_score"]), expected)
+    np.testing.assert_allclose(ratio, np.nan_to_num(expected, nan=1.0), rtol=1e-12)
+
+
 def test_unrated_merchants_of_a_score_that_is_missing():
     curve = curve_of([1.2, 1.0, 0.8, 1.1], replace(LOGISTICS, paths=(*LOGISTICS.paths, ("(missing)",)), lookup={
         **LOGISTICS.lookup, ("(missing)",): 3}))  # fmt: skip

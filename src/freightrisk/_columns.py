@@ -27,7 +27,7 @@ class Columns(Protocol):
 
     def real(self, name: str) -> NDArray[np.float64]: ...
 
-    def categories(self, name: str) -> tuple[NDArray[Any], list[Any]]: ...
+    def distinct(self, name: str, near: int = NEAR) -> tuple[NDArray[Any], NDArray[Any]]: ...
 
     def times(self, name: str) -> NDArray[np.datetime64]: ...
 
@@ -66,17 +66,21 @@ class PandasColumns:
             bad = pd.to_numeric(column.astype("object"), errors="coerce").isna() & column.notna()
             raise _not_numbers(self.argument, name, bad.to_numpy()) from None
 
-    def categories(self, name: str) -> tuple[NDArray[Any], list[Any]]:
-        """Return integer codes (-1 where missing) and the distinct values they name."""
+    def distinct(self, name: str, near: int = NEAR) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return integer codes (-1 where missing) and the values they name, some of which need not occur.
+
+        Whole numbers that lie less than `near` apart are places between the least and the largest.
+        """
         import pandas as pd
 
         column = self._column(name)
         if isinstance(column.dtype, pd.CategoricalDtype):
-            return column.cat.codes.to_numpy(), _plain(column.cat.categories)
-        if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iu" and (near := _near(column.to_numpy())):
-            return near
+            return column.cat.codes.to_numpy(), np.asarray(column.cat.categories)
+        whole = isinstance(column.dtype, np.dtype) and column.dtype.kind in "iu"
+        if whole and (found := _near(column.to_numpy(), near)):
+            return found
         codes, values = pd.factorize(column)
-        return codes, _plain(values)
+        return codes, np.asarray(values)
 
     def days(self, name: str) -> NDArray[np.datetime64]:
         """Return the column as days, NaT where missing."""
@@ -124,15 +128,15 @@ class ArrowColumns:
             return self._as_pandas(name).real(name)
         return np.ascontiguousarray(column.to_numpy(), dtype=np.float64)
 
-    def categories(self, name: str) -> tuple[NDArray[Any], list[Any]]:
-        """Return integer codes (-1 where missing) and the distinct values they name."""
+    def distinct(self, name: str, near: int = NEAR) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return integer codes and the values they name, as `PandasColumns.distinct`."""
         import pyarrow as pa
 
         column = self.table.column(name)
         if not len(column):
-            return np.empty(0, dtype=np.int64), []
-        if pa.types.is_integer(column.type) and not column.null_count and (near := _near(column.to_numpy())):
-            return near
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=object)
+        if pa.types.is_integer(column.type) and not column.null_count and (found := _near(column.to_numpy(), near)):
+            return found
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
         column = column.unify_dictionaries().combine_chunks()
@@ -140,9 +144,13 @@ class ArrowColumns:
             column = column.chunk(0) if column.num_chunks else pa.array([], column.type)
         # Unsigned indices, as polars has them, hold no -1.
         indices = column.indices.cast(pa.int64()).fill_null(-1) if column.indices.null_count else column.indices
-        codes, values = indices.to_numpy(zero_copy_only=False), column.dictionary.to_pylist()
+        codes = indices.to_numpy(zero_copy_only=False)
+        if pa.types.is_integer(column.dictionary.type) and not column.dictionary.null_count:
+            return codes, column.dictionary.to_numpy()
+        values = np.empty(len(column.dictionary), dtype=object)
+        values[:] = column.dictionary.to_pylist()
         missing = [k for k, value in enumerate(values) if value is None or value != value]
-        return np.where(np.isin(codes, missing), -1, codes) if missing else codes, _whole_as_int(values)
+        return np.where(np.isin(codes, missing), -1, codes) if missing else codes, values
 
     def days(self, name: str) -> NDArray[np.datetime64]:
         """Return the column as days, NaT where missing."""
@@ -178,7 +186,7 @@ class JoinedColumns:
     merchant_row: NDArray[np.int64] | None = None
     rows: NDArray[np.int64] | None = None
     threads: int = 1
-    _seen: dict[tuple[str, str], Any] = field(default_factory=dict)
+    _seen: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -204,12 +212,19 @@ class JoinedColumns:
             self._seen["real", name] = self._spread(self._home(name).real(name), name)
         return self._seen["real", name]  # type: ignore[no-any-return]
 
+    def distinct(self, name: str, near: int = NEAR) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return integer codes (-1 where missing) and the values they name, some of which need not occur."""
+        if ("distinct", name, near) not in self._seen:
+            codes, values = self._home(name).distinct(name, near)
+            self._seen["distinct", name, near] = self._spread(codes, name), values
+        return self._seen["distinct", name, near]  # type: ignore[no-any-return]
+
     def categories(self, name: str) -> tuple[NDArray[Any], list[Any]]:
-        """Return integer codes (-1 where missing) and the distinct values they name."""
-        if ("categories", name) not in self._seen:
-            codes, values = self._home(name).categories(name)
-            self._seen["categories", name] = self._spread(codes, name), values
-        return self._seen["categories", name]  # type: ignore[no-any-return]
+        """Return integer codes (-1 where missing) and the values they name, as Python has them."""
+        codes, values = self.distinct(name)
+        if ("values", name) not in self._seen:
+            self._seen["values", name] = _plain(values)
+        return codes, self._seen["values", name]
 
     def days(self, name: str) -> NDArray[np.datetime64]:
         """Return the column as days, NaT where missing."""
@@ -271,20 +286,20 @@ def _is_from(frame: Any, package: str) -> bool:
     return type(frame).__module__.split(".")[0] == package
 
 
-def _plain(values: Any) -> list[Any]:
-    return _whole_as_int(np.asarray(values).tolist())
-
-
-def _near(values: NDArray[Any]) -> tuple[NDArray[np.int16], list[Any]] | None:
-    """Return whole numbers as places between the least and the largest, None where these are far apart."""
-    low, high = (int(values.min()), int(values.max())) if len(values) else (0, NEAR)
-    if high - low >= NEAR or high > np.iinfo(np.int64).max:
-        return None
-    return (values.astype(np.int64) - low).astype(np.int16), list(range(low, high + 1))
-
-
-def _whole_as_int(listed: list[Any]) -> list[Any]:
+def _plain(values: NDArray[Any]) -> list[Any]:
+    listed: list[Any] = values.tolist()
+    if values.dtype.kind in "iu":
+        return listed
     return [int(value) if isinstance(value, float) and value.is_integer() else value for value in listed]
+
+
+def _near(values: NDArray[Any], near: int) -> tuple[NDArray[Any], NDArray[np.int64]] | None:
+    """Return whole numbers as places between the least and the largest, None where these are far apart."""
+    low, high = (int(values.min()), int(values.max())) if len(values) else (0, near)
+    if high - low >= near or high > np.iinfo(np.int64).max:
+        return None
+    places = (values.astype(np.int64, copy=False) - low).astype(np.int16 if near <= NEAR else np.int32)
+    return places, np.arange(low, high + 1)
 
 
 def _not_numbers(argument: str, name: str, bad: NDArray[np.bool_]) -> InputError:

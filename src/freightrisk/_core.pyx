@@ -305,8 +305,8 @@ cdef inline bint in_range(const int32_t* codes, int n, int64_t size) noexcept no
 
 # --- the codes -----------------------------------------------------------------------------------------------------
 
-cdef void read_places(const uint8_t* categories, int itemsize, Py_ssize_t start, int n, int32_t last,
-                      int_out place) noexcept nogil:
+cdef wide_void read_places(const uint8_t* categories, int itemsize, Py_ssize_t start, int n, int32_t last,
+                           int_out place) noexcept nogil:
     """Signed categories as places of a table; those below zero or beyond it are its last."""
     cdef int i
     cdef int64_t found
@@ -327,6 +327,19 @@ cdef void read_places(const uint8_t* categories, int itemsize, Py_ssize_t start,
         place[i] = <int32_t>min(<uint32_t>place[i], <uint32_t>last)
 
 
+cdef void write_slots(const int32_t* place, const uint8_t* table, int slot_size, int n, flag_out out) noexcept nogil:
+    cdef int i
+    if slot_size == 1:
+        for i in range(n):
+            out[i] = table[place[i]]
+    elif slot_size == 2:
+        for i in range(n):
+            (<uint16_t*>out)[i] = (<const uint16_t*>table)[place[i]]
+    else:
+        for i in range(n):
+            (<uint32_t*>out)[i] = (<const uint32_t*>table)[place[i]]
+
+
 def recode(const uint8_t[::1] categories not None, int itemsize, const uint8_t[::1] table not None, int slot_size,
            Py_ssize_t start, Py_ssize_t stop, uint8_t[::1] out not None):
     """Write what a table has for the categories of rows [start, stop); those outside it have its last entry.
@@ -339,21 +352,13 @@ def recode(const uint8_t[::1] categories not None, int itemsize, const uint8_t[:
     cdef int32_t place[BLOCK]
     cdef int32_t last = <int32_t>(table.shape[0] // slot_size) - 1
     cdef Py_ssize_t step, block
-    cdef int n, i
+    cdef int n
     with nogil:
         for step in range((stop - start + BLOCK - 1) // BLOCK):
             block = start + step * BLOCK
             n = <int>min(<Py_ssize_t>BLOCK, stop - block)
             read_places(&categories[0], itemsize, block, n, last, &place[0])
-            if slot_size == 1:
-                for i in range(n):
-                    (&out[0] + block)[i] = (&table[0])[place[i]]
-            elif slot_size == 2:
-                for i in range(n):
-                    (<uint16_t*>&out[0] + block)[i] = (<const uint16_t*>&table[0])[place[i]]
-            else:
-                for i in range(n):
-                    (<uint32_t*>&out[0] + block)[i] = (<const uint32_t*>&table[0])[place[i]]
+            write_slots(&place[0], &table[0], slot_size, n, &out[block * slot_size])
 
 
 def pair_categories(const uint8_t[::1] categories not None, int itemsize, int32_t size, Py_ssize_t start,

@@ -1,6 +1,6 @@
 """Experience in a tariff: merchants' own modifications where they have one, the curve of the score where not."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
-from freightrisk._columns import JoinedColumns
+from freightrisk._columns import NEAR, JoinedColumns
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Coding, code_type, is_missing
 from freightrisk.book.maturity import ReportLag
-from freightrisk.book.recode import looked_up
+from freightrisk.book.recode import Places, looked_up
 from freightrisk.errors import InputError
 from freightrisk.models.experience import MerchantExperience, merchant_experience, merchant_periods
 from freightrisk.models.fitted import FittedModel
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.float64]
+Reader = Callable[[Mapping[str, Any]], int]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -165,8 +166,8 @@ class Experience:
         return tuple(dict.fromkeys([*(curve.coding.columns[0] for curve in self.curves), *versions]))
 
     @cached_property
-    def _place(self) -> dict[Any, int]:
-        return {merchant: code for code, merchant in enumerate(self.mods)}
+    def _places(self) -> Places:
+        return Places([*self.mods])
 
     @cached_property
     def tables(self) -> dict[str, Array]:
@@ -204,33 +205,46 @@ class Experience:
 
     def encode(self, columns: JoinedColumns, merchant_id: str) -> Iterator[NDArray[Any]]:
         """Yield the code of every row for each column of `tables`."""
-        none = len(self.mods)
-        own = np.empty(0, dtype=np.uint32)
-        if self.mods:
-            codes, merchants = columns.categories(merchant_id)
-            places = [self._place.get(merchant, none) for merchant in merchants]
-            own = looked_up(codes, np.array([*places, none], dtype=np.uint32), threads=columns.threads)
+        none, first = len(self.mods), next(iter(self.tables.values()))
         for curve in self.curves:
             curve.check_versions(columns)
-        scores = [curve.coding.encode(columns) for curve in self.curves] or [np.zeros(columns.n_rows, dtype=np.uint8)]
-        for k, (score, table) in enumerate(zip(scores, self.tables.values(), strict=True)):
-            if not self.mods:
-                yield score.astype(code_type(len(table)), copy=False)
-                continue
+        scores = [curve.coding.encode(columns) for curve in self.curves]
+        if not self.mods:
+            yield from scores
+            return
+        codes, merchants = columns.distinct(merchant_id, max(NEAR, columns.n_rows))
+        places = np.append(self._places.of(merchants), none).astype(code_type(len(first)))
+        own = looked_up(codes, places, threads=columns.threads)
+        if not scores:
+            yield own
+        for k, (score, table) in enumerate(zip(scores, self.tables.values(), strict=False)):
             rated, shift = (own, none) if k == 0 else (0, 1)
-            yield np.where(own < none, rated, score.astype(np.uint32) + np.uint32(shift)).astype(code_type(len(table)))
+            kind = code_type(len(table))
+            yield np.where(own < none, rated, score.astype(kind) + kind(shift)).astype(kind, copy=False)
 
     def encode_one(self, order: Mapping[str, Any], merchant_id: str) -> list[int]:
         """Return the codes of one order given as a mapping."""
-        own = -1 if is_missing(order.get(merchant_id)) else self._place.get(_plain(order[merchant_id]), -1)
-        for curve in self.curves:
-            curve.check_version_of(order)
-        scores = [curve.coding.encode_one(order) for curve in self.curves] or [0]
-        if not self.mods:
-            return scores
-        if own >= 0:
-            return [own] + [0] * (len(scores) - 1)
-        return [scores[0] + len(self.mods), *(score + 1 for score in scores[1:])]
+        return [read(order) for read in self.readers([curve.coding.encode_one for curve in self.curves], merchant_id)]
+
+    def readers(self, scores: Sequence[Reader], merchant_id: str) -> list[Reader]:
+        """Return what reads the code of each column of `tables` from an order, given what reads the scores."""
+        place, none = self._places.of_one, len(self.mods)
+
+        def own(order: Mapping[str, Any]) -> int:
+            found = order[merchant_id] if none else None
+            return none if is_missing(found) else place.get(_plain(found), none)
+
+        def reader(k: int) -> Reader:
+            curve, score, shift = self.curves[k], scores[k], none if k == 0 else min(1, none)
+
+            def read(order: Mapping[str, Any]) -> int:
+                curve.check_version_of(order)
+                code, mine = score(order), own(order)
+                return code + shift if mine == none else mine if k == 0 else 0
+
+            return read
+
+        return [reader(k) for k in range(len(scores))] or [own]
 
     @cached_property
     def key(self) -> tuple[Any, ...]:

@@ -36,7 +36,7 @@ def codes_of(tariff: "Tariff", order: Mapping[str, Any]) -> list[int]:
     if tariff.experience is not None and tariff.experience.mods:
         needed.append(MERCHANT_ID)
     _check.columns_present(needed, list(order), argument="order")
-    for name in tariff.column_names:
+    for name in needed:
         if not isinstance(order[name], Hashable):
             raise InputError(f"order: '{name}' is {order[name]!r}; give one value.")
     rated = [coding.encode_one(order) for coding in tariff.tabled.values()]
@@ -71,7 +71,7 @@ class Quoter:
         self.flags = [
             tuple(bool(bits & flag) for flag in _core.FLAGS.values()) for bits in range(2 ** len(_core.FLAGS))
         ]
-        self.readers = None if tariff.experience is not None else [*self._readers()]
+        self.readers = [*self._readers()]
         self.rows = local()
 
     @staticmethod
@@ -90,8 +90,6 @@ class Quoter:
         return dict(zip(self.names, values, strict=True))
 
     def _codes(self, order: Mapping[str, Any]) -> list[int]:
-        if self.readers is None:
-            return codes_of(self.tariff, order)
         try:
             codes: list[int] = []
             for read, first, second, size in self.readers:
@@ -109,6 +107,10 @@ class Quoter:
                 yield None, place[coding.first.name], place[coding.second.name], coding.second.n_slots
             else:
                 yield _reader(coding), 0, 0, 0
+        experience = self.tariff.experience
+        if experience is not None:
+            for read in experience.readers([_reader(curve.coding) for curve in experience.curves], MERCHANT_ID):
+                yield read, 0, 0, 0
         for gate in self.tariff.gates:
             yield _reader(gate), 0, 0, 0
 
