@@ -158,5 +158,5 @@ def plain_tariff() -> Tariff:
         loadings=fr.Loadings(),
         subsidies=(),
         count_curve=count_curve(1),
-        limit_curve=np.empty((0, 4)),
+        limit_curve=None,
     )

@@ -223,7 +223,7 @@ def put_together(*, frequency, severity, cover=None, loadings=None, subsidies=()
         loadings=Loadings() if loadings is None else loadings,
         subsidies=in_stacking_order(subsidies),
         count_curve=count_curve(cover.max_claims),
-        limit_curve=limit_curve(dispersion) if limited else np.empty((0, 4)),
+        limit_curve=limit_curve(dispersion) if limited else None,
     )
 
 

@@ -12,7 +12,7 @@ from scipy import special, stats
 from freightrisk import ByLevel, Cover, Factor, ScaleShape, expected_claims, limited_expected_value
 from freightrisk.book.factors import Coding
 from freightrisk.errors import InputError
-from freightrisk.tariff.cover import count_curve, limit_curve
+from freightrisk.tariff.cover import LimitCurve, count_curve, limit_curve
 from freightrisk.tariff.plan import RateTables
 from strategies import put_together, rate_tables, run_kernel
 
@@ -151,10 +151,53 @@ def test_priced_payout_rises_in_mean_and_limit(dispersion):
 
 
 @pytest.mark.parametrize("dispersion", DISPERSIONS)
-def test_limit_curve_is_one_at_both_ends(dispersion):
-    curve = limit_curve(ScaleShape(dispersion))
-    assert curve[0, 0] == 1.0
-    assert curve[-1].sum() == pytest.approx(1.0, abs=1e-14)
+def test_a_high_limit_leaves_the_mean_and_a_low_one_is_paid(dispersion):
+    far = np.array([1e-12, 1e-300, 1e12, 1e300])
+    share = limit_curve(ScaleShape(dispersion)).share(far)
+    assert share[:2].tolist() == [1.0, 1.0]
+    paid = share[2:] * far[2:]
+    if dispersion <= 0.5:  # at higher ones the payout leaves the limit sooner
+        np.testing.assert_allclose(paid, 1.0, rtol=1e-12)
+    assert (paid > 0.0).all()
+    assert (paid <= 1.0 + 1e-12).all()
+
+
+@pytest.mark.parametrize(
+    ("first", "pieces", "message"),
+    [
+        (31, np.empty((0, 1, 4)), "first octave of limit_curve is 31"),
+        (0, np.ones((2, 4)), r"limit_curve is of shape \(2, 4\)"),
+        (0, np.ones((1, 3, 4)), r"limit_curve is of shape \(1, 3, 4\)"),
+        (0, np.full((1, 16, 4), [1.0, 0.0, 0.0, 0.0]), "limit_curve is no unbroken curve"),  # two limits at the end
+        (0, np.full((1, 16, 4), [0.5, 0.1, 0.0, 0.0]), "limit_curve is no unbroken curve"),
+    ],
+)
+def test_what_is_no_limit_curve_is_refused(first, pieces, message):
+    with pytest.raises(InputError, match=message):
+        LimitCurve(first, pieces)
+
+
+def test_without_dispersion_the_curve_is_the_smaller_of_both():
+    mean = np.geomspace(1e-3, 1e3, 301)
+    np.testing.assert_allclose(kernel_payout(mean, 1.0, 0.0), np.minimum(mean, 1.0), rtol=1e-15)
+
+
+@given(st.floats(-1.5, 1.5), st.integers(-12, 12), st.sampled_from([16, 64]))
+def test_the_bits_of_a_ratio_name_its_piece(ratio, first, pieces):
+    # Of a broken curve, which has another constant in each piece.
+    rng = np.random.default_rng(pieces + first)
+    cubics = np.zeros((2, pieces, 4))
+    cubics[:, :, 0] = rng.uniform(0.1, 1.0, (2, pieces))
+    curve = object.__new__(LimitCurve)
+    object.__setattr__(curve, "first", first)
+    object.__setattr__(curve, "pieces", cubics)
+    x = 2.0 ** (first + 1 + ratio)
+    if 2.0**first <= x < 2.0 ** (first + 2):
+        octave = int(np.floor(np.log2(x)))
+        expected = cubics[octave - first, int((x / 2.0**octave - 1.0) * pieces), 0]
+    else:
+        expected = cubics[0, 0, 0] if x < 2.0**first else cubics[-1, -1, 0] * 2.0 ** (first + 2) / x
+    assert float(curve.share(x)) == pytest.approx(expected, rel=1e-12)
 
 
 @given(st.integers(1, 10))
@@ -165,8 +208,12 @@ def test_count_curve_is_one_at_first_and_the_most_claims_at_last(max_claims):
 
 
 @pytest.mark.parametrize(
-    "curve", [count_curve(1), count_curve(4), limit_curve(ScaleShape(0.3)), limit_curve(ScaleShape(1.0))]
-)
+    "curve",
+    [
+        count_curve(1), count_curve(4),
+        *(limit_curve(ScaleShape(dispersion)).pieces.reshape(-1, 4) for dispersion in (0.3, 1.0)),
+    ],
+)  # fmt: skip
 def test_pieces_of_a_curve_meet(curve):
     np.testing.assert_allclose(curve[:-1].sum(axis=1), curve[1:, 0], rtol=1e-13)
 

@@ -26,7 +26,7 @@ def tariff_of(*rules):
         loadings=Loadings(),
         subsidies=tuple(rules),
         count_curve=count_curve(1),
-        limit_curve=np.empty((0, 4)),
+        limit_curve=None,
     )
 
 

@@ -387,7 +387,7 @@ def test_only_unseen_levels_are_flagged(tariff, frame, priced):
 
 
 def test_limit_flag_marks_payouts_that_a_limit_cuts_by_a_hundredth(tariff, frame, priced):
-    free = replace(tariff, cover=Cover(max_claims=1), limit_curve=np.empty((0, 4))).price(frame)
+    free = replace(tariff, cover=Cover(max_claims=1), limit_curve=None).price(frame)
     np.testing.assert_array_equal(priced["limit_bound"], priced["expected_payout"] < 0.99 * free["expected_payout"])
     assert not free["limit_bound"].any()
 
@@ -551,7 +551,7 @@ def rates_of(**tables):
         ({"frequency": rates_of(colour=[1.0])}, "'colour', which is no factor"),
         ({"frequency": RateTables(0.0, {})}, "frequency base is 0.0; it must be above zero"),
         ({"count_curve": np.empty((0, 4))}, "count_curve"),
-        ({"limit_curve": np.empty((0, 4))}, "limit_curve"),
+        ({"limit_curve": None}, "limit_curve"),
         ({"subsidies": (RULES[0], replace(RULES[1], group="g"), RULES[2], replace(RULES[3], group="g"))}, "group"),
         ({"codings": {f"f{k}": CODINGS["zone"] for k in range(60)} | dict(CODINGS)}, "at most 48"),
     ],

@@ -28,21 +28,15 @@ cdef extern from *:
     #define FREIGHTRISK_ALONE __restrict__
     #endif
     #include <string.h>
-    /* The fourth root of x in [0, 1], to 1e-15, without two square roots: y = 1/x^(1/4) from the bits of x, r = 0.13
-       off, then by the series of (1 - r)^(-1/4), and x y^3 by that of (1 - r)^(-3/4). Plain products and sums, the
-       same on every machine. */
-    static inline double freightrisk_fourth_root(double x) {
-        long long bits;
-        double y, z, r;
-        memcpy(&bits, &x, 8);
-        bits = 0x4feafccabf32b000LL - (bits >> 2);
-        memcpy(&y, &bits, 8);
-        z = x * y * y * y;
-        r = 1.0 - z * y;
-        y = y + y * (r * (0.25 + r * (0.15625 + r * 0.1171875)));
-        z = x * y * y * y;
-        r = 1.0 - z * y;
-        return z + z * (r * (0.75 + r * (0.65625 + r * 0.6015625)));
+    static inline long long freightrisk_word(double x) {
+        long long word;
+        memcpy(&word, &x, 8);
+        return word;
+    }
+    static inline double freightrisk_real(long long word) {
+        double x;
+        memcpy(&x, &word, 8);
+        return x;
     }
     /* Rows of a table whose entries stand together are loaded whole and turned into columns, four rows at a time: a
        gather takes as long for each single entry. */
@@ -120,12 +114,14 @@ cdef extern from *:
         return p * t;
     }
     """
-    double fourth_root "freightrisk_fourth_root"(double x) noexcept nogil
+    int64_t word_of "freightrisk_word"(double x) noexcept nogil
+    double real_of "freightrisk_real"(int64_t word) noexcept nogil
     void four_pieces "freightrisk_four_pieces"(const double* curve, const int32_t* piece, const double* u,
                                                const double* factor, double* value) noexcept nogil
     void four_pairs "freightrisk_four_pairs"(const double* pairs, const int32_t* code, const double* before,
                                              const double* beside, double* first, double* second) noexcept nogil
     double exponential "freightrisk_exponential"(double x) noexcept nogil
+    const int64_t ONE_WORD "0x3ff0000000000000LL"  # the bits of 1.0
     const int FREIGHTRISK_CHECKED
     ctypedef void wide_void "FREIGHTRISK_WIDE void"
     # What a loop writes overlaps nothing that it reads; without that promise gathers are not vectorised.
@@ -756,6 +752,9 @@ cdef class PricePlan:
     cdef int count_column, count_pieces  # the column that chooses the claim-count curve, -1 for one curve
     cdef const uint64_t[::1] mask_tables
     cdef const double[:, ::1] count_curve, limit_curve  # (pieces, 4)
+    cdef int limit_bits
+    cdef int64_t limit_first
+    cdef double limit_top
     cdef double fraud, handling, policy, gross_up, filed_factor, filed_min_micro, filed_max_micro
     cdef int32_t floor_fen
     cdef const int32_t[::1] rule_kind, rule_cap, rule_payer, rule_group
@@ -771,7 +770,8 @@ cdef class PricePlan:
                  pair_offsets not None, pair_tables not None,
                  mask_columns not None, mask_offsets not None, mask_tables not None, known not None,
                  fused_first not None, fused_second not None, fused_width not None,
-                 count_curve not None, int count_column, int count_curves, limit_curve not None,
+                 count_curve not None, int count_column, int count_curves,
+                 limit_curve not None, int limit_bits, int64_t limit_first, double limit_top,
                  double fraud_load, double claim_handling, double policy_cost, double retained, double filed_factor,
                  double filed_min_micro, double filed_max_micro, int32_t floor_fen,
                  int rounding, rule_kind not None, rule_amount not None, rule_cap not None, rule_payer not None,
@@ -787,6 +787,7 @@ cdef class PricePlan:
         self.pair_offsets, self.pair_tables = pair_offsets, pair_tables
         self.limit_tables, self.mask_tables = limit_tables, mask_tables
         self.count_curve, self.limit_curve = count_curve.copy(), limit_curve.copy()
+        self.limit_bits, self.limit_first, self.limit_top = limit_bits, limit_first, limit_top
         self.count_column, self.count_pieces = count_column, <int>(len(count_curve) // count_curves)
         self.fraud, self.handling, self.policy, self.gross_up = fraud_load, claim_handling, policy_cost, 1.0 / retained
         self.filed_factor, self.filed_min_micro, self.filed_max_micro = filed_factor, filed_min_micro, filed_max_micro
@@ -914,20 +915,29 @@ cdef wide_void count_place(const double* intensity, int32_t pieces, int n, real_
         u[i] = place - k
 
 
-cdef wide_void limit_place(const double* mean, const double* limit, int32_t pieces, int n, real_out share,
-                           int_out piece, real_out u) noexcept nogil:
-    """share = mu limit / (mu + limit); the payout is share times the curve at the fourth root of share / mu."""
+# The upper bits of a mean over its limit are the octave and the piece in it, the lower ones the place inside. There are
+# a constant piece before the first and one behind the last, whose payout stays as it is at `top` limits.
+
+cdef wide_void limit_place(const double* mean, const double* limit, const double* inverse, int bits, int64_t first,
+                           int32_t last, double top, int n, real_out factor, int_out piece, real_out u) noexcept nogil:
     cdef int i
-    cdef int32_t k, last = pieces - 1
-    cdef double paid, place
+    cdef int64_t word, inside = (<int64_t>1 << bits) - 1
+    cdef int32_t k
+    cdef double most
     for i in range(n):
-        paid = 1.0 - mean[i] / (mean[i] + limit[i])
-        share[i] = mean[i] * paid
-        place = fourth_root(paid) * pieces
-        k = <int32_t>place
-        k = k if k < last else last
-        piece[i] = k
-        u[i] = place - k
+        most = limit[i] * top
+        factor[i] = mean[i] if mean[i] < most else most
+        word = word_of(mean[i] * inverse[i])
+        k = <int32_t>(<int64_t>(<uint64_t>word >> bits) - first)
+        k = k if k > 0 else 0
+        piece[i] = k if k < last else last
+        u[i] = real_of((word & inside) | ONE_WORD) - 1.0
+
+
+cdef wide_void invert(const double* value, int n, real_out inverse) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        inverse[i] = 1.0 / value[i]
 
 
 cdef wide_void load_premium(const double* claims, const double* payout, const double* mean, double fraud,
@@ -1284,6 +1294,7 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
     cdef double own_steps[5][BLOCK]
     cdef double mean[BLOCK]
     cdef double limit[BLOCK]
+    cdef double inverse[BLOCK]
     cdef double base[2][BLOCK]
     cdef double full[BLOCK]
     cdef double inside[BLOCK]
@@ -1328,6 +1339,7 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
         fill(plan.frequency_base, n, &base[0][0])
         fill(plan.severity_base, n, &base[1][0])
         fill(plan.limit, n, &limit[0])
+        fill(1.0 / plan.limit, n, &inverse[0])
         for step in range((stop - start + BLOCK - 1) // BLOCK):
             block = start + step * BLOCK
             n = <int>min(<Py_ssize_t>BLOCK, stop - block)
@@ -1375,6 +1387,8 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
             for f in range(<int>plan.limit_columns.shape[0]):
                 column = plan.limit_columns[f]
                 gather_minimum(&codes[column][0], &plan.limit_tables[plan.limit_offsets[f]], n, &limit[0])
+            if plan.limit_columns.shape[0]:
+                invert(&limit[0], n, &inverse[0])
             for f in range(<int>plan.mask_columns.shape[0]):
                 column = plan.mask_columns[f]
                 if f == 0:
@@ -1394,7 +1408,8 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
                     column = plan.share_columns[f]
                     gather_product(&codes[column][0], &plan.share_tables[plan.share_offsets[f]], n, payout)
             else:
-                limit_place(&mean[0], &limit[0], limit_pieces, n, &full[0], &piece[0], &inside[0])
+                limit_place(&mean[0], &limit[0], &inverse[0], plan.limit_bits, plan.limit_first, limit_pieces - 1,
+                            plan.limit_top, n, &full[0], &piece[0], &inside[0])
                 curve_values(limit_curve, &piece[0], &inside[0], &full[0], n, payout)
             load_premium(claims, payout, &mean[0], plan.fraud, plan.handling, plan.policy, plan.gross_up,
                          plan.filed_factor, plan.filed_min_micro, plan.filed_max_micro, n, steps[3], steps[4],

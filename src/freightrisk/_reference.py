@@ -160,15 +160,15 @@ def curve_value(curve: Array, t: float) -> float:
     return ((d * place + c) * place + b) * place + a
 
 
-def fourth_root(x: float) -> float:
-    """Return x ** 0.25 for x in [0, 1], to 1e-15, by the products and sums of the kernel."""
-    (bits,) = unpack("<q", pack("<d", x))
-    (y,) = unpack("<d", pack("<q", 0x4FEAFCCABF32B000 - (bits >> 2)))
-    r = 1.0 - x * y * y * y * y
-    y = y + y * (r * (0.25 + r * (0.15625 + r * 0.1171875)))
-    root = x * y * y * y
-    r = 1.0 - root * y
-    return float(root + root * (r * (0.75 + r * (0.65625 + r * 0.6015625))))
+def limited_payout(mean: float, limit: float, plan: Mapping[str, Any]) -> float:
+    """Return the payout of a mean under a limit, from the piece of their ratio's octave; see `LimitCurve.plan`."""
+    (word,) = unpack("<q", pack("<d", mean * (1.0 / limit)))
+    whole, inside = divmod(word, 2 ** plan["limit_bits"])
+    k = min(max(whole - plan["limit_first"], 0), len(plan["limit_curve"]) - 1)
+    (place,) = unpack("<d", pack("<q", inside + (1023 << 52)))
+    a, b, c, d = (float(coefficient) for coefficient in plan["limit_curve"][k])
+    u = place - 1.0
+    return float((((d * u + c) * u + b) * u + a) * min(mean, limit * plan["limit_top"]))
 
 
 def rounded_fen(micro: int, mode: int, *, draw: int = 0, remainder: int = 0) -> int:
@@ -238,8 +238,7 @@ def price_order(
     limit = min([float(plan["limit"]), *_gathered(codes, plan, "limit")])
     payout = _product(codes, plan, "share", mean)
     if len(plan["limit_curve"]):
-        share = 1.0 - mean / (mean + limit)
-        payout = mean * share * curve_value(plan["limit_curve"], fourth_root(share))
+        payout = limited_payout(mean, limit, plan)
     pure = claims * payout
     costs = pure * (1.0 + plan["fraud_load"]) + plan["claim_handling"] * claims + plan["policy_cost"]
     technical = costs * (1.0 / plan["retained"])

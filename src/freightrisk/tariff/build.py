@@ -44,7 +44,7 @@ def parts_of_models(
             if score.name not in (*used, *freight.tables):
                 codings.pop(score.name, None)
     shares: dict[str, Array] = {}
-    curve = np.empty((0, 4))
+    curve = None
     if isinstance(severity, FittedSchedule):
         if shape is not None:
             raise InputError("shape is for severities from claims; a freight schedule has the spread of its weights.")

@@ -17,9 +17,12 @@ Array = NDArray[np.float64]
 
 CURVE_ERROR = 1e-7
 CURVE_PIECES = (128, 256, 512, 1024, 2048, 4096)
+OCTAVE_PIECES = (16, 32, 64, 128, 256, 512, 1024, 2048)
 LARGEST_INTENSITY = 20.0  # claims an order: up to here a curve of overdispersed counts is held to its error
 SMALL = 1e-12  # an intensity at which claims are in proportion to it
-LOWEST_LIMIT = 1e-9  # of the mean: down to here a limit curve is held to its error
+FARTHEST_OCTAVE = 30  # a limit curve covers limits from 2**-30 to 2**30 means at most
+ONE_BITS = np.int64(1023 << 52)  # of the double 1
+NOTHING = 1e-12  # what is left to an end of a limit curve where it has come to it
 
 
 @dataclass(frozen=True)
@@ -223,41 +226,135 @@ def _count_ratio(claims: Callable[[Array], Array], most: float, *, start: float 
     return ratio
 
 
-def limit_curve(shape: SeverityShape) -> Array:
-    """Return the limited expected value curve of a severity's shape as cubic pieces, shape (pieces, 4), on [0, 1].
+@dataclass(frozen=True, eq=False)
+class LimitCurve:
+    """What a limit leaves of the mean, as cubic pieces over octaves of the mean.
 
-    Its value q(s) gives ``payout = mu r q(s)`` with ``r = limit / (mu + limit)`` and ``s`` the fourth root of r: q is 1
-    at both ends, so the payout is mu under a high limit and the limit under a low one, each to full relative accuracy.
+    Octave k holds the means from 2**k to 2**(k + 1) limits, in pieces of equal width, as many in each; a cubic,
+    constant first, runs over its piece from 0 to 1. Below the first octave the curve stays at its first value, and
+    above the last one the payout stays as it is there.
+
+    Parameters
+    ----------
+    first : int
+        The first octave.
+    pieces : float64 array, shape (octaves, pieces, 4)
+        Of a mean over its limit, the payout over the mean. Without octaves the payout is the smaller of both.
+
+    Raises
+    ------
+    InputError
+        Where pieces do not meet, or begin or end outside (0, 1] of the mean and of the limit.
+    """
+
+    first: int
+    pieces: Array
+
+    def __post_init__(self) -> None:
+        curve = np.asarray(self.pieces, dtype=np.float64)
+        object.__setattr__(self, "pieces", curve)
+        if curve.ndim != 3 or curve.shape[2] != 4 or curve.shape[1] not in (1, *OCTAVE_PIECES):
+            raise InputError(
+                f"limit_curve is of shape {curve.shape}; it has octaves of {', '.join(map(str, OCTAVE_PIECES))} cubic "
+                "pieces; build the tariff again."
+            )
+        _check.whole(self.first, argument="first octave of limit_curve", low=-FARTHEST_OCTAVE, high=FARTHEST_OCTAVE)
+        starts, stops = curve[:, :, 0].ravel(), curve.sum(axis=2).ravel()
+        ends = (starts[0], stops[-1] * 2.0**self.last) if len(starts) else (1.0, 1.0)
+        whole = np.allclose(starts[1:], stops[:-1], rtol=1e-9, atol=0.0)
+        if not (whole and all(0.0 < end < 1.0 + 1e-9 for end in ends)):
+            raise InputError("limit_curve is no unbroken curve from the mean to the limit; build the tariff again.")
+
+    @property
+    def last(self) -> int:
+        """Return the octave after the last."""
+        return self.first + len(self.pieces)
+
+    def share(self, ratio: Array) -> Array:
+        """Return the payout over the mean at means over their limit."""
+        plan = self.plan()
+        bits = np.asarray(ratio, dtype=np.float64).view(np.int64)
+        piece = np.clip((bits >> plan["limit_bits"]) - plan["limit_first"], 0, len(plan["limit_curve"]) - 1)
+        u = (bits & ((1 << plan["limit_bits"]) - 1) | ONE_BITS).view(np.float64) - 1.0
+        a, b, c, d = plan["limit_curve"][piece].T
+        return np.asarray((((d * u + c) * u + b) * u + a) * (np.minimum(ratio, plan["limit_top"]) / ratio))
+
+    def plan(self) -> dict[str, Any]:
+        """Return the curve as the kernel reads it: a constant piece before and behind, cubics of the bits' fraction.
+
+        The upper bits of a mean over its limit, less `limit_first`, are its piece, the `limit_bits` lower ones the
+        place inside; the payout is the value there times the mean, or times `limit_top` limits where that is less.
+        """
+        octaves, pieces, _ = self.pieces.shape
+        cubics = self.pieces.reshape(-1, 4)
+        before = cubics[0, 0] if octaves else 1.0
+        behind = cubics[-1].sum() if octaves else 2.0**-self.first
+        constant = np.zeros((2, 4))
+        constant[:, 0] = before, behind
+        bits = 52 - (pieces.bit_length() - 1)
+        return {
+            "limit_curve": np.concatenate([constant[:1], cubics * float(pieces) ** np.arange(4), constant[1:]]),
+            "limit_bits": bits,
+            "limit_first": ((1023 + self.first) << 52 >> bits) - 1,
+            "limit_top": 2.0**self.last,
+        }
+
+
+NO_LIMIT = {"limit_curve": np.empty((0, 4)), "limit_bits": 52, "limit_first": 0, "limit_top": 1.0}
+
+
+def limit_curve(shape: SeverityShape) -> LimitCurve:
+    """Return the limited expected value curve of a severity's shape, with as few pieces as keep its error.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freightrisk import ScaleShape
+    >>> from freightrisk.tariff.cover import limit_curve
+    >>> limit_curve(ScaleShape(1.0)).share(np.array([1e-6, 1.0, 1e6])).round(9).tolist()
+    [1.0, 0.632120559, 1e-06]
 
     Notes
     -----
-    The payout leaves a low limit as a power of limit / mu, the shape of the gamma, which is broken and small where the
-    dispersion is large. The fourth root, by products and sums that every machine rounds alike, makes that power four
-    times higher, which a cubic follows. Checked for limits down to 1e-9 of the mean, and the error bound holds there.
+    The payout comes to the mean and to the limit as powers or faster, which cubics follow within an octave as well near
+    the end as far from it. Octaves end where the payout is the mean or the limit to 1e-12.
     """
+    from scipy.interpolate import CubicSpline
 
-    def ratio(s: Array) -> Array:
-        share = s**4
-        inside = (share > 0.0) & (share < 1.0)
-        share = np.where(inside, share, 0.5)
-        value = shape.limited(share / (1.0 - share)) / share
-        return np.where(inside, value, 1.0)
+    def paid(ratio: Array) -> Array:
+        return shape.limited(1.0 / ratio)
 
-    farthest = 1.0 if np.isinf(shape.largest_ratio) else shape.largest_ratio / (1.0 + shape.largest_ratio)
-    what = f"limited expected value curve of {shape}"
-    return _cubic_pieces([ratio], what, start=LOWEST_LIMIT**0.25, end=farthest**0.25)
+    octaves = np.arange(-FARTHEST_OCTAVE, FARTHEST_OCTAVE + 1)
+    ends = np.exp2(octaves).astype(np.float64)
+    first = max(octaves[1.0 - paid(ends) < NOTHING], default=-FARTHEST_OCTAVE)
+    last = min(octaves[1.0 - ends * paid(ends) < NOTHING], default=FARTHEST_OCTAVE)
+    if first >= last:
+        return LimitCurve(int(first), np.empty((0, 1, 4)))
+    starts = 2.0 ** np.arange(first, last)[:, None]
+    for pieces in OCTAVE_PIECES:
+        nodes = np.append((starts * (1.0 + np.arange(pieces) / pieces)).ravel(), 2.0**last)
+        values = paid(nodes)
+        values[0] = 1.0 if 1.0 - values[0] < NOTHING else values[0]
+        values[-1] = 2.0**-last if 1.0 - nodes[-1] * values[-1] < NOTHING else values[-1]
+        spline, width = CubicSpline(nodes, values), np.diff(nodes)
+        between = (nodes[:-1, None] + width[:, None] * (np.arange(4) + 0.5) / 4.0).ravel()
+        if float(np.abs(spline(between) / paid(between) - 1.0).max()) < CURVE_ERROR:
+            cubics = spline.c[::-1].T * width[:, None] ** np.arange(4)
+            return LimitCurve(int(first), cubics.reshape(last - first, pieces, 4))
+    raise FreightRiskError(
+        f"the limited expected value curve of {shape} needs more than {OCTAVE_PIECES[-1]} pieces an octave for a "
+        f"relative error of {CURVE_ERROR:g}."
+    )
 
 
-def _cubic_pieces(
-    ratios: Sequence[Callable[[Array], Array]], what: str, *, start: float = 0.0, end: float = 1.0
-) -> Array:
-    """Return spline coefficients, constant first, with as few pieces a curve as keep the error on [start, end]."""
+def _cubic_pieces(ratios: Sequence[Callable[[Array], Array]], what: str, *, end: float = 1.0) -> Array:
+    """Return spline coefficients, constant first, with as few pieces a curve as keep the error on [0, end]."""
     from scipy.interpolate import CubicSpline
 
     for pieces in CURVE_PIECES:
         nodes = np.arange(pieces + 1) / pieces
         between = (np.arange(4 * pieces) + 0.5) / (4 * pieces)
-        between = between[(between >= start) & (between <= end)]
+        between = between[between <= end]
         width = (1.0 / pieces) ** np.arange(4)
         found = []
         for ratio in ratios:

@@ -9,7 +9,7 @@ import numpy as np
 from freightrisk.book.factors import Band, Coding, Declaration, Factor, Hierarchy, Value
 from freightrisk.errors import FreightRiskError, TariffDocumentError
 from freightrisk.tariff.campaigns import SubsidyPart, subsidy_from_part, subsidy_part, write_whole
-from freightrisk.tariff.cover import ByLevel, Cover
+from freightrisk.tariff.cover import ByLevel, Cover, LimitCurve
 from freightrisk.tariff.experience import Experience
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.plan import RateTables
@@ -85,6 +85,14 @@ class ExperiencePart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     mods: list[float]
 
 
+class LimitCurvePart(msgspec.Struct, forbid_unknown_fields=True):
+    """What a limit leaves of the mean, by octaves of the mean over the limit."""
+
+    first: int
+    last: int
+    octaves: list[list[tuple[float, float, float, float]]]
+
+
 class TariffPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """The whole document."""
 
@@ -96,7 +104,7 @@ class TariffPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_
     severity: RatesPart
     cover: CoverPart
     count_curve: list[tuple[float, float, float, float]]
-    limit_curve: list[tuple[float, float, float, float]]
+    limit_curve: LimitCurvePart | None
     loadings: dict[str, float]
     subsidies: list[SubsidyPart]
     floor_fen: int
@@ -175,7 +183,7 @@ def _to_parts(tariff: Tariff) -> TariffPart:
             cover.max_claims, _limit_part(cover.limit), _levels_part(cover.first_weight_fee), cover.merge_share
         ),
         count_curve=tariff.count_curve.tolist(),
-        limit_curve=tariff.limit_curve.tolist(),
+        limit_curve=None if tariff.limit_curve is None else _limit_curve_part(tariff.limit_curve),
         loadings=loadings,
         subsidies=[subsidy_part(rule) for rule in tariff.subsidies],
         floor_fen=tariff.floor_fen,
@@ -277,7 +285,7 @@ def _from_parts(part: TariffPart, source: str) -> Tariff:
         loadings=Loadings(**part.loadings),
         subsidies=tuple(subsidy_from_part(rule) for rule in part.subsidies),
         count_curve=np.array(part.count_curve, dtype=np.float64).reshape(-1, 4),
-        limit_curve=np.array(part.limit_curve, dtype=np.float64).reshape(-1, 4),
+        limit_curve=None if part.limit_curve is None else _limit_curve(part.limit_curve),
         floor_fen=part.floor_fen,
         rounding=part.rounding,
         provenance=part.provenance,
@@ -287,6 +295,20 @@ def _from_parts(part: TariffPart, source: str) -> Tariff:
         dither_key=part.dither_key,
         experience=None if part.experience is None else _experience(part.experience),
     )
+
+
+def _limit_curve_part(curve: LimitCurve) -> LimitCurvePart:
+    return LimitCurvePart(curve.first, curve.last, curve.pieces.tolist())
+
+
+def _limit_curve(part: LimitCurvePart) -> LimitCurve:
+    if len(part.octaves) != part.last - part.first:
+        raise TariffDocumentError(
+            f"limit_curve has {len(part.octaves)} octaves for those from {part.first} to {part.last}."
+        )
+    if len({len(octave) for octave in part.octaves}) > 1:
+        raise TariffDocumentError("the octaves of limit_curve have different numbers of pieces.")
+    return LimitCurve(part.first, np.array(part.octaves) if part.octaves else np.empty((0, 1, 4)))
 
 
 def _experience(part: ExperiencePart) -> Experience:

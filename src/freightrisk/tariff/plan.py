@@ -13,7 +13,7 @@ from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
-from freightrisk.tariff.cover import CURVE_PIECES, ByLevel, Cover
+from freightrisk.tariff.cover import CURVE_PIECES, NO_LIMIT, ByLevel, Cover
 from freightrisk.tariff.subsidy import group_numbers
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def plan_arguments(tariff: "Tariff") -> dict[str, Any]:
         "count_curve": tariff.count_curve,
         "count_column": -1 if tariff.lines is None else place[tariff.lines],
         "count_curves": 1 if tariff.lines is None else tariff.codings[tariff.lines].n_slots,
-        "limit_curve": tariff.limit_curve,
+        **(NO_LIMIT if tariff.limit_curve is None else tariff.limit_curve.plan()),
         **{
             name: getattr(loads, name)
             for name in ("fraud_load", "claim_handling", "policy_cost", "retained", "filed_factor")

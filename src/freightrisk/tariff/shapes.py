@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,8 +30,6 @@ class SeverityShape(ABC):
 
     A shape knows its limited expected value, E[min(Z, r)] of a ratio Z of mean 1, and the chance P(Z > r).
     """
-
-    largest_ratio: ClassVar[float] = np.inf  # limit over mean up to which a curve is held to its error
 
     @abstractmethod
     def limited(self, ratio: ArrayLike) -> Array:
@@ -90,8 +88,7 @@ class EmpiricalShape(SeverityShape):
     """The amounts of claims over their fitted means, smoothed.
 
     Each ratio stands for a lognormal around it, with the ratio as its mean, so that the curve has no corners; the
-    ratios are divided by their mean. Curves of this shape are held to their error for limits up to 20 means; where a
-    cover goes further, a `ParetoTail` says what is there.
+    ratios are divided by their mean. Beyond the largest a `ParetoTail` says what is there.
 
     Parameters
     ----------
@@ -116,8 +113,6 @@ class EmpiricalShape(SeverityShape):
     >>> shape.limited([0.25, 1.0, 9.0]).round(3).tolist()
     [0.25, 0.871, 1.0]
     """
-
-    largest_ratio: ClassVar[float] = 20.0
 
     ratios: Array
     weights: Array | None = None
@@ -219,8 +214,7 @@ class ParetoTail(SeverityShape):
     Notes
     -----
     With S the body's P(Z > threshold) = P(Z > u), the limited expected value above u is that of the body at u plus
-    S u / (index - 1) (1 - (u / r)^(index - 1)) (Klugman, Panjer and Willmot, Loss Models, 2012, appendix A.2.3). Curves
-    of this shape are held to their error for limits up to 100 means.
+    S u / (index - 1) (1 - (u / r)^(index - 1)) (Klugman, Panjer and Willmot, Loss Models, 2012, appendix A.2.3).
 
     Examples
     --------
@@ -229,8 +223,6 @@ class ParetoTail(SeverityShape):
     >>> (tail.above([2.0, 4.0]) / ScaleShape(0.3).above([2.0, 4.0])).round(1).tolist()
     [0.9, 29.1]
     """
-
-    largest_ratio: ClassVar[float] = 100.0
 
     body: SeverityShape
     threshold: float

@@ -17,7 +17,7 @@ from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
 from freightrisk.tariff.balances import MERCHANT_ID, Balances, periods_of
 from freightrisk.tariff.build import check_kind, parts_of_models
-from freightrisk.tariff.cover import Cover
+from freightrisk.tariff.cover import Cover, LimitCurve
 from freightrisk.tariff.experience import Experience
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.one_order import ORDER_ID, Quoter, codes_of, encode_one
@@ -51,7 +51,7 @@ class Tariff:
     loadings : Loadings
     subsidies : tuple of Subsidy
         In stacking order.
-    count_curve, limit_curve : float64 arrays, shape (pieces, 4)
+    count_curve : float64 array, shape (pieces, 4)
         Curves of the cover, see `freightrisk.tariff.cover`.
     floor_fen : int
         Least that the merchant pays an order.
@@ -81,7 +81,7 @@ class Tariff:
     loadings: Loadings
     subsidies: tuple[Subsidy, ...]
     count_curve: Array
-    limit_curve: Array
+    limit_curve: LimitCurve | None
     floor_fen: int = 1
     rounding: str = "half_even"
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -113,7 +113,10 @@ class Tariff:
         check_rates(self.severity, self.tabled, "severity")
         check_rates(RateTables(1.0, self.shares), self.tabled, "shares")
         check_curves(self.count_curve, self._count_ends, "count_curve", of_lines=self.lines is not None)
-        check_curves(self.limit_curve, [1.0] if self.cover.is_limited and not self.shares else [], "limit_curve")
+        if (self.limit_curve is not None) != (self.cover.is_limited and not self.shares):
+            raise InputError(
+                "limit_curve is given for a cover without a limit, or none for one with; build the tariff again."
+            )
         names = [rule.name for rule in self.subsidies]
         twice = [rule.name for rule in self.subsidies if rule.is_limited and names.count(rule.name) > 1]
         if twice:
