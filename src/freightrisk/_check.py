@@ -154,17 +154,19 @@ def code_columns(codes: Mapping[str, NDArray[Any]], sizes: Mapping[str, int]) ->
     lengths = {len(array) for array in arrays}
     if len(lengths) > 1:
         raise InputError(f"code columns have different lengths {sorted(lengths)}; they must be of one length.")
-    for name, array in codes.items():
+    most = np.zeros(len(codes), dtype=np.int64)
+    for k, (name, array) in enumerate(codes.items()):
         if array.dtype not in (np.uint8, np.uint16, np.uint32):
             raise InputError(f"codes of '{name}' are {array.dtype}; they must be uint8, uint16 or uint32.")
-        if len(array) and largest(array) >= sizes[name]:
+        most[k] = largest(array)
+        if len(array) and most[k] >= sizes[name]:
             refuse_rows(
                 array >= sizes[name],
                 f"codes of '{name}' are at or above the {sizes[name]} slots of its table in {{rows}}; "
                 "encode the rows with the coding of the model or tariff that reads them.",
             )
     slots = np.array([sizes[name] for name in codes], dtype=np.int64)
-    return _core.CodeColumns(arrays, slots, lengths.pop() if lengths else 0)
+    return _core.CodeColumns(arrays, slots, lengths.pop() if lengths else 0, most)
 
 
 def _names(names: Iterable[Any]) -> str:

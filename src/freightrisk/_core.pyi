@@ -42,7 +42,13 @@ class CodeColumns:
     def count(self) -> int: ...
     @property
     def rows(self) -> int: ...
-    def __init__(self, codes: list[NDArray[np.unsignedinteger[Any]]], sizes: NDArray[np.int64], rows: int) -> None: ...
+    def __init__(
+        self,
+        codes: list[NDArray[np.unsignedinteger[Any]]],
+        sizes: NDArray[np.int64],
+        rows: int,
+        largest: NDArray[np.int64] | None = None,
+    ) -> None: ...
 
 @disjoint_base
 class RowValues:

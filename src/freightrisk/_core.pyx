@@ -69,15 +69,23 @@ cdef extern from *:
         s = FREIGHTRISK_PICK(b, d, 2, 3, 6, 7);
         *(freightrisk_four *)value = (((s * v + r) * v + q) * v + p) * FREIGHTRISK_FOUR(factor);
     }
-    FREIGHTRISK_INLINE void freightrisk_four_pairs(const double *pairs, const int *code, const double *before,
-                                                   const double *beside, double *first, double *second) {
-        freightrisk_two a = FREIGHTRISK_TWO(pairs + 2 * (long long)code[0]);
-        freightrisk_two b = FREIGHTRISK_TWO(pairs + 2 * (long long)code[1]);
-        freightrisk_two c = FREIGHTRISK_TWO(pairs + 2 * (long long)code[2]);
-        freightrisk_two d = FREIGHTRISK_TWO(pairs + 2 * (long long)code[3]);
-        freightrisk_four p = FREIGHTRISK_PICK(a, c, 0, 1, 2, 3), q = FREIGHTRISK_PICK(b, d, 0, 1, 2, 3);
-        *(freightrisk_four *)first = FREIGHTRISK_FOUR(before) * FREIGHTRISK_PICK(p, q, 0, 4, 2, 6);
-        *(freightrisk_four *)second = FREIGHTRISK_FOUR(beside) * FREIGHTRISK_PICK(p, q, 1, 5, 3, 7);
+    /* Rows 0 and 2 in one vector, 1 and 3 in the other: each as both relativities, until the last table. */
+    FREIGHTRISK_INLINE void freightrisk_four_pairs(const int *const *place, const double *const *tables, int n_tables,
+                                                   long long row, double base, double beside, double *first,
+                                                   double *second) {
+        freightrisk_four p = {base, beside, base, beside}, q = p;
+        int t;
+        for (t = 0; t < n_tables; t++) {
+            const int *at = place[t] + row;
+            p *= FREIGHTRISK_PICK(FREIGHTRISK_TWO(tables[t] + at[0]), FREIGHTRISK_TWO(tables[t] + at[2]), 0, 1, 2, 3);
+            q *= FREIGHTRISK_PICK(FREIGHTRISK_TWO(tables[t] + at[1]), FREIGHTRISK_TWO(tables[t] + at[3]), 0, 1, 2, 3);
+        }
+        *(freightrisk_four *)(first + row) = FREIGHTRISK_PICK(p, q, 0, 4, 2, 6);
+        *(freightrisk_four *)(second + row) = FREIGHTRISK_PICK(p, q, 1, 5, 3, 7);
+    }
+    FREIGHTRISK_INLINE void freightrisk_four_singles(const double *table, const int *code, double *value) {
+        freightrisk_four found = {table[code[0]], table[code[1]], table[code[2]], table[code[3]]};
+        *(freightrisk_four *)value *= found;
     }
     #else
     static inline void freightrisk_four_pieces(const double *curve, const int *piece, const double *u,
@@ -88,15 +96,58 @@ cdef extern from *:
             value[k] = (((p[3] * u[k] + p[2]) * u[k] + p[1]) * u[k] + p[0]) * factor[k];
         }
     }
-    static inline void freightrisk_four_pairs(const double *pairs, const int *code, const double *before,
-                                              const double *beside, double *first, double *second) {
-        int k;
-        for (k = 0; k < 4; k++) {
-            first[k] = before[k] * pairs[2 * (long long)code[k]];
-            second[k] = beside[k] * pairs[2 * (long long)code[k] + 1];
+    static inline void freightrisk_four_pairs(const int *const *place, const double *const *tables, int n_tables,
+                                              long long row, double base, double beside, double *first,
+                                              double *second) {
+        int t;
+        long long k;
+        for (k = row; k < row + 4; k++) {
+            double x = base, y = beside;
+            for (t = 0; t < n_tables; t++) {
+                x *= tables[t][place[t][k]];
+                y *= tables[t][place[t][k] + 1];
+            }
+            first[k] = x;
+            second[k] = y;
         }
     }
+    static inline void freightrisk_four_singles(const double *table, const int *code, double *value) {
+        int k;
+        for (k = 0; k < 4; k++) value[k] *= table[code[k]];
+    }
+    #define FREIGHTRISK_INLINE static inline
     #endif
+    /* Of few tables each number has a loop of its own, which keeps their addresses in registers. */
+    #define FREIGHTRISK_PAIRS(N) \
+        for (row = 0; row + 4 <= n; row += 4) freightrisk_four_pairs(at, in, N, row, base, beside, first, second)
+    FREIGHTRISK_INLINE void freightrisk_pairs(const int *const *place, const double *const *tables, int n_tables,
+                                              int n, double base, double beside, double *first, double *second) {
+        const int *at[6];
+        const double *in[6];
+        long long row;
+        int t;
+        for (t = 0; t < n_tables && t < 6; t++) { at[t] = place[t]; in[t] = tables[t]; }
+        switch (n_tables) {
+            case 1: FREIGHTRISK_PAIRS(1); break;
+            case 2: FREIGHTRISK_PAIRS(2); break;
+            case 3: FREIGHTRISK_PAIRS(3); break;
+            case 4: FREIGHTRISK_PAIRS(4); break;
+            case 5: FREIGHTRISK_PAIRS(5); break;
+            case 6: FREIGHTRISK_PAIRS(6); break;
+            default:
+                for (row = 0; row + 4 <= n; row += 4)
+                    freightrisk_four_pairs(place, tables, n_tables, row, base, beside, first, second);
+        }
+        for (row = n - n % 4; row < n; row++) {
+            double x = base, y = beside;
+            for (t = 0; t < n_tables; t++) {
+                x *= tables[t][place[t][row]];
+                y *= tables[t][place[t][row] + 1];
+            }
+            first[row] = x;
+            second[row] = y;
+        }
+    }
     /* exp of x between -708 and 709 to one unit in the last place: 2^k times a polynomial of what is left, all plain
        products and sums, so that loops of it are vectorised. */
     static inline double freightrisk_exponential(double x) {
@@ -118,8 +169,9 @@ cdef extern from *:
     double real_of "freightrisk_real"(int64_t word) noexcept nogil
     void four_pieces "freightrisk_four_pieces"(const double* curve, const int32_t* piece, const double* u,
                                                const double* factor, double* value) noexcept nogil
-    void four_pairs "freightrisk_four_pairs"(const double* pairs, const int32_t* code, const double* before,
-                                             const double* beside, double* first, double* second) noexcept nogil
+    void all_pairs "freightrisk_pairs"(const int32_t** place, const double** tables, int n_tables, int n, double base,
+                                       double beside, double* first, double* second) noexcept nogil
+    void four_singles "freightrisk_four_singles"(const double* table, const int32_t* code, double* value) noexcept nogil
     double exponential "freightrisk_exponential"(double x) noexcept nogil
     const int64_t ONE_WORD "0x3ff0000000000000LL"  # the bits of 1.0
     const int FREIGHTRISK_CHECKED
@@ -128,7 +180,8 @@ cdef extern from *:
     ctypedef double* real_out "double* FREIGHTRISK_ALONE"
     ctypedef int32_t* int_out "int32_t* FREIGHTRISK_ALONE"
     ctypedef int64_t* long_out "int64_t* FREIGHTRISK_ALONE"
-    ctypedef uint64_t* mask_out "uint64_t* FREIGHTRISK_ALONE"
+    ctypedef uint32_t* mask_out "uint32_t* FREIGHTRISK_ALONE"
+    ctypedef uint64_t* whole_out "uint64_t* FREIGHTRISK_ALONE"
     ctypedef uint8_t* flag_out "uint8_t* FREIGHTRISK_ALONE"
 
 cdef enum:
@@ -210,16 +263,19 @@ cdef class CodeColumns:
     ----------
     codes : list of uint8, uint16 or uint32 arrays, contiguous, of one length
     sizes : int64 array, slots of each column; every code is below its column's size
+    largest : int64 array, the largest code of each column, where it is known
     """
 
     cdef const uint8_t* column[MAX_COLUMNS]
     cdef int itemsize[MAX_COLUMNS]
     cdef int64_t size[MAX_COLUMNS]
+    cdef int64_t largest[MAX_COLUMNS]
     cdef readonly int count
     cdef readonly Py_ssize_t rows
     cdef list views
 
-    def __init__(self, list codes not None, const int64_t[::1] sizes not None, Py_ssize_t rows):
+    def __init__(self, list codes not None, const int64_t[::1] sizes not None, Py_ssize_t rows,
+                 const int64_t[::1] largest=None):
         cdef const uint8_t[::1] view
         cdef int f
         self.count = <int>len(codes)
@@ -229,6 +285,7 @@ cdef class CodeColumns:
             view = self.views[f]
             self.itemsize[f] = codes[f].dtype.itemsize
             self.size[f] = sizes[f]
+            self.largest[f] = sizes[f] - 1 if largest is None else largest[f]
             self.column[f] = &view[0] if view.shape[0] > 0 else NULL
 
 
@@ -267,28 +324,6 @@ cdef wide_void widen(const uint8_t* column, int itemsize, Py_ssize_t start, int 
     else:
         for i in range(n):
             out[i] = <int32_t>(<const uint32_t*>column + start)[i]
-
-
-cdef wide_void highest(const int32_t* codes, int n, int_out most) noexcept nogil:
-    cdef int i
-    cdef int32_t found = 0
-    for i in range(n):
-        found = codes[i] if codes[i] > found else found
-    most[0] = found
-
-
-cdef wide_void raise_byte(const uint8_t* codes, int n, flag_out most) noexcept nogil:
-    cdef int i
-    cdef uint8_t found = 0
-    for i in range(n):
-        found = codes[i] if codes[i] > found else found
-    most[0] = found
-
-
-cdef inline int32_t highest_byte(const uint8_t* codes, int n) noexcept nogil:
-    cdef uint8_t most
-    raise_byte(codes, n, &most)
-    return most
 
 
 cdef inline bint in_range(const int32_t* codes, int n, int64_t size) noexcept nogil:
@@ -721,7 +756,7 @@ def accumulate(int family, double shape, CodeColumns columns not None, const int
                 cells = &codes[members[firsts[t]]][0]
                 side = 0
                 for m in range(firsts[t] + 1, firsts[t + 1]):
-                    fuse(cells, &codes[members[m]][0], <int32_t>columns.size[members[m]], n, &fused[side][0])
+                    fuse(cells, &codes[members[m]][0], <int32_t>columns.size[members[m]], 1, n, &fused[side][0])
                     cells = &fused[side][0]
                     side = 1 - side
                 if t < n_scores:
@@ -808,24 +843,32 @@ cdef wide_void fill(double value, int n, real_out out) noexcept nogil:
         out[i] = value
 
 
-cdef wide_void fuse(const int32_t* first, const int32_t* second, int32_t width, int n, int_out fused) noexcept nogil:
+cdef wide_void fuse(const int32_t* first, const int32_t* second, int32_t width, int times, int n,
+                    int_out fused) noexcept nogil:
+    """The code of a pair of codes, once or twice."""
     cdef int i
     for i in range(n):
-        fused[i] = first[i] * width + second[i]
+        fused[i] = (first[i] * width + second[i]) * times
 
 
-cdef wide_void fuse_bytes(const uint8_t* first, const uint8_t* second, int32_t width, int n,
+cdef wide_void fuse_bytes(const uint8_t* first, const uint8_t* second, int32_t width, int times, int n,
                           int_out fused) noexcept nogil:
     cdef int i
     for i in range(n):
-        fused[i] = <int32_t>first[i] * width + second[i]
+        fused[i] = (<int32_t>first[i] * width + second[i]) * times
 
 
-cdef wide_void fuse_byte(const int32_t* first, const uint8_t* second, int32_t width, int n,
+cdef wide_void fuse_byte(const int32_t* first, const uint8_t* second, int32_t width, int times, int n,
                          int_out fused) noexcept nogil:
     cdef int i
     for i in range(n):
-        fused[i] = first[i] * width + second[i]
+        fused[i] = (first[i] * width + second[i]) * times
+
+
+cdef wide_void twice(const int32_t* codes, int n, int_out place) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        place[i] = 2 * codes[i]
 
 
 cdef void mark(const int32_t[::1] columns, uint8_t* marks) noexcept nogil:
@@ -836,7 +879,9 @@ cdef void mark(const int32_t[::1] columns, uint8_t* marks) noexcept nogil:
 
 cdef wide_void gather_product(const int32_t* codes, const double* table, int n, real_out value) noexcept nogil:
     cdef int i
-    for i in range(n):
+    for i in range(0, n - n % 4, 4):
+        four_singles(table, codes + i, value + i)
+    for i in range(n - n % 4, n):
         value[i] *= table[codes[i]]
 
 
@@ -847,15 +892,11 @@ cdef wide_void gather_first(const int32_t* codes, const double* table, double ba
         value[i] = base * table[codes[i]]
 
 
-cdef wide_void gather_pairs(const int32_t* codes, const double* pairs, const double* before, const double* beside,
-                            int n, double* first, double* second) noexcept nogil:
-    """Products with two tables at once, whose relativities of one code stand together."""
-    cdef int i
-    for i in range(0, n - n % 4, 4):
-        four_pairs(pairs, codes + i, before + i, beside + i, first + i, second + i)
-    for i in range(n - n % 4, n):
-        first[i] = before[i] * pairs[2 * codes[i]]
-        second[i] = beside[i] * pairs[2 * codes[i] + 1]
+cdef wide_void gather_pairs(const int32_t** place, const double** tables, int n_tables, double base, double beside,
+                            int n, real_out first, real_out second) noexcept nogil:
+    """Products of two bases with tables of pairs, the relativities of one code in two models; places are twice codes.
+    """
+    all_pairs(place, tables, n_tables, n, base, beside, first, second)
 
 
 cdef wide_void gather_minimum(const int32_t* codes, const double* table, int n, real_out value) noexcept nogil:
@@ -866,16 +907,32 @@ cdef wide_void gather_minimum(const int32_t* codes, const double* table, int n, 
         value[i] = found if found < value[i] else value[i]
 
 
-cdef wide_void first_mask(const int32_t* codes, const uint64_t* table, int n, mask_out mask) noexcept nogil:
+# Masks of up to 64 rules are held as halves of 32 bits, as wide as the money that they let pass. A table's halves stand
+# beside each other, the lower first or second as the machine has it.
+
+cdef wide_void first_mask(const int32_t* codes, const uint64_t* table, int shift, int n, mask_out mask) noexcept nogil:
     cdef int i
     for i in range(n):
-        mask[i] = table[codes[i]]
+        mask[i] = <uint32_t>(table[codes[i]] >> shift)
 
 
-cdef wide_void gather_mask(const int32_t* codes, const uint64_t* table, int n, mask_out mask) noexcept nogil:
+cdef wide_void gather_mask(const int32_t* codes, const uint64_t* table, int shift, int n,
+                           mask_out mask) noexcept nogil:
     cdef int i
     for i in range(n):
-        mask[i] &= table[codes[i]]
+        mask[i] &= <uint32_t>(table[codes[i]] >> shift)
+
+
+cdef wide_void half_mask(const uint64_t* whole, int shift, int n, mask_out mask) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        mask[i] = <uint32_t>(whole[i] >> shift)
+
+
+cdef wide_void whole_mask(const uint32_t* low, const uint32_t* high, int n, whole_out whole) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        whole[i] = <uint64_t>high[i] << 32 | low[i]
 
 
 cdef wide_void choose_curve(const int32_t* curve_of, int32_t pieces, int n, int_out piece) noexcept nogil:
@@ -1026,7 +1083,7 @@ cdef wide_void fill_fen(int32_t value, int n, int_out out) noexcept nogil:
         out[i] = value
 
 
-cdef wide_void bound_offer(int32_t cap, int32_t floor, uint64_t bit, const int32_t* rest, const uint64_t* eligible,
+cdef wide_void bound_offer(int32_t cap, int32_t floor, uint32_t bit, const int32_t* rest, const uint32_t* eligible,
                            int n, int_out offer) noexcept nogil:
     """What one rule would pay each order: at most its cap and what the floor leaves, and only where eligible."""
     cdef int i
@@ -1039,9 +1096,9 @@ cdef wide_void bound_offer(int32_t cap, int32_t floor, uint64_t bit, const int32
         offer[i] = value if eligible[i] & bit else 0
 
 
-cdef wide_void pay_offer(int32_t cap, int32_t floor, uint64_t bit, const uint64_t* eligible, int n, int_out offer,
-                         int_out rest, int_out paid) noexcept nogil:
-    """As `bound_offer`, of a rule without rivals, which pays what it offers."""
+cdef wide_void pay_offer(int32_t cap, int32_t floor, uint32_t bit, const uint32_t* eligible, bint first, int n,
+                         int_out offer, int_out rest, int_out paid) noexcept nogil:
+    """As `bound_offer`, of a rule without rivals, which pays what it offers; `first` of its payer's rules or not."""
     cdef int i
     cdef int32_t room, value
     for i in range(n):
@@ -1052,7 +1109,7 @@ cdef wide_void pay_offer(int32_t cap, int32_t floor, uint64_t bit, const uint64_
         value = value if eligible[i] & bit else 0
         offer[i] = value
         rest[i] -= value
-        paid[i] += value
+        paid[i] = value if first else paid[i] + value
 
 
 cdef wide_void keep_best(const int32_t* offer, int32_t rule, int n, int_out best, int_out winner) noexcept nogil:
@@ -1062,10 +1119,20 @@ cdef wide_void keep_best(const int32_t* offer, int32_t rule, int n, int_out best
         best[i] = offer[i] if offer[i] > best[i] else best[i]
 
 
-cdef wide_void add_to(const int32_t* fen, int n, int_out paid) noexcept nogil:
+cdef wide_void add_fen(const int32_t* fen, int n, int_out paid) noexcept nogil:
     cdef int i
     for i in range(n):
         paid[i] += fen[i]
+
+
+cdef inline uint64_t add_to(const int32_t* fen, int payer, uint64_t written, int n, int32_t* paid) noexcept nogil:
+    """Add to a payer's column, which is written where it has not been; return which have been, a bit each."""
+    cdef uint64_t bit = <uint64_t>1 << payer
+    if written & bit:
+        add_fen(fen, n, paid)
+    else:
+        memcpy(paid, fen, n * sizeof(int32_t))
+    return written | bit
 
 
 cdef wide_void take_off(const int32_t* best, int n, int_out rest) noexcept nogil:
@@ -1177,7 +1244,7 @@ cdef inline void spend(int32_t value, int j, Py_ssize_t row, Limits limits) noex
         limits.left[limits.rule_start[j] + limits.keys[limits.rule_keys[j], row]] -= value
 
 
-cdef void settle_rows(PricePlan plan, const int32_t* price, const uint64_t* eligible, Py_ssize_t block, int n,
+cdef void settle_rows(PricePlan plan, const int32_t* price, const uint32_t (*eligible)[BLOCK], Py_ssize_t block, int n,
                       int32_t* rest, int32_t[:, ::1] payers_out, uint8_t* flags, MoneyColumns money,
                       int64_t* spent, uint64_t allowed, Limits limits) noexcept nogil:
     """Who pays each fen of up to a block of list prices, by the allowed rules; without `limits` as if they had none."""
@@ -1188,11 +1255,11 @@ cdef void settle_rows(PricePlan plan, const int32_t* price, const uint64_t* elig
     cdef int32_t value
     cdef int32_t* offer
     cdef int i, j, f, first = 0
-    cdef uint64_t bit
+    cdef uint32_t bit
+    cdef const uint32_t* mask
+    cdef uint64_t written = 0  # the payers whose column has been, a bit each
     cdef bint last, limited, itemised = money is not None and money.paid.shape[0] > 0
     memcpy(rest, price, n * sizeof(int32_t))
-    for f in range(<int>payers_out.shape[0]):
-        memset(&payers_out[f, block], 0, n * sizeof(int32_t))
     for j in range(plan.rules):
         offer = &offers[j - first][0]
         if plan.rule_kind[j] == PERCENT_OF_LIST:
@@ -1203,12 +1270,15 @@ cdef void settle_rows(PricePlan plan, const int32_t* price, const uint64_t* elig
             fill_fen(<int32_t>plan.rule_amount[j], n, offer)
         else:
             rest_above(rest, <int32_t>plan.rule_amount[j], n, offer)
-        bit = allowed & (<uint64_t>1) << j
+        mask, bit = &eligible[j // 32][0], <uint32_t>1 << j % 32 if allowed & <uint64_t>1 << j else 0
         last = j + 1 == plan.rules or plan.rule_group[j + 1] != plan.rule_group[j]
         if first == j and last and (limits is None or not plan.rule_limited[j]):
-            pay_offer(plan.rule_cap[j], floor, bit, eligible, n, offer, rest, &payers_out[plan.rule_payer[j], block])
+            f = plan.rule_payer[j]
+            pay_offer(plan.rule_cap[j], floor, bit, mask, not written & <uint64_t>1 << f, n, offer, rest,
+                      &payers_out[f, block])
+            written |= <uint64_t>1 << f
         else:
-            bound_offer(plan.rule_cap[j], floor, bit, rest, eligible, n, offer)
+            bound_offer(plan.rule_cap[j], floor, bit, rest, mask, n, offer)
         if not last:
             continue
         if first == j:
@@ -1219,7 +1289,7 @@ cdef void settle_rows(PricePlan plan, const int32_t* price, const uint64_t* elig
                     if offer[i]:
                         spend(offer[i], j, block + i, limits)
                 take_off(offer, n, rest)
-                add_to(offer, n, &payers_out[plan.rule_payer[j], block])
+                written = add_to(offer, plan.rule_payer[j], written, n, &payers_out[plan.rule_payer[j], block])
             if itemised:
                 memcpy(&money.paid[j, block], offer, n * sizeof(int32_t))
             if spent and plan.rule_limited[j]:
@@ -1247,12 +1317,15 @@ cdef void settle_rows(PricePlan plan, const int32_t* price, const uint64_t* elig
             for f in range(first, j + 1):
                 offer = &offers[f - first][0]
                 winner_only(&best[0], &winner[0], f, n, offer)
-                add_to(offer, n, &payers_out[plan.rule_payer[f], block])
+                written = add_to(offer, plan.rule_payer[f], written, n, &payers_out[plan.rule_payer[f], block])
                 if itemised:
                     memcpy(&money.paid[f, block], offer, n * sizeof(int32_t))
                 if spent and plan.rule_limited[f]:
                     spent[f] += total(offer, n)
         first = j + 1
+    for f in range(<int>payers_out.shape[0]):
+        if not written & <uint64_t>1 << f:
+            memset(&payers_out[f, block], 0, n * sizeof(int32_t))
     if plan.rules:
         flag_floor(rest, price, floor, n, flags)
 
@@ -1291,16 +1364,19 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
     """
     cdef int32_t codes[2 * MAX_COLUMNS][BLOCK]
     cdef uint8_t widened[2 * MAX_COLUMNS]
+    cdef uint8_t paired[2 * MAX_COLUMNS]  # whether the last of fused columns is only read by tables of pairs
+    cdef int32_t twofold[MAX_COLUMNS][BLOCK]
+    cdef const int32_t* pair_places[MAX_COLUMNS]
+    cdef const double* pair_tables[MAX_COLUMNS]
     cdef double own_steps[5][BLOCK]
     cdef double mean[BLOCK]
     cdef double limit[BLOCK]
     cdef double inverse[BLOCK]
-    cdef double base[2][BLOCK]
     cdef double full[BLOCK]
     cdef double inside[BLOCK]
     cdef double micro[BLOCK]
     cdef int32_t piece[BLOCK]
-    cdef uint64_t eligible[BLOCK]
+    cdef uint32_t eligible[2][BLOCK]
     cdef int32_t rounded[BLOCK]
     cdef double* steps[5]  # written where the caller wants them, or here
     cdef double* intensity
@@ -1308,14 +1384,14 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
     cdef double* payout
     cdef double added
     cdef uint8_t* flags
-    cdef int32_t most
     cdef int32_t* fused
     cdef const double* count_curve = &plan.count_curve[0, 0] if plan.count_curve.shape[0] else NULL
     cdef const double* limit_curve = &plan.limit_curve[0, 0] if plan.limit_curve.shape[0] else NULL
     cdef int count_pieces = plan.count_pieces, limit_pieces = <int>plan.limit_curve.shape[0]
     cdef int pairs = <int>plan.pair_offsets.shape[0]
     cdef Py_ssize_t step, block
-    cdef int n, f, column, first, second
+    cdef const uint64_t* masks
+    cdef int n, f, column, first, second, times, half
     cdef bint detailed = detail_out.shape[0] == 5
     cdef int64_t* spent = NULL
     if spent_out is not None and spent_out.shape[0]:
@@ -1323,7 +1399,7 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
     with nogil:
         # Bytes that are only fused with others are read where they stand.
         for f in range(columns.count):
-            widened[f] = columns.itemsize[f] > 1 or FREIGHTRISK_CHECKED
+            widened[f] = columns.itemsize[f] > 1 or plan.known[f] <= columns.largest[f] or FREIGHTRISK_CHECKED
         memset(&widened[columns.count], 1, MAX_COLUMNS)
         mark(plan.frequency_columns, &widened[0])
         mark(plan.severity_columns, &widened[0])
@@ -1335,9 +1411,14 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
         for f in range(<int>plan.fused_first.shape[0]):
             if widened[plan.fused_second[f]]:
                 widened[plan.fused_first[f]] = 1
+        memset(&paired[0], 0, 2 * MAX_COLUMNS)
+        memset(&eligible[0][0], 0, sizeof(eligible))
+        for f in range(pairs):
+            column = plan.frequency_columns[f]
+            paired[column] = 1
+            pair_places[f] = &codes[column][0] if column >= columns.count else &twofold[f][0]
+            pair_tables[f] = &plan.pair_tables[plan.pair_offsets[f]]
         n = <int>min(<Py_ssize_t>BLOCK, stop - start)
-        fill(plan.frequency_base, n, &base[0][0])
-        fill(plan.severity_base, n, &base[1][0])
         fill(plan.limit, n, &limit[0])
         fill(1.0 / plan.limit, n, &inverse[0])
         for step in range((stop - start + BLOCK - 1) // BLOCK):
@@ -1346,7 +1427,7 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
             flags = &flags_out[block]
             memset(flags, 0, n)
             if not plan.mask_columns.shape[0]:
-                memset(&eligible[0], 0xFF, n * sizeof(uint64_t))
+                memset(&eligible[0][0], 0xFF, sizeof(eligible))
             for f in range(5):
                 steps[f] = &detail_out[f, block] if detailed else &own_steps[f][0]
             intensity, claims, payout = steps[0], steps[1], steps[2]
@@ -1358,28 +1439,25 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
                 if FREIGHTRISK_CHECKED and not in_range(&codes[f][0], n, columns.size[f]):
                     with gil:
                         raise IndexError("a code is out of its table's range")
-                if plan.known[f] < columns.size[f]:
-                    if columns.itemsize[f] == 1:
-                        most = highest_byte(columns.column[f] + block, n)
-                    else:
-                        highest(&codes[f][0], n, &most)
-                    if most >= plan.known[f]:
-                        if not widened[f]:
-                            widen(columns.column[f], columns.itemsize[f], block, n, &codes[f][0])
-                        flag_unseen(&codes[f][0], plan.known[f], n, flags)
+                if plan.known[f] <= columns.largest[f]:
+                    flag_unseen(&codes[f][0], plan.known[f], n, flags)
             for f in range(<int>plan.fused_first.shape[0]):
                 first, second = plan.fused_first[f], plan.fused_second[f]
                 fused = &codes[columns.count + f][0]
+                times = 1 + paired[columns.count + f]
                 if widened[second]:
-                    fuse(&codes[first][0], &codes[second][0], plan.fused_width[f], n, fused)
+                    fuse(&codes[first][0], &codes[second][0], plan.fused_width[f], times, n, fused)
                 elif widened[first]:
-                    fuse_byte(&codes[first][0], columns.column[second] + block, plan.fused_width[f], n, fused)
+                    fuse_byte(&codes[first][0], columns.column[second] + block, plan.fused_width[f], times, n, fused)
                 else:
-                    fuse_bytes(columns.column[first] + block, columns.column[second] + block, plan.fused_width[f], n,
-                               fused)
+                    fuse_bytes(columns.column[first] + block, columns.column[second] + block, plan.fused_width[f],
+                               times, n, fused)
             for f in range(pairs):
-                gather_pairs(&codes[plan.frequency_columns[f]][0], &plan.pair_tables[plan.pair_offsets[f]],
-                             intensity if f else &base[0][0], &mean[0] if f else &base[1][0], n, intensity, &mean[0])
+                if plan.frequency_columns[f] < columns.count:
+                    twice(&codes[plan.frequency_columns[f]][0], n, &twofold[f][0])
+            if pairs:
+                gather_pairs(&pair_places[0], &pair_tables[0], pairs, plan.frequency_base, plan.severity_base, n,
+                             intensity, &mean[0])
             rate_product(codes, plan.frequency_columns, plan.frequency_offsets, plan.frequency_tables, pairs,
                          plan.frequency_base, n, intensity)
             rate_product(codes, plan.severity_columns, plan.severity_offsets, plan.severity_tables, pairs,
@@ -1391,10 +1469,12 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
                 invert(&limit[0], n, &inverse[0])
             for f in range(<int>plan.mask_columns.shape[0]):
                 column = plan.mask_columns[f]
-                if f == 0:
-                    first_mask(&codes[column][0], &plan.mask_tables[plan.mask_offsets[f]], n, &eligible[0])
-                else:
-                    gather_mask(&codes[column][0], &plan.mask_tables[plan.mask_offsets[f]], n, &eligible[0])
+                for half in range(1 if plan.rules <= 32 else 2):
+                    masks = &plan.mask_tables[plan.mask_offsets[f]]
+                    if f == 0:
+                        first_mask(&codes[column][0], masks, 32 * half, n, &eligible[half][0])
+                    else:
+                        gather_mask(&codes[column][0], masks, 32 * half, n, &eligible[half][0])
             if not count_pieces:
                 memcpy(claims, intensity, n * sizeof(double))
             else:
@@ -1419,7 +1499,7 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
                 if money.micro.shape[0]:
                     write_whole(&micro[0], n, &money.micro[block])
                 if money.masks.shape[0]:
-                    memcpy(&money.masks[block], &eligible[0], n * sizeof(uint64_t))
+                    whole_mask(&eligible[0][0], &eligible[1][0], n, &money.masks[block])
             if plan.rounding == CARRY:
                 continue
             if plan.rounding == HALF_EVEN:
@@ -1432,7 +1512,7 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
             if money is not None and money.rounded.shape[0]:
                 memcpy(&money.rounded[block], &rounded[0], n * sizeof(int32_t))
             list_price(&rounded[0], plan.floor_fen, n, &list_out[block], flags)
-            settle_rows(plan, &list_out[block], &eligible[0], block, n, &merchant_out[block], payers_out, flags, money,
+            settle_rows(plan, &list_out[block], eligible, block, n, &merchant_out[block], payers_out, flags, money,
                         spent, allowed, None)
 
 
@@ -1487,6 +1567,7 @@ def settle(PricePlan plan not None, Py_ssize_t start, Py_ssize_t stop, int32_t[:
 
     With `limits` rows are taken one after another, and budgets and caps bind; pieces of rows must then come in order.
     """
+    cdef uint32_t eligible[2][BLOCK]
     cdef Py_ssize_t step, block
     cdef int n
     cdef int64_t* spent = NULL
@@ -1498,7 +1579,9 @@ def settle(PricePlan plan not None, Py_ssize_t start, Py_ssize_t stop, int32_t[:
             n = <int>min(<Py_ssize_t>BLOCK, stop - block)
             clear_floor(n, &flags_out[block])
             list_price(&money.rounded[block], plan.floor_fen, n, &list_out[block], &flags_out[block])
-            settle_rows(plan, &list_out[block], &money.masks[block], block, n, &merchant_out[block], payers_out,
+            half_mask(&money.masks[block], 0, n, &eligible[0][0])
+            half_mask(&money.masks[block], 32, n, &eligible[1][0])
+            settle_rows(plan, &list_out[block], eligible, block, n, &merchant_out[block], payers_out,
                         &flags_out[block], money, spent, allowed, limits)
 
 
