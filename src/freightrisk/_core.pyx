@@ -28,6 +28,11 @@ cdef extern from *:
     #define FREIGHTRISK_ALONE __restrict__
     #endif
     #include <string.h>
+    static inline int freightrisk_low_word(double x) {
+        long long word;
+        memcpy(&word, &x, 8);
+        return (int)word;
+    }
     static inline long long freightrisk_word(double x) {
         long long word;
         memcpy(&word, &x, 8);
@@ -165,6 +170,7 @@ cdef extern from *:
         return p * t;
     }
     """
+    int32_t low_word "freightrisk_low_word"(double x) noexcept nogil
     int64_t word_of "freightrisk_word"(double x) noexcept nogil
     double real_of "freightrisk_real"(int64_t word) noexcept nogil
     void four_pieces "freightrisk_four_pieces"(const double* curve, const int32_t* piece, const double* u,
@@ -785,7 +791,7 @@ cdef class PricePlan:
     cdef const double[::1] frequency_tables, severity_tables, share_tables, limit_tables, pair_tables
     cdef const int64_t[::1] pair_offsets
     cdef int count_column, count_pieces  # the column that chooses the claim-count curve, -1 for one curve
-    cdef const uint64_t[::1] mask_tables
+    cdef const uint32_t[:, ::1] mask_halves  # of all mask tables, (2, entries)
     cdef const double[:, ::1] count_curve, limit_curve  # (pieces, 4)
     cdef int limit_bits
     cdef int64_t limit_first
@@ -820,7 +826,9 @@ cdef class PricePlan:
         self.limit_offsets, self.mask_offsets = limit_offsets, mask_offsets
         self.frequency_tables, self.severity_tables = frequency_tables, severity_tables
         self.pair_offsets, self.pair_tables = pair_offsets, pair_tables
-        self.limit_tables, self.mask_tables = limit_tables, mask_tables
+        self.limit_tables = limit_tables
+        halves = mask_tables.astype("<u8").view("<u4")
+        self.mask_halves = halves.reshape(-1, 2).T.astype("u4", order="C")
         self.count_curve, self.limit_curve = count_curve.copy(), limit_curve.copy()
         self.limit_bits, self.limit_first, self.limit_top = limit_bits, limit_first, limit_top
         self.count_column, self.count_pieces = count_column, <int>(len(count_curve) // count_curves)
@@ -851,11 +859,14 @@ cdef wide_void fuse(const int32_t* first, const int32_t* second, int32_t width, 
         fused[i] = (first[i] * width + second[i]) * times
 
 
-cdef wide_void fuse_bytes(const uint8_t* first, const uint8_t* second, int32_t width, int times, int n,
+cdef wide_void fuse_bytes(const uint8_t* first, const uint8_t* second, uint16_t width, uint16_t times, int n,
                           int_out fused) noexcept nogil:
+    """As `fuse` of bytes, whose pair is below 2**15."""
     cdef int i
+    cdef uint16_t place
     for i in range(n):
-        fused[i] = (<int32_t>first[i] * width + second[i]) * times
+        place = <uint16_t>(<uint16_t>(<uint16_t>first[i] * width) + second[i])
+        fused[i] = <uint16_t>(place * times)
 
 
 cdef wide_void fuse_byte(const int32_t* first, const uint8_t* second, int32_t width, int times, int n,
@@ -907,20 +918,18 @@ cdef wide_void gather_minimum(const int32_t* codes, const double* table, int n, 
         value[i] = found if found < value[i] else value[i]
 
 
-# Masks of up to 64 rules are held as halves of 32 bits, as wide as the money that they let pass. A table's halves stand
-# beside each other, the lower first or second as the machine has it.
+# Masks of up to 64 rules are held as halves of 32 bits, as wide as the money that they let pass.
 
-cdef wide_void first_mask(const int32_t* codes, const uint64_t* table, int shift, int n, mask_out mask) noexcept nogil:
+cdef wide_void first_mask(const int32_t* codes, const uint32_t* table, int n, mask_out mask) noexcept nogil:
     cdef int i
     for i in range(n):
-        mask[i] = <uint32_t>(table[codes[i]] >> shift)
+        mask[i] = table[codes[i]]
 
 
-cdef wide_void gather_mask(const int32_t* codes, const uint64_t* table, int shift, int n,
-                           mask_out mask) noexcept nogil:
+cdef wide_void gather_mask(const int32_t* codes, const uint32_t* table, int n, mask_out mask) noexcept nogil:
     cdef int i
     for i in range(n):
-        mask[i] &= <uint32_t>(table[codes[i]] >> shift)
+        mask[i] &= table[codes[i]]
 
 
 cdef wide_void half_mask(const uint64_t* whole, int shift, int n, mask_out mask) noexcept nogil:
@@ -1027,14 +1036,16 @@ cdef wide_void add_flags(const int32_t* bound, int n, flag_out flags) noexcept n
 # off by less than 1e-6; to the nearest multiple of 2**-16 it is exact at both and still 9e-5 from both elsewhere. So
 # rounding that to a whole number, ties to even, is rounding the quotient, without a division.
 
-cdef inline double fen_of(double micro) noexcept nogil:
-    return nearest_integer((micro * 1e-4 + ROUND_TO_FRACTION) - ROUND_TO_FRACTION)
+# Both roundings are sums, the whole number is then the lower bits of the last.
+
+cdef inline int32_t fen_of(double micro) noexcept nogil:
+    return low_word((micro * 1e-4 + ROUND_TO_FRACTION) + (ROUND_TO_INTEGER - ROUND_TO_FRACTION))
 
 
 cdef wide_void round_nearest(const double* micro, int n, int_out fen) noexcept nogil:
     cdef int i
     for i in range(n):
-        fen[i] = <int32_t>fen_of(micro[i])
+        fen[i] = fen_of(micro[i])
 
 
 cdef wide_void round_down_after(const double* micro, double added, int n, int_out fen) noexcept nogil:
@@ -1068,7 +1079,7 @@ cdef wide_void share_of(const int32_t* amount, double points, int n, int_out wan
     """Basis points of an amount of fen, half-even to fen; exact for the same reason."""
     cdef int i
     for i in range(n):
-        wanted[i] = <int32_t>fen_of(amount[i] * points)
+        wanted[i] = fen_of(amount[i] * points)
 
 
 cdef wide_void rest_above(const int32_t* rest, int32_t target, int n, int_out wanted) noexcept nogil:
@@ -1390,7 +1401,7 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
     cdef int count_pieces = plan.count_pieces, limit_pieces = <int>plan.limit_curve.shape[0]
     cdef int pairs = <int>plan.pair_offsets.shape[0]
     cdef Py_ssize_t step, block
-    cdef const uint64_t* masks
+    cdef const uint32_t* masks
     cdef int n, f, column, first, second, times, half
     cdef bint detailed = detail_out.shape[0] == 5
     cdef int64_t* spent = NULL
@@ -1470,11 +1481,11 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
             for f in range(<int>plan.mask_columns.shape[0]):
                 column = plan.mask_columns[f]
                 for half in range(1 if plan.rules <= 32 else 2):
-                    masks = &plan.mask_tables[plan.mask_offsets[f]]
+                    masks = &plan.mask_halves[half, plan.mask_offsets[f]]
                     if f == 0:
-                        first_mask(&codes[column][0], masks, 32 * half, n, &eligible[half][0])
+                        first_mask(&codes[column][0], masks, n, &eligible[half][0])
                     else:
-                        gather_mask(&codes[column][0], masks, 32 * half, n, &eligible[half][0])
+                        gather_mask(&codes[column][0], masks, n, &eligible[half][0])
             if not count_pieces:
                 memcpy(claims, intensity, n * sizeof(double))
             else:
