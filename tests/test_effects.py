@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from freightrisk import (
@@ -23,8 +23,8 @@ from freightrisk import (
     Tariff,
     load_tariff,
 )
-from freightrisk.models.design import Layout, Tree, nested_term
-from freightrisk.models.quadratic import Quadratic, State, estimate_strengths
+from freightrisk.models.design import Layout, Tree, free_term, nested_term
+from freightrisk.models.quadratic import Quadratic, State, _variances, estimate_strengths, reduce
 
 FACTORS = (
     Factor("channel"),
@@ -254,7 +254,7 @@ def test_restricted_likelihood_on_balanced_data():
         np.full((groups, 1), float(each)),
     )  # fmt: skip
     state = State(np.zeros(1), (np.zeros(groups),))
-    strengths = estimate_strengths(quadratic, layout, {}, state, np.array([10.0]), within)
+    strengths = estimate_strengths(quadratic, layout, {}, state, np.array([10.0]), within).strengths
     assert within / strengths[0] == pytest.approx((between - within) / each, rel=1e-6)
     frame = pd.DataFrame({"y": values.ravel(), "g": np.repeat(np.arange(groups), each)})
     mixed = smf.mixedlm("y ~ 1", frame, groups="g").fit(reml=True)
@@ -322,6 +322,51 @@ def test_centred_tables_have_exposure_weighted_mean_one():
     for name in ("category", "score"):
         mean = np.average(np.exp(fitted.tables[name]), weights=fitted.exposure[name])
         assert mean == pytest.approx(1.0, rel=1e-12)
+
+
+def leaves_beside_levels(seed, leaves=200, levels=6):
+    """Return the quadratic of counts by leaf and level, its layout and a state to step from."""
+    rng = np.random.default_rng(seed)
+    expected = rng.gamma(0.3, 5.0, (leaves, 1)) * rng.dirichlet(np.full(levels + 1, 0.8), leaves)
+    effect = rng.normal(0.0, rng.uniform(0.1, 1.0), (leaves, 1))
+    score = rng.poisson(expected * np.exp(effect)) - expected
+    tree = Tree(np.arange(leaves), (np.zeros(leaves, dtype=np.int64),))
+    layout = Layout((
+        nested_term("leaf", "credibility", leaves, tree, [None], centred=True),
+        free_term("level", np.ones(levels + 1, dtype=bool), 0),
+    ))  # fmt: skip
+    by_level, by_leaf = expected.sum(axis=0)[1:], expected.sum(axis=1)
+    matrix = np.block([[np.array([[expected.sum()]]), by_level[None]], [by_level[:, None], np.diag(by_level)]])
+    quadratic = Quadratic(
+        np.append(score.sum(), score.sum(axis=0)[1:]), matrix, score.sum(axis=1), by_leaf,
+        np.column_stack([by_leaf, expected[:, 1:]]),
+    )  # fmt: skip
+    return quadratic, layout, State(np.zeros(levels + 1), (np.zeros(leaves),))
+
+
+@given(st.integers(0, 1000), st.floats(0.01, 1e4))
+@settings(max_examples=25)
+def test_variances_are_a_fixed_point_although_squares_are_kept(seed, start):
+    quadratic, layout, state = leaves_beside_levels(seed)
+    found = estimate_strengths(quadratic, layout, {}, state, np.array([start]), 1.0)
+    exact = reduce(quadratic, layout, {}, found.strengths)
+    assume(found.strengths[0] < 1e5)  # else there is no variance, which the fixed point nears ever slower
+    again = 1.0 / _variances(exact, layout, state.plus(exact.move(state)))
+    np.testing.assert_allclose(again, found.strengths, rtol=1e-6)
+
+
+@given(st.integers(0, 1000), st.floats(0.1, 100.0), st.floats(-0.3, 0.3))
+@settings(max_examples=25)
+def test_sums_of_squares_close_by_serve(seed, strength, away):
+    quadratic, layout, _ = leaves_beside_levels(seed)
+    there = reduce(quadratic, layout, {}, np.array([strength * np.exp(away)]))
+    exact, near = (reduce(quadratic, layout, {}, np.array([strength]), near=near) for near in (None, there))
+    for name in ("matrix", "slope"):
+        scale = np.sqrt(np.diag(getattr(exact, name)))
+        gap = np.abs(getattr(near, name) - getattr(exact, name)) / np.outer(scale, scale)
+        assert gap.max() < (0.3 if name == "slope" else 0.05) * abs(away) + 1e-12
+    same = reduce(quadratic, layout, {}, there.strengths, near=there)
+    np.testing.assert_allclose(same.matrix, there.matrix, rtol=1e-12, atol=1e-12)
 
 
 def test_variance_zero_is_the_parent_and_variance_large_is_own_data():

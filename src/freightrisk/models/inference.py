@@ -43,7 +43,7 @@ def clustered_covariance(problem: Problem, layout: Layout, solution: Solution, c
         place = np.zeros(layout.terms[0].n_slots, dtype=np.int64)
         place[layout.tree.slots] = np.arange(len(layout.tree.slots))
         leaves = by_cluster(place[problem.codes[layout.terms[0].name]], len(layout.tree.slots))
-        scores -= leaves @ solution.reduced.spread(solution.covariance)[1][-1]
+        scores -= leaves @ solution.reduced.paths()[0]
     n, k = problem.n_rows, float(solution.edf.sum())
     if count < 2 or n - k <= 0:
         raise InputError(f"cluster has {count} value(s) in {n:,} rows; clustered errors need two clusters or more.")

@@ -119,7 +119,7 @@ class Passes:
         large = bool(leaves) and layout.sizes[0] * sum(layout.sizes[1:]) > LARGE_CELLS
         by_leaf = large and not any(map(on_disk, problem.codes.values()))
         if by_leaf:
-            problem = _by_leaf(problem, leaves, layout.names)
+            problem = _by_leaf(problem, leaves, layout.names, threads)
         codes = {name: problem.codes[name] for name in layout.names}
         self.problem, self.layout, self.threads = problem, layout, threads
         self.columns = _check.code_columns(codes, problem.sizes) if codes else _no_columns(problem.n_rows)
@@ -185,12 +185,17 @@ class Passes:
         return self.stores[full]
 
 
-def _by_leaf(problem: Problem, leaves: str, names: tuple[str, ...]) -> Problem:
+def _by_leaf(problem: Problem, leaves: str, names: tuple[str, ...], threads: int) -> Problem:
     """Return the problem with its rows by leaf, those of a leaf in their order."""
     order = np.argsort(problem.codes[leaves], kind="stable")
-    response, scale, weight, trials = (array[order] if len(array) else array for array in problem.arrays)
-    codes = {name: problem.codes[name][order] for name in names}
-    return replace(problem, codes=codes, response=response, scale=scale, weight=weight, trials=trials)
+    arrays = [*problem.arrays, *(problem.codes[name] for name in names)]
+
+    def sort(k: int, _: int) -> NDArray[Any]:
+        return arrays[k].take(order) if len(arrays[k]) else arrays[k]
+
+    response, scale, weight, trials, *codes = in_order(sort, [(k, k) for k in range(len(arrays))], threads=threads)
+    by_name = dict(zip(names, codes, strict=True))
+    return replace(problem, codes=by_name, response=response, scale=scale, weight=weight, trials=trials)
 
 
 def _lanes(pieces: list[tuple[int, int]], n_cells: int) -> list[tuple[int, int]]:

@@ -15,7 +15,7 @@ from freightrisk.models.effects import Effect
 from freightrisk.models.families import FAMILIES, Response, expected_response, tweedie_log_likelihood
 from freightrisk.models.fitted import FittedModel, Nodes
 from freightrisk.models.passes import Problem
-from freightrisk.models.quadratic import LARGEST_STRENGTH, Reduced
+from freightrisk.models.quadratic import LARGEST_STRENGTH, Reduced, forms
 from freightrisk.models.table_model import Solution, dispersion_value, means, tables_of
 from freightrisk.models.terms import AnyCoding, LevelSums, bands_of, tree_of
 
@@ -192,6 +192,14 @@ class Report:
     def _own(self, term: Term, table: Array, slots: NDArray[np.int64]) -> tuple[Array, Array]:
         """Return the claims (or weight) expected of each leaf at relativity 1, and its own relativity."""
         relativity, family, size = np.exp(table[slots]), self.problem.family, self.problem.sizes[term.name]
+        if family == "poisson":  # at the maximum a leaf has as many claims above the expected as its penalty holds back
+            seen = np.zeros(size)
+            for part in self.problem.parts():
+                weighted = part.y * part.weight if len(part.weight) else part.y
+                seen += np.bincount(part.codes[term.name], weighted, size)
+            group = max(g for g, group in enumerate(self.layout.groups) if group.term == term.name)
+            expected = seen[slots] - self.solution.strengths[group] * self._effects(term)[-1]
+            return expected / relativity, relativity * seen[slots] / expected
         amounts = not FAMILIES[family].counts and family != "tweedie"
         below, above = np.zeros(size), np.zeros(size)
         for part in self.problem.parts():
@@ -262,10 +270,10 @@ def credibility_by_depth(tree: Any, information: Array, strengths: Array) -> lis
 
 def tree_errors(reduced: Reduced, covariance: Array, pull: Array | None) -> tuple[Array, Array, float]:
     """Return the variance of each leaf less the mean that `pull` weighs, and that mean's row and variance of noise."""
-    _, rows, noises = reduced.spread(covariance)
-    row, noise = rows[-1], noises[-1]
+    row, noise = reduced.paths()
+    threads = reduced.quadratic.threads
     if pull is None:
-        return ((row @ covariance) * row).sum(axis=1) + noise, np.zeros(row.shape[1]), 0.0
+        return forms(row, covariance, threads) + noise, np.zeros(row.shape[1]), 0.0
     tree, pulls = reduced.tree, [pull]
     if tree is None:
         raise InputError("there is no tree.")
@@ -276,8 +284,8 @@ def tree_errors(reduced: Reduced, covariance: Array, pull: Array | None) -> tupl
         total += float((weight * weight / pivot.pivot).sum())
         shared = weight / pivot.pivot + (1.0 - pivot.credibility) * shared[parent]
     mean = pull @ row
-    apart = row - mean
-    return ((apart @ covariance) * apart).sum(axis=1) + noise - 2.0 * shared + total, mean, total
+    row -= mean
+    return forms(row, covariance, threads) + noise - 2.0 * shared + total, mean, total
 
 
 def _at_parent(

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from freightrisk._parallel import chunks, in_order
 from freightrisk.errors import FitError
 from freightrisk.models.design import Array, Layout, SlotNames, Whole
 from freightrisk.models.families import FAMILIES
@@ -26,6 +28,7 @@ from freightrisk.models.quadratic import (
 
 SAMPLE_ROWS = 2**18
 SAMPLE_PIECE = 2**12
+FILLED_ROWS = 2**10
 PARAMETER_LIMIT = 2**13
 CELL_LIMIT = 2**28
 NEAR = 0.5
@@ -33,6 +36,7 @@ FIRST_VARIANCE = 0.1
 SETTLED = 1e-6
 Pieces: TypeAlias = list[tuple[int, int]] | None
 STALE = 1e-2  # moves below this may take the information of the pass before
+UNSETTLED = 1e-4  # and those below this, while variances are still estimated
 SLOW = 0.25  # of the move before: a constant information no longer serves
 CONTRACTED = 0.1  # and go on with it while each is so much smaller than the last
 
@@ -90,21 +94,13 @@ def quadratic_of(layout: Layout, sums: Sums, threads: int = 1) -> Quadratic:
     full[0, 0] = sums.totals[3]
     full[0, 1:] = full[1:, 0] = information[skipped:]
     np.fill_diagonal(full[1:, 1:], information[skipped:])
-    leaves = _leaves(layout)
-    cross = np.zeros((len(leaves), layout.n_params))
-    cross[:, 0] = information[leaves]
-    for f, rows in enumerate(sizes):
+    for f, rows in islice(enumerate(sizes), first, None):
         for g in range(f + 1, len(sizes)):
             block = sums.pair(f, g)
-            if f < first:
-                start, term = int(layout.starts[g - 1]), layout.terms[g]
-                rows_of = block if len(leaves) == len(block) else block[leaves]
-                mine = rows_of @ term.design if term.chosen is None else np.take(rows_of, term.chosen, axis=1)
-                cross[:, start : start + term.n_params] = mine
-                continue
             at, beside = int(offsets[f]) + 1 - skipped, int(offsets[g]) + 1 - skipped
             full[at : at + rows, beside : beside + sizes[g]] = block
             full[beside : beside + sizes[g], at : at + rows] = block.T
+    leaves = _leaves(layout)
     design = layout.design
     score, leaf_score = scores_of(layout, sums)
     return Quadratic(
@@ -112,9 +108,29 @@ def quadratic_of(layout: Layout, sums: Sums, threads: int = 1) -> Quadratic:
         matrix=np.asarray(design.T @ (design.T @ full).T),
         leaf_score=leaf_score,
         leaf_information=information[leaves],
-        cross=cross,
+        cross=_cross_of(layout, sums, leaves, threads),
         threads=threads,
     )
+
+
+def _cross_of(layout: Layout, sums: Sums, leaves: Whole, threads: int) -> Array:
+    """Return the information of each leaf beside the dense parameters."""
+    cross = np.empty((len(leaves), layout.n_params))
+    if not len(leaves):
+        return cross
+    blocks = [sums.pair(0, g) for g in range(1, len(layout.sizes))]
+
+    def fill(start: int, stop: int) -> None:
+        rows = leaves[start:stop]
+        cross[start:stop, 0] = sums.information[rows]
+        for block, term, at in zip(blocks, layout.dense, layout.starts.tolist(), strict=False):
+            mine = block[rows]
+            found = mine @ term.design if term.chosen is None else np.take(mine, term.chosen, axis=1)
+            cross[start:stop, at : at + term.n_params] = found
+
+    for _ in in_order(fill, chunks(len(leaves), FILLED_ROWS), threads=threads):
+        pass
+    return cross
 
 
 def scores_of(layout: Layout, sums: Sums) -> tuple[Array, Array]:
@@ -283,14 +299,18 @@ class _Newton:
         sums = self.over(state, pieces)
         first, information = quadratic_of(self.layout, sums, self.passes.threads), sums.information
         held = _Held(first, False, 0)
+        reduced: Reduced | None = None
         strengths, settled, before = self._first_strengths(), ridge > 0.0, np.inf
         steps: list[Step] = []
         for _ in range(max_iterations):
             quadratic = held.quadratic if held.age == 0 else self._with_scores(held.quadratic, sums)
-            if not settled:
-                strengths, change = self._strengths(quadratic, state, sums, strengths, before)
-                settled = not self.layout.groups or (change < SETTLED and before < STALE)
-            reduced = reduce(quadratic, self.layout, self.labels, strengths, ridge)
+            near = None if reduced is None else reduced.serves(quadratic)
+            if settled or not self.layout.groups:
+                reduced, settled = reduce(quadratic, self.layout, self.labels, strengths, ridge, near=near), True
+            else:
+                reduced = self._at_best(quadratic, state, sums, strengths, before, near)
+                change = float(np.abs(np.log(reduced.strengths / strengths)).max())
+                strengths, settled = reduced.strengths, change < SETTLED and before < STALE
             move = self._move(reduced, state)
             if FAMILIES[self.problem.family].counts and self._largest(move) > NEAR:
                 move = curved(reduced, move)
@@ -336,7 +356,7 @@ class _Newton:
             if not observed or STALE < largest < SLOW * before:
                 return False, False
             return True, True
-        close = settled and largest < STALE and held.observed == observed
+        close = largest < (STALE if settled else UNSETTLED) and held.observed == observed
         if close and (held.age == 0 or (observed and largest < CONTRACTED * before)):
             return observed, False
         return observed, True
@@ -348,15 +368,13 @@ class _Newton:
     def _first_strengths(self) -> Array:
         return np.array([1.0 / (group.variance or FIRST_VARIANCE) for group in self.layout.groups])
 
-    def _strengths(
-        self, quadratic: Quadratic, state: State, sums: Sums, strengths: Array, before: float
-    ) -> tuple[Array, float]:
-        """Return the strengths for the present quadratic, and by how much their logs have moved at most.
+    def _at_best(
+        self, quadratic: Quadratic, state: State, sums: Sums, strengths: Array, before: float, near: Reduced | None
+    ) -> Reduced:
+        """Return the quadratic at the strengths that are best for it.
 
         They need to be no more exact than the quadratic, which is off by the square of the move before.
         """
-        if not self.layout.groups:
-            return strengths, 0.0
         dispersion = 1.0
         if self.problem.dispersion:
             dispersion = self.problem.dispersion
@@ -369,8 +387,9 @@ class _Newton:
         free = np.array([group.variance is None for group in self.layout.groups])
         start = np.where(free, strengths, given)
         exact = max(STRENGTH_TOLERANCE, min(1e-2, before * before))
-        changed = estimate_strengths(quadratic, self.layout, self.labels, state, start, dispersion, tolerance=exact)
-        return changed, float(np.abs(np.log(changed / strengths)).max())
+        return estimate_strengths(
+            quadratic, self.layout, self.labels, state, start, dispersion, tolerance=exact, near=near
+        )
 
     def _move(self, reduced: Reduced, state: State) -> State:
         return reduced.move(state) if self.monotone is None else monotone_move(reduced, state, self.monotone)
