@@ -16,6 +16,7 @@ from benchmarks.pricing import (
     campaign_lines,
     core_lines,
     frame_lines,
+    haute_lines,
     import_lines,
     parquet_lines,
     price_lines,
@@ -38,6 +39,7 @@ class Benchmark:
 
 BENCHMARKS = {
     "price": Benchmark(price_lines, 10_000_000, 1_000_000),
+    "haute": Benchmark(haute_lines, 5_000_000, 0),
     "core": Benchmark(core_lines, 10_000_000, 1_000_000),
     "frame": Benchmark(frame_lines, 10_000_000, 1_000_000),
     "quote": Benchmark(quote_lines, 1, 1),
@@ -85,6 +87,9 @@ def page(lines: list[Line]) -> str:
             "merchant's fen and four flags. The fits reach the same coefficients: glum runs at a gradient tolerance of",
             "1e-10, since its default leaves differences of 1e-3. The ratio of the leaves is the time of the fit",
             "without them over that with them; of a book on disk it is the time an order in memory over that on disk.",
+            "",
+            "haute runs in an interpreter of its own, which the variable HAUTE_PYTHON names (its dependencies do not",
+            "agree with ours); its quotes are checked against ours to the fen. Without one its lines are missing.",
             "",
             "The twelve campaigns are priced without the steps of the premium, batch after batch; their ratio is the",
             "share that is left of the rate without subsidies.",

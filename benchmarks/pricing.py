@@ -1,5 +1,8 @@
 """Pricing beside numpy, numba and pyarrow: the full quote, the core of it, coding, one quote, files, campaigns."""
 
+import json
+import os
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,7 +24,7 @@ from benchmarks.books import (
     tariff,
 )
 from benchmarks.numba_route import NumbaRoute
-from benchmarks.routes import Columns, NumpyRoute, price_whole_columns, rates_of
+from benchmarks.routes import Columns, NumpyRoute, haute_plan, price_whole_columns, rates_of
 from benchmarks.timing import LARGE, Line, apart, cores, medians, over, seconds_of_import
 from freightrisk import Balances, Tariff, price_parquet
 from freightrisk.book.factors import code_type
@@ -65,6 +68,40 @@ def price_lines(n: int, repeats: int) -> list[Line]:
         Line("price: numpy in blocks, 1 thread", n, numpy_one),
         Line(f"price: numpy in blocks, {threads} threads", n, numpy_many),
         Line("price: numpy on whole columns", n, whole),
+    ]
+
+
+def haute_lines(n: int, repeats: int) -> list[Line]:
+    """Return kernel pricing of coded orders beside haute's of the same orders in polars, after checking the fen.
+
+    haute asks for an older pandas and forty other packages, so it runs in an interpreter of its own, which the variable
+    HAUTE_PYTHON names. Without one there is no line.
+    """
+    python = os.environ.get("HAUTE_PYTHON")
+    if not python:
+        return []
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    priced_by, threads = tariff(), cores()
+    codes, coded = coded_orders(n, priced_by)
+    into, route = priced_by.buffers(n), NumpyRoute(priced_by, DISPERSION)
+    with tempfile.TemporaryDirectory() as folder:
+        orders = pa.table({name: column.astype(np.int32) for name, column in codes.items()})
+        pq.write_table(orders, f"{folder}/orders.parquet")
+        Path(folder, "plan.json").write_text(json.dumps(haute_plan(route)))
+        script = Path(__file__).with_name("haute_route.py")
+        found = subprocess.run(
+            [python, str(script), folder, str(repeats)], check=True, capture_output=True, text=True, cwd=folder
+        )
+        theirs = pq.read_table(f"{folder}/quotes.parquet")
+    (ours,) = medians(repeats, lambda: priced_by.price_columns(coded, threads=threads, buffers=into))
+    priced = priced_by.price_columns(coded, threads=threads, buffers=into)
+    _same_ledger(priced, {name: theirs[name].to_numpy() for name in theirs.column_names})
+    peer = float(found.stdout)
+    return [
+        Line(f"price: freightrisk, {threads} threads, one batch", n, ours, peer / ours, (100.0, 0.0)),
+        Line("price: haute", n, peer),
     ]
 
 

@@ -139,6 +139,42 @@ class NumpyRoute:
             np.multiply(out, buffer, out=out)
 
 
+def haute_plan(route: NumpyRoute) -> dict[str, object]:
+    """Return the tariff of a route as haute's rating steps and the numbers of what follows."""
+    tariff = route.tariff
+    steps = [
+        {
+            "tables": [
+                {
+                    "factors": [name],
+                    "outputColumn": f"{name} of {what}",
+                    "entries": [{name: code, "value": value} for code, value in enumerate(table.tolist())],
+                    "defaultValue": 1.0,
+                }
+                for name, table in rates.tables.items()
+            ],
+            "combinedOutputs": [{"outputColumn": what, "operation": "multiply", "baseValue": rates.base}],
+        }
+        for what, rates in (("claim_intensity", route.frequency), ("mean", route.severity))
+    ]
+    loads = ("fraud_load", "claim_handling", "policy_cost", "retained", "filed_factor", "filed_min_micro")
+    rules = [
+        {
+            "payer": rule.payer, "kind": rule.kind, "amount": int(rule.amount), "cap_fen": rule.cap_fen,
+            "column": next(iter(rule.where)), "levels": [*next(iter(rule.where.values()))],
+        }
+        for rule in tariff.subsidies
+    ]  # fmt: skip
+    steps_of_premium = ("claim_intensity", "expected_claims", "expected_payout", "pure_premium", "technical_premium")
+    return {
+        "steps": steps, "nodes": route.nodes.tolist(), "limit": tariff.cover.flat_limit, "floor_fen": tariff.floor_fen,
+        "loads": {name: float(getattr(tariff.loadings, name)) for name in (*loads, "filed_max_micro")}, "rules": rules,
+        "columns": [
+            *steps_of_premium, "list_fen", *(f"{payer}_fen" for payer in tariff.payers), "merchant_fen", "floor_bound",
+        ],
+    }  # fmt: skip
+
+
 def price_whole_columns(tariff: Tariff, dispersion: float, codes: Columns) -> dict[str, NDArray]:
     """Return the same ledger the way that it is first written: whole columns, a temporary for every step."""
     loads = tariff.loadings
