@@ -58,11 +58,11 @@ cdef extern from *:
     #define FREIGHTRISK_TWO(from) (*(const freightrisk_two *)(from))
     #define FREIGHTRISK_FOUR(from) (*(const freightrisk_four *)(from))
     FREIGHTRISK_INLINE void freightrisk_four_pieces(const double *curve, const int *piece, const double *u,
-                                                    const double *factor, double *value) {
-        freightrisk_four p = FREIGHTRISK_FOUR(curve + 4 * (long long)piece[0]), a, b, c, d;
-        freightrisk_four q = FREIGHTRISK_FOUR(curve + 4 * (long long)piece[1]);
-        freightrisk_four r = FREIGHTRISK_FOUR(curve + 4 * (long long)piece[2]);
-        freightrisk_four s = FREIGHTRISK_FOUR(curve + 4 * (long long)piece[3]);
+                                                    double *value) {
+        freightrisk_four p = FREIGHTRISK_FOUR(curve + piece[0]), a, b, c, d;
+        freightrisk_four q = FREIGHTRISK_FOUR(curve + piece[1]);
+        freightrisk_four r = FREIGHTRISK_FOUR(curve + piece[2]);
+        freightrisk_four s = FREIGHTRISK_FOUR(curve + piece[3]);
         freightrisk_four v = FREIGHTRISK_FOUR(u);
         a = FREIGHTRISK_PICK(p, q, 0, 4, 2, 6);
         b = FREIGHTRISK_PICK(p, q, 1, 5, 3, 7);
@@ -72,7 +72,7 @@ cdef extern from *:
         q = FREIGHTRISK_PICK(b, d, 0, 1, 4, 5);
         r = FREIGHTRISK_PICK(a, c, 2, 3, 6, 7);
         s = FREIGHTRISK_PICK(b, d, 2, 3, 6, 7);
-        *(freightrisk_four *)value = (((s * v + r) * v + q) * v + p) * FREIGHTRISK_FOUR(factor);
+        *(freightrisk_four *)value = (((s * v + r) * v + q) * v + p) * FREIGHTRISK_FOUR(value);
     }
     /* Rows 0 and 2 in one vector, 1 and 3 in the other: each as both relativities, until the last table. */
     FREIGHTRISK_INLINE void freightrisk_four_pairs(const int *const *place, const double *const *tables, int n_tables,
@@ -94,11 +94,11 @@ cdef extern from *:
     }
     #else
     static inline void freightrisk_four_pieces(const double *curve, const int *piece, const double *u,
-                                               const double *factor, double *value) {
+                                               double *value) {
         int k;
         for (k = 0; k < 4; k++) {
-            const double *p = curve + 4 * (long long)piece[k];
-            value[k] = (((p[3] * u[k] + p[2]) * u[k] + p[1]) * u[k] + p[0]) * factor[k];
+            const double *p = curve + piece[k];
+            value[k] *= ((p[3] * u[k] + p[2]) * u[k] + p[1]) * u[k] + p[0];
         }
     }
     static inline void freightrisk_four_pairs(const int *const *place, const double *const *tables, int n_tables,
@@ -174,7 +174,7 @@ cdef extern from *:
     int64_t word_of "freightrisk_word"(double x) noexcept nogil
     double real_of "freightrisk_real"(int64_t word) noexcept nogil
     void four_pieces "freightrisk_four_pieces"(const double* curve, const int32_t* piece, const double* u,
-                                               const double* factor, double* value) noexcept nogil
+                                               double* value) noexcept nogil
     void all_pairs "freightrisk_pairs"(const int32_t** place, const double** tables, int n_tables, int n, double base,
                                        double beside, double* first, double* second) noexcept nogil
     void four_singles "freightrisk_four_singles"(const double* table, const int32_t* code, double* value) noexcept nogil
@@ -948,19 +948,19 @@ cdef wide_void choose_curve(const int32_t* curve_of, int32_t pieces, int n, int_
     """From pieces of one curve to those of the curve that each row's code chooses among several of as many each."""
     cdef int i
     for i in range(n):
-        piece[i] += curve_of[i] * pieces
+        piece[i] += 4 * curve_of[i] * pieces
 
 
-cdef wide_void curve_values(const double* curve, const int32_t* piece, const double* u, const double* factor, int n,
+cdef wide_void curve_values(const double* curve, const int32_t* piece, const double* u, int n,
                             real_out value) noexcept nogil:
-    """The cubic ((d u + c) u + b) u + a of each piece, times a factor."""
+    """Multiply by the cubic ((d u + c) u + b) u + a of each piece, four entries of the curve."""
     cdef int i
     cdef const double* p
     for i in range(0, n - n % 4, 4):
-        four_pieces(curve, piece + i, u + i, factor + i, value + i)
+        four_pieces(curve, piece + i, u + i, value + i)
     for i in range(n - n % 4, n):
-        p = curve + 4 * piece[i]
-        value[i] = (((p[3] * u[i] + p[2]) * u[i] + p[1]) * u[i] + p[0]) * factor[i]
+        p = curve + piece[i]
+        value[i] *= ((p[3] * u[i] + p[2]) * u[i] + p[1]) * u[i] + p[0]
 
 
 # A curve over [0, 1] has pieces of equal width: t lies in piece k, at the place u inside it.
@@ -977,26 +977,28 @@ cdef wide_void count_place(const double* intensity, int32_t pieces, int n, real_
         place *= pieces
         k = <int32_t>place
         k = k if k < last else last
-        piece[i] = k
+        piece[i] = 4 * k
         u[i] = place - k
 
 
 # The upper bits of a mean over its limit are the octave and the piece in it, the lower ones the place inside. There are
 # a constant piece before the first and one behind the last, whose payout stays as it is at `top` limits.
 
-cdef wide_void limit_place(const double* mean, const double* limit, const double* inverse, int bits, int64_t first,
-                           int32_t last, double top, int n, real_out factor, int_out piece, real_out u) noexcept nogil:
+cdef wide_void limit_place(const double* mean, const double* limit, const double* inverse, bint flat, int bits,
+                           int64_t first, int32_t last, double top, int n, real_out factor, int_out piece,
+                           real_out u) noexcept nogil:
+    """Where `flat`, the first limit and its inverse hold for all rows."""
     cdef int i
     cdef int64_t word, inside = (<int64_t>1 << bits) - 1
     cdef int32_t k
     cdef double most
     for i in range(n):
-        most = limit[i] * top
+        most = (limit[0] if flat else limit[i]) * top
         factor[i] = mean[i] if mean[i] < most else most
-        word = word_of(mean[i] * inverse[i])
+        word = word_of(mean[i] * (inverse[0] if flat else inverse[i]))
         k = <int32_t>(<int64_t>(<uint64_t>word >> bits) - first)
         k = k if k > 0 else 0
-        piece[i] = k if k < last else last
+        piece[i] = 4 * (k if k < last else last)
         u[i] = real_of((word & inside) | ONE_WORD) - 1.0
 
 
@@ -1038,14 +1040,14 @@ cdef wide_void add_flags(const int32_t* bound, int n, flag_out flags) noexcept n
 
 # Both roundings are sums, the whole number is then the lower bits of the last.
 
-cdef inline int32_t fen_of(double micro) noexcept nogil:
-    return low_word((micro * 1e-4 + ROUND_TO_FRACTION) + (ROUND_TO_INTEGER - ROUND_TO_FRACTION))
+cdef inline int32_t nearest_fen(double fen) noexcept nogil:
+    return low_word((fen + ROUND_TO_FRACTION) + (ROUND_TO_INTEGER - ROUND_TO_FRACTION))
 
 
 cdef wide_void round_nearest(const double* micro, int n, int_out fen) noexcept nogil:
     cdef int i
     for i in range(n):
-        fen[i] = fen_of(micro[i])
+        fen[i] = nearest_fen(micro[i] * 1e-4)
 
 
 cdef wide_void round_down_after(const double* micro, double added, int n, int_out fen) noexcept nogil:
@@ -1078,8 +1080,9 @@ cdef wide_void write_whole(const double* value, int n, long_out out) noexcept no
 cdef wide_void share_of(const int32_t* amount, double points, int n, int_out wanted) noexcept nogil:
     """Basis points of an amount of fen, half-even to fen; exact for the same reason."""
     cdef int i
+    cdef double share = points * 1e-4
     for i in range(n):
-        wanted[i] = fen_of(amount[i] * points)
+        wanted[i] = nearest_fen(amount[i] * share)
 
 
 cdef wide_void rest_above(const int32_t* rest, int32_t target, int n, int_out wanted) noexcept nogil:
@@ -1383,7 +1386,6 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
     cdef double mean[BLOCK]
     cdef double limit[BLOCK]
     cdef double inverse[BLOCK]
-    cdef double full[BLOCK]
     cdef double inside[BLOCK]
     cdef double micro[BLOCK]
     cdef int32_t piece[BLOCK]
@@ -1429,9 +1431,7 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
             paired[column] = 1
             pair_places[f] = &codes[column][0] if column >= columns.count else &twofold[f][0]
             pair_tables[f] = &plan.pair_tables[plan.pair_offsets[f]]
-        n = <int>min(<Py_ssize_t>BLOCK, stop - start)
-        fill(plan.limit, n, &limit[0])
-        fill(1.0 / plan.limit, n, &inverse[0])
+        limit[0], inverse[0] = plan.limit, 1.0 / plan.limit
         for step in range((stop - start + BLOCK - 1) // BLOCK):
             block = start + step * BLOCK
             n = <int>min(<Py_ssize_t>BLOCK, stop - block)
@@ -1489,19 +1489,19 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
             if not count_pieces:
                 memcpy(claims, intensity, n * sizeof(double))
             else:
-                count_place(intensity, count_pieces, n, &full[0], &piece[0], &inside[0])
+                count_place(intensity, count_pieces, n, claims, &piece[0], &inside[0])
                 if plan.count_column >= 0:
                     choose_curve(&codes[plan.count_column][0], count_pieces, n, &piece[0])
-                curve_values(count_curve, &piece[0], &inside[0], &full[0], n, claims)
+                curve_values(count_curve, &piece[0], &inside[0], n, claims)
             if plan.share_columns.shape[0] or not limit_pieces:
                 memcpy(payout, &mean[0], n * sizeof(double))
                 for f in range(<int>plan.share_columns.shape[0]):
                     column = plan.share_columns[f]
                     gather_product(&codes[column][0], &plan.share_tables[plan.share_offsets[f]], n, payout)
             else:
-                limit_place(&mean[0], &limit[0], &inverse[0], plan.limit_bits, plan.limit_first, limit_pieces - 1,
-                            plan.limit_top, n, &full[0], &piece[0], &inside[0])
-                curve_values(limit_curve, &piece[0], &inside[0], &full[0], n, payout)
+                limit_place(&mean[0], &limit[0], &inverse[0], plan.limit_columns.shape[0] == 0, plan.limit_bits,
+                            plan.limit_first, limit_pieces - 1, plan.limit_top, n, payout, &piece[0], &inside[0])
+                curve_values(limit_curve, &piece[0], &inside[0], n, payout)
             load_premium(claims, payout, &mean[0], plan.fraud, plan.handling, plan.policy, plan.gross_up,
                          plan.filed_factor, plan.filed_min_micro, plan.filed_max_micro, n, steps[3], steps[4],
                          &micro[0], &rounded[0])
