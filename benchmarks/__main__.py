@@ -89,7 +89,7 @@ def page(lines: list[Line]) -> str:
             "over that on disk.",
             "",
             "haute runs in an interpreter of its own, which the variable HAUTE_PYTHON names (its dependencies do not",
-            "agree with ours); its quotes are checked against ours to the fen. Without one its lines are missing.",
+            "agree with ours); its quotes are checked as those of numpy are. Without one its lines are missing.",
             "",
             "The twelve campaigns are priced without the steps of the premium, batch after batch; their ratio is the",
             "share that is left of the rate without subsidies.",

@@ -200,7 +200,10 @@ def test_bad_columns_are_refused(kind, ask, values, match, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["i1", "u1", "i4", "i8", "u8"])
-@pytest.mark.parametrize(("low", "high"), [(0, 5), (-100, 100), (1_000, 2_023), (1_000, 2_024), (-(2**62), 2**63 - 1)])
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(0, 5), (-100, 100), (1_000, 2_023), (1_000, 2_024), (-(2**62), 2**63 - 1), (2**63 - 9, 2**63 - 1)],
+)
 def test_whole_numbers_are_categories_whether_near_or_far_apart(kind, low, high):
     info = np.iinfo(kind)
     low, high = (min(max(end, info.min), info.max) for end in (low, high))

@@ -347,6 +347,30 @@ def test_more_than_65_536_slots(tariff):
     assert priced["unseen_level"].tolist() == [False] * 6 + [True]
 
 
+@pytest.mark.parametrize("n_tables", range(1, 9))
+def test_any_number_of_tables_that_both_models_read(tariff, n_tables):
+    # Of 60 levels each, which are not fused; rows that are no multiple of four.
+    rng, names = np.random.default_rng(n_tables), [f"f{k}" for k in range(n_tables)]
+    paths = tuple((k,) for k in range(60))
+    declared = CODINGS["merchant_class"].declared
+    codings = {
+        name: replace(CODINGS["merchant_class"], declared=replace(declared, name=name, column=name), paths=paths,
+                      lookup={path: k for k, path in enumerate(paths)})
+        for name in names
+    }  # fmt: skip
+    rates = [replace(rate_tables([], None, base), tables={name: rng.uniform(0.5, 1.5, 61) for name in names})
+             for base in (0.05, 9.0)]  # fmt: skip
+    wide = replace(tariff, codings=codings, frequency=rates[0], severity=rates[1], subsidies=(), cover=Cover(),
+                   limit_curve=None)  # fmt: skip
+    codes = [rng.integers(0, 61, 1_031).astype(np.uint8) for _ in names]
+    steps = run_kernel(wide, codes, 1_031).detail
+    for found, model in ((steps[0], rates[0]), (steps[2], rates[1])):
+        expected = model.base * np.prod(
+            [model.tables[name][code] for name, code in zip(names, codes, strict=True)], axis=0
+        )
+        np.testing.assert_allclose(found, expected, rtol=1e-14)
+
+
 def test_sixty_four_rules_and_their_last_bit(tariff):
     rules = [Subsidy(f"rule {k}", "platform", fixed_fen=1, where={"tier": [k]}) for k in range(64)]
     plain = replace(tariff, subsidies=tuple(rules), floor_fen=0, cover=Cover(), limit_curve=None)

@@ -217,7 +217,8 @@ class JoinedColumns:
         if ("distinct", name, near) not in self._seen:
             codes, values = self._home(name).distinct(name, near)
             self._seen["distinct", name, near] = self._spread(codes, name), values
-        return self._seen["distinct", name, near]  # type: ignore[no-any-return]
+        found: tuple[NDArray[Any], NDArray[Any]] = self._seen["distinct", name, near]
+        return found
 
     def categories(self, name: str) -> tuple[NDArray[Any], list[Any]]:
         """Return integer codes (-1 where missing) and the values they name, as Python has them."""
@@ -299,7 +300,7 @@ def _near(values: NDArray[Any], near: int) -> tuple[NDArray[Any], NDArray[np.int
     if high - low >= near or high > np.iinfo(np.int64).max:
         return None
     places = (values.astype(np.int64, copy=False) - low).astype(np.int16 if near <= NEAR else np.int32)
-    return places, np.arange(low, high + 1)
+    return places, low + np.arange(high - low + 1)
 
 
 def _not_numbers(argument: str, name: str, bad: NDArray[np.bool_]) -> InputError:

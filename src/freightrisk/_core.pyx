@@ -43,6 +43,20 @@ cdef extern from *:
         memcpy(&x, &word, 8);
         return x;
     }
+    static inline void freightrisk_some_pairs(const int *const *place, const double *const *tables, int n_tables,
+                                              long long row, long long stop, double base, double beside,
+                                              double *first, double *second) {
+        int t;
+        for (; row < stop; row++) {
+            double x = base, y = beside;
+            for (t = 0; t < n_tables; t++) {
+                x *= tables[t][place[t][row]];
+                y *= tables[t][place[t][row] + 1];
+            }
+            first[row] = x;
+            second[row] = y;
+        }
+    }
     /* Rows of a table whose entries stand together are loaded whole and turned into columns, four rows at a time: a
        gather takes as long for each single entry. */
     #ifdef __has_builtin
@@ -104,17 +118,7 @@ cdef extern from *:
     static inline void freightrisk_four_pairs(const int *const *place, const double *const *tables, int n_tables,
                                               long long row, double base, double beside, double *first,
                                               double *second) {
-        int t;
-        long long k;
-        for (k = row; k < row + 4; k++) {
-            double x = base, y = beside;
-            for (t = 0; t < n_tables; t++) {
-                x *= tables[t][place[t][k]];
-                y *= tables[t][place[t][k] + 1];
-            }
-            first[k] = x;
-            second[k] = y;
-        }
+        freightrisk_some_pairs(place, tables, n_tables, row, row + 4, base, beside, first, second);
     }
     static inline void freightrisk_four_singles(const double *table, const int *code, double *value) {
         int k;
@@ -143,15 +147,7 @@ cdef extern from *:
                 for (row = 0; row + 4 <= n; row += 4)
                     freightrisk_four_pairs(place, tables, n_tables, row, base, beside, first, second);
         }
-        for (row = n - n % 4; row < n; row++) {
-            double x = base, y = beside;
-            for (t = 0; t < n_tables; t++) {
-                x *= tables[t][place[t][row]];
-                y *= tables[t][place[t][row] + 1];
-            }
-            first[row] = x;
-            second[row] = y;
-        }
+        freightrisk_some_pairs(place, tables, n_tables, n - n % 4, n, base, beside, first, second);
     }
     /* exp of x between -708 and 709 to one unit in the last place: 2^k times a polynomial of what is left, all plain
        products and sums, so that loops of it are vectorised. */

@@ -36,7 +36,7 @@ FIRST_VARIANCE = 0.1
 SETTLED = 1e-6
 Pieces: TypeAlias = list[tuple[int, int]] | None
 STALE = 1e-2  # moves below this may take the information of the pass before
-UNSETTLED = 1e-4  # and those below this, while variances are still estimated
+UNSETTLED = 1e-5  # and those below this while variances are estimated, which it moves by no more than SETTLED
 SLOW = 0.25  # of the move before: a constant information no longer serves
 CONTRACTED = 0.1  # and go on with it while each is so much smaller than the last
 

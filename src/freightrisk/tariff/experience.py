@@ -217,7 +217,8 @@ class Experience:
         own = looked_up(codes, places, threads=columns.threads)
         if not scores:
             yield own
-        for k, (score, table) in enumerate(zip(scores, self.tables.values(), strict=False)):
+            return
+        for k, (score, table) in enumerate(zip(scores, self.tables.values(), strict=True)):
             rated, shift = (own, none) if k == 0 else (0, 1)
             kind = code_type(len(table))
             yield np.where(own < none, rated, score.astype(kind) + kind(shift)).astype(kind, copy=False)

@@ -1,7 +1,7 @@
 """One order at a time: its codes, and its way through the kernel without a frame."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from datetime import date
 from threading import local
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from freightrisk import _check, _core
 from freightrisk.book.factors import Band, Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.tariff.balances import MERCHANT_ID, NO_DRAWS, periods_of, sequence_of_one
+from freightrisk.tariff.experience import Reader
 from freightrisk.tariff.quotes import DETAIL, CodedOrders, quote_names
 from freightrisk.tariff.rounding import dither_draws
 from freightrisk.tariff.subsidy import Gate
@@ -26,8 +27,6 @@ ABSENT = object()
 # Equal values of these types are the same value. Of others they need not be: two times of one instant in two zones are
 # equal and may lie on two days.
 KEPT_TYPES = frozenset({str, int, float, bool, date})
-
-Reader = Callable[[Mapping[str, Any]], int]
 
 
 def codes_of(tariff: "Tariff", order: Mapping[str, Any]) -> list[int]:
