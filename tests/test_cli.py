@@ -165,7 +165,9 @@ def test_a_csv_of_one_numeric_looking_level_keeps_the_word(files, quotes, tmp_pa
         "--out", tmp_path / "q.parquet",
     )  # fmt: skip
     assert code == 0
-    assert_frame_equal(pd.read_parquet(tmp_path / "q.parquet"), quotes[chosen].reset_index(drop=True))
+    # A kept column of a CSV file is repeated as it stands there, as text.
+    found = pd.read_parquet(tmp_path / "q.parquet").astype({"order_id": np.int64})
+    assert_frame_equal(found, quotes[chosen].reset_index(drop=True))
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
@@ -228,7 +230,7 @@ BAD_CALLS = [
     ("explain --tariff {tariff} --json [1]", "--json is not one order"),
     ('explain --tariff {tariff} --json {{"zone":"far"}}', "missing columns 'industry'"),
     ('explain --tariff {tariff} --merchants {merchants} --json {{"zone":"far"}}', "missing column 'merchant_id'"),
-    ('explain --tariff {tariff} --merchants {merchants} --json {{"merchant_id":-5}}', "is '-5' in 0 rows"),
+    ('explain --tariff {tariff} --merchants {merchants} --json {{"merchant_id":-5}}', "is '-5' in 0 of 80 rows"),
     ("fit --config {new}/none.toml --out {new}/t.json", "none.toml' cannot be read"),
     ("fit --config {bare} --out {new}/t.json", "no orders were given"),
     ("fit --config {bare} --orders {orders} --claims {claims} --out {new}/t.json", "needs a valuation date"),

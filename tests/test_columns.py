@@ -54,7 +54,7 @@ def as_kind(frame, kind, folder):
 
 def categories(frame, name):
     """Return the codes of a frame's column and the values they name."""
-    return _columns.JoinedColumns(_columns.read(frame, None, argument="orders")).categories(name)
+    return _columns.JoinedColumns(_columns.read(frame, None, argument="orders")).levels(name)
 
 
 def test_names_and_rows(columns):
@@ -62,7 +62,7 @@ def test_names_and_rows(columns):
     assert columns.n_rows == N_ROWS
 
 
-@pytest.mark.parametrize("name", ["kg", "items", "gift"])
+@pytest.mark.parametrize("name", ["kg", "items"])
 def test_numbers(columns, name):
     values = columns.real(name)
     assert values.dtype == np.float64
@@ -72,7 +72,7 @@ def test_numbers(columns, name):
 
 @pytest.mark.parametrize("name", ["zone", "channel", "items", "gift"])
 def test_categories(columns, name):
-    codes, values = _columns.JoinedColumns(columns).categories(name)
+    codes, values = _columns.JoinedColumns(columns).levels(name)
     read = [None if code < 0 else values[code] for code in codes.tolist()]
     assert read == [None if pd.isna(value) else value for value in FRAME[name].tolist()]
 
@@ -120,7 +120,7 @@ def test_nan_is_missing_as_a_level_too():
 def test_only_the_wanted_columns_of_a_file_are_read(tmp_path):
     columns = _columns.read(as_kind(FRAME, "parquet", tmp_path), ["kg", "absent"], argument="orders")
     assert list(columns.names) == list(FRAME.columns)
-    assert columns.table.column_names == ["kg"]
+    assert columns.frame.column_names == ["kg"]
     assert columns.n_rows == N_ROWS
 
 
@@ -150,7 +150,7 @@ def test_joined_columns_take_the_merchant_of_each_order_and_the_chosen_rows():
     assert joined.n_rows == 2
     assert joined.real("kg").tolist() == [1.0, 3.0]
     assert joined.real("score").tolist() == [4.9, 4.9]
-    codes, values = joined.categories("segment")
+    codes, values = joined.levels("segment")
     assert [values[code] for code in codes] == ["large", "large"]
     assert joined.ids("merchant_id").tolist() == [7, 7]
 
@@ -186,9 +186,9 @@ def test_a_file_that_is_not_parquet_is_refused(tmp_path, content):
 @pytest.mark.parametrize(
     ("ask", "values", "match"),
     [
-        ("real", ["1", "2", "light", "heavy"], r"orders: column 'x' is not a number in 2 rows \(first: 2, 3\); convert"),
-        ("real", pd.to_datetime(["2026-01-01"] * 4), "orders: column 'x' is not a number in 4 rows"),
-        ("days", ["2026-01-01", "soon", "2026-13-01", None], r"orders: column 'x' cannot be read as dates in 2 rows \(first: 1, 2\)"),
+        ("real", ["1", "2", "light", "heavy"], r"orders: column 'x' is not a number in 2 rows \(first: 2, 3\).*; convert"),
+        ("real", pd.to_datetime(["2026-01-01"] * 4), "orders: column 'x' is not a number but a datetime"),
+        ("days", ["2026-01-01", "soon", "2026-13-01", None], r"orders: column 'x' cannot be read as dates by ISO 8601 in 2 rows \(first: 1, 2\)"),
         ("days", [20260101, 20260102, 20260103, 20260104], "orders: column 'x' cannot be read as dates"),
         ("days", [1.5, 2.5, 3.5, 4.5], "orders: column 'x' cannot be read as dates"),
     ],
@@ -217,4 +217,4 @@ def test_whole_numbers_are_categories_whether_near_or_far_apart(kind, low, high)
 def test_largest_unsigned_numbers_are_categories():
     values = np.array([2**64 - 1, 2**64 - 2], dtype=np.uint64)
     codes, names = categories(pd.DataFrame({"x": values}), "x")
-    assert [names[code] for code in codes] == values.tolist()
+    assert [names[code] for code in codes] == [str(value) for value in values.tolist()]  # beyond 64 bits with a sign

@@ -381,7 +381,7 @@ def test_edges_may_come_from_numpy():
         ({"a": ["q", "r"], "b": ["s", None]}, Hierarchy("h", ["a", "b"]), r"factor 'h': column 'a', 'b' is missing in 1 row \(first: 1\)"),
         ({"kg": [1.0, np.nan]}, Band("kg", [1]), r"factor 'kg': column 'kg' is missing in 1 row \(first: 1\)"),
         ({"kg": [1.0, -0.5, -2.0]}, Band("kg", [1]), r"column 'kg' is outside \[0, inf\] in 2 rows \(first: 1, 2\)"),
-        ({"kg": [np.inf, 1.0]}, Band("kg", [1]), r"column 'kg' is outside \[0, inf\] in 1 row \(first: 0\)"),
+        ({"kg": [np.inf, 1.0]}, Band("kg", [1]), r"column 'kg' is infinite in 1 row \(first: 0\)"),
         ({"score": [4.9, 5.1, 0.0]}, Band("score", [4.5], valid=(1, 5)), r"column 'score' is outside \[1, 5\] in 2 rows \(first: 1, 2\)"),
         ({"kg": ["1", "heavy"]}, Band("kg", [1]), r"column 'kg' is not a number in 1 row \(first: 1\)"),
         ({"y": [1, 2]}, Factor("x"), "missing column 'x'; the columns present are 'y', 'claims'"),
@@ -397,8 +397,8 @@ def test_bad_values_are_refused(frame, declared, match):
     [
         ({"x": None, "kg": 1.0}, "factor 'x': the value is missing; give one, or declare missing='level'"),
         ({"x": "z", "kg": 1.0}, "factor 'x': level 'z' was not in the book"),
-        ({"x": "a", "kg": -1.0}, r"'kg' is -1.0; it must be a finite number in \[0, inf\]"),
-        ({"x": "a", "kg": "light"}, "'kg' is 'light'; it must be a number"),
+        ({"x": "a", "kg": -1.0}, r"'kg' is -1, outside \[0, inf\]"),
+        ({"x": "a", "kg": "light"}, "'kg' is 'light', which is not a number"),
         ({"x": "a"}, "factor 'kg': the value is missing"),
     ],
 )

@@ -335,7 +335,7 @@ def bad(**more):
             r"where\['tier'\] lists None; a level is a text or a num",
         ),
         (lambda: bad(fixed_fen=1, where={"tier": [np.nan]}), r"where\['tier'\] lists nan"),
-        (lambda: bad(fixed_fen=1, where={"day": [np.datetime64("2025-06-01")]}), r"where\['day'\] lists datetime.date"),
+        (lambda: bad(fixed_fen=1, where={"day": [np.datetime64("2025-06-01")]}), r"where\['day'\] lists np.datetime64\('2025-06-01'\)"),
         (lambda: bad(fixed_fen=1, where={"channel": []}), r"where\['channel'\] lists no level, so nobody is eligible"),
         (
             lambda: Interval(above=5, at_most=4),
@@ -353,7 +353,7 @@ def bad(**more):
         (lambda: in_stacking_order([bad(fixed_fen=1, group="")]), "group of subsidy 'sale' is ''"),
         (
             lambda: paid_fen(gift(where={"tenure_days": Interval(above=1)}), 100, tenure_days="long"),
-            "'tenure_days' is 'long'; it must be a number",
+            "'tenure_days' is 'long', which is not a number",
         ),
         (lambda: paid_fen(gift(start="2025-06-01"), 100, ship_date="soon"), "'ship_date' is 'soon'"),
     ],

@@ -140,7 +140,7 @@ def test_a_quote_takes_no_default_for_a_column(tariff, frame):
         tariff.quote(defaultdict(lambda: "live_stream", order))
 
 
-def test_one_instant_in_two_zones_may_be_two_days(tariff, frame):
+def test_one_instant_is_one_day_in_every_zone(tariff, frame):
     # Midnight of the tenth in Shanghai, where the June rule begins, is the afternoon of the ninth in Greenwich.
     order = frame.to_dict("records")[0] | {"price": 10.0}
     there = pd.Timestamp("2025-06-10 00:30", tz="Asia/Shanghai")
@@ -151,7 +151,9 @@ def test_one_instant_in_two_zones_may_be_two_days(tariff, frame):
         quotes = [fresh.quote(order | {"ship_date": kind(time)}) for time in (there, here)]
         expected = [fresh.price(pd.DataFrame([order | {"ship_date": kind(time)}])) for time in (there, here)]
         assert quotes == [priced.to_dict("records")[0] for priced in expected]
-        assert quotes[0]["merchant_fen"] < quotes[1]["merchant_fen"]
+        assert quotes[0] == quotes[1]
+        greenwich = replace(tariff, clock="Etc/UTC").quote(order | {"ship_date": kind(here)})
+        assert quotes[0]["merchant_fen"] < greenwich["merchant_fen"]
 
 
 def test_threads_quote_apart(tariff, frame):
@@ -573,11 +575,11 @@ def test_a_tariff_put_together_by_hand_is_checked_as_a_document_is(tariff, more,
         (lambda f: f.drop(columns="ship_date"), "orders: missing column 'ship_date'"),
         (
             lambda f: f.assign(zone=[*["near"] * 4, "moon", *["far"] * 294, "sun"]),
-            r"factor 'zone': level 'moon' was not in the book, in 1 row \(first: 4\); .* unseen='parent'",
+            r"factor 'zone': level 'moon' was not in the book, in 1 row \(first: 4\).*; .* unseen='parent'",
         ),
         (
             lambda f: f.assign(zone=[*["near"] * 298, None, None]),
-            r"factor 'zone': column 'zone' is missing in 2 rows \(first: 298, 299\); fill .* missing='level'",
+            r"factor 'zone': column 'zone' is missing in 2 rows \(first: 298, 299\).*; fill .* missing='level'",
         ),
         (
             lambda f: f.assign(industry=[None] + ["home"] * 299),
@@ -591,7 +593,7 @@ def test_a_tariff_put_together_by_hand_is_checked_as_a_document_is(tariff, more,
             lambda f: f.assign(weight_kg=-1.0),
             r"column 'weight_kg' is outside \[0, 100\] in 300 rows \(first: 0, 1, 2, 3, 4\)",
         ),
-        (lambda f: f.assign(weight_kg=np.inf), r"column 'weight_kg' is outside \[0, 100\] in 300 rows"),
+        (lambda f: f.assign(weight_kg=np.inf), r"column 'weight_kg' is infinite in 300 rows"),
         (
             lambda f: f.assign(weight_kg=["heavy"] + [1.0] * 299),
             r"orders: column 'weight_kg' is not a number in 1 row \(first: 0\)",
@@ -623,7 +625,7 @@ def test_bad_orders(tariff, frame, change, message):
         ),
         (
             lambda m: pd.concat([m, m.iloc[:2]]),
-            r"merchants: 'merchant_id' repeats an earlier row in 2 rows \(first: 40, 41\)",
+            r"merchants: 'merchant_id' repeats an earlier row in 2 rows \(first: 0, 1\), such as 'm0'",
         ),
         (
             lambda m: m.assign(merchant_id=[None, *m["merchant_id"][1:]]),
@@ -644,12 +646,12 @@ def test_bad_merchants(tariff, orders_of_merchants, merchants, change, message):
     ("more", "message"),
     [
         ({"zone": "moon"}, "factor 'zone': level 'moon' was not in the book; correct it, or declare"),
-        ({"zone": ["far"]}, r"order: 'zone' is \['far'\]; give one value"),
+        ({"zone": ["far"]}, r"order: 'zone' is \['far'\], which is a list, not a level"),
         ({"zone": None}, "factor 'zone': the value is missing; give one, or declare missing='level'"),
         ({"weight_kg": None}, "factor 'weight_kg': the value is missing"),
-        ({"weight_kg": -0.1}, r"'weight_kg' is -0.1; it must be a finite number in \[0, 100\]"),
-        ({"weight_kg": "1 kg"}, "'weight_kg' is '1 kg'; it must be a number"),
-        ({"experience_score": 5.01}, r"'experience_score' is 5.01; it must be a finite number in \[1, 5\]"),
+        ({"weight_kg": -0.1}, r"'weight_kg' is -0.1, outside \[0, 100\]"),
+        ({"weight_kg": "1 kg"}, "'weight_kg' is '1 kg', which is not a number"),
+        ({"experience_score": 5.01}, r"'experience_score' is 5.01, outside \[1, 5\]"),
         ({"experience_score": 0.99}, "'experience_score' is 0.99"),
     ],
 )

@@ -254,8 +254,8 @@ def test_what_cannot_be_a_curve_or_an_experience():
         Experience()
     with pytest.raises(InputError, match="read column 'experience_score'"):
         Experience([curve_of(FALLING), curve_of(FALLING)])
-    with pytest.raises(InputError, match="one kind"):
-        Experience(mods={1: 1.0, "a": 1.0})
+    with pytest.raises(InputError, match="one merchant as 1 and as '1'"):
+        Experience(mods={1: 1.0, "1": 1.0})
     with pytest.raises(InputError, match="merchant 'a' is nan"):
         Experience(mods={"a": float("nan")})
     with pytest.raises(InputError, match="no experience to centre"):

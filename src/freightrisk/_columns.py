@@ -1,191 +1,208 @@
-"""Frames of any kind as named columns, reading only the columns that are asked for."""
+"""Frames of any kind as named columns, reading only the columns that are asked for, and the names of those columns."""
 
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk import _check
+from freightrisk import _check, _intake
+from freightrisk._intake import DEFAULT_CLOCK, NEAR, Level, Raw, Refused
 from freightrisk.errors import InputError
 
-NEAR = 2**10  # from as many whole numbers on, a hash table costs less than looking each of them up
 FRAMES = "a pandas, polars or pyarrow table, or the path of a Parquet file"
+ORDER_ID, MERCHANT_ID, SHIP_DATE = "order_id", "merchant_id", "ship_date"
+ROLES = (ORDER_ID, MERCHANT_ID, SHIP_DATE)
 
 
-class Columns(Protocol):
-    """Named columns of one length."""
+class PricingColumns(TypedDict, total=False):
+    """Names of columns that pricing takes as keyword arguments, as of `ColumnNames`."""
 
-    @property
-    def names(self) -> list[str]: ...
+    order_id: str
+    merchant_id: str
+    ship_date: str
+    priority: str | None
+    date_format: str | None
 
-    @property
-    def n_rows(self) -> int: ...
 
-    def real(self, name: str) -> NDArray[np.float64]: ...
+@dataclass(frozen=True, kw_only=True)
+class ColumnNames:
+    """What columns of orders, claims and merchants are called besides those of factors, and how their dates are written.
 
-    def distinct(self, name: str, near: int = NEAR) -> tuple[NDArray[Any], NDArray[Any]]: ...
+    Parameters
+    ----------
+    order_id, merchant_id : str
+    ship_date : str or None
+        Time of shipment; None if a book has no such column.
+    priority : str, optional
+        Number by which budgets serve orders, highest first.
+    date_format : str, optional
+        How texts with dates are written, as for `datetime.strptime`; ISO 8601 by default.
+    exposure, freight, report_date, reversed_date, claim_id
+        As for `OrderBook.from_frames`.
 
-    def times(self, name: str) -> NDArray[np.datetime64]: ...
+    Notes
+    -----
+    A tariff knows the columns order_id, merchant_id and ship_date by these names, whatever they are called in a table.
+    """
 
-    def days(self, name: str) -> NDArray[np.datetime64]: ...
+    order_id: str = ORDER_ID
+    merchant_id: str = MERCHANT_ID
+    ship_date: str | None = SHIP_DATE
+    priority: str | None = None
+    date_format: str | None = None
+    exposure: str | None = None
+    freight: str = "freight"
+    report_date: str | None = "report_date"
+    reversed_date: str | None = None
+    claim_id: str | None = None
 
-    def ids(self, name: str) -> NDArray[Any]: ...
+    def __post_init__(self) -> None:
+        for name in (one.name for one in fields(self)):
+            value = getattr(self, name)
+            if value is not None or name in ("order_id", "merchant_id", "freight"):
+                _check.label(value, argument=name)
+
+    @classmethod
+    def of(cls, given: PricingColumns) -> "ColumnNames":
+        """Return the names that a call gave as keyword arguments."""
+        odd = sorted(set(given) - set(PricingColumns.__annotations__))
+        if odd:
+            raise TypeError(
+                f"unexpected keyword argument '{odd[0]}'; columns are named by {', '.join(PricingColumns.__annotations__)}"
+            )
+        return cls(**given)
+
+    def of_role(self, name: str) -> str:
+        """Return what the column that a tariff calls `name` is called in the tables."""
+        return (getattr(self, name) or name) if name in ROLES else name
 
 
 @dataclass(frozen=True, slots=True)
-class PandasColumns:
-    """Columns of a pandas frame."""
+class Table:
+    """The columns of one pandas or pyarrow table.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame or pyarrow.Table
+    argument : str
+        What the caller calls it, for messages.
+    names : list of str
+    n_rows : int
+    key : str
+        Column that names a row in messages, if the table has it.
+    clock : str
+        Time zone of naive times.
+    date_format : str, optional
+    """
 
     frame: Any
     argument: str
     names: list[str]
     n_rows: int
+    key: str = ""
+    clock: str = DEFAULT_CLOCK
+    date_format: str | None = None
 
-    def _column(self, name: str) -> Any:
-        column = self.frame[name]
-        if column.ndim != 1:
+    def raw(self, name: str) -> Raw:
+        """Return a column as `_intake` takes it."""
+        if self.names.count(name) > 1:
             raise InputError(f"{self.argument}: column '{name}' stands there twice; drop or rename one.")
-        return column
+        if hasattr(self.frame, "column_names"):
+            return _intake.of_arrow(self.frame.column(self.frame.column_names.index(name)))
+        return _of_series(self.frame.iloc[:, self.names.index(name)])
+
+    def _as(self, name: str, read: Callable[[Raw], Any]) -> Any:
+        try:
+            return read(self.raw(name))
+        except Refused as refused:
+            bad = np.ones(self.n_rows, dtype=bool) if refused.bad is None else refused.bad
+            where = self.rows_text(np.flatnonzero(bad), name)
+            message = f"{self.argument}: column '{name}' {refused.fault} in {where}; {refused.cure}."
+            raise InputError(message) from None
 
     def real(self, name: str) -> NDArray[np.float64]:
-        """Return the column as float64, NaN where missing."""
-        import pandas as pd
+        """Return the column as finite float64, NaN where missing."""
+        return self._as(name, _intake.numbers)  # type: ignore[no-any-return]
 
-        column = self._column(name)
-        if column.dtype == np.float64 and isinstance(column.dtype, np.dtype):
-            return np.ascontiguousarray(column.to_numpy())
-        if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
-            raise _not_numbers(self.argument, name, column.notna().to_numpy())
-        try:
-            return np.ascontiguousarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
-        except (TypeError, ValueError):
-            bad = pd.to_numeric(column.astype("object"), errors="coerce").isna() & column.notna()
-            raise _not_numbers(self.argument, name, bad.to_numpy()) from None
+    def levels(self, name: str) -> tuple[NDArray[Any], list[Level]]:
+        """Return integer codes (-1 where missing) and the levels that they name, some of which need not occur."""
+        return self._as(name, _intake.levels)  # type: ignore[no-any-return]
 
-    def distinct(self, name: str, near: int = NEAR) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return integer codes (-1 where missing) and the values they name, some of which need not occur.
-
-        Whole numbers that lie less than `near` apart are places between the least and the largest.
-        """
-        import pandas as pd
-
-        column = self._column(name)
-        if isinstance(column.dtype, pd.CategoricalDtype):
-            return column.cat.codes.to_numpy(), np.asarray(column.cat.categories)
-        whole = isinstance(column.dtype, np.dtype) and column.dtype.kind in "iu"
-        if whole and (found := _near(column.to_numpy(), near)):
-            return found
-        codes, values = pd.factorize(column)
-        return codes, np.asarray(values)
+    def times(self, name: str) -> NDArray[np.datetime64]:
+        """Return the column as times of the clock in microseconds, NaT where missing."""
+        return self._as(name, lambda raw: _intake.times(raw, self.clock, self.date_format))  # type: ignore[no-any-return]
 
     def days(self, name: str) -> NDArray[np.datetime64]:
-        """Return the column as days, NaT where missing."""
+        """Return the column as days of the clock, NaT where missing."""
         return self.times(name).astype("datetime64[D]")
 
-    def times(self, name: str) -> NDArray[np.datetime64]:
-        """Return the column as times, NaT where missing; of any zone, whose own clock counts."""
-        import pandas as pd
-
-        column = self._column(name)
-        if pd.api.types.is_numeric_dtype(column) and column.notna().any():
-            raise _not_dates(self.argument, name, column.notna().to_numpy())
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", UserWarning)  # of texts in several formats, some would be read day first
-                times = pd.to_datetime(column)
-            if getattr(times.dtype, "tz", None) is not None:
-                times = times.dt.tz_localize(None)
-            return np.asarray(times.to_numpy().astype("datetime64[us]"))
-        except (TypeError, ValueError, UserWarning):
-            bad = pd.to_datetime(column, errors="coerce", format="ISO8601").isna() & column.notna()
-            raise _not_dates(self.argument, name, (bad if bad.any() else column.notna()).to_numpy()) from None
-
     def ids(self, name: str) -> NDArray[Any]:
-        """Return the column as an array to join on."""
-        return np.asarray(self._column(name))
+        """Return the column as ids: int64 if each is a whole number, otherwise objects, None where missing."""
+        return self._as(name, _intake.ids)  # type: ignore[no-any-return]
 
+    def id_codes(self, name: str, near: int = NEAR) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return integer codes (-1 where missing) and the ids that they name, some of which need not occur."""
+        return self._as(name, lambda raw: _intake.id_codes(raw, near))  # type: ignore[no-any-return]
 
-@dataclass(frozen=True, slots=True)
-class ArrowColumns:
-    """Columns of a pyarrow table."""
+    def rows_text(self, rows: NDArray[np.int64], name: str | None = None) -> str:
+        """Return "2 rows (first: 4, 8), such as 'x' of order_id 17": some rows, and what the first has in a column.
 
-    table: Any
-    argument: str
-    names: list[str]
-    n_rows: int
+        Parameters
+        ----------
+        rows : int64 array
+            Places in the table; those of a pandas frame are told by the labels of its index.
+        name : str, optional
+        """
+        index = getattr(self.frame, "index", None)
+        shown = rows[: _check.SHOWN_ROWS].tolist()
+        labels = shown if index is None else [index[row] for row in shown]
+        text = f"{len(rows):,} row{'s' if len(rows) != 1 else ''} (first: {', '.join(map(str, labels))})"
+        if name is not None and name in self.names and len(rows):
+            text += f", such as {_shown(self.value(name, shown[0]))}"
+        if self.key in self.names and self.key != name and len(rows):
+            text += f" of {self.key} {_shown(self.value(self.key, shown[0]))}"
+        return text
 
-    def real(self, name: str) -> NDArray[np.float64]:
-        """Return the column as float64, NaN where missing."""
-        import pyarrow as pa
+    def refuse(self, bad: NDArray[np.bool_], message: str, column: str | None = None) -> None:
+        """Raise `message` with its "{rows}" told as the caller knows them, if any element of `bad` is true."""
+        where = np.flatnonzero(bad)
+        if len(where):
+            raise InputError(message.replace("{rows}", self.rows_text(where, column)))
 
-        try:
-            column = self.table.column(name).cast(pa.float64(), safe=False)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            return self._as_pandas(name).real(name)
-        return np.ascontiguousarray(column.to_numpy(), dtype=np.float64)
-
-    def distinct(self, name: str, near: int = NEAR) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return integer codes and the values they name, as `PandasColumns.distinct`."""
-        import pyarrow as pa
-
-        column = self.table.column(name)
-        if not len(column):
-            return np.empty(0, dtype=np.int64), np.empty(0, dtype=object)
-        if pa.types.is_integer(column.type) and not column.null_count and (found := _near(column.to_numpy(), near)):
-            return found
-        if not pa.types.is_dictionary(column.type):
-            column = column.dictionary_encode()
-        column = column.unify_dictionaries().combine_chunks()
-        if isinstance(column, pa.ChunkedArray):
-            column = column.chunk(0) if column.num_chunks else pa.array([], column.type)
-        # Unsigned indices, as polars has them, hold no -1.
-        indices = column.indices.cast(pa.int64()).fill_null(-1) if column.indices.null_count else column.indices
-        codes = indices.to_numpy(zero_copy_only=False)
-        if pa.types.is_integer(column.dictionary.type) and not column.dictionary.null_count:
-            return codes, column.dictionary.to_numpy()
-        values = np.empty(len(column.dictionary), dtype=object)
-        values[:] = column.dictionary.to_pylist()
-        missing = [k for k, value in enumerate(values) if value is None or value != value]
-        return np.where(np.isin(codes, missing), -1, codes) if missing else codes, values
-
-    def days(self, name: str) -> NDArray[np.datetime64]:
-        """Return the column as days, NaT where missing."""
-        import pyarrow as pa
-
-        column = self.table.column(name)
-        if not (pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)):
-            return self._as_pandas(name).days(name)
-        return np.asarray(column.cast(pa.date32(), safe=False).to_numpy()).astype("datetime64[D]")
-
-    def times(self, name: str) -> NDArray[np.datetime64]:
-        """Return the column as times, NaT where missing; of any zone, whose own clock counts."""
-        return self._as_pandas(name).times(name)
-
-    def _as_pandas(self, name: str) -> PandasColumns:
-        """Return one column as pandas has it, for text dates and for what is wrong with the others."""
-        return PandasColumns(self.table.select([name]).to_pandas(), self.argument, [name], self.n_rows)
-
-    def ids(self, name: str) -> NDArray[Any]:
-        """Return the column as an array to join on."""
-        return np.asarray(self.table.column(name).to_numpy())
+    def value(self, name: str, row: int) -> Any:
+        """Return one value as its table has it."""
+        if hasattr(self.frame, "column_names"):
+            found = self.frame.column(self.frame.column_names.index(name))[row]
+            narrow = {"float": np.float32, "halffloat": np.float16}.get(str(found.type))
+            return found.as_py() if narrow is None or not found.is_valid else narrow(found.as_py())
+        return self.frame.iloc[row, self.names.index(name)]
 
 
 @dataclass(frozen=True, slots=True)
 class JoinedColumns:
     """The columns of orders and, by merchant, those of merchants; restricted to some rows of the orders.
 
-    `threads` is how many may turn them into codes.
+    Parameters
+    ----------
+    orders, merchants : Table
+    merchant_row : int64 array, shape (rows of orders,), optional
+        Row of each order's merchant; -1 for one that is not there, whose columns are missing.
+    rows : int64 array, optional
+    threads : int
+        How many may turn columns into codes.
+    names_of : ColumnNames
+        What the tables call the columns that this package knows by their roles.
     """
 
-    orders: Columns
-    merchants: Columns | None = None
+    orders: Table
+    merchants: Table | None = None
     merchant_row: NDArray[np.int64] | None = None
     rows: NDArray[np.int64] | None = None
     threads: int = 1
+    names_of: ColumnNames = field(default_factory=ColumnNames)
     _seen: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
     @property
@@ -198,57 +215,94 @@ class JoinedColumns:
         """Return the rows that are left."""
         return self.orders.n_rows if self.rows is None else len(self.rows)
 
-    def _spread(self, values: NDArray[Any], name: str) -> NDArray[Any]:
-        if name not in self.orders.names and self.merchant_row is not None:
-            values = values[self.merchant_row]
-        return values if self.rows is None else values[self.rows]
-
-    def _home(self, name: str) -> Columns:
+    def _home(self, name: str) -> Table:
         return self.orders if name in self.orders.names or self.merchants is None else self.merchants
 
+    def _spread(self, values: NDArray[Any], name: str, missing: Any) -> NDArray[Any]:
+        if self._home(name) is not self.orders and self.merchant_row is not None:
+            absent = self.merchant_row < 0
+            if absent.any() or not len(values):
+                table = np.append(values, np.array([missing], dtype=values.dtype if missing is not None else object))
+                values = table[self.merchant_row]
+            else:
+                values = values[self.merchant_row]
+        return values if self.rows is None else values[self.rows]
+
+    def _read(self, kind: str, name: str, read: Callable[[Table, str], Any]) -> Any:
+        """Return what is read of a column, once."""
+        name = self.names_of.of_role(name)
+        if (kind, name) not in self._seen:
+            self._seen[kind, name] = read(self._home(name), name)
+        return self._seen[kind, name]
+
     def real(self, name: str) -> NDArray[np.float64]:
-        """Return the column as float64, NaN where missing."""
-        if ("real", name) not in self._seen:
-            self._seen["real", name] = self._spread(self._home(name).real(name), name)
-        return self._seen["real", name]  # type: ignore[no-any-return]
+        """Return the column as finite float64, NaN where missing."""
+        return self._read("real", name, lambda home, own: self._spread(home.real(own), own, np.nan))  # type: ignore[no-any-return]
 
-    def distinct(self, name: str, near: int = NEAR) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return integer codes (-1 where missing) and the values they name, some of which need not occur."""
-        if ("distinct", name, near) not in self._seen:
-            codes, values = self._home(name).distinct(name, near)
-            self._seen["distinct", name, near] = self._spread(codes, name), values
-        found: tuple[NDArray[Any], NDArray[Any]] = self._seen["distinct", name, near]
-        return found
+    def levels(self, name: str) -> tuple[NDArray[Any], list[Level]]:
+        """Return integer codes (-1 where missing) and the levels that they name, some of which need not occur."""
 
-    def categories(self, name: str) -> tuple[NDArray[Any], list[Any]]:
-        """Return integer codes (-1 where missing) and the values they name, as Python has them."""
-        codes, values = self.distinct(name)
-        if ("values", name) not in self._seen:
-            self._seen["values", name] = _plain(values)
-        return codes, self._seen["values", name]
+        def read(home: Table, own: str) -> Any:
+            codes, values = home.levels(own)
+            return self._spread(_signed(codes), own, -1), values
 
-    def days(self, name: str) -> NDArray[np.datetime64]:
-        """Return the column as days, NaT where missing."""
-        return self._spread(self._home(name).days(name), name)
+        return self._read("levels", name, read)  # type: ignore[no-any-return]
 
     def times(self, name: str) -> NDArray[np.datetime64]:
-        """Return the column as times, NaT where missing; of any zone, whose own clock counts."""
-        return self._spread(self._home(name).times(name), name)
+        """Return the column as times of the clock in microseconds, NaT where missing."""
+        missing = _intake.MISSING_TIME
+        return self._read("times", name, lambda home, own: self._spread(home.times(own), own, missing))  # type: ignore[no-any-return]
+
+    def days(self, name: str) -> NDArray[np.datetime64]:
+        """Return the column as days of the clock, NaT where missing."""
+        return self.times(name).astype("datetime64[D]")
 
     def ids(self, name: str) -> NDArray[Any]:
-        """Return the column as an array to join on."""
-        return self._spread(self._home(name).ids(name), name)
+        """Return the column as ids: int64 if each is a whole number, otherwise objects, None where missing."""
+        return self._read("ids", name, lambda home, own: self._spread(home.ids(own), own, None))  # type: ignore[no-any-return]
+
+    def id_codes(self, name: str, near: int = NEAR) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return integer codes (-1 where missing) and the ids that they name, some of which need not occur."""
+
+        def read(home: Table, own: str) -> Any:
+            codes, values = home.id_codes(own, near)
+            return self._spread(_signed(codes), own, -1), values
+
+        return self._read(f"id codes {near}", name, read)  # type: ignore[no-any-return]
+
+    def refuse(self, bad: NDArray[np.bool_], message: str, column: str | None = None) -> None:
+        """Raise `message` with its "{rows}" told as the caller knows them, if any element of `bad` is true."""
+        where = np.flatnonzero(bad)
+        if not len(where):
+            return
+        name = None if column is None else self.names_of.of_role(column)
+        rows = where if self.rows is None else self.rows[where]
+        raise InputError(message.replace("{rows}", self.orders.rows_text(rows, name)))
 
 
-def read(frame: Any, wanted: Sequence[str] | None, *, argument: str) -> Columns:
+def read(
+    frame: Any,
+    wanted: Sequence[str] | None,
+    *,
+    argument: str,
+    key: str = "",
+    clock: str = DEFAULT_CLOCK,
+    date_format: str | None = None,
+) -> Table:
     """Return the columns of a frame or Parquet file; `wanted` limits what is read from a file."""
+    table, names = _table_of(frame, wanted, argument)
+    return Table(table, argument, names, len(table), key, clock, date_format)
+
+
+def _table_of(frame: Any, wanted: Sequence[str] | None, argument: str) -> tuple[Any, list[str]]:
+    """Return a frame as a pandas or pyarrow table, and the names of all of its columns."""
     if isinstance(frame, (str, Path)):
         return _read_parquet(Path(frame), wanted, argument)
     if _is_from(frame, "pandas") and hasattr(frame, "columns"):
-        return PandasColumns(frame, argument, [str(name) for name in frame.columns], len(frame))
+        return frame, [str(name) for name in frame.columns]
     if hasattr(frame, "collect") and not hasattr(frame, "__arrow_c_stream__"):
         frame = frame.collect()
-    if hasattr(frame, "__arrow_c_stream__"):
+    if hasattr(frame, "__arrow_c_stream__") or hasattr(frame, "__arrow_c_array__"):
         import pyarrow as pa
 
         names = list(getattr(frame, "columns", [])) if _is_from(frame, "polars") else None
@@ -256,9 +310,46 @@ def read(frame: Any, wanted: Sequence[str] | None, *, argument: str) -> Columns:
         try:
             table = frame if isinstance(frame, pa.Table) else pa.table(frame.select(kept) if kept else frame)
         except pa.ArrowInvalid:
-            raise InputError(f"{argument} is a {type(frame).__name__}; it must be {FRAMES}.") from None
-        return ArrowColumns(table, argument, names or list(table.column_names), table.num_rows)
-    raise InputError(f"{argument} is a {type(frame).__name__}; it must be {FRAMES}.")
+            raise InputError(f"{argument} is {_described(frame)}; it must be {FRAMES}.") from None
+        return table, names or list(table.column_names)
+    raise InputError(f"{argument} is {_described(frame)}; it must be {FRAMES}.")
+
+
+def one_order(order: Any, names: ColumnNames) -> Mapping[str, Any]:
+    """Return one order, given as a mapping or a row of a pandas frame, by the names that a tariff knows columns by."""
+    if not isinstance(order, Mapping):
+        if not (_is_from(order, "pandas") and hasattr(order, "to_dict") and hasattr(order, "index")):
+            raise InputError(
+                f"order is {_described(order)}; give a mapping of column and value, such as {{'channel': 'search'}}, "
+                "or one row of a pandas frame."
+            )
+        if not order.index.is_unique:
+            raise InputError("order has two values of one column; drop or rename one.")
+        order = order.to_dict()
+    renamed = {name: names.of_role(name) for name in ROLES}
+    if all(name == own for name, own in renamed.items()):
+        return order  # type: ignore[no-any-return]
+    return {**order, **{name: order[own] for name, own in renamed.items() if own in order}}
+
+
+def value_of(order: Mapping[str, Any], name: str, read: Callable[[Any], Any]) -> Any:
+    """Return what one kind reads of a value of an order, in the words of a batch where it is refused."""
+    value = order.get(name)
+    try:
+        return read(value)
+    except Refused as refused:
+        raise InputError(f"order: '{name}' is {_shown(value)}, which {refused.fault}; {refused.cure}.") from None
+
+
+def id_array(values: Any, *, argument: str) -> NDArray[Any]:
+    """Return an array of ids, given one for each row, as `Table.ids` has them."""
+    import pandas as pd
+
+    try:
+        column = values if isinstance(values, pd.Series) else pd.Series(np.asarray(values))
+    except ValueError:
+        raise InputError(f"{argument} has shape {np.shape(values)}; give one id a row.") from None
+    return Table(column.reset_index(drop=True).to_frame(argument), argument, [argument], len(column)).ids(argument)
 
 
 def kind(frame: Any) -> str:
@@ -268,46 +359,56 @@ def kind(frame: Any) -> str:
     return "arrow" if _is_from(frame, "pyarrow") else "pandas"
 
 
-def _read_parquet(path: Path, wanted: Sequence[str] | None, argument: str) -> ArrowColumns:
+def _read_parquet(path: Path, wanted: Sequence[str] | None, argument: str) -> tuple[Any, list[str]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     if not path.exists():
         raise InputError(f"{argument} is the path '{path}', which does not exist; give {FRAMES}.")
     try:
-        names = pq.read_schema(path).names
-        kept = None if wanted is None else [name for name in names if name in wanted]
-        table = pq.read_table(path, columns=kept)
+        names = list(pq.read_schema(path).names)
+        kept = None if wanted is None else [name for name in dict.fromkeys(names) if name in wanted]
+        twice = [name for name in kept or [] if names.count(name) > 1]
+        if twice:
+            raise InputError(f"{argument}: column '{twice[0]}' stands in '{path}' twice; drop or rename one.")
+        return pq.read_table(path, columns=kept), names
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{argument} is the file '{path}', which is not readable as Parquet: {error}") from None
-    return ArrowColumns(table, argument, list(names), table.num_rows)
+
+
+def _of_series(column: Any) -> Raw:
+    """Return a column of a pandas frame as `_intake` takes it."""
+    import pandas as pd
+    import pyarrow as pa
+
+    dtype = column.dtype
+    if isinstance(dtype, np.dtype):
+        return _intake.of_objects(column.to_numpy()) if dtype == object else column.to_numpy()
+    if isinstance(dtype, pd.CategoricalDtype):
+        return _intake.Coded(column.cat.codes.to_numpy(), _of_series(column.cat.categories.to_series()))
+    if isinstance(dtype, (pd.PeriodDtype, pd.IntervalDtype, pd.SparseDtype)):
+        raise Refused(f"is of type {dtype}", "convert it to texts, numbers or datetimes")
+    try:
+        return _intake.of_arrow(pa.array(column, from_pandas=True))
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        return _intake.of_objects(column.to_numpy(dtype=object))
 
 
 def _is_from(frame: Any, package: str) -> bool:
     return type(frame).__module__.split(".")[0] == package
 
 
-def _plain(values: NDArray[Any]) -> list[Any]:
-    listed: list[Any] = values.tolist()
-    if values.dtype.kind in "iu":
-        return listed
-    return [int(value) if isinstance(value, float) and value.is_integer() else value for value in listed]
+def _described(value: Any) -> str:
+    """Return the type of a value with the library that it is from."""
+    package = type(value).__module__.split(".")[0]
+    return f"a {type(value).__name__}" if package == "builtins" else f"a {type(value).__name__} of {package}"
 
 
-def _near(values: NDArray[Any], near: int) -> tuple[NDArray[Any], NDArray[np.int64]] | None:
-    """Return whole numbers as places between the least and the largest, None where these are far apart."""
-    low, high = (int(values.min()), int(values.max())) if len(values) else (0, near)
-    if high - low >= near or high > np.iinfo(np.int64).max:
-        return None
-    places = (values.astype(np.int64, copy=False) - low).astype(np.int16 if near <= NEAR else np.int32)
-    return places, low + np.arange(high - low + 1)
+def _signed(codes: NDArray[Any]) -> NDArray[Any]:
+    """Return codes in a type that has a -1."""
+    return codes if codes.dtype.kind == "i" else codes.astype(np.int64)
 
 
-def _not_numbers(argument: str, name: str, bad: NDArray[np.bool_]) -> InputError:
-    where = _check.rows_text(np.flatnonzero(bad))
-    return InputError(f"{argument}: column '{name}' is not a number in {where}; convert it to numbers first.")
-
-
-def _not_dates(argument: str, name: str, bad: NDArray[np.bool_]) -> InputError:
-    where = _check.rows_text(np.flatnonzero(bad))
-    return InputError(f"{argument}: column '{name}' cannot be read as dates in {where}; convert it to datetimes first.")
+def _shown(value: Any) -> str:
+    text = repr(value.item() if isinstance(value, np.generic) and not isinstance(value, np.datetime64) else value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from freightrisk import _check
+from freightrisk._intake import DEFAULT_CLOCK, zone
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Band, Declaration, Factor, Hierarchy
 from freightrisk.errors import FreightRiskError, InputError
@@ -41,7 +42,7 @@ class DataPart(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class ColumnsPart(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Names of columns besides those of the factors; an empty name stands for no such column."""
+    """Names of columns besides those of the factors, and how dates are written; an empty text stands for none."""
 
     order_id: str = "order_id"
     merchant_id: str = "merchant_id"
@@ -50,6 +51,7 @@ class ColumnsPart(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     freight: str = "freight"
     exposure: str = ""
     lines: str = ""
+    date_format: str = ""
 
 
 class RulesPart(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True, tag_field="kind"):
@@ -206,6 +208,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     name: str = "tariff"
     as_of: date | None = None
     floor_fen: int = 1
+    clock: str = DEFAULT_CLOCK
     data: DataPart = DataPart()
     columns: ColumnsPart = ColumnsPart()
     frequency: ModelPart = ModelPart()
@@ -228,6 +231,7 @@ class FitPlan:
     name: str
     as_of: date | None
     floor_fen: int
+    clock: str
     orders: Path | None
     claims: Path | None
     merchants: Path | None
@@ -276,6 +280,7 @@ def _plan(config: Config, folder: Path) -> FitPlan:
         name=_check.label(config.name, argument="name"),
         as_of=config.as_of,
         floor_fen=_check.whole(config.floor_fen, argument="floor_fen", low=0, high=10**6),
+        clock=zone(config.clock).key,
         **{name: None if file is None else folder / file for name, file in files.items()},
         columns=config.columns,
         factors=_declarations(config),
@@ -392,7 +397,7 @@ class Fitted:
 def book_of(plan: FitPlan, orders: Any, claims: Any, merchants: Any, as_of: date | None) -> OrderBook:
     """Return the book of the plan's factors."""
     return OrderBook.from_frames(
-        orders, claims, merchants=merchants, factors=plan.factors, as_of=as_of, **plan.book_columns
+        orders, claims, merchants=merchants, factors=plan.factors, as_of=as_of, clock=plan.clock, **plan.book_columns
     )
 
 
@@ -408,6 +413,7 @@ def fit_models(plan: FitPlan, book: OrderBook, threads: int) -> Fitted:
         loadings=plan.loadings,
         subsidies=plan.subsidies,
         floor_fen=plan.floor_fen,
+        clock=plan.clock,
         name=plan.name,
     )
     return Fitted(frequency, severity, tariff)

@@ -1,13 +1,15 @@
 """Files of the command line: inputs as the library reads them, outputs that appear whole or not at all."""
 
+import codecs
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from freightrisk import _check
+from freightrisk._columns import read
+from freightrisk._intake import id_of
 from freightrisk.errors import InputError
 
 
@@ -25,10 +27,10 @@ def check_outputs(outputs: Sequence[Path], *, inputs: Iterable[Path | None], may
         taken[path.resolve()] = path
 
 
-def source_of(path: Path, argument: str, *, texts: Iterable[str] = ()) -> Any:
-    """Return what the library reads: the path of a Parquet file, or the table of a CSV file.
+def source_of(path: Path, argument: str, *, encoding: str = "utf-8") -> Any:
+    """Return what the library reads: the path of a Parquet file, or the table of a CSV file, whose columns are all texts.
 
-    The types of a CSV file's columns are guessed, except that those in `texts` are texts whatever they look like.
+    What a text means is decided by the column's kind, as for any other table. An empty field is missing, "" is a text.
     """
     if not path.is_file():
         raise InputError(f"{argument}: there is no file '{path}'; give a Parquet or CSV file.")
@@ -37,45 +39,43 @@ def source_of(path: Path, argument: str, *, texts: Iterable[str] = ()) -> Any:
     import pyarrow as pa
     from pyarrow import csv
 
-    options = csv.ConvertOptions(strings_can_be_null=True, column_types={name: pa.string() for name in texts})
     try:
-        return csv.read_csv(path, convert_options=options)
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{argument}: '{path}' is not readable as CSV: {error}; correct the file.") from None
+        codecs.lookup(encoding)
+        read = csv.ReadOptions(encoding=encoding)
+        names = csv.open_csv(path, read_options=read).schema.names
+        types = dict.fromkeys(names, pa.string())
+        options = csv.ConvertOptions(
+            column_types=types, strings_can_be_null=True, quoted_strings_can_be_null=False, null_values=[""]
+        )
+        return csv.read_csv(path, read_options=read, convert_options=options)
+    except LookupError:
+        raise InputError(f"encoding is '{encoding}', which is not known; give utf-8 or gb18030, for instance.") from None
+    except (pa.ArrowInvalid, UnicodeError) as error:
+        cure = "correct the file"
+        if isinstance(error, UnicodeError) or "UTF8" in str(error).upper().replace("-", ""):
+            cure = f"it is not written in {encoding}, so save it as UTF-8 or say how it is, such as --encoding gb18030"
+        raise InputError(f"{argument}: '{path}' is not readable as CSV: {error}; {cure}.") from None
 
 
-def columns_of(source: Any, names: Sequence[str] | None, *, required: Sequence[str] = (), argument: str) -> Any:
-    """Return a table of the named columns, as far as they are there; all of them by default."""
-    if not isinstance(source, Path):
-        present = source.column_names
-        read = source.select
-    else:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            present = pq.read_schema(source).names
-        except (pa.ArrowInvalid, OSError) as error:
-            raise InputError(f"{argument}: '{source}' is not readable as Parquet: {error}") from None
-
-        def read(columns: list[str]) -> Any:
-            return pq.read_table(source, columns=columns)
-
-    _check.columns_present(required, present, argument=argument)
-    return read([name for name in present if names is None or name in names])
+def row_with_id(source: Any, column: str, wanted: Any, *, argument: str) -> dict[str, Any]:
+    """Return the one row of a table or file whose id is the wanted one, as a mapping of column to value."""
+    table = read(source, None, argument=argument, key=column)
+    _check.columns_present([column], table.names, argument=argument)
+    ids = table.ids(column)
+    rows = np.flatnonzero(ids == id_of(wanted))
+    if len(rows) != 1:
+        some = ", ".join(map(str, ids[:3].tolist()))
+        raise InputError(
+            f"{argument}: '{column}' is '{wanted}' in {len(rows)} of {len(ids):,} rows; give an id that stands in one, "
+            f"such as {some}."
+        )
+    return {name: table.value(name, int(rows[0])) for name in table.names}
 
 
 def row_of(table: Any, row: int) -> dict[str, Any]:
     """Return one row as a mapping of column to value."""
     found: dict[str, Any] = table.slice(row, 1).to_pylist()[0]
     return found
-
-
-def texts_of(column: Any) -> NDArray[Any]:
-    """Return a column as texts, to compare with what was typed."""
-    import pyarrow as pa
-
-    return np.asarray(column.cast(pa.string()).to_numpy(zero_copy_only=False), dtype=object)
 
 
 def arrow_table(frame: Any) -> Any:

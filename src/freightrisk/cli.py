@@ -6,26 +6,24 @@ Each command computes everything first and moves its files into place at the end
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 import freightrisk
 from freightrisk import _check, _text
 from freightrisk._config import book_of, fit_models, read_plan
 from freightrisk._demo import run_demo
-from freightrisk._files import arrow_table, check_outputs, columns_of, row_of, source_of, texts_of, write_table
+from freightrisk._columns import PricingColumns, read
+from freightrisk._files import arrow_table, check_outputs, row_with_id, source_of, write_table
 from freightrisk._staged import staged
 from freightrisk._text import show
-from freightrisk.book.factors import Band
 from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.tariff.document import load_tariff
 from freightrisk.tariff.quotes import quote_names
-from freightrisk.tariff.tariff import Tariff
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,6 +81,7 @@ def _fit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--as-of", type=_day, help="valuation date, e.g. 2026-09-01 (default: as_of)")
     parser.add_argument("--out", type=Path, required=True, help="tariff document to write (JSON)")
     parser.add_argument("--relativities", type=Path, help="relativities to write (CSV)")
+    _encoding_option(parser)
     _threads_option(parser)
 
 
@@ -91,9 +90,10 @@ def _price_options(parser: argparse.ArgumentParser) -> None:
     _frame_option(parser, "orders", "one row an order", required=True)
     _frame_option(parser, "merchants", "one row a merchant, with the tariff's columns that orders lack")
     parser.add_argument("--out", type=Path, required=True, help="quotes to write (Parquet, or CSV by its name)")
-    parser.add_argument("--keep", nargs="+", default=["order_id"], metavar="COLUMN",
-                        help="columns of orders to repeat in the quotes (default order_id)")  # fmt: skip
-    parser.add_argument("--merchant-id", default="merchant_id", help="column that joins merchants")
+    parser.add_argument("--keep", nargs="+", metavar="COLUMN",
+                        help="columns of orders to repeat in the quotes (default: the ids of orders)")  # fmt: skip
+    _column_options(parser)
+    _encoding_option(parser)
     _threads_option(parser)
 
 
@@ -104,8 +104,29 @@ def _explain_options(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--order-id", help="the order to explain; needs --orders")
     which.add_argument("--json", help="""the order itself, e.g. '{"channel": "search", "price": 59.9}'""")
-    parser.add_argument("--order-id-column", default="order_id", help="column with the ids of orders")
-    parser.add_argument("--merchant-id", default="merchant_id", help="column that joins merchants")
+    _column_options(parser)
+    _encoding_option(parser)
+
+
+def _column_options(parser: argparse.ArgumentParser) -> None:
+    for name in PricingColumns.__annotations__:
+        if name == "date_format":
+            parser.add_argument("--date-format", help="how texts with dates are written, such as %%d/%%m/%%Y")
+        else:
+            option, what = name.replace("_", "-"), name.replace("_", " ")
+            default = "none" if name == "priority" else name
+            parser.add_argument(f"--{option}-column", metavar="COLUMN", help=f"column with the {what} (default {default})")
+
+
+def _columns(arguments: argparse.Namespace) -> PricingColumns:
+    """Return the names of columns that were given."""
+    names = {name: f"{name}_column" for name in PricingColumns.__annotations__ if name != "date_format"}
+    given = {name: getattr(arguments, names.get(name, name)) for name in PricingColumns.__annotations__}
+    return PricingColumns(**{name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
+
+
+def _encoding_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--encoding", default="utf-8", help="encoding of CSV files, such as gb18030 (default utf-8)")
 
 
 def _frame_option(parser: argparse.ArgumentParser, name: str, text: str, *, required: bool = False) -> None:
@@ -141,7 +162,8 @@ def _fit(arguments: argparse.Namespace) -> None:
     outputs = [path for path in (arguments.out, arguments.relativities) if path is not None]
     check_outputs(outputs, inputs=[arguments.config, *paths.values()])
     threads = _check.threads(arguments.threads)
-    frames = {name: None if path is None else source_of(path, name) for name, path in paths.items()}
+    encoding = arguments.encoding
+    frames = {name: None if path is None else source_of(path, name, encoding=encoding) for name, path in paths.items()}
     book = book_of(plan, frames["orders"], frames["claims"], frames["merchants"], as_of)
     fitted = fit_models(plan, book, threads)
     show([*_text.fit_lines(plan, book, fitted), ""])
@@ -157,46 +179,39 @@ def _price(arguments: argparse.Namespace) -> None:
     check_outputs([arguments.out], inputs=[arguments.tariff, arguments.orders, arguments.merchants])
     threads = _check.threads(arguments.threads)
     tariff = load_tariff(arguments.tariff)
-    texts = _text_columns(tariff)
-    orders = source_of(arguments.orders, "orders", texts=texts)
-    merchants = None if arguments.merchants is None else source_of(arguments.merchants, "merchants", texts=texts)
-    kept = columns_of(orders, arguments.keep, required=arguments.keep, argument="orders (--keep)")
-    clash = [name for name in arguments.keep if name in quote_names(tariff.payers)]
+    columns, encoding = _columns(arguments), arguments.encoding
+    orders = source_of(arguments.orders, "orders", encoding=encoding)
+    merchants = arguments.merchants
+    merchants = None if merchants is None else source_of(merchants, "merchants", encoding=encoding)
+    keep = arguments.keep or [columns.get("order_id", "order_id")]
+    kept = read(orders, keep, argument="orders (--keep)")
+    _check.columns_present(keep, kept.names, argument="orders (--keep)")
+    clash = [name for name in keep if name in quote_names(tariff.payers)]
     if clash:
         raise InputError(f"--keep names '{clash[0]}', which is also a column of the quotes; rename it in the orders.")
-    coded = tariff.encode(orders, merchants=merchants, merchant_id=arguments.merchant_id)
+    coded = tariff.encode(orders, merchants=merchants, **columns)
     quotes = tariff.price_columns(coded, threads=threads, progress=True)
-    columns = {name: kept.column(name) for name in arguments.keep}
+    found = {name: kept.frame.column(name) for name in keep}
     with staged([arguments.out]) as parts:
-        write_table(arrow_table(columns | quotes), parts[0])
+        write_table(arrow_table(found | quotes), parts[0])
     show([*_text.quote_lines(tariff, quotes), "", f"wrote {arguments.out}"])
-
-
-def _text_columns(tariff: Tariff) -> list[str]:
-    """Return the columns whose levels are all words, so that a file of nothing but campaign 618 keeps the word."""
-    levels: dict[str, set[Any]] = {}
-    for coding in tariff.codings.values():
-        if not isinstance(coding.declared, Band):
-            for path in coding.lookup:
-                for column, level in zip(coding.columns, path, strict=False):
-                    levels.setdefault(column, set()).add(level)
-    for gate in tariff.gates:
-        if gate.kind == "levels":
-            levels.setdefault(gate.column, set()).update(gate.marks)
-    return [column for column, known in levels.items() if all(isinstance(level, str) for level in known)]
 
 
 def _explain(arguments: argparse.Namespace) -> None:
     if arguments.order_id is not None and arguments.orders is None:
         raise InputError("--order-id was given without --orders; name the file that holds the order.")
-    tariff = load_tariff(arguments.tariff)
+    tariff, columns, encoding = load_tariff(arguments.tariff), _columns(arguments), arguments.encoding
     if arguments.json is not None:
         order = _json_order(arguments.json)
     else:
-        order = _order_of_file(tariff, arguments)
+        source = source_of(arguments.orders, "orders", encoding=encoding)
+        order = row_with_id(source, columns.get("order_id", "order_id"), arguments.order_id, argument="orders")
     if arguments.merchants is not None:
-        order = _merchant_of(tariff, order, arguments) | order
-    tariff.explain(order)
+        column = columns.get("merchant_id", "merchant_id")
+        _check.columns_present([column], list(order), argument="order")
+        source = source_of(arguments.merchants, "merchants", encoding=encoding)
+        order = row_with_id(source, column, order[column], argument="merchants") | order
+    tariff.explain(order, **columns)
 
 
 def _json_order(text: str) -> dict[str, Any]:
@@ -207,29 +222,3 @@ def _json_order(text: str) -> dict[str, Any]:
             f"--json is not one order: {error}; give an object of column and value such as "
             '\'{"channel": "search", "price": 59.9}\'.'
         ) from None
-
-
-def _order_of_file(tariff: Tariff, arguments: argparse.Namespace) -> dict[str, Any]:
-    id_column, wanted = arguments.order_id_column, [*tariff.column_names, arguments.merchant_id]
-    orders = source_of(arguments.orders, "orders", texts=_text_columns(tariff))
-    ids = texts_of(columns_of(orders, [id_column], required=[id_column], argument="orders").column(id_column))
-    rows = np.flatnonzero(ids == arguments.order_id)
-    if len(rows) != 1:
-        raise InputError(
-            f"orders: '{id_column}' is '{arguments.order_id}' in {len(rows)} of {len(ids):,} rows; give the id of one "
-            f"order, such as {', '.join(ids[:3])}."
-        )
-    return row_of(columns_of(orders, wanted, argument="orders"), int(rows[0]))
-
-
-def _merchant_of(tariff: Tariff, order: Mapping[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
-    column = arguments.merchant_id
-    _check.columns_present([column], list(order), argument="order")
-    source = source_of(arguments.merchants, "merchants", texts=_text_columns(tariff))
-    merchants = columns_of(source, None, required=[column], argument="merchants")
-    rows = np.flatnonzero(texts_of(merchants.column(column)) == str(order[column]))
-    if len(rows) != 1:
-        raise InputError(
-            f"merchants: '{column}' is '{order[column]}' in {len(rows)} rows; the order's merchant must be in one."
-        )
-    return row_of(merchants, int(rows[0]))

@@ -1,15 +1,17 @@
 """The order book: what is insured, coded for the kernels, with its claims."""
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk import _check
-from freightrisk._columns import Columns, JoinedColumns, read
+from freightrisk import _check, _intake
+from freightrisk._columns import ColumnNames, JoinedColumns, Table, read
 from freightrisk._frozen import FrozenDict
+from freightrisk._intake import DEFAULT_CLOCK
 from freightrisk.book.factors import (
     MOST_LINES,
     Band,
@@ -21,7 +23,7 @@ from freightrisk.book.factors import (
     learn,
     line_coding,
 )
-from freightrisk.errors import InputError
+from freightrisk.errors import FreightRiskWarning, InputError
 
 # Columns that must be sound wherever they are present, rated or not: (low, high).
 SOUND_COLUMNS = {"weight_kg": (0.0, np.inf), "price": (0.0, np.inf)}
@@ -66,6 +68,8 @@ class OrderBook:
         Row of each order in the table of orders that the book was built from; None means all rows in their order.
     table_rows : int, optional
         Rows of that table; None means as many as there are orders.
+    clock : str
+        Time zone by which days of shipment and of reports were taken.
     """
 
     codings: Mapping[str, Coding]
@@ -85,6 +89,7 @@ class OrderBook:
     lines: str | None = None
     order_row: NDArray[np.int64] | None = None
     table_rows: int | None = None
+    clock: str = DEFAULT_CLOCK
 
     def __post_init__(self) -> None:
         for name in ("codings", "codes", "left_out"):
@@ -114,6 +119,8 @@ class OrderBook:
         report_date: str | None = "report_date",
         reversed_date: str | None = None,
         lines: str | None = None,
+        clock: str = DEFAULT_CLOCK,
+        date_format: str | None = None,
     ) -> "OrderBook":
         """Return the book of some orders and their claims.
 
@@ -143,6 +150,14 @@ class OrderBook:
         lines : str, optional
             Column of the orders with the number of lines of an order, each of which can come back: whole numbers from 1
             to 255. For `FrequencyModel(family="binomial")` and ``"beta_binomial"``.
+        clock : str
+            Time zone whose days count: times with a zone are converted to it, those without are taken as they stand.
+        date_format : str, optional
+            How texts with dates are written, as for `datetime.strptime`; ISO 8601 by default.
+
+        Notes
+        -----
+        What a value of a column means, whatever kind of table it comes from, is written in docs/data_contract.md.
 
         Raises
         ------
@@ -168,9 +183,13 @@ class OrderBook:
                 factors=factors,
                 merchants=merchants,
                 as_of=as_of,
-                names=Names(order_id, merchant_id, ship_date, exposure, freight, report_date, reversed_date),
+                names=ColumnNames(
+                    order_id=order_id, merchant_id=merchant_id, ship_date=ship_date, exposure=exposure, freight=freight,
+                    report_date=report_date, reversed_date=reversed_date, date_format=date_format,
+                ),
                 lines=lines,
-            )
+                clock=clock,
+            )  # fmt: skip
         )
 
     @classmethod
@@ -208,21 +227,21 @@ class OrderBook:
         10
         """
         wanted = columns_of(factors)
-        names = Names(ship_date=None, exposure=exposure)
+        names = ColumnNames(ship_date=None, exposure=exposure)
         joined = join(cells, None, wanted, names=names, also=[claims, amount, exposure, lines], argument="cells")
         counted = joined.real(claims)
         _check.in_interval(counted, column=claims, low=0.0, high=2.0**32 - 1)
-        _check.refuse_rows(
-            counted != np.floor(counted),
-            f"column '{claims}' is not a whole number in {{rows}}; it counts claims.",
+        joined.refuse(
+            counted != np.floor(counted), f"column '{claims}' is not a whole number in {{rows}}; it counts claims.", claims
         )
         rows = np.flatnonzero(counted > 0) if amount else np.empty(0, dtype=np.int64)
         total = joined.real(amount)[rows] if amount else np.empty(0)
         if amount:
             _check.in_interval(total, column=amount, low=0.0, high=np.inf, open_low=True, rows=rows)
-            _check.refuse_rows(
+            joined.refuse(
                 (counted == 0) & (joined.real(amount) > 0),
                 f"column '{amount}' is above zero where '{claims}' is zero in {{rows}}; correct one of the two.",
+                amount,
             )
         return _with_orders(
             _assemble(
@@ -339,19 +358,6 @@ class OrderBook:
         return f"OrderBook: {self.n_orders:,} orders, {self.n_claims:,} claims{valued}; factors {factors}"
 
 
-@dataclass(frozen=True)
-class Names:
-    """Names of the columns that a book reads besides its factors."""
-
-    order_id: str = "order_id"
-    merchant_id: str = "merchant_id"
-    ship_date: str | None = "ship_date"
-    exposure: str | None = None
-    freight: str = "freight"
-    report_date: str | None = "report_date"
-    reversed_date: str | None = None
-
-
 def frames_book(
     orders: Any,
     claims: Any,
@@ -359,22 +365,20 @@ def frames_book(
     factors: Sequence[Declaration | Coding],
     merchants: Any,
     as_of: Any,
-    names: Names,
+    names: ColumnNames,
     lines: str | None,
+    clock: str,
 ) -> OrderBook:
     """Return the book of some orders and their claims, even if no order is in force; see `OrderBook.from_frames`."""
     wanted = columns_of(factors)
-    joined = join(orders, merchants, wanted, names=names, also=[names.order_id, names.ship_date, names.exposure, lines])
+    _intake.zone(clock)
+    joined = join(
+        orders, merchants, wanted, names=names, also=[names.order_id, names.ship_date, names.exposure, lines],
+        may_be_missing=columns_with_missing(factors), clock=clock,
+    )  # fmt: skip
     day = None if as_of is None else _check.day(as_of, argument="as_of")
     kept, ship_day, left_out = _in_force(joined, names, day)
-    claim_order, claim_day, amount, undone = _read_claims(claims, joined, names)
-    if ship_day is not None:
-        shipped = ship_day[claim_order]
-        _check.refuse_rows(
-            np.isnat(shipped) if claim_day is None else ~(claim_day >= shipped),
-            f"claims: '{names.report_date}' is before the order's '{names.ship_date}' (or the order was never shipped) "
-            "in {rows}; correct the dates or drop these claims.",
-        )
+    claim_order, claim_day, amount, undone = _read_claims(claims, joined, names, ship_day)
     in_time = np.ones(len(amount), dtype=bool) if day is None or claim_day is None else claim_day <= day
     left_out["claims_after_as_of"] = int((~in_time).sum())
     place = np.full(joined.n_rows, -1, dtype=np.int64)
@@ -387,7 +391,7 @@ def frames_book(
     if names.reversed_date is not None:
         left_out["claims_reversed"] = int(reversed_.sum())
     used &= ~reversed_
-    book_rows = JoinedColumns(joined.orders, joined.merchants, joined.merchant_row, kept)
+    book_rows = JoinedColumns(joined.orders, joined.merchants, joined.merchant_row, kept, names_of=names)
     return _assemble(
         book_rows,
         factors,
@@ -404,6 +408,7 @@ def frames_book(
         lines=lines,
         order_row=None if len(kept) == joined.n_rows else kept,
         table_rows=joined.n_rows,
+        clock=clock,
     )
 
 
@@ -418,29 +423,69 @@ def join(
     merchants: Any,
     wanted: Sequence[str],
     *,
-    names: Names,
+    names: ColumnNames,
     also: Sequence[str | None],
     argument: str = "orders",
     threads: int | None = None,
+    may_be_missing: Collection[str] = (),
+    clock: str = DEFAULT_CLOCK,
 ) -> JoinedColumns:
-    """Return the wanted columns of orders and merchants as one, each order beside its merchant."""
+    """Return the wanted columns of orders and merchants as one, each order beside its merchant.
+
+    An order whose merchant is not among the merchants is refused, unless all that is read of merchants `may_be_missing`.
+    """
     threads = _check.threads(threads)
-    needed = [name for name in (*also, *wanted) if name is not None]
-    limit = [*needed, names.merchant_id, *SOUND_COLUMNS]
-    left = read(orders, limit, argument=argument)
+    needed = [names.of_role(name) for name in (*also, *wanted) if name is not None]
+    limit = [*needed, names.order_id, names.merchant_id, *SOUND_COLUMNS]
+    how: dict[str, Any] = {"clock": clock, "date_format": names.date_format}
+    left = read(orders, limit, argument=argument, key=names.order_id, **how)
     if merchants is None:
         _check.columns_present(needed, left.names, argument=argument)
-        joined = JoinedColumns(left, threads=threads)
+        joined = JoinedColumns(left, threads=threads, names_of=names)
     else:
-        right = read(merchants, limit, argument="merchants")
+        right = read(merchants, limit, argument="merchants", key=names.merchant_id, **how)
         _check.columns_present([names.merchant_id], left.names, argument="orders")
         _check.columns_present([names.merchant_id], right.names, argument="merchants")
         _check.columns_present(needed, [*left.names, *right.names], argument="orders and merchants")
-        joined = JoinedColumns(left, right, _merchant_rows(left, right, names.merchant_id), threads=threads)
+        rows = _merchant_rows(left, right, names.merchant_id)
+        of_merchants = [name for name in needed if name not in left.names]
+        _check_absent(left, rows, [name for name in of_merchants if name not in may_be_missing], names.merchant_id)
+        joined = JoinedColumns(left, right, rows, threads=threads, names_of=names)
     for column, (low, high) in SOUND_COLUMNS.items():
         if column in joined.names and column not in wanted:
-            _check.in_interval(joined.real(column), column=column, low=low, high=high)
+            values = joined.real(column)
+            joined.refuse(np.isnan(values), f"column '{column}' is missing (NaN) in {{rows}}; every row needs a number.", column)
+            joined.refuse(
+                (values < low) | (values > high),
+                f"column '{column}' is outside [{low:g}, {high:g}] in {{rows}}; correct or drop these rows.",
+                column,
+            )
     return joined
+
+
+def _check_absent(orders: Table, rows: NDArray[np.int64], needed: Sequence[str], merchant_id: str) -> None:
+    """Refuse orders without a row of merchants if a column needs it, and warn of them if none does."""
+    absent = np.flatnonzero(rows < 0)
+    if not len(absent):
+        return
+    where = orders.rows_text(absent, merchant_id)
+    if needed:
+        raise InputError(
+            f"orders: '{merchant_id}' names no row of merchants in {where}; add these merchants, or declare the factors "
+            f"that read '{needed[0]}' with missing='level'."
+        )
+    warnings.warn(
+        f"orders: '{merchant_id}' names no row of merchants in {where}; what merchants say of them is taken as missing.",
+        FreightRiskWarning,
+        stacklevel=2,
+    )
+
+
+def columns_with_missing(factors: Sequence[Declaration | Coding]) -> set[str]:
+    """Return the columns of factors that have a level for missing values."""
+    declared = [factor.declared if isinstance(factor, Coding) else factor for factor in factors]
+    strict = {column for factor in declared if factor.missing == "error" for column in factor.columns}
+    return {column for factor in declared for column in factor.columns} - strict
 
 
 def columns_of(factors: Any) -> list[str]:
@@ -451,31 +496,44 @@ def columns_of(factors: Any) -> list[str]:
     return [name for factor in factors for name in factor.columns]
 
 
-def _merchant_rows(orders: Columns, merchants: Columns, merchant_id: str) -> NDArray[np.int64]:
-    keys = _unique_index(merchants.ids(merchant_id), merchant_id, "merchants")
-    rows = np.asarray(keys.get_indexer(orders.ids(merchant_id)), dtype=np.int64)
-    _check.refuse_rows(rows < 0, f"orders: '{merchant_id}' names no row of merchants in {{rows}}; add these merchants.")
-    return rows
+def _merchant_rows(orders: Table, merchants: Table, merchant_id: str) -> NDArray[np.int64]:
+    """Return the row of each order's merchant, -1 where there is none."""
+    return rows_of_ids(orders.ids(merchant_id), unique_ids(merchants, merchant_id))
 
 
-def _unique_index(ids: NDArray[Any], column: str, argument: str) -> Any:
+def unique_ids(table: Table, column: str) -> Any:
+    """Return the ids of a table as a pandas index, refusing those that are missing or stand there twice."""
     import pandas as pd
 
-    keys = pd.Index(ids)
-    if keys.hasnans:
-        _check.refuse_rows(
-            np.asarray(keys.isna()), f"{argument}: '{column}' is missing in {{rows}}; every row needs one."
-        )
-    if not keys.is_unique:
-        _check.refuse_rows(
-            keys.duplicated(),
-            f"{argument}: '{column}' repeats an earlier row in {{rows}}; keep one row for each.",
-        )
+    keys = pd.Index(table.ids(column))
+    for bad, fault in ((keys.isna(), "is missing"), (keys.duplicated(), "repeats an earlier row")):
+        where = np.flatnonzero(bad)
+        if len(where):
+            cure = "every row needs one" if fault == "is missing" else "keep one row for each"
+            spelled = "" if fault == "is missing" else _spellings_text(table, column, keys, int(where[0]))
+            raise InputError(f"{table.argument}: '{column}' {fault} in {table.rows_text(where, column)}{spelled}; {cure}.")
     return keys
 
 
+def _spellings_text(table: Table, column: str, keys: Any, row: int) -> str:
+    """Return how two rows spell the same id, if they do so in two ways."""
+    first = int(np.flatnonzero(keys == keys[row])[0])
+    one, other = table.value(column, first), table.value(column, row)
+    return f" (spelled {one!r} and {other!r})" if repr(one) != repr(other) else ""
+
+
+def rows_of_ids(ids: NDArray[Any], keys: Any) -> NDArray[np.int64]:
+    """Return the place of each id in an index, -1 where it is not there."""
+    import pandas as pd
+
+    target = pd.Index(ids)
+    if target.dtype != keys.dtype:
+        target, keys = target.astype(object), keys.astype(object)
+    return np.asarray(keys.get_indexer(target), dtype=np.int64)
+
+
 def _in_force(
-    joined: JoinedColumns, names: Names, as_of: np.datetime64 | None
+    joined: JoinedColumns, names: ColumnNames, as_of: np.datetime64 | None
 ) -> tuple[NDArray[np.int64], NDArray[np.datetime64] | None, dict[str, int]]:
     """Return the rows in force at the valuation date, the shipment days and what was left out."""
     if names.ship_date is None:
@@ -490,37 +548,66 @@ def _in_force(
 
 
 def _read_claims(
-    claims: Any, joined: JoinedColumns, names: Names
+    claims: Any, joined: JoinedColumns, names: ColumnNames, ship_day: NDArray[np.datetime64] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.datetime64] | None, NDArray[np.float64], NDArray[np.datetime64]]:
     """Return the order row, the report day, the freight and the day of reversal of every claim."""
     if names.reversed_date is not None and names.report_date is None:
         raise InputError("reversed_date needs the day of the report; name its column with report_date=.")
     columns = (names.order_id, names.freight, names.report_date, names.reversed_date)
     wanted = [name for name in columns if name is not None]
-    table = read(claims, wanted, argument="claims")
-    _check.columns_present(wanted, table.names, argument="claims")
-    keys = _unique_index(joined.orders.ids(names.order_id), names.order_id, "orders")
-    rows = np.asarray(keys.get_indexer(table.ids(names.order_id)), dtype=np.int64)
-    _check.refuse_rows(
-        rows < 0,
-        f"claims: '{names.order_id}' names no order in {{rows}}; add the orders or drop these claims.",
+    table = read(
+        claims, wanted, argument="claims", key=names.order_id, clock=joined.orders.clock, date_format=names.date_format
     )
+    _check.columns_present(wanted, table.names, argument="claims")
+    keys = unique_ids(joined.orders, names.order_id)
+    ids = table.ids(names.order_id)
+    rows = rows_of_ids(ids, keys)
+    if (rows < 0).any():
+        raise InputError(
+            f"claims: '{names.order_id}' names no order in {table.rows_text(np.flatnonzero(rows < 0), names.order_id)}"
+            f"{_types_apart(keys, ids)}; add the orders or drop these claims."
+        )
     amount = table.real(names.freight)
-    _check.in_interval(amount, column=names.freight, low=0.0, high=np.inf, open_low=True)
-    undone = np.full(len(rows), np.datetime64("NaT"), dtype="datetime64[D]")
+    table.refuse(np.isnan(amount), f"column '{names.freight}' is missing (NaN) in {{rows}}; every claim needs its freight.")
+    table.refuse(
+        amount <= 0.0, f"column '{names.freight}' is outside (0, inf] in {{rows}}; correct or drop these claims.",
+        names.freight,
+    )  # fmt: skip
+    undone = np.full(len(rows), np.datetime64("NaT", "D"), dtype="datetime64[D]")
+    shipped = None if ship_day is None else ship_day[rows]
     if names.report_date is None:
+        if shipped is not None:
+            table.refuse(
+                np.isnat(shipped),
+                f"claims: the order was never shipped, having no '{names.ship_date}', in {{rows}}; correct the orders or "
+                "drop these claims.",
+            )
         return rows, None, amount, undone
     day = table.days(names.report_date)
-    _check.refuse_rows(
-        np.isnat(day), f"claims: '{names.report_date}' is missing in {{rows}}; every claim needs its date."
-    )
+    table.refuse(np.isnat(day), f"claims: '{names.report_date}' is missing in {{rows}}; every claim needs its date.")
+    if shipped is not None:
+        table.refuse(
+            ~(day >= shipped),
+            f"claims: '{names.report_date}' is before the order's '{names.ship_date}' (or the order was never shipped) "
+            "in {rows}; correct the dates or drop these claims.",
+            names.report_date,
+        )
     if names.reversed_date is not None:
         undone = table.days(names.reversed_date)
-        _check.refuse_rows(
+        table.refuse(
             undone < day,
             f"claims: '{names.reversed_date}' is before '{names.report_date}' in {{rows}}; correct the dates.",
-        )
+            names.reversed_date,
+        )  # fmt: skip
     return rows, day, amount, undone
+
+
+def _types_apart(keys: Any, ids: NDArray[Any]) -> str:
+    """Return a note that ids of orders and claims are of two types, if none of them meet for that."""
+    whole = [values.dtype.kind == "i" for values in (np.asarray(keys), ids)]
+    if whole[0] == whole[1]:
+        return ""
+    return f" (ids of orders are {'numbers' if whole[0] else 'texts'}, such as {keys[0]!r})"
 
 
 def _assemble(
@@ -540,7 +627,10 @@ def _assemble(
         raise InputError(f"factors: the name '{repeated[0]}' is used twice; give each factor its own name.")
     weight = None if exposure is None else joined.real(exposure)
     if weight is not None:
-        _check.in_interval(weight, column=str(exposure), low=0.0, high=np.inf, open_low=True, rows=joined.rows)
+        joined.refuse(np.isnan(weight), f"column '{exposure}' is missing (NaN) in {{rows}}; every row needs a number.")
+        joined.refuse(
+            weight <= 0.0, f"column '{exposure}' is outside (0, inf] in {{rows}}; correct or drop these rows.", exposure
+        )
     counted = np.bincount(claim_row, minlength=joined.n_rows) if claim_count is None else claim_count
     largest = int(counted.max(initial=0))
     count = counted.astype(np.uint8 if largest < 2**8 else np.uint16 if largest < 2**16 else np.uint32)
@@ -581,10 +671,10 @@ def _coded_lines(
             )
         return known
     counted = joined.real(name)
-    _check.refuse_rows(
+    joined.refuse(
         ~((counted >= 1.0) & (counted <= MOST_LINES) & (counted == np.floor(counted))),
         f"column '{name}' is no whole number from 1 to {MOST_LINES} in {{rows}}; it counts the lines of an order.",
-        rows=joined.rows,
+        name,
     )
     coding = line_coding(name, int(counted.max()))
     return coding, (counted - 1.0).astype(code_type(coding.n_slots))

@@ -4,6 +4,7 @@ A declaration (`Factor`, `Band`, `Hierarchy`) says where a rating factor comes f
 and rare levels. A `Coding` is that declaration after a book has been seen: the levels and the code of each.
 """
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,14 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check
-from freightrisk._columns import JoinedColumns
+from freightrisk._columns import JoinedColumns, value_of
+from freightrisk._intake import level_of, nearest_spelling, number_of, same_spelling
 from freightrisk.book.recode import banded, looked_up, paired
-from freightrisk.errors import InputError
+from freightrisk.errors import FreightRiskWarning, InputError
 
 MISSING = "(missing)"
 OTHER = "(other)"
 MOST_LINES = 255
 ALL = "(all)"
+
+UNSEEN_SHARE = 0.01  # of the orders, from which on unseen levels are warned of
+UNSEEN_ORDERS = 10
+SHOWN_LEVELS = 3
 
 Value: TypeAlias = str | int | float | bool | None
 Path: TypeAlias = tuple[Value, ...]
@@ -258,8 +264,30 @@ class Coding:
             return self.labels[code]
         return " > ".join(str(part) for part in (*self.nodes[code - self.n_levels], ALL))
 
+    @cached_property
+    def _parts(self) -> tuple[list[Any], ...]:
+        """Return the values that stand at each depth of the known paths."""
+        return tuple(
+            list(dict.fromkeys(path[depth] for path in self.lookup if len(path) > depth))
+            for depth in range(len(self.columns))
+        )
+
+    def known_path(self, path: Path) -> Path:
+        """Return a path with texts and numbers exchanged for the known levels that are spelled alike.
+
+        A text meets a number, and a number a text, only if exactly one level at its place is spelled so.
+        """
+        if path in self.lookup or isinstance(self.declared, Band):
+            return path
+        met = []
+        for part, known in zip(path, self._parts, strict=False):
+            other = None if part is None or part == MISSING or part in known else same_spelling(part, known)
+            met.append(part if other is None else other)
+        return tuple(met)
+
     def code_of(self, path: Path) -> int:
         """Return the code of one path, or raise for an unseen one if the declaration says so."""
+        path = self.known_path(path)
         if path in self.lookup:
             return self.lookup[path]
         if MISSING in path and self.declared.missing == "error":
@@ -286,18 +314,49 @@ class Coding:
         if refused.any() and looked_up(which, refused, threads=columns.threads).any():
             places = np.where((which < 0) | (which >= len(paths)), len(paths) - 1, which)
             worst = int(places[refused[places] == 1].min())
-            self._refuse(places == worst, paths[worst], columns.rows)
-        return looked_up(which, table, threads=columns.threads)
+            self._refuse(places == worst, paths[worst], columns)
+        codes = looked_up(which, table, threads=columns.threads)
+        if (table >= self.n_levels).any():
+            self._warn_unseen(codes, which, paths)
+        return codes
+
+    def _warn_unseen(self, codes: NDArray[Any], which: NDArray[Any], paths: list[Path]) -> None:
+        """Warn if many orders have levels that the book never had: most often they are only spelled otherwise."""
+        unseen = codes >= self.n_levels
+        n_unseen = int(unseen.sum())
+        if n_unseen < UNSEEN_ORDERS or n_unseen <= UNSEEN_SHARE * len(codes):
+            return
+        places = np.where(which < 0, len(paths) - 1, which)[unseen]
+        found = [paths[place] for place in np.unique(places)[:SHOWN_LEVELS].tolist()]
+        warnings.warn(
+            f"factor '{self.name}': {n_unseen:,} of {len(codes):,} orders ({n_unseen / len(codes):.1%}) have levels that "
+            f"the book never had, and are priced on the mean of their parent: {', '.join(map(self._nearest, found))}.",
+            FreightRiskWarning,
+            stacklevel=2,
+        )
+
+    def _nearest(self, path: Path) -> str:
+        """Return an unseen level as a message names it, with its type and the known level that is spelled most like it."""
+        known = {" > ".join(map(str, one)): one for one in self.lookup}
+        text = " > ".join(map(str, path))
+        close = nearest_spelling(text, known)
+        if close is None:
+            return f"{_path_text(path)} ({_types_text(path)})"
+        return f"{_path_text(path)} ({_types_text(path)}; known is {_path_text(known[close])}, {_types_text(known[close])})"
 
     def encode_one(self, order: Mapping[str, Any]) -> int:
         """Return the code of one order given as a mapping."""
-        values = [order.get(column) for column in self.declared.columns]
         if not isinstance(self.declared, Band):
-            return self.code_of(tuple(MISSING if is_missing(value) else _plain(value) for value in values))
-        if is_missing(values[0]):
+            values = [value_of(order, column, level_of) for column in self.declared.columns]
+            return self.code_of(tuple(MISSING if value is None else value for value in values))
+        value = value_of(order, self.declared.columns[0], number_of)
+        if value != value:
             return self.code_of((MISSING,))
         low, high = self.declared.valid
-        value = _check.number(values[0], argument=f"'{self.declared.columns[0]}'", low=low, high=high)
+        if not low <= value <= high:
+            raise InputError(
+                f"order: '{self.declared.columns[0]}' is {value:g}, outside [{low:g}, {high:g}]; correct it or widen valid=."
+            )
         return int(np.searchsorted(self.edges, value, side="left"))
 
     def _encode_band(self, columns: JoinedColumns) -> NDArray[Any]:
@@ -310,14 +369,13 @@ class Coding:
                 codes[missing] = self.code_of((MISSING,))
         return codes
 
-    def _refuse(self, bad: NDArray[np.bool_], path: Path, rows: NDArray[np.int64] | None) -> None:
+    def _refuse(self, bad: NDArray[np.bool_], path: Path, columns: JoinedColumns) -> None:
         if MISSING in path and self.declared.missing == "error":
-            raise _missing_error(self.declared, bad, rows)
-        _check.refuse_rows(
+            _refuse_missing(self.declared, bad, columns)
+        columns.refuse(
             bad,
             f"factor '{self.name}': level {_path_text(path)} was not in the book, in {{rows}}; "
             "correct it, or declare the factor with unseen='parent'.",
-            rows=rows,
         )
 
 
@@ -397,7 +455,7 @@ def learn(
     if declared.missing == "error":
         for k, path in enumerate(paths):
             if MISSING in path and (which == k).any():
-                raise _missing_error(declared, which == k, columns.rows)
+                _refuse_missing(declared, which == k, columns)
     present = np.bincount(which, minlength=len(paths)) > 0
     weight = np.bincount(which, exposure, minlength=len(paths))
     claims = np.bincount(which, claim_count, minlength=len(paths))
@@ -436,7 +494,7 @@ def all_bands(declared: Band, edges: tuple[float, ...], *, missing: bool) -> Cod
 
 def observed_paths(declared: Declaration, columns: JoinedColumns) -> tuple[NDArray[np.int32], list[Path]]:
     """Return for every row the number of its path, and the paths."""
-    parts = [columns.categories(name) for name in declared.columns]
+    parts = [columns.levels(name) for name in declared.columns]
     which = np.zeros(columns.n_rows, dtype=np.int32)
     paths: list[Path] = [()]
     for codes, values in parts:
@@ -452,7 +510,7 @@ def _paths_to_look_up(declared: Declaration, columns: JoinedColumns) -> tuple[ND
     The categories of one column do as they are, where they are fewer than the rows; missing ones are the last path.
     """
     if len(declared.columns) == 1:
-        codes, values = columns.categories(declared.columns[0])
+        codes, values = columns.levels(declared.columns[0])
         if len(values) <= max(columns.n_rows, 2**8):
             return codes, [(value,) for value in (*values, MISSING)]
     return observed_paths(declared, columns)
@@ -467,11 +525,11 @@ def band_values(declared: Band, columns: JoinedColumns) -> NDArray[np.float64]:
         return values
     missing = np.isnan(values)
     if missing.any() and declared.missing == "error":
-        raise _missing_error(declared, missing, columns.rows)
-    _check.refuse_rows(
-        (values < low) | (values > high) | np.isinf(values),
+        _refuse_missing(declared, missing, columns)
+    columns.refuse(
+        (values < low) | (values > high),
         f"column '{column}' is outside [{low:g}, {high:g}] in {{rows}}; correct these rows or widen valid=.",
-        rows=columns.rows,
+        column,
     )
     return values
 
@@ -598,22 +656,16 @@ def _path_text(path: Path) -> str:
     return "'" + " > ".join(str(part) for part in path) + "'"
 
 
-def _missing_error(declared: Declaration, bad: NDArray[np.bool_], rows: NDArray[np.int64] | None = None) -> InputError:
-    columns = ", ".join(f"'{column}'" for column in declared.columns)
-    where = np.flatnonzero(bad) if rows is None else rows[bad]
-    return InputError(
-        f"factor '{declared.name}': column {columns} is missing in {_check.rows_text(where)}; "
-        "fill these rows, or declare the factor with missing='level'."
+def _types_text(path: Path) -> str:
+    """Return the types of a path's parts, such as "text", in the words of an actuary."""
+    words = {str: "text", int: "number", float: "number", bool: "boolean"}
+    return " > ".join(words.get(type(part), "missing") for part in path)
+
+
+def _refuse_missing(declared: Declaration, bad: NDArray[np.bool_], columns: JoinedColumns) -> None:
+    names = ", ".join(f"'{column}'" for column in declared.columns)
+    columns.refuse(
+        bad,
+        f"factor '{declared.name}': column {names} is missing in {{rows}}; "
+        "fill these rows, or declare the factor with missing='level'.",
     )
-
-
-def is_missing(value: Any) -> bool:
-    """Return whether a value is None, NaN, NaT or NA."""
-    if value is None or type(value).__name__ in ("NaTType", "NAType"):
-        return True
-    return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
-
-
-def _plain(value: Any) -> Value:
-    value = value.item() if isinstance(value, np.generic) else value
-    return int(value) if isinstance(value, float) and value.is_integer() else value

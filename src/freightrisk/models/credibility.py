@@ -218,7 +218,7 @@ def _observations(frame: Any, path: list[str], value: str, weight: str | None) -
     kept = np.flatnonzero(~absent)
     groups = {}
     for name in path:
-        codes, levels = columns.categories(name)
+        codes, levels = columns.levels(name)
         _check.refuse_rows(codes[kept] < 0, f"column '{name}' is missing in {{rows}}; name the risk.", rows=kept)
         groups[name] = pd.Series(np.array(levels, dtype=object)[codes[kept]])
     _check.refuse_rows(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from freightrisk import _check
+from freightrisk._columns import id_array
 from freightrisk.book.book import OrderBook
 from freightrisk.book.maturity import ReportLag
 from freightrisk.errors import InputError
@@ -135,13 +136,13 @@ def merchant_experience(
         max_change = _check.number(max_change, argument="max_change", low=0.0, high=10.0)
     if (age_days is None) != (half_life_days is None):
         raise InputError("age_days and half_life_days go together: the column of ages, and the age that counts half.")
-    rows = pd.DataFrame({"merchant": periods[merchant].to_numpy()})
+    rows = pd.DataFrame({"merchant": id_array(periods[merchant], argument=f"periods column '{merchant}'")})
     if rows["merchant"].isna().any():
         raise InputError(
             f"periods: '{merchant}' is missing in {int(rows['merchant'].isna().sum())} rows; give each one."
         )
     rows["group"] = "(all)" if group is None else periods[group].to_numpy()
-    rows["unit"] = rows["merchant"] if owner is None else periods[owner].to_numpy()
+    rows["unit"] = rows["merchant"] if owner is None else id_array(periods[owner], argument="owner")
     rows["unit"] = rows["unit"].where(pd.notna(rows["unit"]), rows["merchant"])
     counted = _column(periods, claims)
     for name in without_claims:
@@ -270,7 +271,7 @@ def merchant_periods(
     """
     import pandas as pd
 
-    names = np.asarray(merchant)
+    names = id_array(merchant, argument="merchant")
     if names.shape != (book.n_orders,):
         raise InputError(f"merchant has shape {names.shape}; give one value for each of {book.n_orders:,} orders.")
     days = _check.whole(days, argument="days", low=1, high=3650)

@@ -140,7 +140,9 @@ def _fingerprint(tariff: Tariff, coded: CodedOrders, into: QuoteBuffers) -> str:
     found.update(repr((rules, tariff.rounding, tariff.floor_fen, coded.n_orders)).encode())
     premium = into.micro if tariff.rounding == "carry" else into.rounded
     for values in (sequence.ids, premium[: coded.n_orders], into.masks[: coded.n_orders]):
-        found.update((values[sequence.order] if len(sequence.order) else values).tobytes())
+        ordered = values[sequence.order] if len(sequence.order) else values
+        # No id holds a zero character, and no text spells a whole number, so the joined texts say which ids these are.
+        found.update("\0".join(map(str, ordered.tolist())).encode() if ordered.dtype == object else ordered.tobytes())
     return found.hexdigest()
 
 

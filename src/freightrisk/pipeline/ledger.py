@@ -9,11 +9,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
+import numpy as np
 import sqlalchemy as sa
 
 from freightrisk import _check
+from freightrisk._columns import PricingColumns, id_array
 from freightrisk.errors import InputError, LedgerError
 from freightrisk.pipeline.batch import Key, PricedBatch, Snapshot, check_same, price_batch
 from freightrisk.pipeline.tables import (
@@ -117,20 +119,18 @@ class Ledger:
         *,
         batch: str,
         merchants: Any = None,
-        merchant_id: str = "merchant_id",
-        order_id: str = "order_id",
-        priority: str | None = None,
         threads: int | None = None,
         detail: bool = True,
         campaigns: bool = False,
         progress: bool = False,
+        **columns: Unpack[PricingColumns],
     ) -> Any:
         """Return the quotes of a batch of orders, as `Tariff.price` does, and reserve what its campaigns spend.
 
         Parameters
         ----------
         tariff : Tariff
-        orders, merchants, merchant_id, order_id, priority, threads, detail, campaigns, progress
+        orders, merchants, threads, detail, campaigns, progress, columns
             As for `Tariff.price`.
         batch : str
             Id of the batch. A batch that is recorded already is priced again from what was spent before it then and by
@@ -145,9 +145,7 @@ class Ledger:
         _check.label(batch, argument="batch")
         threads = _check.threads(threads)
         tariff, is_new = self._as_recorded(tariff, batch)
-        coded = tariff.encode(
-            orders, merchants=merchants, merchant_id=merchant_id, order_id=order_id, priority=priority
-        )
+        coded = tariff.encode(orders, merchants=merchants, threads=threads, **columns)
         if coded.sequence is None:
             return frame_of(
                 tariff.price_columns(coded, threads=threads, detail=detail, campaigns=campaigns, progress=progress),
@@ -228,7 +226,8 @@ class Ledger:
         """
         import pandas as pd
 
-        ids = list(dict.fromkeys(str(one) for one in order_ids))
+        given = np.array([*order_ids, None], dtype=object)[:-1]
+        ids = [str(one) for one in dict.fromkeys(id_array(given, argument="order_ids").tolist()) if one is not None]
         found: list[Any] = []
         with self._locked() as connection:
             for start in range(0, len(ids), IDS_AT_ONCE):

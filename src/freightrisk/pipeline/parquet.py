@@ -4,19 +4,18 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from freightrisk import _check
+from freightrisk._columns import ColumnNames, PricingColumns
 from freightrisk._staged import staged
 from freightrisk.book.book import SOUND_COLUMNS
 from freightrisk.errors import InputError
 from freightrisk.pipeline.files import ahead, batches, parquet_files, progress_bar
-from freightrisk.tariff.balances import MERCHANT_ID, Balances
-from freightrisk.tariff.one_order import ORDER_ID
+from freightrisk.tariff.balances import Balances
 from freightrisk.tariff.quotes import DETAIL, CodedOrders, quote_names
-from freightrisk.tariff.subsidy import SHIP_DATE
 from freightrisk.tariff.tariff import Tariff
 
 BATCH_ROWS = 2**19
@@ -30,9 +29,6 @@ def price_parquet(
     out: str | Path,
     *,
     merchants: Any = None,
-    merchant_id: str = MERCHANT_ID,
-    order_id: str = ORDER_ID,
-    priority: str | None = None,
     keep: Sequence[str] = (),
     balances: Balances | None = None,
     threads: int | None = None,
@@ -41,6 +37,7 @@ def price_parquet(
     batch_rows: int = BATCH_ROWS,
     compression: str = "lz4",
     progress: bool = False,
+    **columns: Unpack[PricingColumns],
 ) -> dict[str, int]:
     """Price the orders of Parquet files into one Parquet file, in memory that does not grow with their number.
 
@@ -51,7 +48,7 @@ def price_parquet(
         Parquet files in the order in which they are priced; a folder stands for the ``*.parquet`` files in it, by name.
     out : path
         The file to write: a row for each order in the same order. It appears whole or not at all.
-    merchants, merchant_id, order_id, priority, threads, detail, campaigns, progress
+    merchants, threads, detail, campaigns, progress, columns
         As for `Tariff.price`.
     keep : sequence of str
         Columns of the orders that the quotes take over, such as the order's id.
@@ -101,16 +98,15 @@ def price_parquet(
     if clash:
         raise InputError(f"keep names '{clash[0]}', which is also a column of the quotes; rename it in the orders.")
     merchants = pq.read_table(merchants) if isinstance(merchants, (str, Path)) else merchants
-    wanted = {*tariff.column_names, merchant_id, order_id, SHIP_DATE, *SOUND_COLUMNS, *keep}
-    wanted |= {priority} if priority else set()
+    names = ColumnNames.of(columns)
+    wanted = {*map(names.of_role, tariff.columns_read), names.order_id, names.merchant_id, *SOUND_COLUMNS, *keep}
+    wanted |= {names.priority} if names.priority else set()
     known = Balances() if balances is None else balances
     totals: dict[str, int] = {"orders": 0}
 
     def encode(table: Any) -> Batch:
         _check.columns_present(keep, table.column_names, argument="orders")
-        coded = tariff.encode(
-            table, merchants=merchants, merchant_id=merchant_id, order_id=order_id, priority=priority, threads=threads
-        )
+        coded = tariff.encode(table, merchants=merchants, threads=threads, **columns)
         return table.select(keep), coded
 
     writers: list[Any] = []
@@ -137,13 +133,13 @@ def price_parquet(
             into, before = buffers[k % 2], written_into[k % 2]
             if before is not None:
                 before.result()
-            columns = tariff.price_columns(
+            priced = tariff.price_columns(
                 coded, threads=threads, detail=detail, campaigns=campaigns, balances=known, buffers=into
             )
-            table = _table({name: _plain(kept.column(name)) for name in keep}, columns)
+            table = _table({name: _plain(kept.column(name)) for name in keep}, priced)
             written_into[k % 2] = writing.submit(write, table, part)
             totals["orders"] += coded.n_orders
-            for name, values in columns.items():
+            for name, values in priced.items():
                 if name.endswith("_fen"):
                     totals[name] = totals.get(name, 0) + int(values.sum(dtype=np.int64))
             if bar is not None:

@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check
-from freightrisk._columns import JoinedColumns, read
+from freightrisk._columns import MERCHANT_ID, SHIP_DATE, read
 from freightrisk._staged import staged
 from freightrisk.errors import InputError
-from freightrisk.tariff.balances import MERCHANT_ID
 from freightrisk.tariff.rounding import MICRO_PER_FEN, whole_sums
-from freightrisk.tariff.subsidy import SHIP_DATE
 from freightrisk.tariff.tariff import Tariff
 
 if TYPE_CHECKING:
@@ -69,6 +67,7 @@ class Settlement:
         merchant_id: str = MERCHANT_ID,
         day: str = SHIP_DATE,
         insurer: str = "insurer",
+        date_format: str | None = None,
     ) -> "Settlement":
         """Return the settlement of priced orders.
 
@@ -84,6 +83,8 @@ class Settlement:
             Columns of the orders; a missing day or merchant has rows of its own.
         insurer : str
             The payer whose subsidies are concessions rather than receipts.
+        date_format : str, optional
+            How texts with days are written; ISO 8601 by default. Days are those of the tariff's clock.
 
         Raises
         ------
@@ -92,7 +93,9 @@ class Settlement:
         """
         import pandas as pd
 
-        asked = JoinedColumns(read(orders, [merchant_id, day], argument="orders"))
+        asked = read(
+            orders, [merchant_id, day], argument="orders", key=merchant_id, clock=tariff.clock, date_format=date_format
+        )
         _check.columns_present([merchant_id, day], asked.names, argument="orders")
         paid = [f"paid: {rule.name}" for rule in tariff.subsidies]
         wanted = ["technical_premium", "list_fen", "merchant_fen", *paid]
@@ -105,7 +108,8 @@ class Settlement:
         _check.refuse_rows(
             total != fen["list_fen"], "quotes: payers do not sum to list_fen in {rows}; price these orders again."
         )
-        merchants, names = asked.categories(merchant_id)
+        merchants, values = asked.id_codes(merchant_id)
+        names = values.tolist()
         days, when = pd.factorize(asked.days(day), use_na_sentinel=False)
         both, keys = pd.factorize(days.astype(np.int64) * (len(names) + 1) + merchants + 1)
         owners = pd.Series([None, *names], dtype=object).to_numpy()[keys % (len(names) + 1)]

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check
-from freightrisk._columns import read
-from freightrisk.book.book import SOUND_COLUMNS, Names, OrderBook, columns_of, frames_book
+from freightrisk import _intake
+from freightrisk._columns import ColumnNames, read
+from freightrisk._intake import DEFAULT_CLOCK
+from freightrisk.book.book import SOUND_COLUMNS, OrderBook, columns_of, frames_book, rows_of_ids
 from freightrisk.book.factors import (
     MISSING,
     Band,
@@ -48,6 +50,7 @@ class StoredBook(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     left_out: dict[str, int]
     lines: str | None
     table_rows: int
+    clock: str
 
 
 def store_book(
@@ -66,6 +69,8 @@ def store_book(
     report_date: str | None = "report_date",
     reversed_date: str | None = None,
     lines: str | None = None,
+    clock: str = DEFAULT_CLOCK,
+    date_format: str | None = None,
     batch_rows: int = BATCH_ROWS,
     progress: bool = False,
 ) -> OrderBook:
@@ -85,7 +90,7 @@ def store_book(
         Held in memory, some 150 bytes a claim.
     factors : sequence of Factor, Band, Hierarchy or Coding
         As for `OrderBook.from_frames`; a `Band` needs its edges, since quantiles would need all orders at once.
-    merchants, as_of, order_id, merchant_id, ship_date, exposure, freight, report_date, reversed_date, lines
+    merchants, as_of, order_id, merchant_id, ship_date, exposure, freight, report_date, reversed_date, lines, clock, date_format
         As for `OrderBook.from_frames`.
     batch_rows : int
         Most orders in memory at a time (two such batches are on their way).
@@ -117,7 +122,11 @@ def store_book(
     ...     book.n_orders, round(FrequencyModel().fit(book).base, 6)
     (8, 0.5)
     """
-    names = Names(order_id, merchant_id, ship_date, exposure, freight, report_date, reversed_date)
+    names = ColumnNames(
+        order_id=order_id, merchant_id=merchant_id, ship_date=ship_date, exposure=exposure, freight=freight,
+        report_date=report_date, reversed_date=reversed_date, date_format=date_format,
+    )  # fmt: skip
+    _intake.zone(clock)
     final, paths = Path(folder), parquet_files(orders)
     batch_rows = _check.whole(batch_rows, argument="batch_rows", low=1, high=2**30)
     if final.exists() and (not final.is_dir() or any(final.iterdir())):
@@ -127,7 +136,7 @@ def store_book(
     wanted = {*columns_of(factors), *SOUND_COLUMNS, order_id, merchant_id}
     wanted |= {name for name in (ship_date, exposure, lines) if name is not None}
     joined = _Claims(claims, names)
-    source = _Source(paths, wanted, batch_rows, joined, merchants, as_of, names, lines, progress)
+    source = _Source(paths, wanted, batch_rows, joined, merchants, as_of, names, lines, clock, progress)
     codings = _learned(source, factors, lines)
     part = final.with_name(f".{secrets.token_hex(4)}.{final.name}")
     part.mkdir()
@@ -166,6 +175,7 @@ def open_book(folder: str | Path) -> OrderBook:
         left_out=stored.left_out,
         lines=stored.lines,
         table_rows=stored.table_rows,
+        clock=stored.clock,
         **columns,
     )
 
@@ -180,17 +190,18 @@ def _mapped(path: Path, kind: str, length: int) -> NDArray[Any]:
 class _Claims:
     """Claims by order: those of a batch, and how often each order was met."""
 
-    def __init__(self, claims: Any, names: Names) -> None:
+    def __init__(self, claims: Any, names: ColumnNames) -> None:
         import pandas as pd
 
         wanted = [names.order_id, names.freight, names.report_date, names.reversed_date]
-        columns = read(claims, [name for name in wanted if name is not None], argument="claims")
+        columns = read(
+            claims, [name for name in wanted if name is not None], argument="claims", key=names.order_id
+        )
         _check.columns_present([names.order_id], columns.names, argument="claims")
-        self.frame: Any = getattr(columns, "frame", None)
-        self.table: Any = getattr(columns, "table", None)
+        self.frame: Any = columns.frame
         self.order_id = names.order_id
         place, ids = pd.factorize(columns.ids(names.order_id))
-        _check.refuse_rows(place < 0, f"claims: '{self.order_id}' is missing in {{rows}}; every row needs one.")
+        columns.refuse(place < 0, f"claims: '{self.order_id}' is missing in {{rows}}; every row needs one.")
         self.keys, self.ids, self.place = pd.Index(ids), ids, place
         self.by_key = np.argsort(place, kind="stable")
         self.counts = np.bincount(place, minlength=len(ids))
@@ -201,12 +212,12 @@ class _Claims:
         """Return the claims of some orders, in their own order."""
         columns = read(orders, None, argument="orders")
         _check.columns_present([self.order_id], columns.names, argument="orders")
-        keys = self.keys.get_indexer(columns.ids(self.order_id))
+        keys = rows_of_ids(columns.ids(self.order_id), self.keys)
         keys = np.unique(keys[keys >= 0])
         self.met[keys] += 1
         first = np.repeat(self.starts[keys] - (np.cumsum(self.counts[keys]) - self.counts[keys]), self.counts[keys])
         rows = np.sort(self.by_key[first + np.arange(len(first))])
-        return self.frame.iloc[rows] if self.frame is not None else self.table.take(rows)
+        return self.frame.iloc[rows] if hasattr(self.frame, "iloc") else self.frame.take(rows)
 
     def check(self) -> None:
         """Raise unless every claim's order was met once."""
@@ -232,8 +243,9 @@ class _Source:
     claims: _Claims
     merchants: Any
     as_of: Any
-    names: Names
+    names: ColumnNames
     lines: str | None
+    clock: str
     progress: bool
 
     def books(self, factors: Sequence[Declaration | Coding], doing: str) -> Iterator[tuple[OrderBook, int]]:
@@ -242,7 +254,7 @@ class _Source:
         def book_of(table: Any) -> tuple[OrderBook, int]:
             book = frames_book(
                 table, self.claims.of(table), factors=factors, merchants=self.merchants, as_of=self.as_of,
-                names=self.names, lines=self.lines,
+                names=self.names, lines=self.lines, clock=self.clock,
             )  # fmt: skip
             return book, table.num_rows
 
@@ -339,6 +351,7 @@ def _write(source: _Source, codings: list[Coding], folder: Path) -> None:
         format=FORMAT, factors=[factor_part(coding) for coding in codings],
         columns={name: (kinds[name].str, length) for name, length in lengths.items()},
         as_of=None if as_of is None else str(as_of), left_out=left_out, lines=source.lines, table_rows=table_rows,
+        clock=source.clock,
     )  # fmt: skip
     (folder / DESCRIPTION).write_bytes(msgspec.json.format(msgspec.json.encode(stored), indent=1))
 

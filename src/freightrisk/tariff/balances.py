@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk import _check, _core
-from freightrisk._columns import JoinedColumns
+from freightrisk import _core
+from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE, JoinedColumns, value_of
+from freightrisk._intake import DEFAULT_CLOCK, Id, Refused, id_of, time_of
 from freightrisk._parallel import in_order
-from freightrisk.book.factors import is_missing
+from freightrisk.errors import InputError
 from freightrisk.tariff.quotes import QuoteBuffers
-from freightrisk.tariff.subsidy import SHIP_DATE, Subsidy
+from freightrisk.tariff.subsidy import Subsidy
 
 Whole = NDArray[np.int64]
 
 UNSPENDABLE = 2**62
 WAVE = 8
 UNIT = {"day": "D", "month": "M"}
-MERCHANT_ID = "merchant_id"
 NO_ROWS: Whole = np.empty(0, dtype=np.int64)
 NO_DRAWS: NDArray[np.uint16] = np.empty(0, dtype=np.uint16)
 
@@ -55,6 +55,13 @@ class Balances:
     remainders: dict[Hashable, int] = field(default_factory=dict)
     met: set[tuple[str, Hashable, str]] = field(default_factory=set, compare=False)
 
+    def __post_init__(self) -> None:
+        self.remainders = {known_id(merchant): micro for merchant, micro in self.remainders.items()}
+        self.spent_by_merchant = {
+            name: {(known_id(merchant), period): fen for (merchant, period), fen in spent.items()}
+            for name, spent in self.spent_by_merchant.items()
+        }
+
     def left(self, rule: Subsidy) -> int:
         """Return the fen left of a rule's budget; a very large number without one."""
         if rule.budget_fen is None:
@@ -71,6 +78,17 @@ class Balances:
         """Return balances that change apart from these."""
         by_merchant = {name: dict(spent) for name, spent in self.spent_by_merchant.items()}
         return Balances(dict(self.spent), by_merchant, dict(self.remainders), set(self.met))
+
+
+def known_id(merchant: Hashable) -> Id:
+    """Return the id of a merchant that balances name."""
+    try:
+        found = id_of(merchant)
+    except Refused as refused:
+        raise InputError(f"balances: merchant {merchant!r} {refused.fault}; {refused.cure}.") from None
+    if found is None:
+        raise InputError("balances name a missing merchant; name each merchant by its id.")
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +108,7 @@ class Sequence:
     labels : dict of period to list of (merchant, period)
         What the codes stand for.
     ids : array, shape (n_orders,)
-        Order ids, whole numbers or texts.
+        Order ids: int64, or objects that are whole numbers and texts.
     """
 
     order: Whole
@@ -116,9 +134,6 @@ def sequence_of(
     *,
     periods: tuple[str, ...],
     carries: bool,
-    merchant_id: str,
-    order_id: str,
-    priority: str | None,
 ) -> Sequence:
     """Return the fixed order of a batch and its merchants and periods."""
     import pandas as pd
@@ -127,11 +142,12 @@ def sequence_of(
     names: list[Hashable] = []
     keys, labels = np.full((len(periods), joined.n_rows), -1, dtype=np.int32), {}
     if carries or periods:
-        codes, names = joined.categories(merchant_id)
-        merchants = codes.astype(np.int32)
+        codes, values = joined.id_codes(MERCHANT_ID)
+        merchants, names = codes.astype(np.int32), values.tolist()
     if carries:
-        _check.refuse_rows(
-            merchants < 0, f"orders: '{merchant_id}' is missing in {{rows}}; rounding that carries needs it."
+        joined.refuse(
+            merchants < 0,
+            f"orders: '{joined.names_of.merchant_id}' is missing in {{rows}}; rounding that carries needs it.",
         )
     for k, period in enumerate(periods):
         when = joined.days(SHIP_DATE).astype(f"datetime64[{UNIT[period]}]")
@@ -141,47 +157,63 @@ def sequence_of(
         keys[k, known], pairs = pd.factorize(merchants[known].astype(np.int64) * 2**31 + (number - first))
         texts = (pairs % 2**31 + first).astype(when.dtype).astype(str).tolist()
         labels[period] = [(names[owner], text) for owner, text in zip((pairs // 2**31).tolist(), texts, strict=True)]
-    ids = _ids(joined, order_id)
-    order = _fixed_order(joined, ids, priority)
+    ids = order_ids(joined)
+    order = _fixed_order(joined, ids)
     return Sequence(order, merchants if carries else np.empty(0, dtype=np.int32), names, keys, labels, ids)
 
 
-def sequence_of_one(order: Mapping[str, Any], *, periods: tuple[str, ...], carries: bool) -> Sequence:
+def order_ids(joined: JoinedColumns) -> NDArray[Any]:
+    """Return the id of each order, by which budgets, remainders and draws go; refuses missing ones."""
+    ids = joined.ids(ORDER_ID)
+    if ids.dtype == object:
+        absent = np.array([value is None for value in ids.tolist()], dtype=bool)
+        joined.refuse(absent, f"orders: '{joined.names_of.order_id}' is missing in {{rows}}; give each order an id.")
+    return ids
+
+
+def sequence_of_one(
+    order: Mapping[str, Any],
+    *,
+    periods: tuple[str, ...],
+    carries: bool,
+    clock: str = DEFAULT_CLOCK,
+    date_format: str | None = None,
+) -> Sequence:
     """Return the sequence of one order given as a mapping."""
-    merchant, shipped = order.get(MERCHANT_ID), order.get(SHIP_DATE)
-    known = not is_missing(merchant) and not is_missing(shipped)
-    day = _check.day(shipped, argument=f"'{SHIP_DATE}'") if known and periods else np.datetime64("NaT", "D")
-    labels = {period: [(merchant, period_of(day, period))] for period in periods}
+    needed = bool(periods) or carries
+    merchant = value_of(order, MERCHANT_ID, id_of) if needed else None
+    if carries and merchant is None:
+        raise InputError(f"order: '{MERCHANT_ID}' is missing; rounding that carries needs it.")
+    if value_of(order, ORDER_ID, id_of) is None:
+        raise InputError(f"order: '{ORDER_ID}' is missing; give the order an id.")
+    time = value_of(order, SHIP_DATE, lambda value: time_of(value, clock, date_format))
+    known = merchant is not None and not np.isnat(time)
+    labels = {period: [(merchant, period_of(time, period))] for period in periods}
     keys = np.full((len(periods), 1), 0 if known else -1, dtype=np.int32)
     return Sequence(NO_ROWS, np.zeros(1 if carries else 0, dtype=np.int32), [merchant], keys, labels, NO_ROWS)
 
 
-def _ids(joined: JoinedColumns, order_id: str) -> NDArray[Any]:
-    ids = joined.ids(order_id)
-    if ids.dtype == object:
-        kind = str if len(ids) and isinstance(ids[0], str) else int
-        _check.refuse_rows(
-            np.array([not isinstance(value, kind) for value in ids.tolist()], dtype=bool),
-            f"orders: '{order_id}' is missing or of another kind in {{rows}}; give each order an id, all of one kind.",
-        )
-        ids = ids.astype(np.str_ if kind is str else np.int64)
-    return ids
-
-
-def _fixed_order(joined: JoinedColumns, ids: NDArray[Any], priority: str | None) -> Whole:
+def _fixed_order(joined: JoinedColumns, ids: NDArray[Any]) -> Whole:
     """Return the rows by priority, ship time and order id; nothing where they stand so already."""
-    times = joined.times(SHIP_DATE)
+    times, priority = joined.times(SHIP_DATE), joined.names_of.priority
     shipped = np.where(np.isnat(times), np.iinfo(np.int64).max, times.astype("datetime64[us]").astype(np.int64))
     first = np.zeros(len(ids)) if priority is None else -joined.real(priority)
-    _check.refuse_rows(np.isnan(first), f"orders: '{priority}' is missing in {{rows}}; give each order a number.")
+    joined.refuse(np.isnan(first), f"orders: '{priority}' is missing in {{rows}}; give each order a number.")
+    last = ids if ids.dtype != object else _ranks(ids)
     before = first[:-1] < first[1:]
     even = first[:-1] == first[1:]
-    for values in (shipped, ids):
+    for values in (shipped, last):
         before |= even & (values[:-1] < values[1:])
         even &= values[:-1] == values[1:]
     if bool(np.all(before | even)):
         return NO_ROWS
-    return np.lexsort((ids, shipped, first)).astype(np.int64)
+    return np.lexsort((last, shipped, first)).astype(np.int64)
+
+
+def _ranks(ids: NDArray[Any]) -> Whole:
+    """Return the rank of each id: whole numbers by size, then texts by their characters; equal ids have one rank."""
+    place = {name: k for k, name in enumerate(sorted(set(ids.tolist()), key=lambda name: (isinstance(name, str), name)))}
+    return np.fromiter(map(place.__getitem__, ids.tolist()), dtype=np.int64, count=len(ids))
 
 
 @dataclass(frozen=True, eq=False)

@@ -115,6 +115,7 @@ class TariffPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_
     shares: dict[str, list[float]] = {}
     dither_key: str = ""
     experience: ExperiencePart | None = None
+    clock: str = ""
 
 
 class Head(msgspec.Struct):
@@ -194,6 +195,7 @@ def _to_parts(tariff: Tariff) -> TariffPart:
         shares={name: table.tolist() for name, table in tariff.shares.items()},
         dither_key=tariff.dither_key,
         experience=None if tariff.experience is None else _experience_part(tariff.experience),
+        clock=tariff.clock,
     )
 
 
@@ -294,6 +296,7 @@ def _from_parts(part: TariffPart, source: str) -> Tariff:
         shares={name: np.array(table, dtype=np.float64) for name, table in part.shares.items()},
         dither_key=part.dither_key,
         experience=None if part.experience is None else _experience(part.experience),
+        clock=part.clock,
     )
 
 

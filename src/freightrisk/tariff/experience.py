@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
-from freightrisk._columns import NEAR, JoinedColumns
+from freightrisk._columns import MERCHANT_ID, JoinedColumns, id_array, value_of
+from freightrisk._intake import NEAR, Refused, id_of
 from freightrisk.book.book import OrderBook
-from freightrisk.book.factors import Coding, code_type, is_missing
+from freightrisk.book.factors import Coding, code_type
 from freightrisk.book.maturity import ReportLag
 from freightrisk.book.recode import Places, looked_up
 from freightrisk.errors import InputError
 from freightrisk.models.experience import MerchantExperience, merchant_experience, merchant_periods
 from freightrisk.models.fitted import FittedModel
-from freightrisk.tariff.balances import MERCHANT_ID
 from freightrisk.tariff.plan import RateTables
 from freightrisk.tariff.score import LARGEST_MOD, ScoreCurve
 
@@ -73,10 +73,7 @@ class Experience:
             raise InputError(f"two curves read column '{twice[0]}', so that it would count twice; leave one out.")
         if not self.curves and not len(self.mods):
             raise InputError("an experience has neither a curve nor modifications; give one, or no experience.")
-        mods = {_plain(merchant): float(mod) for merchant, mod in self.mods.items()}
-        kinds = {type(merchant) for merchant in mods}
-        if not kinds <= {int} and not kinds <= {str}:
-            raise InputError("mods has merchants that are neither all whole numbers nor all texts; give one kind.")
+        mods = {merchant: float(mod) for merchant, mod in by_id(self.mods, "mods").items()}
         bad = next((merchant for merchant, mod in mods.items() if not 0.0 < mod < LARGEST_MOD), None)
         if bad is not None:
             raise InputError(
@@ -140,11 +137,11 @@ class Experience:
         )  # fmt: skip
         for curve in curves:
             periods["expected"] *= curve.base_factor
-        periods["prior"] = periods["merchant_id"].map(_last_prior(book, np.asarray(merchant), curves))
+        periods["prior"] = periods["merchant_id"].map(_last_prior(book, id_array(merchant, argument="merchant"), curves))
         more: dict[str, Any] = {} if excluded is None else {"without_claims": ["excluded"]}
         for name, values in (("owner", owner), ("group", group)):
             if values is not None:
-                periods[name] = periods["merchant_id"].map(values)
+                periods[name] = periods["merchant_id"].map(by_id(dict(values), name))
                 more[name] = name
         if previous is not None:
             periods["previous"] = periods["merchant_id"].map(dict(previous.mods)).astype(np.float64)
@@ -203,7 +200,7 @@ class Experience:
     def _curve_of(self, column: str) -> ScoreCurve:
         return next(curve for curve in self.curves if column.endswith(f": {curve.name}"))
 
-    def encode(self, columns: JoinedColumns, merchant_id: str) -> Iterator[NDArray[Any]]:
+    def encode(self, columns: JoinedColumns) -> Iterator[NDArray[Any]]:
         """Yield the code of every row for each column of `tables`."""
         none, first = len(self.mods), next(iter(self.tables.values()))
         for curve in self.curves:
@@ -212,7 +209,7 @@ class Experience:
         if not self.mods:
             yield from scores
             return
-        codes, merchants = columns.distinct(merchant_id, max(NEAR, columns.n_rows))
+        codes, merchants = columns.id_codes(MERCHANT_ID, max(NEAR, columns.n_rows))
         places = np.append(self._places.of(merchants), none).astype(code_type(len(first)))
         own = looked_up(codes, places, threads=columns.threads)
         if not scores:
@@ -223,17 +220,16 @@ class Experience:
             kind = code_type(len(table))
             yield np.where(own < none, rated, score.astype(kind) + kind(shift)).astype(kind, copy=False)
 
-    def encode_one(self, order: Mapping[str, Any], merchant_id: str) -> list[int]:
+    def encode_one(self, order: Mapping[str, Any]) -> list[int]:
         """Return the codes of one order given as a mapping."""
-        return [read(order) for read in self.readers([curve.coding.encode_one for curve in self.curves], merchant_id)]
+        return [read(order) for read in self.readers([curve.coding.encode_one for curve in self.curves])]
 
-    def readers(self, scores: Sequence[Reader], merchant_id: str) -> list[Reader]:
+    def readers(self, scores: Sequence[Reader]) -> list[Reader]:
         """Return what reads the code of each column of `tables` from an order, given what reads the scores."""
         place, none = self._places.of_one, len(self.mods)
 
         def own(order: Mapping[str, Any]) -> int:
-            found = order[merchant_id] if none else None
-            return none if is_missing(found) else place.get(_plain(found), none)
+            return place.get(value_of(order, MERCHANT_ID, id_of), none) if none else none
 
         def reader(k: int) -> Reader:
             curve, score, shift = self.curves[k], scores[k], none if k == 0 else min(1, none)
@@ -317,5 +313,18 @@ def _last_prior(book: OrderBook, merchant: NDArray[Any], curves: Sequence[ScoreC
     return dict(last.items())
 
 
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+def by_id(values: Mapping[Any, Any], argument: str) -> dict[int | str, Any]:
+    """Return values by the ids of merchants, refusing what is no id and two spellings of one."""
+    found: dict[int | str, Any] = {}
+    spelled: dict[int | str, Any] = {}
+    for merchant, value in values.items():
+        try:
+            name = id_of(merchant)
+        except Refused as refused:
+            raise InputError(f"{argument}: merchant {merchant!r} {refused.fault}; {refused.cure}.") from None
+        if name is None:
+            raise InputError(f"{argument} has a value for a missing merchant; name each merchant.")
+        if name in found:
+            raise InputError(f"{argument} names one merchant as {spelled[name]!r} and as {merchant!r}; keep one of them.")
+        found[name], spelled[name] = value, merchant
+    return found

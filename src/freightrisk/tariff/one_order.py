@@ -1,7 +1,7 @@
 """One order at a time: its codes, and its way through the kernel without a frame."""
 
 from bisect import bisect_left
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from threading import local
 from typing import TYPE_CHECKING, Any
@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from freightrisk import _check, _core
+from freightrisk._columns import ORDER_ID, value_of
+from freightrisk._intake import id_of, number_of
+from freightrisk.book.book import SOUND_COLUMNS
 from freightrisk.book.factors import Band, Coding, CrossCoding
 from freightrisk.errors import InputError
-from freightrisk.tariff.balances import MERCHANT_ID, NO_DRAWS, periods_of, sequence_of_one
+from freightrisk.tariff.balances import NO_DRAWS, periods_of, sequence_of_one
 from freightrisk.tariff.experience import Reader
 from freightrisk.tariff.quotes import DETAIL, CodedOrders, quote_names
 from freightrisk.tariff.rounding import dither_draws
@@ -20,7 +23,6 @@ from freightrisk.tariff.subsidy import Gate
 if TYPE_CHECKING:
     from freightrisk.tariff.tariff import Tariff
 
-ORDER_ID = "order_id"
 REMEMBERED = 2**14
 LARGEST_PLAIN = 1e15
 ABSENT = object()
@@ -29,32 +31,42 @@ ABSENT = object()
 KEPT_TYPES = frozenset({str, int, float, bool, date})
 
 
-def codes_of(tariff: "Tariff", order: Mapping[str, Any]) -> list[int]:
+def codes_of(tariff: "Tariff", order: Mapping[str, Any], *, date_format: str | None = None) -> list[int]:
     """Return the code of one order in each of a tariff's code columns."""
-    needed = [*tariff.column_names, ORDER_ID] if tariff.rounding == "dither" else [*tariff.column_names]
-    if tariff.experience is not None and tariff.experience.mods:
-        needed.append(MERCHANT_ID)
-    _check.columns_present(needed, list(order), argument="order")
-    for name in needed:
-        if not isinstance(order[name], Hashable):
-            raise InputError(f"order: '{name}' is {order[name]!r}; give one value.")
+    _check.columns_present(tariff.columns_read, list(order), argument="order")
     rated = [coding.encode_one(order) for coding in tariff.tabled.values()]
     if tariff.experience is not None:
-        rated += tariff.experience.encode_one(order, MERCHANT_ID)
-    return rated + [gate.encode_one(order) for gate in tariff.gates]
+        rated += tariff.experience.encode_one(order)
+    for name, (low, high) in SOUND_COLUMNS.items():
+        if name in order and name not in tariff.columns_read:
+            value = value_of(order, name, number_of)
+            if not low <= value <= high:
+                raise InputError(f"order: '{name}' is {order[name]!r}, outside [{low:g}, {high:g}]; correct it.")
+    return rated + [gate.encode_one(order, tariff.clock, date_format) for gate in tariff.gates]
 
 
-def encode_one(tariff: "Tariff", order: Mapping[str, Any]) -> CodedOrders:
+def encode_one(tariff: "Tariff", order: Mapping[str, Any], *, date_format: str | None = None) -> CodedOrders:
     """Return one order, given as a mapping, as a batch of one row."""
-    codes = [np.array([code], dtype=np.uint32) for code in codes_of(tariff, order)]
+    codes = [np.array([code], dtype=np.uint32) for code in codes_of(tariff, order, date_format=date_format)]
     columns = _core.CodeColumns(codes, np.array(list(tariff.sizes.values()), dtype=np.int64), 1)
     draws, sequence = NO_DRAWS, None
     if tariff.rounding == "dither":
-        draws = dither_draws(np.array([order[ORDER_ID]]), tariff.dither_key)
+        draws = draw_of(order, tariff.dither_key)
     if tariff.in_sequence:
-        carries = tariff.rounding == "carry"
-        sequence = sequence_of_one(order, periods=periods_of(tariff.subsidies), carries=carries)
+        sequence = sequence_of_one(
+            order, periods=periods_of(tariff.subsidies), carries=tariff.rounding == "carry", clock=tariff.clock,
+            date_format=date_format,
+        )  # fmt: skip
     return CodedOrders(columns, 1, None, "pandas", tariff.key, draws, sequence)
+
+
+def draw_of(order: Mapping[str, Any], key: str) -> Any:
+    """Return the draw of one order's rounding by dither, as an array of one."""
+    ids = np.empty(1, dtype=object)
+    ids[0] = value_of(order, ORDER_ID, id_of)
+    if ids[0] is None:
+        raise InputError(f"order: '{ORDER_ID}' is missing; give the order an id.")
+    return dither_draws(ids, key)
 
 
 class Quoter:
@@ -71,6 +83,7 @@ class Quoter:
             tuple(bool(bits & flag) for flag in _core.FLAGS.values()) for bits in range(2 ** len(_core.FLAGS))
         ]
         self.readers = [*self._readers()]
+        self.sound = [(name, *bounds) for name, bounds in SOUND_COLUMNS.items() if name not in tariff.columns_read]
         self.rows = local()
 
     @staticmethod
@@ -93,6 +106,10 @@ class Quoter:
             codes: list[int] = []
             for read, first, second, size in self.readers:
                 codes.append(codes[first] * size + codes[second] if read is None else read(order))
+            for name, low, high in self.sound:
+                value = order.get(name, low)
+                if value.__class__ not in (float, int) or not low <= value <= min(high, LARGEST_PLAIN):
+                    return codes_of(self.tariff, order)
         except (KeyError, TypeError, InputError):  # absent columns, wrong values: what is said of them is said there
             return codes_of(self.tariff, order)
         return codes
@@ -108,7 +125,7 @@ class Quoter:
                 yield _reader(coding), 0, 0, 0
         experience = self.tariff.experience
         if experience is not None:
-            for read in experience.readers([_reader(curve.coding) for curve in experience.curves], MERCHANT_ID):
+            for read in experience.readers([_reader(curve.coding) for curve in experience.curves]):
                 yield read, 0, 0, 0
         for gate in self.tariff.gates:
             yield _reader(gate), 0, 0, 0

@@ -7,14 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check, _core
-from freightrisk._columns import kind
+from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE, ColumnNames, kind
 from freightrisk._parallel import chunks, in_order
-from freightrisk.book.book import Names, join
+from freightrisk.book.book import columns_with_missing, join
 from freightrisk.book.factors import CrossCoding
 from freightrisk.tariff.balances import (
     NO_DRAWS,
     Balances,
     Left,
+    order_ids,
     periods_of,
     sequence_of,
     settle_in_order,
@@ -22,7 +23,6 @@ from freightrisk.tariff.balances import (
 )
 from freightrisk.tariff.quotes import DETAIL, CodedOrders, QuoteBuffers, index_of, with_progress
 from freightrisk.tariff.rounding import dither_draws
-from freightrisk.tariff.subsidy import SHIP_DATE
 
 if TYPE_CHECKING:
     from freightrisk.tariff.tariff import Tariff
@@ -30,31 +30,43 @@ if TYPE_CHECKING:
 PRICE_CHUNK = 2**16
 
 
+def columns_read(tariff: "Tariff") -> tuple[str, ...]:
+    """Return the columns of orders (or merchants) that pricing reads, at every door; see `Tariff.columns_read`."""
+    found = [column for coding in tariff.codings.values() for column in coding.columns]
+    if tariff.experience is not None:
+        found += [*tariff.experience.columns, *([MERCHANT_ID] if tariff.experience.mods else [])]
+    found += [gate.column for gate in tariff.gates]
+    if tariff.in_sequence or tariff.rounding == "dither":
+        found.append(ORDER_ID)
+    if tariff.in_sequence:
+        found.append(SHIP_DATE)
+    if tariff.rounding == "carry" or periods_of(tariff.subsidies):
+        found.append(MERCHANT_ID)
+    return tuple(dict.fromkeys(found))
+
+
+def _may_be_missing(tariff: "Tariff") -> set[str]:
+    """Return the columns that an order may lack because its merchant is not among the merchants."""
+    codings = [*tariff.codings.values()]
+    codings += [] if tariff.experience is None else [curve.coding for curve in tariff.experience.curves]
+    rated = {column for coding in codings for column in coding.columns}
+    return columns_with_missing(codings) | ({gate.column for gate in tariff.gates} - rated)
+
+
 def encode(
-    tariff: "Tariff",
-    orders: Any,
-    *,
-    merchants: Any,
-    merchant_id: str,
-    order_id: str,
-    priority: str | None,
-    threads: int | None,
+    tariff: "Tariff", orders: Any, *, merchants: Any, names: ColumnNames, threads: int | None
 ) -> CodedOrders:
     """Return orders as a tariff's code columns; see `Tariff.encode`."""
-    also = [order_id] if tariff.in_sequence or tariff.rounding == "dither" else []
-    if tariff.in_sequence:
-        also += [SHIP_DATE] if priority is None else [SHIP_DATE, priority]
-    periods, carries = periods_of(tariff.subsidies), tariff.rounding == "carry"
-    mods = tariff.experience is not None and len(tariff.experience.mods) > 0
-    also += [merchant_id] if periods or carries or mods else []
-    names = Names(merchant_id=merchant_id, order_id=order_id)
-    joined = join(orders, merchants, tariff.column_names, names=names, also=also, threads=threads)
+    joined = join(
+        orders, merchants, tariff.columns_read, names=names, also=[names.priority], threads=threads,
+        may_be_missing=_may_be_missing(tariff), clock=tariff.clock,
+    )  # fmt: skip
     codes = {name: coding.encode(joined) for name, coding in tariff.codings.items()}
     for coding in tariff.tabled.values():
         if isinstance(coding, CrossCoding):
             codes[coding.name] = coding.pair(codes[coding.first.name], codes[coding.second.name])
     if tariff.experience is not None:
-        found = tariff.experience.encode(joined, merchant_id)
+        found = tariff.experience.encode(joined)
         codes |= dict(zip(tariff.experience.tables, found, strict=True))
     codes |= {f"{gate.kind} of {gate.column}": gate.encode(joined) for gate in tariff.gates}
     columns = (
@@ -62,12 +74,10 @@ def encode(
         if codes
         else _core.CodeColumns([], np.empty(0, np.int64), joined.n_rows)
     )
-    draws = dither_draws(joined.ids(order_id), tariff.dither_key) if tariff.rounding == "dither" else NO_DRAWS
+    draws = dither_draws(order_ids(joined), tariff.dither_key) if tariff.rounding == "dither" else NO_DRAWS
     sequence = None
     if tariff.in_sequence:
-        sequence = sequence_of(
-            joined, periods=periods, carries=carries, merchant_id=merchant_id, order_id=order_id, priority=priority
-        )
+        sequence = sequence_of(joined, periods=periods_of(tariff.subsidies), carries=tariff.rounding == "carry")
     return CodedOrders(columns, joined.n_rows, index_of(joined), kind(orders), tariff.key, draws, sequence)
 
 

@@ -129,8 +129,7 @@ def quote_names(payers: Sequence[str]) -> tuple[str, ...]:
 
 def index_of(joined: JoinedColumns) -> Any:
     """Return the caller's index, None where the frame has none."""
-    frame = getattr(joined.orders, "frame", None)
-    return None if frame is None else frame.index
+    return getattr(joined.orders.frame, "index", None)
 
 
 def frame_of(columns: Mapping[str, NDArray[Any]], coded: CodedOrders) -> Any:

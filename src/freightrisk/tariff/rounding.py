@@ -1,7 +1,7 @@
 """From micro-yuan to fen: the modes, the draws of dithering, and what each mode does to merchants."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check, _core
+from freightrisk._columns import id_array
 from freightrisk._reference import MICRO_PER_FEN as MICRO_PER_FEN  # for settlement too
 from freightrisk.errors import InputError
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 ROUNDING_MODES = tuple(_core.ROUNDING_MODES)
 ADDED = {"down": 0, "half_up": 5_000, "ceiling": 9_999}
+SHORT_BYTES = 64
 BANDS_YUAN = (0.01, 0.02, 0.05, 0.1, 0.5)
 
 
@@ -26,7 +28,7 @@ def dither_draws(ids: NDArray[Any], key: str) -> NDArray[np.uint16]:
     Parameters
     ----------
     ids : array, shape (n_orders,)
-        Whole numbers or texts; 17 and "17" are different ids.
+        Ids: int64, or objects that are whole numbers and texts.
     key : str
         Secret text, new with every version of the tariff.
 
@@ -35,26 +37,36 @@ def dither_draws(ids: NDArray[Any], key: str) -> NDArray[np.uint16]:
     The upper half of SipHash-2-4 of the id's bytes (whole numbers as eight, texts as UTF-8), scaled to 10,000; no draw
     is likelier than another by more than 3e-6.
     """
-    texts, trimmed = _as_bytes(ids)
-    found = np.empty(len(texts), dtype=np.uint64)
     first, second = np.frombuffer(hashlib.blake2b(key.encode(), digest_size=16).digest(), dtype="<u8").tolist()
-    _core.keyed_hash(texts, trimmed, first, second, found)
+    found = np.empty(len(ids), dtype=np.uint64)
+    for rows, texts, trimmed in _as_bytes(ids):
+        hashed = np.empty(len(texts), dtype=np.uint64)
+        _core.keyed_hash(texts, trimmed, first, second, hashed)
+        found[rows] = hashed
     return ((found >> np.uint64(32)) * np.uint64(MICRO_PER_FEN) >> np.uint64(32)).astype(np.uint16)
 
 
-def _as_bytes(ids: NDArray[Any]) -> tuple[NDArray[np.uint8], bool]:
-    """Return the bytes of each id as a row, and whether zeros at the end of a row are padding."""
-    if np.issubdtype(ids.dtype, np.integer):
-        whole = np.ascontiguousarray(ids.astype("<i8"))
-        return whole.view(np.uint8).reshape(len(ids), 8), False
-    if ids.dtype.kind not in "OUT":
-        raise InputError(f"order ids are {ids.dtype}; dithering needs whole numbers or texts.")
-    _check.refuse_rows(
-        np.array([not isinstance(value, str) for value in ids.tolist()], dtype=bool),
-        "an order id is missing or no text in {rows}; dithering needs one for every order, all of one kind.",
-    )
-    texts = np.array([value.encode() for value in ids.tolist()], dtype=np.bytes_)
-    return np.asarray(texts.view(np.uint8).reshape(len(ids), texts.itemsize)), True
+def _as_bytes(ids: NDArray[Any]) -> Iterator[tuple[Any, NDArray[np.uint8], bool]]:
+    """Yield rows, the bytes of their ids as a row each, and whether zeros at the end of a row are padding.
+
+    Long texts come by themselves, so that one of them does not widen the rows of all others.
+    """
+    if ids.dtype.kind in "iu":
+        yield slice(None), ids.astype("<i8").view(np.uint8).reshape(len(ids), 8), False
+        return
+    listed = ids.tolist()
+    whole = np.array([type(value) is int for value in listed], dtype=bool)
+    if whole.any():
+        yield whole, ids[whole].astype("<i8").view(np.uint8).reshape(-1, 8), False
+    texts = {row: value.encode() for row, value in enumerate(listed) if isinstance(value, str)}
+    bad = ~whole
+    bad[list(texts)] = False
+    _check.refuse_rows(bad, "an order id is missing or no id in {rows}; dithering needs one for every order.")
+    short = [row for row, text in texts.items() if len(text) <= SHORT_BYTES]
+    for rows in (short, *([row] for row, text in texts.items() if len(text) > SHORT_BYTES)):
+        if rows:
+            found = np.array([texts[row] for row in rows], dtype=np.bytes_)
+            yield rows, found.view(np.uint8).reshape(len(rows), found.itemsize), True
 
 
 def round_micro(
@@ -154,12 +166,12 @@ def rounding_report(
     edges = np.array([_check.number(edge, argument="bands", low=0.0, open_low=True) for edge in bands])
     if np.any(np.diff(edges) <= 0):
         raise InputError(f"bands is {list(bands)}; edges ascend.")
-    codes, _ = pd.factorize(names)
+    codes, _ = pd.factorize(id_array(names, argument="merchant"))
     _check.refuse_rows(codes < 0, "merchant is missing in {rows}; name one for every order.")
     codes = codes.astype(np.int32)
     micro = np.rint(yuan * 1e6).astype(np.int64)
     count = np.bincount(codes)
-    ids = np.arange(len(micro)) if order_id is None else np.asarray(order_id)
+    ids = np.arange(len(micro)) if order_id is None else id_array(order_id, argument="order_id")
     if ids.shape != micro.shape:
         raise InputError(f"order_id has shape {ids.shape}; give one for each order, shape {micro.shape}.")
     due = whole_sums(codes, micro, len(count))

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
-from freightrisk._columns import JoinedColumns
+from freightrisk._columns import JoinedColumns, read, value_of
+from freightrisk._intake import DEFAULT_CLOCK, level_of, spelling
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Band, Coding
 from freightrisk.book.maturity import ReportLag
@@ -235,14 +236,16 @@ class ScoreCurve:
     def check_versions(self, columns: JoinedColumns) -> None:
         """Raise where scores of orders are of another version."""
         if self.version_column is not None:
-            codes, values = columns.categories(self.version_column)
-            right = np.array([value == self.version for value in values] + [False], dtype=bool)
-            _check.refuse_rows(~right[codes], self._other_version("is another in {rows}"), rows=columns.rows)
+            codes, values = columns.levels(self.version_column)
+            right = np.array([spelling(value) == self.version for value in values] + [False], dtype=bool)
+            columns.refuse(~right[codes], self._other_version("is another in {rows}"), self.version_column)
 
     def check_version_of(self, order: Mapping[str, Any]) -> None:
         """Raise where the score of one order is of another version."""
-        if self.version_column is not None and order.get(self.version_column) != self.version:
-            raise InputError(self._other_version(f"is {order.get(self.version_column)!r}"))
+        if self.version_column is not None:
+            value = value_of(order, self.version_column, level_of)
+            if value is None or spelling(value) != self.version:
+                raise InputError(self._other_version(f"is {order[self.version_column]!r}"))
 
     def _other_version(self, what: str) -> str:
         return (
@@ -259,14 +262,16 @@ class ScoreCurve:
 
 
 def lagged_scores(
-    orders: "pd.DataFrame",
-    history: "pd.DataFrame",
+    orders: Any,
+    history: Any,
     *,
     days: int = 30,
     score: str = "experience_score",
     merchant_id: str = "merchant_id",
     ship_date: str = "ship_date",
     score_date: str = "date",
+    clock: str = DEFAULT_CLOCK,
+    date_format: str | None = None,
 ) -> "pd.Series":
     """Return for each order the last score that its merchant had some days before it shipped.
 
@@ -275,14 +280,16 @@ def lagged_scores(
 
     Parameters
     ----------
-    orders : pandas.DataFrame
+    orders : pandas, polars or pyarrow table, or path of a Parquet file
         With columns `merchant_id` and `ship_date`.
-    history : pandas.DataFrame
+    history : like orders
         With columns `merchant_id`, `score_date` (the first day on which the score stood) and `score`.
     days : int
         The lag, see `ScoreCurve.lag_days`.
     score, merchant_id, ship_date, score_date : str
         Names of columns.
+    clock, date_format : str
+        As for `OrderBook.from_frames`.
 
     Returns
     -------
@@ -302,27 +309,28 @@ def lagged_scores(
     import pandas as pd
 
     days = _check.whole(days, argument="days", low=0, high=3650)
-    _check.columns_present([merchant_id, ship_date], list(map(str, orders.columns)), argument="orders")
-    _check.columns_present([merchant_id, score_date, score], list(map(str, history.columns)), argument="history")
+    how: dict[str, Any] = {"key": merchant_id, "clock": clock, "date_format": date_format}
+    asked = read(orders, [merchant_id, ship_date], argument="orders", **how)
+    known = read(history, [merchant_id, score_date, score], argument="history", **how)
+    _check.columns_present([merchant_id, ship_date], asked.names, argument="orders")
+    _check.columns_present([merchant_id, score_date, score], known.names, argument="history")
+    owners = [table.ids(merchant_id).astype(object) for table in (asked, known)]
+    codes, _ = pd.factorize(np.concatenate(owners))
     left = pd.DataFrame(
         {
-            "merchant": orders[merchant_id].to_numpy(),
-            "when": pd.to_datetime(orders[ship_date]).to_numpy().astype("datetime64[us]") - np.timedelta64(days, "D"),
-            "row": np.arange(len(orders)),
+            "merchant": codes[: asked.n_rows],
+            "when": asked.times(ship_date) - np.timedelta64(days, "D"),
+            "row": np.arange(asked.n_rows),
         }
-    )
+    ).query("merchant >= 0")
     right = pd.DataFrame(
-        {
-            "merchant": history[merchant_id].to_numpy(),
-            "when": pd.to_datetime(history[score_date]).to_numpy().astype("datetime64[us]"),
-            "score": history[score].to_numpy(dtype=np.float64),
-        }
+        {"merchant": codes[asked.n_rows :], "when": known.times(score_date), "score": known.real(score)}
     ).dropna(subset=["when"])
-    found = np.full(len(orders), np.nan)
+    found = np.full(asked.n_rows, np.nan)
     shipped = left.dropna(subset=["when"]).sort_values("when", kind="stable")
     joined = pd.merge_asof(shipped, right.sort_values("when", kind="stable"), on="when", by="merchant")
     found[joined["row"].to_numpy()] = joined["score"].to_numpy()
-    return pd.Series(found, index=orders.index, name=score)
+    return pd.Series(found, index=getattr(orders, "index", None), name=score)
 
 
 def gate_report(

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check
-from freightrisk._columns import JoinedColumns
+from freightrisk._columns import SHIP_DATE, JoinedColumns, value_of
 from freightrisk._frozen import FrozenDict
-from freightrisk.book.factors import code_type, is_missing
+from freightrisk._intake import DEFAULT_CLOCK, Refused, level_of, number_of, same_spelling, time_of
+from freightrisk.book.factors import code_type
 from freightrisk.book.recode import banded, looked_up
 from freightrisk.errors import InputError
 
-SHIP_DATE = "ship_date"
 RULE_LIMIT = 64
 LARGEST_FEN = 10**9
 LARGEST_BUDGET_FEN = 10**15
@@ -198,17 +198,21 @@ def _condition(rule: str, column: str, condition: Any) -> Condition:
         return condition
     if isinstance(condition, str) or not hasattr(condition, "__iter__"):
         raise InputError(f"subsidy '{rule}': where['{column}'] is {condition!r}; give a list of levels or an Interval.")
-    levels = tuple(sorted((_plain(level) for level in condition), key=str))
-    odd = [level for level in levels if not isinstance(level, (str, int, float)) or level != level]
-    if odd:
-        raise InputError(f"subsidy '{rule}': where['{column}'] lists {odd[0]!r}; a level is a text or a number.")
+    levels = tuple(sorted((_level(rule, column, level) for level in condition), key=str))
     if not levels:
         raise InputError(f"subsidy '{rule}': where['{column}'] lists no level, so nobody is eligible; list some.")
     return levels
 
 
-def _plain(level: Any) -> Any:
-    return level.item() if isinstance(level, np.generic) else level
+def _level(rule: str, column: str, level: Any) -> Any:
+    """Return a level of a condition."""
+    try:
+        found = level_of(level)
+    except Refused:
+        found = None
+    if found is None:
+        raise InputError(f"subsidy '{rule}': where['{column}'] lists {level!r}; a level is a text or a number.")
+    return found
 
 
 @dataclass(frozen=True)
@@ -232,7 +236,7 @@ class Gate:
     def encode(self, columns: JoinedColumns) -> NDArray[Any]:
         """Return the code of every row."""
         if self.kind == "levels":
-            codes, values = columns.categories(self.column)
+            codes, values = columns.levels(self.column)
             table = np.array(
                 [self._level_code(value) for value in values] + [self.n_slots - 1],
                 dtype=code_type(self.n_slots),
@@ -242,19 +246,19 @@ class Gate:
         numbers = _day_numbers(columns.days(self.column)) if days else columns.real(self.column)
         return self._band(numbers, threads=columns.threads)
 
-    def encode_one(self, order: Mapping[str, Any]) -> int:
+    def encode_one(self, order: Mapping[str, Any], clock: str = DEFAULT_CLOCK, date_format: str | None = None) -> int:
         """Return the code of one order given as a mapping."""
-        value = order.get(self.column)
         if self.kind == "levels":
-            return self._level_code(value)
-        if is_missing(value):
-            return self.n_slots - 1
+            return self._level_code(value_of(order, self.column, level_of))
         if self.kind == "days":
-            return int(self._band(_day_numbers(np.array([_check.day(value, argument=f"'{self.column}'")])))[0])
-        number = _check.number(value, argument=f"'{self.column}'")
-        return int(self._band(np.array([number]))[0])
+            time = value_of(order, self.column, lambda value: time_of(value, clock, date_format))
+            return int(self._band(_day_numbers(np.array([time])))[0])
+        return int(self._band(np.array([value_of(order, self.column, number_of)]))[0])
 
     def _level_code(self, value: Any) -> int:
+        """Return the code of a level; a text meets a number only if exactly one level that rules name is spelled so."""
+        if value is not None and value not in self._places:
+            value = same_spelling(value, self.marks)
         return self._places.get(value, self.n_slots - 1)
 
     @cached_property

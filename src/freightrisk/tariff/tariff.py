@@ -4,25 +4,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk import _check, _core
+from freightrisk import _check, _core, _intake
+from freightrisk._columns import ColumnNames, PricingColumns, one_order
 from freightrisk._frozen import FrozenDict
+from freightrisk._intake import DEFAULT_CLOCK
 from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
-from freightrisk.tariff.balances import MERCHANT_ID, Balances, periods_of
+from freightrisk.tariff.balances import Balances, periods_of
 from freightrisk.tariff.build import check_kind, parts_of_models
 from freightrisk.tariff.cover import Cover, LimitCurve
 from freightrisk.tariff.experience import Experience
 from freightrisk.tariff.loading import Loadings
-from freightrisk.tariff.one_order import ORDER_ID, Quoter, codes_of, encode_one
+from freightrisk.tariff.one_order import Quoter, codes_of, encode_one
 from freightrisk.tariff.plan import RateTables, check_curves, check_rates, limit_table, plan_arguments
-from freightrisk.tariff.pricing import encode, price_columns
+from freightrisk.tariff.pricing import columns_read, encode, price_columns
 from freightrisk.tariff.quotes import DETAIL, CodedOrders, QuoteBuffers, frame_of
 from freightrisk.tariff.rounding import ROUNDING_MODES
 from freightrisk.tariff.shapes import SeverityShape
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+PLAIN_NAMES = ColumnNames()
 WIDEST_SCALE = 6.9  # log of 1,000
 
 
@@ -71,6 +74,8 @@ class Tariff:
         says what is left under a limit.
     experience : Experience, optional
         Modifications of merchants and the curve of their score.
+    clock : str
+        Time zone whose days count: times with a zone are converted to it, those without are taken as they stand.
     """
 
     name: str
@@ -90,8 +95,10 @@ class Tariff:
     shares: Mapping[str, Array] = field(default_factory=dict)
     dither_key: str = field(default="", repr=False)
     experience: Experience | None = None
+    clock: str = DEFAULT_CLOCK
 
     def __post_init__(self) -> None:
+        _intake.zone(self.clock)
         _check.label(self.name, argument="name of the tariff")
         floor_fen = _check.whole(self.floor_fen, argument="floor_fen", low=0, high=10**6)
         object.__setattr__(self, "floor_fen", floor_fen)
@@ -147,6 +154,7 @@ class Tariff:
         rounding: str = "half_even",
         dither_key: str = "",
         experience: Experience | None = None,
+        clock: str = DEFAULT_CLOCK,
         name: str = "tariff",
     ) -> "Tariff":
         """Return the tariff of two fitted models, a cover, loadings and subsidies.
@@ -173,6 +181,8 @@ class Tariff:
             Secret text, for rounding by dither.
         experience : Experience, optional
             Merchants' modifications and the curve of their score, which replace the frequency's table of that score.
+        clock : str
+            Time zone whose days count, see `Tariff`.
         name : str
 
         Examples
@@ -201,6 +211,7 @@ class Tariff:
             rounding=rounding,
             dither_key=dither_key,
             experience=experience,
+            clock=clock,
             **parts_of_models(frequency, severity, cover=cover, shape=shape, experience=experience),
         )
 
@@ -209,7 +220,7 @@ class Tariff:
         return replace(self, subsidies=in_stacking_order(subsidies))
 
     def centred(
-        self, orders: Any, *, merchants: Any = None, merchant_id: str = MERCHANT_ID, threads: int | None = None
+        self, orders: Any, *, merchants: Any = None, threads: int | None = None, **columns: Unpack[PricingColumns]
     ) -> "Tariff":
         """Return the tariff with its experience scaled to leave the pure premium of a book where it would be without.
 
@@ -218,7 +229,7 @@ class Tariff:
 
         Parameters
         ----------
-        orders, merchants, merchant_id
+        orders, merchants, columns
             As for `encode`.
         threads : int, optional
 
@@ -233,7 +244,7 @@ class Tariff:
         levelled = replace(
             self, experience=replace(self.experience, scale=1.0), subsidies=(), rounding="half_even", dither_key=""
         )
-        coded = levelled.encode(orders, merchants=merchants, merchant_id=merchant_id)
+        coded = levelled.encode(orders, merchants=merchants, **columns)
         if not coded.n_orders:
             raise InputError("orders has no rows; give the book on which to centre the experience.")
         plain = replace(levelled, experience=self.experience.without_effect())
@@ -287,11 +298,13 @@ class Tariff:
         return self.rounding == "carry" or any(rule.is_limited for rule in self.subsidies)
 
     @cached_property
-    def column_names(self) -> tuple[str, ...]:
-        """Return the columns of orders (or merchants) that pricing reads."""
-        rated = [column for coding in self.codings.values() for column in coding.declared.columns]
-        rated += [] if self.experience is None else self.experience.columns
-        return tuple(dict.fromkeys([*rated, *(gate.column for gate in self.gates)]))
+    def columns_read(self) -> tuple[str, ...]:
+        """Return the columns of orders (or merchants) that pricing reads, by the names that the tariff knows them by.
+
+        order_id, merchant_id and ship_date may be called otherwise in a table; a call says so, as in
+        ``tariff.price(orders, ship_date="shipped_at")``.
+        """
+        return columns_read(self)
 
     @cached_property
     def plan_arguments(self) -> dict[str, Any]:
@@ -326,6 +339,7 @@ class Tariff:
             self.in_sequence,
             periods_of(self.subsidies),
             None if self.experience is None else self.experience.key,
+            self.clock,
         )
 
     def encode(
@@ -333,51 +347,45 @@ class Tariff:
         orders: Any,
         *,
         merchants: Any = None,
-        merchant_id: str = MERCHANT_ID,
-        order_id: str = ORDER_ID,
-        priority: str | None = None,
         threads: int | None = None,
+        **columns: Unpack[PricingColumns],
     ) -> CodedOrders:
         """Return orders as the tariff's code columns, to be priced once or many times.
 
         Parameters
         ----------
         orders : pandas, polars or pyarrow table, or path of a Parquet file
-            One row an order, with the tariff's columns (`column_names`).
+            One row an order, with the tariff's columns (`columns_read`).
         merchants : like orders, optional
             One row a merchant, joined by `merchant_id`, with those of the columns that orders lack.
-        merchant_id, order_id : str
-        priority : str, optional
-            Column by which budgets serve orders, highest first; then by ship time, then by order id. The id is read
-            where budgets, caps by merchant or carried rounding need an order of orders, and for rounding by dither.
         threads : int, optional
             All cores by default.
+        **columns
+            order_id, merchant_id, ship_date : what these columns are called, by default so. The id is read where
+            budgets, caps by merchant or carried rounding need an order of orders, and for rounding by dither.
+            priority : column by which budgets serve orders, highest first; then by ship time, then by order id.
+            date_format : how texts with dates are written, as for `datetime.strptime`; ISO 8601 by default.
         """
-        return encode(
-            self, orders, merchants=merchants, merchant_id=merchant_id, order_id=order_id, priority=priority,
-            threads=threads,
-        )  # fmt: skip
+        return encode(self, orders, merchants=merchants, names=ColumnNames.of(columns), threads=threads)
 
     def price(
         self,
         orders: Any,
         *,
         merchants: Any = None,
-        merchant_id: str = MERCHANT_ID,
-        order_id: str = ORDER_ID,
-        priority: str | None = None,
         balances: Balances | None = None,
         threads: int | None = None,
         detail: bool = True,
         campaigns: bool = False,
         progress: bool = False,
+        **columns: Unpack[PricingColumns],
     ) -> Any:
         """Return a row for each order: the steps of its premium, the list price, and who pays each fen of it.
 
         Parameters
         ----------
         orders : CodedOrders, or pandas, polars or pyarrow table, or path of a Parquet file
-        merchants, merchant_id, order_id, priority
+        merchants, columns
             As for `encode`.
         balances : Balances, optional
             What was spent of budgets and left over by rounding before these orders; updated. By default nothing was,
@@ -408,14 +416,11 @@ class Tariff:
         coded = (
             orders
             if isinstance(orders, CodedOrders)
-            else self.encode(
-                orders, merchants=merchants, merchant_id=merchant_id, order_id=order_id, priority=priority,
-                threads=threads,
-            )
-        )  # fmt: skip
+            else self.encode(orders, merchants=merchants, threads=threads, **columns)
+        )
         if coded.key is not self.key and coded.key != self.key:
             raise InputError("orders were encoded for a tariff with other levels or rules; encode them with this one.")
-        columns = self.price_columns(
+        priced = self.price_columns(
             coded,
             threads=_check.threads(threads),
             detail=detail,
@@ -423,7 +428,7 @@ class Tariff:
             progress=progress,
             balances=balances,
         )
-        return frame_of(columns, coded)
+        return frame_of(priced, coded)
 
     def price_columns(
         self,
@@ -478,27 +483,47 @@ class Tariff:
         """Return the code of one order in each of the tariff's code columns."""
         return codes_of(self, order)
 
-    def quote(self, order: Mapping[str, Any], *, balances: Balances | None = None) -> dict[str, Any]:
-        """Return the price of one order, a mapping of column to value, with the names of `price`.
+    def quote(
+        self, order: Any, *, balances: Balances | None = None, **columns: Unpack[PricingColumns]
+    ) -> dict[str, Any]:
+        """Return the price of one order, with the names of `price`.
 
         Budgets and caps have left what `balances` say, which the quote does not change.
+
+        Parameters
+        ----------
+        order : mapping of column to value, or a row of a pandas frame
+            With the tariff's columns (`columns_read`), those of its merchant included.
+        balances : Balances, optional
+        **columns
+            As for `encode`.
 
         Examples
         --------
         See `Tariff.build` for a tariff; then ``tariff.quote({"zone": "far"})["list_fen"]``.
         """
-        if self.quoter is not None:
-            return self.quoter.quote(order)
-        coded = encode_one(self, order)
+        names = ColumnNames.of(columns) if columns else PLAIN_NAMES
+        if self.quoter is not None and names.date_format is None:
+            return self.quoter.quote(one_order(order, names))
+        coded = encode_one(self, one_order(order, names), date_format=names.date_format)
         before = None if balances is None else balances.copy()
         priced = self.price_columns(coded, threads=1, balances=before)
         return {name: values[0].item() for name, values in priced.items()}
 
-    def explain(self, order: Mapping[str, Any], *, balances: Balances | None = None) -> "Worksheet":
-        """Print and return the worksheet of one order, step by step; its last line is the kernel's fen."""
+    def explain(
+        self, order: Any, *, balances: Balances | None = None, **columns: Unpack[PricingColumns]
+    ) -> "Worksheet":
+        """Print and return the worksheet of one order, step by step; its last line is the kernel's fen.
+
+        Parameters
+        ----------
+        order, balances, columns
+            As for `quote`.
+        """
         from freightrisk.tariff.worksheet import worksheet
 
-        sheet = worksheet(self, order, balances=balances)
+        names = ColumnNames.of(columns)
+        sheet = worksheet(self, one_order(order, names), balances=balances, date_format=names.date_format)
         print(sheet)  # noqa: T201
         return sheet
 

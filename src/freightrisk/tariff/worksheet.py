@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from freightrisk import _check, _reference
-from freightrisk.book.factors import Coding, CrossCoding, is_missing
+from freightrisk import _reference
+from freightrisk._columns import MERCHANT_ID, SHIP_DATE, value_of
+from freightrisk._intake import id_of, time_of
+from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import FreightRiskError
-from freightrisk.tariff.balances import MERCHANT_ID, Balances, period_of
-from freightrisk.tariff.one_order import ORDER_ID
+from freightrisk.tariff.balances import Balances, period_of
+from freightrisk.tariff.one_order import codes_of, draw_of
 from freightrisk.tariff.plan import RateTables
-from freightrisk.tariff.rounding import dither_draws
-from freightrisk.tariff.subsidy import SHIP_DATE, Subsidy
+from freightrisk.tariff.subsidy import Subsidy
 from freightrisk.tariff.tariff import Tariff
 
 
@@ -38,17 +39,20 @@ class Worksheet:
     __repr__ = __str__
 
 
-def worksheet(tariff: Tariff, order: Mapping[str, Any], *, balances: Balances | None = None) -> Worksheet:
+def worksheet(
+    tariff: Tariff, order: Mapping[str, Any], *, balances: Balances | None = None, date_format: str | None = None
+) -> Worksheet:
     """Return the worksheet of one order; the slow twin computes the steps and must agree with the kernel to the fen."""
-    codes = tariff.codes_of(order)
+    codes = codes_of(tariff, order, date_format=date_format)
     known = Balances() if balances is None else balances
-    draw = int(dither_draws(np.array([order[ORDER_ID]]), tariff.dither_key)[0]) if tariff.dither_key else 0
-    remainder = known.remainders.get(order.get(MERCHANT_ID), 0)
-    left = [_left(rule, order, known) for rule in tariff.subsidies]
+    draw = int(draw_of(order, tariff.dither_key)[0]) if tariff.dither_key else 0
+    carries = tariff.rounding == "carry"
+    remainder = known.remainders.get(value_of(order, MERCHANT_ID, id_of), 0) if carries else 0
+    left = [_left(rule, order, known, tariff.clock, date_format) for rule in tariff.subsidies]
     priced = _reference.price_order(
         codes, tariff.plan_arguments, len(tariff.payers), draw=draw, remainder=remainder, left=left
     )
-    quote = tariff.quote(order, balances=balances)
+    quote = tariff.quote(order, balances=balances, date_format=date_format)
     steps = (priced.list_fen, *priced.payers_fen, priced.merchant_fen)
     kernel = (quote["list_fen"], *(quote[f"{payer}_fen"] for payer in tariff.payers), quote["merchant_fen"])
     if steps != kernel:
@@ -63,15 +67,15 @@ def worksheet(tariff: Tariff, order: Mapping[str, Any], *, balances: Balances | 
     return Worksheet((*lines, _last_line(tariff, quote)), quote)
 
 
-def _left(rule: Subsidy, order: Mapping[str, Any], known: Balances) -> int:
+def _left(rule: Subsidy, order: Mapping[str, Any], known: Balances, clock: str, date_format: str | None) -> int:
     """Return the fen that a rule's budget and its cap by merchant leave to an order."""
     if rule.period is None:
         return known.left(rule)
-    merchant, shipped = order.get(MERCHANT_ID), order.get(SHIP_DATE)
-    if is_missing(merchant) or is_missing(shipped):
+    merchant = value_of(order, MERCHANT_ID, id_of)
+    time = value_of(order, SHIP_DATE, lambda value: time_of(value, clock, date_format))
+    if merchant is None or np.isnat(time):
         return 0
-    day = _check.day(shipped, argument=f"'{SHIP_DATE}'")
-    return min(known.left(rule), known.left_of(rule, merchant, period_of(day, rule.period)))
+    return min(known.left(rule), known.left_of(rule, merchant, period_of(time, rule.period)))
 
 
 def _premium_lines(tariff: Tariff, codes: list[int], priced: _reference.PricedOrder) -> Iterator[str]:

@@ -1,0 +1,600 @@
+"""A value of any column as an id, a level, a number or a time, under one rule for every door.
+
+Each kind has two functions: one for a single value (`id_of`, `level_of`, `number_of`, `time_of`), which is the rule, and
+one for a whole column (`ids`, `levels`, `numbers`, `times`), which gives the same values faster. The rule is written in
+docs/data_contract.md. Both raise `Refused` for values that the kind does not take.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Level: TypeAlias = str | int | float | bool
+Id: TypeAlias = int | str
+
+DEFAULT_CLOCK = "Asia/Shanghai"
+NEAR = 2**10  # from as many whole numbers on, a hash table costs less than looking each of them up
+WHOLE = re.compile(r"0|-?[1-9][0-9]*", re.ASCII)
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
+ISO_TIME = (
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?"
+)
+ISO = re.compile(ISO_TIME, re.ASCII)
+ZONED_TIME = r".{10}.*(Z|[+-][0-9]{2}:[0-9]{2})"
+MOST_DIGITS = 4_000  # of a whole number that is an id; Python itself refuses to spell longer ones
+MOST_COMPARED = 2_000  # known levels that a message looks through for the one most like another
+EXACT = {np.float16: 2**11, np.float32: 2**24}  # whole floats below these are exact; 2**53 for all others
+DAY = np.dtype("M8[D]")
+MICROSECOND = np.dtype("M8[us]")
+AN_ID = "an id is a whole number or a text"
+A_LEVEL = "a level is a text, a number or a boolean"
+A_NUMBER = "convert it to numbers, such as 12.5"
+A_TIME = "give a date, a time, or a text such as 2026-05-31"
+FINITE = "give finite numbers"
+HALF_TEXT = ("is a text with a zero character or half of a character", "correct its encoding")
+NOT_ISO = ("cannot be read as dates by ISO 8601", "write them as 2026-05-31, or say how they are written by date_format=")
+MISSING_TIME = np.datetime64("NaT", "us")
+
+
+class Refused(Exception):
+    """A kind does not take some values of a column.
+
+    Parameters
+    ----------
+    fault : str
+        What is wrong with the values, to follow "which" or the name of the column.
+    cure : str
+        What to do.
+    bad : bool array, shape (n,), optional
+        The rows; those of a whole column by default.
+    """
+
+    def __init__(self, fault: str, cure: str, bad: NDArray[np.bool_] | None = None) -> None:
+        super().__init__(fault, cure)
+        self.fault, self.cure, self.bad = fault, cure, bad
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A column of categories: a code for each row, -1 where it is missing, and the values that codes name."""
+
+    codes: NDArray[Any]
+    values: "Raw"
+
+
+# Numbers, times and booleans without missing values are arrays; a column of odd Python objects is an array too.
+Raw: TypeAlias = "NDArray[Any] | pa.ChunkedArray | Coded"
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a value is None, NaN, NaT or NA."""
+    if value is None or type(value).__name__ in ("NaTType", "NAType"):
+        return True
+    if isinstance(value, (float, np.floating)):
+        return bool(value != value)
+    if isinstance(value, np.datetime64):
+        return bool(np.isnat(value))
+    return isinstance(value, Decimal) and value.is_nan()
+
+
+def id_of(value: Any) -> Id | None:
+    """Return the id that a value names: an integer of 64 bits, or a text that spells none; None for a missing one."""
+    if is_missing(value) or (isinstance(value, str) and not value):
+        return None
+    if isinstance(value, str):
+        return _text_id(_sound_text(value))
+    if isinstance(value, (bool, np.bool_)):
+        raise Refused("is a boolean, not an id", AN_ID)
+    if isinstance(value, (float, np.floating)):
+        if not float(value).is_integer() or abs(value) >= EXACT.get(type(value), 2**53):
+            raise Refused(
+                "is a floating-point number that names no id for certain",
+                "such numbers are rounded, so read the ids as integers or texts",
+            )
+    elif isinstance(value, Decimal):
+        if not value.is_finite() or value != value.to_integral_value() or value.adjusted() >= MOST_DIGITS:
+            raise Refused("is a decimal that is no whole number", AN_ID)
+    elif not isinstance(value, (int, np.integer)):
+        raise Refused(f"is {_kind(value)}, not an id", AN_ID)
+    whole = int(value)
+    if abs(whole) >= 10**MOST_DIGITS:
+        raise Refused(f"is a number of more than {MOST_DIGITS:,} digits", "give a shorter id")
+    return whole if -(2**63) <= whole < 2**63 else str(whole)
+
+
+def level_of(value: Any) -> Level | None:
+    """Return the level that a value is: a text, a whole or finite number, or a boolean; None for a missing one."""
+    if is_missing(value):
+        return None
+    if isinstance(value, str):
+        return _sound_text(value)
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        return int(value) if -(2**63) <= value < 2**63 else str(value)
+    if isinstance(value, (float, np.floating, Decimal)):
+        number = _finite(value)
+        return int(number) if number.is_integer() and abs(number) < 2**53 else number
+    raise Refused(f"is {_kind(value)}, not a level", A_LEVEL)
+
+
+def number_of(value: Any) -> float:
+    """Return the finite number that a value is; NaN for a missing one."""
+    if type(value) is float and np.isfinite(value):
+        return value
+    if is_missing(value):
+        return np.nan
+    if isinstance(value, (bool, np.bool_)):
+        raise Refused("is a boolean, not a number", A_NUMBER)
+    if isinstance(value, str):
+        if not NUMBER.fullmatch(value):
+            raise Refused("is not a number", A_NUMBER)
+        return _finite(float(value))
+    if isinstance(value, (int, np.integer, float, np.floating, Decimal)):
+        return _finite(value)
+    raise Refused(f"is not a number but {_kind(value)}", A_NUMBER)
+
+
+def time_of(value: Any, clock: str = DEFAULT_CLOCK, date_format: str | None = None) -> np.datetime64:
+    """Return the time that a value is, on a clock, in microseconds; NaT for a missing one.
+
+    Parameters
+    ----------
+    value : object
+    clock : str
+        Time zone of naive times, to which those of other zones are converted.
+    date_format : str, optional
+        How texts are written, as for `datetime.strptime`; ISO 8601 by default.
+    """
+    if is_missing(value) or (isinstance(value, str) and not value):
+        return MISSING_TIME
+    if isinstance(value, str):
+        if date_format is not None:
+            return times(np.array([value], dtype=object), clock, date_format)[0]  # type: ignore[no-any-return]
+        value = _iso_time(value)
+    if isinstance(value, datetime):
+        if value.tzinfo is not None:
+            value = value.astimezone(zone(clock)).replace(tzinfo=None)
+        nanoseconds = getattr(value, "asm8", None)  # a pandas.Timestamp
+        return np.datetime64(value, "us") if nanoseconds is None else nanoseconds.astype(MICROSECOND)
+    if isinstance(value, date):
+        return np.datetime64(value, "us")
+    if isinstance(value, np.datetime64) and np.can_cast(DAY, value.dtype):  # days or finer, not months
+        return value.astype(MICROSECOND)
+    raise Refused(f"cannot be read as dates, being {_kind(value)}", A_TIME)
+
+
+def spelling(value: Level) -> str:
+    """Return how a level is spelled as a text: numbers in their shortest decimal form, booleans as True and False."""
+    if isinstance(value, str):
+        return value.capitalize() if value in ("true", "false") else value
+    return repr(value)
+
+
+def same_spelling(value: Level, known: Sequence[Level]) -> Level | None:
+    """Return the one known level of another type that is spelled as a value is; None if there is none, or several."""
+    found = [
+        level for level in known if isinstance(level, str) != isinstance(value, str) and spelling(level) == spelling(value)
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def plain_spelling(text: str) -> str:
+    """Return a text without the differences that are most often mistakes: width, spaces around it, letter case."""
+    return unicodedata.normalize("NFKC", text).strip().casefold()
+
+
+def nearest_spelling(text: str, known: Iterable[str]) -> str | None:
+    """Return the known text that is spelled most like another, None if none is like it."""
+    known = list(known)[:MOST_COMPARED]
+    alike = [other for other in known if plain_spelling(other) == plain_spelling(text)]
+    return next(iter(alike or get_close_matches(text, known, n=1)), None)
+
+
+@lru_cache(maxsize=16)
+def zone(clock: str) -> ZoneInfo:
+    """Return the time zone of a clock by its name, such as "Asia/Shanghai"."""
+    try:
+        return ZoneInfo(clock)
+    except (KeyError, ValueError, TypeError, OSError):
+        raise InputError(f"clock is {clock!r}; it must be the name of a time zone, such as 'Asia/Shanghai'.") from None
+
+
+def numbers(column: Raw) -> NDArray[np.float64]:
+    """Return a column as finite float64, NaN where missing; each value as `number_of` has it."""
+    import pyarrow as pa
+
+    if isinstance(column, Coded):
+        return _named(column.codes, numbers, column.values, np.nan)
+    if isinstance(column, np.ndarray):
+        if column.dtype.kind in "iu":
+            return np.ascontiguousarray(column, dtype=np.float64)
+        if column.dtype.kind == "f":
+            found = _decimals(column)
+            if np.isinf(found).any():
+                raise Refused("is infinite", FINITE, np.isinf(found))
+            return found
+        return _one_by_one(column, number_of, np.float64)
+    kind = column.type
+    if pa.types.is_null(kind):
+        return np.full(len(column), np.nan)
+    if pa.types.is_integer(kind):
+        return _filled(column.cast(pa.float64(), safe=False), np.nan)
+    if pa.types.is_floating(kind):
+        return numbers(_filled(column, np.nan))
+    if pa.types.is_decimal(kind):
+        return _filled(column.cast(pa.string()).cast(pa.float64()), np.nan)
+    if _is_text(kind):
+        return _text_numbers(column)
+    return _one_by_one(column, number_of, np.float64)
+
+
+def times(column: Raw, clock: str = DEFAULT_CLOCK, date_format: str | None = None) -> NDArray[np.datetime64]:
+    """Return a column as times of a clock in microseconds, NaT where missing; each value as `time_of` has it."""
+    import pyarrow as pa
+
+    if isinstance(column, Coded):
+        return _named(column.codes, lambda values: times(values, clock, date_format), column.values, MISSING_TIME)
+    if isinstance(column, np.ndarray):
+        if column.dtype.kind == "M" and np.can_cast(DAY, column.dtype):
+            return column.astype(MICROSECOND)
+        texts = np.array([isinstance(value, str) for value in column.tolist()], dtype=bool)
+        if date_format is not None and texts.any():
+            found = np.full(len(column), MISSING_TIME)
+            found[texts] = times(pa.chunked_array([pa.array(column[texts], pa.string())]), clock, date_format)
+            found[~texts] = times(column[~texts], clock)
+            return found
+        return _one_by_one(column, lambda value: time_of(value, clock), MICROSECOND)
+    kind = column.type
+    if pa.types.is_null(kind):
+        return np.full(len(column), MISSING_TIME)
+    if pa.types.is_date(kind):
+        return np.asarray(column.cast(pa.date32()).to_numpy(), dtype=DAY).astype(MICROSECOND)
+    if pa.types.is_timestamp(kind):
+        instants = np.asarray(column.cast(pa.timestamp("us"), safe=False).to_numpy(), dtype=MICROSECOND)
+        return instants if kind.tz is None else _on_clock(instants, clock)
+    if _is_text(kind):
+        return _text_times(column, clock, date_format)
+    return _one_by_one(column, lambda value: time_of(value, clock), MICROSECOND)
+
+
+def ids(column: Raw) -> NDArray[Any]:
+    """Return a column as ids: int64 if each is a whole number, otherwise objects as `id_of` has them, None if missing."""
+    import pyarrow as pa
+
+    if isinstance(column, Coded):
+        named = ids(column.values)
+        if (column.codes < 0).any():
+            named = named.astype(object)
+        return _named(column.codes, lambda _: named, column.values, None)
+    if isinstance(column, np.ndarray) and column.dtype.kind in "iu":
+        if np.can_cast(column.dtype, np.int64) or not len(column) or column.max() < 2**63:
+            return column.astype(np.int64, copy=False)
+    elif isinstance(column, np.ndarray) and column.dtype.kind == "f" and len(column):
+        with np.errstate(invalid="ignore"):
+            whole = (np.abs(column) < EXACT.get(column.dtype.type, 2**53)) & (column == np.rint(column))
+        if whole.all():
+            return column.astype(np.int64)
+    elif not isinstance(column, np.ndarray):
+        if pa.types.is_integer(column.type) and not pa.types.is_uint64(column.type) and not column.null_count:
+            return np.asarray(column.to_numpy()).astype(np.int64, copy=False)
+        if _is_text(column.type):
+            return _text_ids(column)
+    return _whole_if_all(_one_by_one(column, id_of, object))
+
+
+def id_codes(column: Raw, near: int = NEAR) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return integer codes (-1 where missing) and the ids that they name, some of which need not occur.
+
+    Whole numbers that lie less than `near` apart are places between the least and the largest.
+    """
+    import pandas as pd
+
+    if isinstance(column, np.ndarray) and column.dtype.kind in "iu" and (found := _near(column, near)):
+        return found
+    codes, values = _factorized(column)
+    try:
+        named = ids(values)
+    except Refused as refused:
+        raise _spread(refused, codes) from None
+    if named.dtype == np.int64 and len(np.unique(named)) == len(named):
+        return codes, named
+    again, unique = pd.factorize(named)
+    return _named(codes, lambda _: again, values, -1), np.asarray(unique)
+
+
+def levels(column: Raw) -> tuple[NDArray[Any], list[Level]]:
+    """Return integer codes (-1 where missing) and the levels that they name, each once; some need not occur."""
+    if isinstance(column, np.ndarray) and column.dtype.kind in "iu" and (found := _near(column, NEAR)):
+        return found[0], found[1].tolist()
+    codes, values = _factorized(column)
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
+        named: list[Any] = list(map(level_of, values.tolist())) if values.dtype == np.uint64 else values.tolist()
+    else:
+        try:
+            named = _one_by_one(values, level_of, object).tolist()
+        except Refused as refused:
+            raise _spread(refused, codes) from None
+        kinds = {type(value) for value in named}
+        if bool in kinds and kinds & {int, float}:
+            numeric = np.array([type(value) in (int, float) for value in named], dtype=bool)
+            raise _spread(Refused("is a number, and other rows are booleans", "write all rows in one way", numeric), codes)
+    place: dict[Any, int] = {}
+    numbered = [place.setdefault(value, len(place)) if value is not None else -1 for value in named]
+    if -1 in numbered or len(place) < len(named):
+        codes = _named(codes, lambda _: np.array(numbered, dtype=np.int64), values, -1)
+    return codes, list(place)
+
+
+def of_objects(values: NDArray[Any]) -> Raw:
+    """Return a column of Python objects as pyarrow has it if its values are of one plain type, otherwise as it is."""
+    import pyarrow as pa
+
+    listed = values.tolist()
+    types = {kind for kind in set(map(type, listed)) if kind.__name__ not in ("NoneType", "NAType", "NaTType")}
+    if float in types and len(types) > 1 and all(value != value for value in listed if type(value) is float):
+        types.discard(float)
+    if not types:
+        return pa.chunked_array([pa.nulls(len(values))])
+    plain = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    if len(types) > 1 or not types <= plain.keys():
+        return values
+    try:
+        return of_arrow(pa.array(values, plain[types.pop()], from_pandas=True))
+    except (pa.ArrowInvalid, UnicodeEncodeError, OverflowError):  # integers beyond 64 bits, texts of half characters
+        return values
+
+
+def of_arrow(column: Any) -> Raw:
+    """Return a column of pyarrow in one of few forms; refuses lists, structures and other nested values."""
+    import pyarrow as pa
+
+    if isinstance(column, pa.Array):
+        column = pa.chunked_array([column])
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _of_dictionary(column)
+    if str(kind).endswith("_view") or pa.types.is_large_string(kind):
+        column = column.cast(pa.large_string() if "string" in str(kind) else pa.large_binary())
+    elif pa.types.is_run_end_encoded(kind):
+        return of_arrow(pa.chunked_array([pa.compute.run_end_decode(chunk) for chunk in column.chunks], kind.value_type))
+    elif pa.types.is_nested(kind) or isinstance(kind, pa.BaseExtensionType):
+        raise Refused(f"is of type {kind}", "give a column of one plain value a row")
+    numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return np.asarray(column.to_numpy()) if numeric and not column.null_count else column
+
+
+def _of_dictionary(column: Any) -> Coded:
+    import pyarrow as pa
+
+    if not len(column):
+        return Coded(np.empty(0, dtype=np.int64), of_arrow(pa.chunked_array([], column.type.value_type)))
+    column = column.unify_dictionaries().combine_chunks()
+    if isinstance(column, pa.ChunkedArray):
+        column = column.chunk(0)
+    # Unsigned indices, as polars has them, hold no -1.
+    indices = column.indices.cast(pa.int64()).fill_null(-1) if column.indices.null_count else column.indices
+    return Coded(indices.to_numpy(zero_copy_only=False), of_arrow(column.dictionary))
+
+
+def _factorized(column: Raw) -> tuple[NDArray[Any], Raw]:
+    """Return integer codes (-1 where missing) and the values of a column, each once as it is spelled."""
+    import pandas as pd
+    import pyarrow as pa
+
+    if isinstance(column, Coded):
+        return column.codes, column.values
+    if not isinstance(column, np.ndarray):
+        if pa.types.is_null(column.type):
+            return np.full(len(column), -1, dtype=np.int64), np.empty(0, dtype=object)
+        try:
+            coded = _of_dictionary(column.dictionary_encode())
+        except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+            column = np.array(column.to_pylist(), dtype=object)
+        else:
+            return coded.codes, coded.values
+    if column.dtype != object:
+        codes, values = pd.factorize(column)
+        return codes, np.asarray(values)
+    place: dict[Any, int] = {}  # 1, 1.0 and True are equal, but not the same value
+    keys = [(type(value), value) for value in column.tolist()]
+    try:
+        codes = np.array([-1 if is_missing(key[1]) else place.setdefault(key, len(place)) for key in keys], np.int64)
+    except TypeError:
+        raise Refused("has values that are no plain values, such as lists", A_LEVEL) from None
+    values = np.empty(len(place), dtype=object)
+    values[:] = [value for _, value in place]
+    return codes, values
+
+
+def _near(values: NDArray[Any], near: int) -> tuple[NDArray[Any], NDArray[np.int64]] | None:
+    """Return whole numbers as places between the least and the largest, None where these are far apart."""
+    low, high = (int(values.min()), int(values.max())) if len(values) else (0, near)
+    if high - low >= near or high > np.iinfo(np.int64).max:
+        return None
+    places = (values.astype(np.int64, copy=False) - low).astype(np.int16 if near <= NEAR else np.int32)
+    return places, low + np.arange(high - low + 1)
+
+
+def _named(codes: NDArray[Any], read: Callable[[Raw], NDArray[Any]], values: Raw, missing: Any) -> NDArray[Any]:
+    """Return for each code what is read of its value; `missing` for codes below zero."""
+    try:
+        named = read(values)
+    except Refused as refused:
+        raise _spread(refused, codes) from None
+    table = np.append(named, np.array([missing], dtype=named.dtype))
+    return np.asarray(table[codes])
+
+
+def _spread(refused: Refused, codes: NDArray[Any]) -> Refused:
+    """Return a refusal of values as one of the rows that have them."""
+    if refused.bad is None:
+        return refused
+    return Refused(refused.fault, refused.cure, np.append(refused.bad, False)[codes])
+
+
+def _one_by_one(column: "NDArray[Any] | pa.ChunkedArray", read: Callable[[Any], Any], dtype: Any) -> NDArray[Any]:
+    """Return what is read of each value by itself."""
+    if not isinstance(column, np.ndarray):
+        values = column.to_pylist()
+    else:  # a time as a list has it may be a number of nanoseconds
+        values = list(column) if column.dtype.kind in "mM" else column.tolist()
+    found = np.empty(len(values), dtype=dtype)
+    bad: dict[tuple[str, str], list[int]] = {}
+    for row, value in enumerate(values):
+        try:
+            found[row] = read(value)
+        except Refused as refused:
+            bad.setdefault((refused.fault, refused.cure), []).append(row)
+    if bad:
+        (fault, cure), rows = next(iter(bad.items()))
+        marked = np.zeros(len(values), dtype=bool)
+        marked[rows] = True
+        raise Refused(fault, cure, marked)
+    return found
+
+
+def _whole_if_all(found: NDArray[Any]) -> NDArray[Any]:
+    whole = all(type(value) is int for value in found.tolist())
+    return found.astype(np.int64) if whole else found
+
+
+def _filled(column: Any, missing: Any) -> NDArray[Any]:
+    """Return a column of numbers as an array with `missing` for those that are."""
+    return np.ascontiguousarray(column.fill_null(missing).to_numpy())
+
+
+def _decimals(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return floats as float64; a narrow one stands for its shortest decimal, so that 4.8 is 4.8."""
+    import pyarrow as pa
+
+    if values.dtype.itemsize >= 8:
+        return np.ascontiguousarray(values, dtype=np.float64)
+    if values.dtype.itemsize == 4:
+        return np.asarray(pa.array(values).cast(pa.string()).cast(pa.float64()).to_numpy(zero_copy_only=False))
+    return values.astype(np.str_).astype(np.float64)
+
+
+def _text_numbers(column: Any) -> NDArray[np.float64]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    spelled = _filled(pc.match_substring_regex(column, f"^({NUMBER.pattern})$"), True)
+    if not spelled.all():
+        raise Refused("is not a number", A_NUMBER, ~spelled)
+    found = _filled(column.cast(pa.float64()), np.nan)
+    if np.isinf(found).any():
+        raise Refused("is infinite", FINITE, np.isinf(found))
+    return found
+
+
+def _text_ids(column: Any) -> NDArray[Any]:
+    """Return texts as ids: the integers that they spell, and the texts that spell none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    spelled = _filled(pc.match_substring_regex(column, f"^({WHOLE.pattern})$"), False)
+    short = spelled & (_filled(pc.binary_length(column), 0) <= 18)
+    if short.all():
+        return np.asarray(column.cast(pa.int64()).to_numpy())
+    zeros = _filled(pc.match_substring(column, "\0"), False)
+    if zeros.any():
+        raise Refused(*HALF_TEXT, zeros)
+    found = np.asarray(column.to_numpy(), dtype=object)
+    for row in np.flatnonzero(spelled).tolist():
+        found[row] = _text_id(found[row])
+    found[_filled(pc.equal(column, ""), True)] = None
+    return _whole_if_all(found) if spelled.all() else found
+
+
+def _text_times(column: Any, clock: str, date_format: str | None) -> NDArray[np.datetime64]:
+    import pandas as pd
+    import pyarrow.compute as pc
+
+    texts = pd.Series(np.asarray(column.to_numpy(), dtype=object))
+    known = _filled(pc.not_equal(column, ""), False)
+    found = np.full(len(texts), MISSING_TIME)
+    if date_format is None:
+        spelled = _filled(pc.match_substring_regex(column, f"^({ISO_TIME})$"), False)
+        zoned = _filled(pc.match_substring_regex(column, f"^{ZONED_TIME}$"), False)
+        fault, cure = NOT_ISO
+    else:
+        spelled, zoned = known, np.full(len(texts), "%z" in date_format)
+        fault, cure = f"cannot be read as dates of the form '{date_format}'", "correct them, or the date_format="
+    bad = known & ~spelled
+    for rows, utc in ((known & ~bad & ~zoned, False), (known & ~bad & zoned, True)):
+        if rows.any():
+            read = pd.to_datetime(texts[rows], format=date_format or "ISO8601", utc=utc, errors="coerce")
+            bad[rows] |= read.isna().to_numpy()
+            moments = np.asarray((read.dt.tz_localize(None) if utc else read).to_numpy()).astype(MICROSECOND)
+            found[rows] = _on_clock(moments, clock) if utc else moments
+    if bad.any():
+        raise Refused(fault, cure, bad)
+    return found
+
+
+def _iso_time(text: str) -> datetime:
+    if ISO.fullmatch(text):
+        try:
+            return datetime.fromisoformat(text)
+        except ValueError:
+            pass
+    raise Refused(*NOT_ISO)
+
+
+def _on_clock(instants: NDArray[np.datetime64], clock: str) -> NDArray[np.datetime64]:
+    """Return instants of UTC as times of a clock."""
+    import pandas as pd
+
+    moved = pd.DatetimeIndex(instants).tz_localize("UTC").tz_convert(zone(clock)).tz_localize(None)
+    return np.asarray(moved).astype(MICROSECOND)
+
+
+def _text_id(text: str) -> Id:
+    if not WHOLE.fullmatch(text) or len(text) > 20:
+        return text
+    whole = int(text)
+    return whole if -(2**63) <= whole < 2**63 else text
+
+
+def _sound_text(value: str) -> str:
+    if "\0" in value or not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value):
+        raise Refused(*HALF_TEXT)
+    return str(value)
+
+
+def _finite(value: Any) -> float:
+    """Return a number as float64, a narrow float by its shortest decimal; refuses infinite ones."""
+    narrow = isinstance(value, (np.float16, np.float32))
+    try:
+        number = float(str(value)) if narrow else float(value)
+    except OverflowError:
+        number = np.inf
+    if not np.isfinite(number):
+        raise Refused("is infinite", FINITE)
+    return number
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _kind(value: Any) -> str:
+    return f"a {type(value).__name__}"
