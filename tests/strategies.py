@@ -4,6 +4,7 @@ Tariffs are put together without a fit, over one small world of rating factors (
 decides the money is drawn by hypothesis and shrinks; long tables and orders come from a drawn seed.
 """
 
+import json
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cache
@@ -291,6 +292,25 @@ def draw_batch(rng, n_orders):
     )
 
 
+def keys_of(document):
+    """Return every object of a parsed document with each of its keys."""
+    if isinstance(document, dict):
+        here = [(document, key) for key in document]
+        return here + [pair for value in document.values() for pair in keys_of(value)]
+    return [pair for value in document for pair in keys_of(value)] if isinstance(document, list) else []
+
+
+@st.composite
+def repeated_keys(draw, document):
+    """The text of a parsed document in which an object gives one key again, before or after, and that key."""
+    holder, key = draw(st.sampled_from(keys_of(document)))
+    items, again = dict(holder), {AGAIN: draw(st.sampled_from([holder[key], 5, "x", None, [], {}]))}
+    holder.clear()
+    holder.update(again | items if draw(st.booleans()) else items | again)
+    return json.dumps(document).replace(json.dumps(AGAIN), json.dumps(key)), key
+
+
+AGAIN = "the same key again"
 FEW = st.integers(0, 40)
 
 

@@ -336,7 +336,7 @@ def test_limits_are_checked():
     with pytest.raises(InputError, match="budget_fen of subsidy 'a' is -1"):
         Subsidy("a", "platform", fixed_fen=1, budget_fen=-1)
     twice = [Subsidy("a", "platform", fixed_fen=1, budget_fen=5), Subsidy("a", "insurer", fixed_fen=1)]
-    with pytest.raises(InputError, match="two are named 'a', so it is not clear whose budget"):
+    with pytest.raises(InputError, match="2 are named 'a', so it is not clear which of them paid, or whose budget"):
         tariff_of(twice)
     with pytest.raises(InputError, match="dither_key of a tariff that rounds by dither is ''"):
         replace(tariff_of([]), rounding="dither")

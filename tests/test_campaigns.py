@@ -5,10 +5,11 @@ from dataclasses import fields
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from freightrisk import InputError, Subsidy, campaign_schema, load_campaigns, save_campaigns
 from freightrisk.tariff.subsidy import in_stacking_order
-from strategies import limited_programmes, orders, programmes, put_together, rate_tables
+from strategies import limited_programmes, orders, programmes, put_together, rate_tables, repeated_keys
 
 DOCUMENT = {
     "schema": "freightrisk/campaigns",
@@ -93,6 +94,56 @@ def test_damage_is_refused_by_its_place(tmp_path, change, message):
     path.write_text(json.dumps(document))
     with pytest.raises(InputError, match=message):
         load_campaigns(path)
+
+
+def rules_file(folder, suffix, text):
+    path = folder / f"rules.{suffix}"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["json", "yaml"])
+@given(rules=limited_programmes(), data=st.data())
+def test_a_key_that_is_given_twice_is_refused_by_name(tmp_path_factory, suffix, rules, data):
+    path = tmp_path_factory.mktemp("campaigns") / "rules.json"
+    save_campaigns(rules, path)
+    text, key = data.draw(repeated_keys(json.loads(path.read_text(encoding="utf-8"))))
+    path = path.with_suffix(f".{suffix}")  # JSON is YAML
+    path.write_text(text)
+    with pytest.raises(InputError, match=f"key '{key}' is given twice.*; keep the one that is meant"):
+        load_campaigns(path)
+
+
+def test_a_repeated_key_is_refused_with_its_place(tmp_path):
+    text = json.dumps(DOCUMENT).replace('"above": 4.8', '"above": 4.8, "above": 4.9')
+    with pytest.raises(InputError, match=r"'above' is given twice - at `\$.subsidies\[1\].where.experience_score`"):
+        load_campaigns(rules_file(tmp_path, "json", text))
+    text = WRITTEN_BY_HAND.replace("    budget_fen", "    budget_fen: 1\n    budget_fen")
+    with pytest.raises(InputError, match="'budget_fen' is given twice, again in line 14"):
+        load_campaigns(rules_file(tmp_path, "yaml", text))
+    text = WRITTEN_BY_HAND + "  - <<: {payer: platform}\n    name: b\n    fixed_fen: 5\n"
+    with pytest.raises(InputError, match="'<<' in line 14 merges rules"):
+        load_campaigns(rules_file(tmp_path, "yaml", text))
+
+
+@pytest.mark.parametrize("suffix", ["json", "yaml"])
+@pytest.mark.parametrize("bracket", ["[", '{"a":'])
+def test_a_document_of_endless_brackets_is_refused(tmp_path, suffix, bracket):
+    for text in (bracket * 5_000, json.dumps(DOCUMENT)[:-1] + ', "extra":' + bracket * 5_000):
+        with pytest.raises(InputError, match="cannot be parsed: brackets are nested too deeply"):
+            load_campaigns(rules_file(tmp_path, suffix, text))
+
+
+@pytest.mark.parametrize("end", ["2026-06-21T00:00:00", "2026-06-21 18:00:00", "'2026-06-21T00:00'"])
+def test_a_time_of_day_in_a_document_is_refused(tmp_path, end):
+    with pytest.raises(InputError, match="date"):
+        load_campaigns(rules_file(tmp_path, "yaml", WRITTEN_BY_HAND.replace("2026-06-20", end)))
+
+
+def test_two_rules_of_one_name_are_refused(tmp_path):
+    text = json.dumps(DOCUMENT).replace('"live"', '"new"')
+    with pytest.raises(InputError, match=r"rules.json': subsidies: 2 are named 'new'"):
+        load_campaigns(rules_file(tmp_path, "json", text))
 
 
 def test_files_that_are_no_documents(tmp_path):

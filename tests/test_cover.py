@@ -254,6 +254,10 @@ BY_ZONE = ByLevel("zone", {"near": 8.0})
         (lambda: Cover(first_weight_fee=8.0), "first_weight_fee must be a ByLevel: the fee of each level of the zone"),
         (lambda: ByLevel("", {"near": 8.0}), "factor of ByLevel is ''; it must be a non-empty string"),
         (lambda: ByLevel("zone", {}), r"values of ByLevel\('zone'\) is empty; list an amount for each level"),
+        (
+            lambda: ByLevel("tier", {1: 8.0, "1": 9.0}),
+            r"values of ByLevel\('tier'\) names a level twice, as number and text; keep one",
+        ),
         (lambda: ByLevel("zone", {"near": -8.0}), "amount of level 'near' is -8.0"),
         (lambda: ByLevel("zone", {"near": None}), "amount of level 'near' is None; it must be a number"),
         (lambda: ByLevel("zone", {"near": 8.0}, default=0.0), "default of ByLevel is 0.0"),

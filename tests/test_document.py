@@ -1,10 +1,13 @@
 """The tariff document: what is saved comes back to the bit, and damage of any kind is refused by name."""
 
+import copy
 import json
 import os
+import pickle
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -12,23 +15,45 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 import freightrisk
 from freightrisk import (
     Band,
     ByLevel,
     Cover,
+    Experience,
     InputError,
     Interval,
     Loadings,
+    ScaleShape,
+    ScoreCurve,
     Subsidy,
     Tariff,
     TariffDocumentError,
     load_tariff,
+    save_campaigns,
 )
+from freightrisk.tariff import cover as curves
 from freightrisk.tariff import document
+from freightrisk.tariff.cover import LimitCurve
 from freightrisk.tariff.document import parse_tariff
-from strategies import CODINGS, draw_codes, draw_orders, orders, put_together, rate_tables, run_kernel, seeds, tariffs
+from freightrisk.tariff.plan import RateTables
+from strategies import (
+    CODINGS,
+    count_curve,
+    draw_codes,
+    draw_orders,
+    keys_of,
+    limited_programmes,
+    orders,
+    put_together,
+    rate_tables,
+    repeated_keys,
+    run_kernel,
+    seeds,
+    tariffs,
+)
 
 
 def bytes_of(tariff):
@@ -141,7 +166,7 @@ def test_a_document_cut_short_anywhere_is_refused(text):
             parse_tariff(text[:end])
 
 
-def test_a_changed_byte_is_refused_in_the_packages_words_or_leaves_a_tariff(text):
+def test_a_changed_byte_is_refused_in_the_packages_words_or_leaves_the_tariff(text, tariff):
     rng = np.random.default_rng(1)
     results = []
     for place, byte in zip(rng.integers(0, len(text), 400), rng.integers(32, 127, 400), strict=True):
@@ -150,7 +175,7 @@ def test_a_changed_byte_is_refused_in_the_packages_words_or_leaves_a_tariff(text
         except TariffDocumentError as error:
             results.append(error)
     assert sum(isinstance(result, TariffDocumentError) for result in results) > 100
-    assert all(isinstance(result, TariffDocumentError | Tariff) for result in results)
+    assert all(isinstance(result, TariffDocumentError) or result == tariff for result in results)
 
 
 def set_at(*spot):
@@ -328,6 +353,215 @@ def test_a_missing_file_and_a_folder(tmp_path):
         load_tariff(tmp_path / "nowhere.json")
     with pytest.raises(TariffDocumentError, match="cannot be read"):
         load_tariff(tmp_path)
+
+
+# A document says one thing
+
+
+def plain(tariff):
+    return json.loads(bytes_of(tariff))
+
+
+@st.composite
+def whole_tariffs(draw):
+    """Tariffs with all that a document can hold: limited rules, conditions, experience, pairs, keyed rounding."""
+    tariff = draw(tariffs(programme=limited_programmes()))
+    more = {"provenance": {"frequency": {"rows": 10}, "note": "drawn"}}
+    if draw(st.booleans()):
+        more |= {"rounding": "dither", "dither_key": "a secret"}
+    names = list(tariff.codings)
+    if len(names) > 1 and draw(st.booleans()):
+        first, second = names[:2]
+        slots = tariff.codings[first].n_slots * tariff.codings[second].n_slots
+        rates = tariff.severity
+        more |= {"pairs": ((first, second),)}
+        more |= {"severity": replace(rates, tables={**rates.tables, f"{first} x {second}": np.full(slots, 1.1)})}
+    if "score" not in tariff.frequency.tables and draw(st.booleans()):
+        more |= {"experience": EXPERIENCE}
+    return replace(tariff, **more)
+
+
+CURVE = ScoreCurve(CODINGS["score"], np.array([1.5, 1.1, 0.9, 0.5, 1.0]), np.array([1.0, 1, 1, 1, 0]), "v1")
+EXPERIENCE = Experience([CURVE], {"m1": 1.3, "m2": 0.5}, "2026-06")
+
+
+@given(whole_tariffs(), st.data())
+def test_a_document_that_lost_a_key_is_refused_or_is_the_same_tariff(tariff, data):
+    parts = plain(tariff)
+    holder, key = data.draw(st.sampled_from(keys_of(parts)))
+    del holder[key]
+    try:
+        found = parse_tariff(json.dumps(parts).encode())
+    except TariffDocumentError:
+        found = tariff
+    assert found == tariff
+
+
+# Objects whose keys are names given by the user, or whose absent keys mean that a rule has no such limit.
+NAMED = {"tables", "shares", "values", "where", "provenance", "subsidies"}
+
+
+def fields_of(parts):
+    """Return each object of a document that is a part of the format, with each of its keys."""
+    kept = {name: value for name, value in parts.items() if name not in NAMED} if isinstance(parts, dict) else parts
+    here = [(parts, key) for key in parts] if isinstance(parts, dict) else []
+    inner = kept.values() if isinstance(kept, dict) else kept if isinstance(kept, list) else []
+    return here + [pair for value in inner for pair in fields_of(value)]
+
+
+@given(whole_tariffs(), st.data())
+def test_a_lost_field_is_refused_by_name_in_a_document_without_digest(tariff, data):
+    parts = plain(tariff)
+    del parts["digest"]
+    assert parse_tariff(json.dumps(parts).encode()) == tariff
+    holder, key = data.draw(st.sampled_from(fields_of(parts)))
+    del holder[key]
+    with pytest.raises(TariffDocumentError, match=f"{key}|its schema is ''|of version 0"):
+        parse_tariff(json.dumps(parts).encode())
+
+
+@given(whole_tariffs(), st.data())
+def test_a_key_that_is_given_twice_is_refused_by_name(tariff, data):
+    text, key = data.draw(repeated_keys(plain(tariff)))
+    with pytest.raises(TariffDocumentError, match=f"key '{key}' is given twice - at "):
+        parse_tariff(text.encode())
+
+
+def test_a_repeated_key_is_refused_with_its_place(text):
+    again = text.replace(b'"profit": 0.02', b'"profit": 0.02, "profit": 0.3')
+    with pytest.raises(TariffDocumentError, match=r"contradicts itself: key 'profit' is given .* at `\$.loadings`"):
+        parse_tariff(again)
+    inside = text.replace(b'"above": 4.8', b'"above": 4.8, "above": 4.9')
+    with pytest.raises(TariffDocumentError, match=r"'above' .* at `\$.subsidies\[1\].where.experience_score`"):
+        parse_tariff(inside)
+
+
+@given(whole_tariffs(), st.data())
+def test_a_changed_value_is_refused_unless_the_digest_is_taken_out(tariff, data):
+    parts = plain(tariff)
+    parts["floor_fen"] += data.draw(st.integers(1, 9))
+    with pytest.raises(TariffDocumentError, match=r"was changed after it was saved.* remove the key 'digest'"):
+        parse_tariff(json.dumps(parts).encode())
+    del parts["digest"]
+    assert parse_tariff(json.dumps(parts).encode()) == replace(tariff, floor_fen=parts["floor_fen"])
+
+
+def test_a_document_may_be_written_in_another_layout(tariff, parts):
+    for layout in ({"indent": 4}, {"sort_keys": True}, {"separators": (",", ":")}, {"ensure_ascii": False}):
+        assert parse_tariff(json.dumps(parts, **layout).encode()) == tariff
+
+
+@pytest.mark.parametrize("bracket", ["[", '{"a":'])
+def test_endless_brackets_are_refused(parts, bracket):
+    for cut in (bracket * 5_000, json.dumps(parts | {"provenance": 7}).replace(": 7", f": {bracket * 5_000}")):
+        with pytest.raises(TariffDocumentError, match=r"brackets are nested too deeply|Expected `object`"):
+            parse_tariff(cut.encode())
+
+
+# Equality
+
+
+def copies(thing):
+    return [thing, copy.copy(thing), copy.deepcopy(thing), pickle.loads(pickle.dumps(thing))]
+
+
+@given(whole_tariffs())
+def test_a_tariff_equals_its_copies_and_itself_from_a_document(tariff):
+    for again in [*copies(tariff), replace(tariff), parse_tariff(bytes_of(tariff))]:
+        assert again == tariff
+        assert hash(again) == hash(tariff)
+    assert tariff != bytes_of(tariff)
+    assert len({*copies(tariff)}) == 1
+
+
+@given(whole_tariffs(), whole_tariffs())
+def test_tariffs_are_equal_if_their_documents_are(one, other):
+    assert (one == other) == (bytes_of(one) == bytes_of(other)) == (one.digest == other.digest)
+
+
+SHARES = {"limit_curve": None, "shares": {"zone": np.full(4, 0.9)}}
+FREE = {"experience": EXPERIENCE, "frequency": RateTables(0.05, {"zone": np.array([1.0, 2.0, 3.0, 1.5])})}
+ONE_CLAIM = {"cover": Cover(max_claims=1, limit=20.0), "count_curve": count_curve(1)}
+# For each field the changes that make one tariff and those that make another; the field differs, others only with it.
+CHANGES = {
+    "name": ({}, {"name": "another"}),
+    "codings": ({}, {"codings": lambda t: {**t.codings, "merchant_class": CODINGS["merchant_class"]}}),
+    "frequency": ({}, {"frequency": lambda t: replace(t.frequency, base=np.nextafter(t.frequency.base, 1.0))}),
+    "severity": ({}, {"severity": lambda t: replace(t.severity, tables={})}),
+    "cover": ({}, {"cover": lambda t: replace(t.cover, first_weight_fee=None)}),
+    "loadings": ({}, {"loadings": lambda t: replace(t.loadings, profit=0.03)}),
+    "subsidies": ({}, {"subsidies": lambda t: (*t.subsidies[:-1], replace(t.subsidies[-1], cap_fen=2))}),
+    "count_curve": ({}, {"count_curve": lambda t: t.count_curve * (1.0 + 1e-12 * (np.arange(4) > 0))}),
+    "limit_curve": ({}, {"limit_curve": lambda t: replace(t.limit_curve, pieces=t.limit_curve.pieces * (1 - 1e-12))}),
+    "floor_fen": ({}, {"floor_fen": 2}),
+    "rounding": ({}, {"rounding": "half_up"}),
+    "provenance": ({}, {"provenance": {"note": "made by another hand"}}),
+    "pairs": ({}, {"pairs": (("channel", "category"),)}),
+    "lines": (ONE_CLAIM, ONE_CLAIM | {"lines": "zone", "count_curve": np.tile(count_curve(1), (4, 1))}),
+    "shares": (SHARES, SHARES | {"shares": {"zone": np.full(4, 0.8)}}),
+    "dither_key": ({"rounding": "dither", "dither_key": "a"}, {"rounding": "dither", "dither_key": "b"}),
+    "experience": (FREE, FREE | {"experience": replace(EXPERIENCE, scale=1.01)}),
+    "clock": ({}, {"clock": "Etc/UTC"}),
+}
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Tariff)])
+def test_a_tariff_with_any_field_changed_is_another(tariff, name):
+    def changed(changes):
+        return replace(tariff, **{key: new(tariff) if callable(new) else new for key, new in changes.items()})
+
+    one, other = map(changed, CHANGES[name])
+    assert one != other
+    assert one.digest != other.digest
+    assert one == changed(CHANGES[name][0])
+
+
+PARTS = [
+    (RateTables(1.0, {"a": np.ones(2)}), {"base": 2.0}, {"tables": {"a": np.array([1.0, 2.0])}}, {"tables": {}}),
+    (LimitCurve(0, np.empty((0, 1, 4))), {"pieces": curves.limit_curve(ScaleShape(0.5)).pieces, "first": -4}),
+    (CURVE, {"version": "v2"}, {"relativity": np.ones(5)}, {"weight": np.array([1.0, 1, 1, 2, 0])}, {"lag_days": 9}),
+    (EXPERIENCE, {"scale": 1.1}, {"mods": {"m1": 1.3}}, {"curves": ()}, {"version": "2026-07"}),
+]
+
+
+@pytest.mark.parametrize(("part", "changes"), [(part, changes) for part, *changes in PARTS])
+def test_parts_with_arrays_equal_their_copies_and_nothing_else(part, changes):
+    for again in copies(part):
+        assert again == part
+        assert hash(again) == hash(part)
+    for change in changes:
+        assert replace(part, **change) != part
+    assert part != "a part"
+
+
+# Where a document cannot be written
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (".", "path '.' is a folder; give the name of a file in it"),
+        ("file/t.json", "in the folder 'file', which does not exist; create it first"),
+        ("x" * 300 + ".json", "cannot be written: .*; give the name of a file that may be written"),
+        ("a\0b.json", "cannot be written: .*; give the name of a file that may be written"),
+    ],
+)
+def test_a_path_that_is_no_file_is_refused(tariff, tmp_path, monkeypatch, path, message):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    for save in (tariff.save, partial(save_campaigns, tariff.subsidies)):
+        with pytest.raises(InputError, match=message):
+            save(path)
+    assert os.listdir() == ["file"]
+
+
+def test_a_folder_without_permission_is_refused(tariff, tmp_path, monkeypatch):
+    def forbidden(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "write_bytes", forbidden)
+    with pytest.raises(InputError, match=r"t.json' cannot be written: Permission denied; give the name of a file"):
+        tariff.save(tmp_path / "t.json")
 
 
 # A failed save leaves no trace

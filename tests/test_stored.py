@@ -245,6 +245,13 @@ def test_a_folder_in_use_or_broken_is_refused(tmp_path, frames):
     with pytest.raises(InputError, match="holds no stored book"):
         open_book(tmp_path / "orders")
     store_book(tmp_path / "book", source, claims, factors=[Factor("zone")])
+    description = tmp_path / "book" / "book.json"
+    whole = description.read_text()
+    for damage in (whole.replace('"lines"', '"table_rows": 3,\n"lines"'), "[" * 5_000, whole[:-9]):
+        description.write_text(damage)
+        with pytest.raises(InputError, match=r"holds no stored book: (key 'table_rows' is given twice - at `\$`|\w+)"):
+            open_book(tmp_path / "book")
+    description.write_text(whole)
     with (tmp_path / "book" / "claim_count.bin").open("ab") as file:
         file.write(b"x")
     with pytest.raises(InputError, match=r"'.*claim_count.bin' should hold [\d,]+ values of type \|u1"):

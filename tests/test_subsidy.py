@@ -1,6 +1,7 @@
 """Subsidies: who is eligible to the day and the decimal, how much, and what more rules can and cannot do."""
 
-from datetime import date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta, timezone
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,18 @@ from hypothesis import strategies as st
 from freightrisk import Cover, Interval, Loadings, Subsidy
 from freightrisk.errors import InputError
 from freightrisk.tariff.plan import RateTables
+from freightrisk.tariff.quotes import quote_names
 from freightrisk.tariff.subsidy import compile_gates, group_numbers, in_stacking_order
-from strategies import CLASSES, draw_orders, orders, programmes, put_together, seeds, subsidies
+from strategies import (
+    CLASSES,
+    draw_orders,
+    limited_programmes,
+    orders,
+    programmes,
+    put_together,
+    seeds,
+    subsidies,
+)
 
 STEPS = ["claim_intensity", "expected_claims", "expected_payout", "pure_premium", "technical_premium", "list_fen"]
 
@@ -91,7 +102,10 @@ def test_a_rule_for_nobody_changes_nothing(nobody, rules, frame, data):
     pd.testing.assert_frame_equal(after[list(before)], before, check_exact=True)
 
 
-@given(st.lists(subsidies(groups=st.just("one")), min_size=1, max_size=4), orders())
+ONE_GROUP = [subsidies(name=f"rule {k}", groups=st.just("one")) for k in range(4)]
+
+
+@given(st.integers(1, 4).flatmap(lambda n: st.tuples(*ONE_GROUP[:n])), orders())
 def test_a_group_pays_what_its_best_rule_alone_would_pay(rules, frame):
     together = priced_by_class(rules).price(frame, threads=1)["merchant_fen"].to_numpy()
     alone = [priced_by_class([rule]).price(frame, threads=1)["merchant_fen"].to_numpy() for rule in rules]
@@ -110,7 +124,48 @@ def test_stacking_order_keeps_groups_together_at_the_place_of_their_first_rule(r
         assert len({number for number, rule in zip(numbers, ordered, strict=True) if rule.group == name}) == 1
 
 
+@given(st.one_of(programmes(), limited_programmes()), orders())
+def test_columns_of_a_quote_have_a_name_each_and_what_rules_pay_is_what_their_payers_pay(rules, frame):
+    tariff = priced_by_class(rules)
+    coded = tariff.encode(frame.assign(order_id=range(len(frame)), merchant_id="m"))
+    quotes = tariff.price(coded, campaigns=True)
+    assert len(set(quotes.columns)) == len(quotes.columns) == len(quote_names(tariff.payers)) + len(rules)
+    for payer in tariff.payers:
+        paid = sum(quotes[f"paid: {rule.name}"] for rule in rules if rule.payer == payer)
+        pd.testing.assert_series_equal(quotes[f"{payer}_fen"], paid, check_names=False)
+
+
+@given(st.one_of(programmes(), limited_programmes()).filter(len), st.data())
+def test_two_rules_of_one_name_make_no_tariff(rules, data):
+    rule, more = data.draw(st.sampled_from(rules)), data.draw(subsidies("further"))
+    with pytest.raises(InputError, match=f"2 are named '{rule.name}', .* give each a name of its own"):
+        priced_by_class([*rules, replace(more, name=rule.name)])
+
+
 # Eligibility
+
+
+DAYS = st.dates(date(1970, 1, 1), date(2200, 1, 1))
+CLOCKS = st.times().filter(lambda clock: clock != time())
+ZONES = st.sampled_from([None, UTC, timezone(timedelta(hours=8))])
+
+
+@given(DAYS, ZONES)
+def test_a_day_is_the_same_however_it_is_held(day, zone):
+    midnight = datetime.combine(day, time(), zone)
+    held = [day, str(day), midnight, pd.Timestamp(midnight), np.datetime64(day), np.datetime64(day, "ns")]
+    assert {(rule.start, rule.end) for rule in (gift(start=one, end=one) for one in held)} == {(day, day)}
+
+
+@given(DAYS, CLOCKS, ZONES)
+def test_a_time_of_day_is_refused_as_first_or_last_day(day, clock, zone):
+    then = datetime.combine(day, clock, zone)
+    timed = [then, pd.Timestamp(then), then.isoformat(), then.isoformat(sep=" ", timespec="seconds")]
+    timed += [f"{day}T00:00", f"{day} 00:00:00Z", np.datetime64(day, "ns") + 1, pd.Timestamp(day) + pd.Timedelta(1)]
+    for one in [*timed, np.datetime64(day, "M"), np.datetime64(day, "Y")]:
+        for end in ("start", "end"):
+            with pytest.raises(InputError, match=f"{end} of subsidy 'gift' is .*; .* give a day without time of day"):
+                gift(**{end: one})
 
 
 @pytest.mark.parametrize(("score", "fen"), [(4.7, 0), (4.80, 0), (np.nextafter(4.8, 5), 10), (4.81, 10), (5.0, 10)])

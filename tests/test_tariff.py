@@ -19,6 +19,7 @@ from freightrisk import (
     Band,
     ByLevel,
     Cover,
+    Experience,
     Factor,
     FrequencyModel,
     Hierarchy,
@@ -562,6 +563,33 @@ def test_a_tariff_put_together_by_hand_is_checked_as_a_document_is(tariff, more,
     subsidies = more.get("subsidies", ())
     with pytest.raises(InputError, match=message):
         replace(tariff, **{"subsidies": subsidies} | more)
+
+
+def named(name):
+    """Return the zone's coding under another name."""
+    return flat_coding(Factor(name, column="zone"), ("city", "far", "near"))
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("channel x zone", {"pairs": (("channel", "zone"),)}),
+        ("levels of channel", {"subsidies": RULES[:1]}),
+        ("days of ship_date", {"subsidies": RULES[2:3]}),
+        ("experience", {"experience": Experience(mods={1: 1.2})}),
+        ("zone", {"pairs": (("channel", "zone"), ("channel", "zone"))}),
+    ],
+)
+def test_two_code_columns_of_one_name_make_no_tariff(tariff, name, more):
+    plain = replace(tariff, subsidies=())
+    replace(plain, codings=dict(tariff.codings) | {"other": named("other")})
+    with pytest.raises(InputError, match=r"has two code columns named '.*', of factors, .*; rename a factor"):
+        replace(plain, codings=dict(tariff.codings) | {name: named(name)}, **more)
+
+
+def test_a_factor_under_another_name_is_refused(tariff):
+    with pytest.raises(InputError, match="codings has factor 'zone' under 'region'; use its own name"):
+        replace(tariff, codings=dict(tariff.codings) | {"region": CODINGS["zone"]})
 
 
 @pytest.mark.parametrize(

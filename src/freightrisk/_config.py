@@ -21,7 +21,6 @@ from freightrisk.models.frequency import FrequencyModel, at_most_one_claim
 from freightrisk.models.severity import SeverityModel
 from freightrisk.tariff.campaigns import IntervalPart, SubsidyPart, subsidy_from_part
 from freightrisk.tariff.cover import ByLevel, Cover
-from freightrisk.tariff.document import LevelsPart
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.subsidy import Subsidy
 from freightrisk.tariff.tariff import Tariff
@@ -181,6 +180,14 @@ class ModelPart(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         return [part if isinstance(part, str) else part.effect() for part in self.factors]
 
 
+class LevelsPart(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Amounts by level of a factor, yuan."""
+
+    factor: str
+    values: dict[str, float]
+    default: float | None = None
+
+
 class CoverPart(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The cover's terms; `max_claims` may be "all"."""
 
@@ -266,6 +273,8 @@ def parse_plan(text: str, *, source: str, folder: Path) -> FitPlan:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"configuration '{source}' is not valid TOML: {error}; correct it there.") from None
+    except RecursionError:
+        raise InputError(f"configuration '{source}' nests brackets too deeply; no key needs more than four.") from None
     try:
         return _plan(msgspec.convert(table, Config), folder)
     except msgspec.ValidationError as error:

@@ -772,7 +772,7 @@ def accumulate(int family, double shape, CodeColumns columns not None, const int
 
 @cython.auto_pickle(False)
 cdef class PricePlan:
-    """A tariff as flat arrays, the form in which the kernel reads it; see `tariff.tariff.plan_arguments`.
+    """A tariff as flat arrays, the form in which the kernel reads it; see `tariff.plan.plan_arguments`.
 
     `*_columns` name code columns, `*_offsets` say where that column's table starts in `*_tables`. After the columns of
     the orders come fused ones, each `fused_first` times `fused_width` plus `fused_second`, whose tables are products.

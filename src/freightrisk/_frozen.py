@@ -1,6 +1,10 @@
-"""A dictionary that does not change, so that frozen objects are frozen all through and still pickle."""
+"""Frozen things all through: a dictionary that does not change and still pickles, and objects equal by content."""
 
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, NoReturn, TypeVar
+
+import numpy as np
 
 Key = TypeVar("Key")
 Item = TypeVar("Item")
@@ -15,5 +19,31 @@ class FrozenDict(dict[Key, Item]):
     __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
 
+    def __hash__(self) -> int:  # type: ignore[override]  # what does not change can be hashed
+        return hash(frozenset(self.items()))
+
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (dict(self),)
+
+
+class EqualByContent:
+    """Equality and hash of a frozen dataclass whose fields hold arrays, which are compared by their bytes."""
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        names = [field.name for field in fields(self) if field.compare]  # type: ignore[arg-type]
+        return all(_content(getattr(self, name)) == _content(getattr(other, name)) for name in names)
+
+    def __hash__(self) -> int:
+        names = [field.name for field in fields(self) if field.compare and field.hash is not False]  # type: ignore[arg-type]
+        return hash(tuple(_content(getattr(self, name)) for name in names))
+
+
+def _content(value: Any) -> Any:
+    """Return what decides whether two values are equal, in a form that can be compared and hashed."""
+    if isinstance(value, np.ndarray):
+        return value.shape, value.tobytes()
+    if isinstance(value, Mapping):
+        return frozenset((key, _content(item)) for key, item in value.items())
+    return value

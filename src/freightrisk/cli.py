@@ -23,6 +23,7 @@ from freightrisk._staged import staged
 from freightrisk._text import show
 from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.tariff.document import load_tariff
+from freightrisk.tariff.plain import json_document
 from freightrisk.tariff.quotes import quote_names
 
 
@@ -216,8 +217,9 @@ def _explain(arguments: argparse.Namespace) -> None:
 
 def _json_order(text: str) -> dict[str, Any]:
     try:
-        return msgspec.json.decode(text, type=dict[str, str | int | float | bool | None])
-    except msgspec.DecodeError as error:
+        order: dict[str, Any] = json_document(text.encode(), dict[str, str | int | float | bool | None])
+        return order
+    except (msgspec.DecodeError, InputError) as error:
         raise InputError(
             f"--json is not one order: {error}; give an object of column and value such as "
             '\'{"channel": "search", "price": 59.9}\'.'

@@ -32,6 +32,7 @@ from freightrisk.book.factors import (
 from freightrisk.errors import InputError
 from freightrisk.pipeline.files import ahead, batches, parquet_files, progress_bar
 from freightrisk.tariff.document import FactorPart, coding_from_part, factor_part
+from freightrisk.tariff.plain import json_document
 
 BATCH_ROWS = 2**19
 FORMAT = 1
@@ -159,8 +160,8 @@ def open_book(folder: str | Path) -> OrderBook:
     """
     folder = Path(folder)
     try:
-        stored = msgspec.json.decode((folder / DESCRIPTION).read_bytes(), type=StoredBook)
-    except (OSError, msgspec.DecodeError) as error:
+        stored: StoredBook = json_document((folder / DESCRIPTION).read_bytes(), StoredBook)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, InputError) as error:
         raise InputError(f"folder is '{folder}', which holds no stored book: {error}") from None
     if stored.format != FORMAT:
         raise InputError(f"the book in '{folder}' is of format {stored.format}; this version reads format {FORMAT}.")

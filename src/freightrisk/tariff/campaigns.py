@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from freightrisk._staged import staged
 from freightrisk.book.factors import Value
 from freightrisk.errors import FreightRiskError, InputError
-from freightrisk.tariff.subsidy import Interval, Subsidy, in_stacking_order
+from freightrisk.tariff.plain import import_yaml, json_document, refusing_depth, write_whole, yaml_document
+from freightrisk.tariff.subsidy import Interval, Subsidy, in_stacking_order, refuse_same_names
 
 SCHEMA = "freightrisk/campaigns"
 VERSION = 1
@@ -76,7 +76,7 @@ def save_campaigns(subsidies: Sequence[Subsidy], path: str | Path) -> None:
     path = Path(path)
     if path.suffix.lower() in YAML:
         plain = msgspec.to_builtins(part, builtin_types=(date,))
-        write_whole(path, _yaml().safe_dump(plain, allow_unicode=True, sort_keys=False).encode())
+        write_whole(path, import_yaml().safe_dump(plain, allow_unicode=True, sort_keys=False).encode())
     else:
         write_whole(path, msgspec.json.format(msgspec.json.encode(part), indent=1))
 
@@ -105,15 +105,18 @@ def load_campaigns(path: str | Path) -> tuple[Subsidy, ...]:
     except OSError as error:
         raise InputError(f"campaigns '{path}' cannot be read: {error}.") from None
     try:
-        plain = _parsed_yaml(data, path) if path.suffix.lower() in YAML else msgspec.json.decode(data)
+        plain = yaml_document(data) if path.suffix.lower() in YAML else json_document(data)
         head = (plain.get("schema"), plain.get("version")) if isinstance(plain, dict) else (None, None)
         if head != (SCHEMA, VERSION):
             raise InputError(
                 f"campaigns '{path}' have schema {head[0]!r} and version {head[1]!r}; "
                 f"this release reads '{SCHEMA}' of version {VERSION}."
             )
-        part = msgspec.convert(plain, type=CampaignsPart)
-        return in_stacking_order([subsidy_from_part(rule) for rule in part.subsidies])
+        with refusing_depth():
+            part = msgspec.convert(plain, type=CampaignsPart)
+        rules = in_stacking_order([subsidy_from_part(rule) for rule in part.subsidies])
+        refuse_same_names(rules)
+        return rules
     except msgspec.ValidationError as error:
         raise InputError(f"campaigns '{path}' are not valid: {error}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -133,22 +136,6 @@ def campaign_schema() -> dict[str, Any]:
     ['name', 'payer']
     """
     return msgspec.json.schema(CampaignsPart)
-
-
-def _yaml() -> Any:
-    try:
-        import yaml
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{error}; campaigns in YAML need pip install freightrisk[yaml]") from None
-    return yaml
-
-
-def _parsed_yaml(data: bytes, path: Path) -> Any:
-    yaml = _yaml()
-    try:
-        return yaml.safe_load(data)
-    except yaml.YAMLError as error:
-        raise InputError(f"it cannot be parsed: {' '.join(str(error).split())}.") from None
 
 
 def subsidy_part(rule: Subsidy) -> SubsidyPart:
@@ -179,11 +166,3 @@ def _condition(part: list[Value] | IntervalPart) -> Interval | list[Value]:
         above=-np.inf if part.above is None else part.above,
         at_most=np.inf if part.at_most is None else part.at_most,
     )
-
-
-def write_whole(path: Path, text: bytes) -> None:
-    """Write a file that appears whole or not at all."""
-    if not path.parent.is_dir():
-        raise InputError(f"path '{path}' is in the folder '{path.parent}', which does not exist; create it first.")
-    with staged([path]) as (part,):
-        part.write_bytes(text)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check
-from freightrisk._frozen import FrozenDict
+from freightrisk._frozen import EqualByContent, FrozenDict
 from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.models.lines import expected_line_claims
 from freightrisk.tariff.shapes import SeverityShape
@@ -49,6 +49,8 @@ class ByLevel:
         if not self.values:
             raise InputError(f"values of ByLevel('{self.factor}') is empty; list an amount for each level.")
         checked = {str(level): _amount(value, f"amount of level '{level}'") for level, value in self.values.items()}
+        if len(checked) < len(self.values):
+            raise InputError(f"values of ByLevel('{self.factor}') names a level twice, as number and text; keep one.")
         object.__setattr__(self, "values", FrozenDict(checked))
         if self.default is not None:
             object.__setattr__(self, "default", _amount(self.default, "default of ByLevel"))
@@ -227,7 +229,7 @@ def _count_ratio(claims: Callable[[Array], Array], most: float, *, start: float 
 
 
 @dataclass(frozen=True, eq=False)
-class LimitCurve:
+class LimitCurve(EqualByContent):
     """What a limit leaves of the mean, as cubic pieces over octaves of the mean.
 
     Octave k holds the means from 2**k to 2**(k + 1) limits, in pieces of equal width, as many in each; a cubic,

@@ -1,5 +1,10 @@
-"""The tariff document: one versioned JSON file, checked as a whole when it is loaded."""
+"""The tariff document: one versioned JSON file, checked as a whole when it is loaded.
 
+Fields have no defaults, because a lost field would then change the price without a word. The exceptions are the digest
+of the content, and rules of subsidies, which are also written by hand: there an absent field means no such limit.
+"""
+
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +13,11 @@ import numpy as np
 
 from freightrisk.book.factors import Band, Coding, Declaration, Factor, Hierarchy, Value
 from freightrisk.errors import FreightRiskError, TariffDocumentError
-from freightrisk.tariff.campaigns import SubsidyPart, subsidy_from_part, subsidy_part, write_whole
+from freightrisk.tariff.campaigns import SubsidyPart, subsidy_from_part, subsidy_part
 from freightrisk.tariff.cover import ByLevel, Cover, LimitCurve
 from freightrisk.tariff.experience import Experience
 from freightrisk.tariff.loading import Loadings
+from freightrisk.tariff.plain import json_document, refusing_depth, write_whole
 from freightrisk.tariff.plan import RateTables
 from freightrisk.tariff.score import ScoreCurve
 from freightrisk.tariff.tariff import Tariff
@@ -33,9 +39,9 @@ class FactorPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     min_claims: int
     levels: list[list[Value]]
     pooled: list[tuple[list[Value], int]]
-    edges: list[float] = []
-    declared_edges: list[float] | int = []
-    valid: tuple[float | None, float | None] = (None, None)
+    edges: list[float]
+    declared_edges: list[float] | int
+    valid: tuple[float | None, float | None]
 
 
 class RatesPart(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,7 +56,7 @@ class LevelsPart(msgspec.Struct, forbid_unknown_fields=True):
 
     factor: str
     values: dict[str, float]
-    default: float | None = None
+    default: float | None
 
 
 class CoverPart(msgspec.Struct, forbid_unknown_fields=True):
@@ -59,7 +65,7 @@ class CoverPart(msgspec.Struct, forbid_unknown_fields=True):
     max_claims: int | None
     limit: float | LevelsPart | None
     first_weight_fee: LevelsPart | None
-    merge_share: float = 0.0
+    merge_share: float
 
 
 class CurvePart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -69,10 +75,10 @@ class CurvePart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     relativity: list[float]
     weight: list[float]
     version: str
-    version_column: str | None = None
-    lag_days: int = 30
-    higher_is_better: bool = True
-    base_factor: float = 1.0
+    version_column: str | None
+    lag_days: int
+    higher_is_better: bool
+    base_factor: float
 
 
 class ExperiencePart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -93,11 +99,12 @@ class LimitCurvePart(msgspec.Struct, forbid_unknown_fields=True):
     octaves: list[list[tuple[float, float, float, float]]]
 
 
-class TariffPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """The whole document."""
+class TariffPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The whole document; `digest` is that of all the rest, empty where none was taken."""
 
     schema: str
     version: int
+    digest: str = ""
     name: str
     factors: list[FactorPart]
     frequency: RatesPart
@@ -110,12 +117,12 @@ class TariffPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_
     floor_fen: int
     rounding: str
     provenance: dict[str, Any]
-    pairs: list[tuple[str, str]] = []
-    lines: str | None = None
-    shares: dict[str, list[float]] = {}
-    dither_key: str = ""
-    experience: ExperiencePart | None = None
-    clock: str = ""
+    pairs: list[tuple[str, str]]
+    lines: str | None
+    shares: dict[str, list[float]]
+    dither_key: str
+    experience: ExperiencePart | None
+    clock: str
 
 
 class Head(msgspec.Struct):
@@ -128,6 +135,17 @@ class Head(msgspec.Struct):
 def save_tariff(tariff: Tariff, path: str | Path) -> None:
     """Write a tariff document; the file appears whole or not at all."""
     write_whole(Path(path), msgspec.json.format(msgspec.json.encode(_to_parts(tariff)), indent=1))
+
+
+def tariff_digest(tariff: Tariff) -> str:
+    """Return the digest of a tariff's document: that of an equal tariff is the same, that of another is not."""
+    return _to_parts(tariff).digest
+
+
+def _digest(part: TariffPart) -> str:
+    """Return a hash of a document but for its digest; spaces and the order of keys do not count."""
+    plain = msgspec.structs.replace(part, digest="")
+    return blake2b(msgspec.json.encode(plain, order="sorted", enc_hook=repr), digest_size=16).hexdigest()
 
 
 def load_tariff(path: str | Path) -> Tariff:
@@ -148,7 +166,7 @@ def load_tariff(path: str | Path) -> Tariff:
 def parse_tariff(data: bytes, *, source: str = "tariff document") -> Tariff:
     """Return the tariff of a document's bytes."""
     try:
-        head = msgspec.json.decode(data, type=Head)
+        head = json_document(data, Head)
         if head.schema != SCHEMA:
             raise TariffDocumentError(
                 f"'{source}' is no tariff document: its schema is '{head.schema}', not '{SCHEMA}'."
@@ -157,7 +175,15 @@ def parse_tariff(data: bytes, *, source: str = "tariff document") -> Tariff:
             raise TariffDocumentError(
                 f"'{source}' is a tariff document of version {head.version}; this release reads version {VERSION}."
             )
-        return _from_parts(msgspec.json.decode(data, type=TariffPart), source)
+        with refusing_depth():
+            part = msgspec.json.decode(data, type=TariffPart)
+        tariff = _from_parts(part, source)
+        if part.digest not in ("", _digest(part)):
+            raise TariffDocumentError(
+                f"'{source}' was changed after it was saved: its digest is that of another content. Take the file from "
+                "its source again; where the change is meant, remove the key 'digest'."
+            )
+        return tariff
     except msgspec.ValidationError as error:
         raise TariffDocumentError(f"'{source}' is not a valid tariff document: {error}.") from None
     except msgspec.DecodeError as error:
@@ -173,7 +199,7 @@ def parse_tariff(data: bytes, *, source: str = "tariff document") -> Tariff:
 def _to_parts(tariff: Tariff) -> TariffPart:
     cover = tariff.cover
     loadings = {name: getattr(tariff.loadings, name) for name in Loadings.__dataclass_fields__}
-    return TariffPart(
+    part = TariffPart(
         schema=SCHEMA,
         version=VERSION,
         name=tariff.name,
@@ -197,6 +223,7 @@ def _to_parts(tariff: Tariff) -> TariffPart:
         experience=None if tariff.experience is None else _experience_part(tariff.experience),
         clock=tariff.clock,
     )
+    return msgspec.structs.replace(part, digest=_digest(part))
 
 
 def _experience_part(experience: Experience) -> ExperiencePart:
@@ -272,6 +299,11 @@ def _from_parts(part: TariffPart, source: str) -> Tariff:
     if unknown_loads:
         raise TariffDocumentError(
             f"'{source}': loadings names '{sorted(unknown_loads)[0]}', which is none of this version's."
+        )
+    lost = [name for name in Loadings.__dataclass_fields__ if name not in part.loadings]
+    if lost:
+        raise TariffDocumentError(
+            f"'{source}': loadings lacks '{lost[0]}'; every loading is named, 0 where there is none."
         )
     return Tariff(
         name=part.name,

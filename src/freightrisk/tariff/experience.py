@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
 from freightrisk._columns import MERCHANT_ID, JoinedColumns, id_array, value_of
+from freightrisk._frozen import EqualByContent
 from freightrisk._intake import NEAR, Refused, id_of
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Coding, code_type
@@ -29,7 +30,7 @@ Reader = Callable[[Mapping[str, Any]], int]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Experience:
+class Experience(EqualByContent):
     """What a tariff knows of merchants: their own modifications, and for all others the curve of their score.
 
     The modification of a merchant is Z O / E + (1 - Z) g(score) as it was when merchants were last rated, and stands in
@@ -58,7 +59,7 @@ class Experience:
     mods: Mapping[Any, float] = field(default_factory=dict)
     version: str = "1"
     scale: float = 1.0
-    rated: MerchantExperience | None = None
+    rated: MerchantExperience | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         _check.label(self.version, argument="version of the experience")
@@ -71,6 +72,10 @@ class Experience:
         twice = [column for column in columns if columns.count(column) > 1]
         if twice:
             raise InputError(f"two curves read column '{twice[0]}', so that it would count twice; leave one out.")
+        names = [curve.name for curve in self.curves]
+        same = [name for name in names if names.count(name) > 1]
+        if same:
+            raise InputError(f"two curves are named '{same[0]}', which names one column of codes; rename a factor.")
         if not self.curves and not len(self.mods):
             raise InputError("an experience has neither a curve nor modifications; give one, or no experience.")
         mods = {merchant: float(mod) for merchant, mod in by_id(self.mods, "mods").items()}
@@ -198,7 +203,7 @@ class Experience:
         return self._curve_of(column).coding.slot_label(code - rated) if self.curves else "merchant without experience"
 
     def _curve_of(self, column: str) -> ScoreCurve:
-        return next(curve for curve in self.curves if column.endswith(f": {curve.name}"))
+        return next(curve for curve in self.curves if column == f"experience: {curve.name}")
 
     def encode(self, columns: JoinedColumns) -> Iterator[NDArray[Any]]:
         """Yield the code of every row for each column of `tables`."""

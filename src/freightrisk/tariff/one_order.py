@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from datetime import date
+from functools import partial
 from threading import local
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +129,7 @@ class Quoter:
             for read in experience.readers([_reader(curve.coding) for curve in experience.curves]):
                 yield read, 0, 0, 0
         for gate in self.tariff.gates:
-            yield _reader(gate), 0, 0, 0
+            yield _reader(gate, partial(gate.encode_one, clock=self.tariff.clock)), 0, 0, 0
 
 
 class _Rows:
@@ -144,14 +145,16 @@ class _Rows:
         self.outputs = (self.money[:1], payer_fen, self.money[payers + 1 :], self.flags)
 
 
-def _reader(coding: Coding | Gate) -> Reader:
+def _reader(coding: Coding | Gate, encode: Reader | None = None) -> Reader:
+    """Return what reads the code of one column; `encode` is what reads it from an order for the first time."""
+    encode = coding.encode_one if encode is None else encode
     columns = coding.columns if isinstance(coding, Coding) else (coding.column,)
     if isinstance(coding, Coding) and isinstance(coding.declared, Band):
-        return _number_reader(coding.encode_one, columns[0], coding.edges, *coding.declared.valid)
+        return _number_reader(encode, columns[0], coding.edges, *coding.declared.valid)
     if isinstance(coding, Gate) and coding.kind == "numbers":
-        return _number_reader(coding.encode_one, columns[0], coding.marks, -np.inf, np.inf)
+        return _number_reader(encode, columns[0], coding.marks, -np.inf, np.inf)
     one = len(columns) == 1
-    return _value_reader(coding.encode_one, columns[0]) if one else _path_reader(coding.encode_one, tuple(columns))
+    return _value_reader(encode, columns[0]) if one else _path_reader(encode, tuple(columns))
 
 
 def _number_reader(encode: Reader, column: str, edges: tuple[float, ...], low: float, high: float) -> Reader:

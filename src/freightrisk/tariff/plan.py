@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _core
-from freightrisk._frozen import FrozenDict
+from freightrisk._frozen import EqualByContent, FrozenDict
 from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
@@ -26,8 +26,8 @@ FUSED_CELLS = 2**11  # tables of so many products stay in the first cache beside
 LARGEST_RATE = 1e9
 
 
-@dataclass(frozen=True)
-class RateTables:
+@dataclass(frozen=True, eq=False)
+class RateTables(EqualByContent):
     """A base and, for each factor, the relativity of every slot: levels first, then fallbacks."""
 
     base: float

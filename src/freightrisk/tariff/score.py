@@ -1,7 +1,7 @@
 """The score of merchants: its monotone curve, the score an order is rated by, and gates that programmes set on it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
 from freightrisk._columns import JoinedColumns, read, value_of
+from freightrisk._frozen import EqualByContent
 from freightrisk._intake import DEFAULT_CLOCK, level_of, spelling
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Band, Coding
@@ -25,7 +26,7 @@ LARGEST_MOD = 1e4
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ScoreCurve:
+class ScoreCurve(EqualByContent):
     """The relativity g of a score, monotone over its bands and 1 on average.
 
     A score is never more than a risk factor here: what a programme grants above some score is a condition of a
@@ -57,7 +58,7 @@ class ScoreCurve:
         For a curve that is not monotone, or relativities and weights that are not of the coding's size.
     """
 
-    coding: Coding
+    coding: Coding = field(hash=False)
     relativity: Array
     weight: Array
     version: str

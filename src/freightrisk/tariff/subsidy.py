@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime, time
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -78,8 +78,9 @@ class Subsidy:
     where : mapping of column to levels or Interval
         Conditions that must all hold: the column's value is one of the levels, or lies in the interval. A missing
         value is never eligible.
-    start, end : datetime.date, optional
-        First and last day, on the orders' ship date.
+    start, end : datetime.date, or text such as "2026-06-18", optional
+        First and last day, on the orders' ship date; both count whole. A datetime at midnight stands for its day. A
+        text with a time of day is refused, as is any other time.
     cap_fen : int, optional
         Most that the rule pays an order.
     group : str, optional
@@ -171,8 +172,7 @@ class Subsidy:
         for name in ("start", "end"):
             day = getattr(self, name)
             if day is not None:
-                day = _check.day(day, argument=f"{name} of subsidy '{self.name}'")
-                object.__setattr__(self, name, day.astype(object))
+                object.__setattr__(self, name, _whole_day(day, f"{name} of subsidy '{self.name}'"))
         if self.start is not None and self.end is not None and self.start > self.end:
             raise InputError(f"subsidy '{self.name}' starts on {self.start}, after its end {self.end}; exchange them.")
 
@@ -191,6 +191,32 @@ class Subsidy:
         """Return the amount: basis points of a percentage, fen otherwise."""
         value = getattr(self, self.kind)
         return round(value * 1e4) if self.kind.startswith("percent") else int(value)
+
+
+def _whole_day(value: Any, argument: str) -> date:
+    """Return a day; a time of day is refused, but for the midnight of a datetime, which is how many hold a date."""
+    found: date = _check.day(value, argument=argument).astype(object)
+    timed = False
+    if isinstance(value, str):  # "2026-06-21T00:00" as an end may mean with or without the 21st
+        timed = not _is_day(value)
+    elif isinstance(value, datetime):  # nanoseconds are those of pandas
+        timed = value.time() != time() or getattr(value, "nanosecond", 0) != 0
+    elif isinstance(value, np.datetime64):
+        timed = value != value.astype("datetime64[D]") or np.datetime_data(value)[0] in "YMW"  # such as a month
+    if timed:
+        raise InputError(
+            f"{argument} is {value!r}; first and last day count whole, so give a day without time of day, such as "
+            f"'{found}'."
+        )
+    return found
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _condition(rule: str, column: str, condition: Any) -> Condition:
@@ -282,6 +308,17 @@ def in_stacking_order(subsidies: Sequence[Subsidy]) -> tuple[Subsidy, ...]:
         place.setdefault(rule.group if rule.group is not None else f"\0{k}", k)
     order = sorted(range(len(subsidies)), key=lambda k: (place[subsidies[k].group or f"\0{k}"], k))
     return tuple(subsidies[k] for k in order)
+
+
+def refuse_same_names(rules: Sequence[Subsidy]) -> None:
+    """Raise where two rules have one name, which names a column of quotes, a budget and a campaign that is settled."""
+    names = [rule.name for rule in rules]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(
+            f"subsidies: {names.count(twice)} are named '{twice}', so it is not clear which of them paid, or whose "
+            "budget is spent; give each a name of its own."
+        )
 
 
 def group_numbers(rules: Sequence[Subsidy]) -> list[int]:

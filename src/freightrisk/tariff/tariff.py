@@ -28,7 +28,7 @@ from freightrisk.tariff.pricing import columns_read, encode, price_columns
 from freightrisk.tariff.quotes import DETAIL, CodedOrders, QuoteBuffers, frame_of
 from freightrisk.tariff.rounding import ROUNDING_MODES
 from freightrisk.tariff.shapes import SeverityShape
-from freightrisk.tariff.subsidy import Gate, Subsidy, compile_gates, in_stacking_order
+from freightrisk.tariff.subsidy import Gate, Subsidy, compile_gates, in_stacking_order, refuse_same_names
 
 if TYPE_CHECKING:
     from freightrisk.tariff.worksheet import Worksheet
@@ -39,9 +39,11 @@ PLAIN_NAMES = ColumnNames()
 WIDEST_SCALE = 6.9  # log of 1,000
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Tariff:
     """Everything that turns an order into a price. Build one with `Tariff.build` or load one with `load_tariff`.
+
+    Tariffs are equal if their documents are, provenance included, and can be hashed.
 
     Parameters
     ----------
@@ -124,12 +126,7 @@ class Tariff:
             raise InputError(
                 "limit_curve is given for a cover without a limit, or none for one with; build the tariff again."
             )
-        names = [rule.name for rule in self.subsidies]
-        twice = [rule.name for rule in self.subsidies if rule.is_limited and names.count(rule.name) > 1]
-        if twice:
-            raise InputError(
-                f"subsidies: two are named '{twice[0]}', so it is not clear whose budget is spent; rename."
-            )
+        refuse_same_names(self.subsidies)
         if in_stacking_order(self.subsidies) != tuple(self.subsidies):
             raise InputError("subsidies: members of a group stand apart; put the rules of a group next to each other.")
         if self.experience is not None:
@@ -138,6 +135,22 @@ class Tariff:
             raise InputError(
                 f"the tariff reads {len(self.gates)} eligibility columns and {len(self.sizes) - len(self.gates)} "
                 f"factors; together they may be at most {_core.COLUMN_LIMIT}."
+            )
+        self._check_names()
+
+    def _check_names(self) -> None:
+        """Refuse names that two code columns would share, since the codes of one would then be read as the other's."""
+        other = next((name for name, coding in self.codings.items() if name != coding.name), None)
+        if other is not None:
+            raise InputError(f"codings has factor '{self.codings[other].name}' under '{other}'; use its own name.")
+        names = [*self.codings, *(" x ".join(pair) for pair in self.pairs)]
+        names += [] if self.experience is None else self.experience.tables
+        names += [f"{gate.kind} of {gate.column}" for gate in self.gates]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise InputError(
+                f"the tariff has two code columns named '{twice}', of factors, pairs, experience and conditions of "
+                "subsidies; rename a factor."
             )
 
     @classmethod
@@ -532,6 +545,21 @@ class Tariff:
         from freightrisk.tariff.document import save_tariff
 
         save_tariff(self, path)
+
+    @cached_property
+    def digest(self) -> str:
+        """Return the digest of the tariff's document: that of an equal tariff is the same, that of another is not."""
+        from freightrisk.tariff.document import tariff_digest
+
+        return tariff_digest(self)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Tariff):
+            return NotImplemented
+        return self is other or self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("plan", "quoter")}

@@ -1,0 +1,138 @@
+"""Documents as text: JSON and YAML in which every key is given once, and files written whole or not at all."""
+
+import errno
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from freightrisk._staged import staged
+from freightrisk.errors import InputError
+
+FULL_OR_BROKEN = (errno.ENOSPC, errno.EIO)
+
+
+def json_document(data: bytes, kind: Any = Any) -> Any:
+    """Return a JSON text as an object of a kind; msgspec alone would take the last of repeated keys."""
+    with refusing_depth():
+        refuse_repeated_keys(data)
+        return msgspec.json.decode(data, type=kind)
+
+
+@contextmanager
+def refusing_depth() -> Iterator[None]:
+    """Raise `msgspec.DecodeError` for a text that is nested deeper than a parser goes."""
+    try:
+        yield
+    except RecursionError:
+        raise msgspec.DecodeError("brackets are nested too deeply; a document has some ten levels") from None
+
+
+def refuse_repeated_keys(data: bytes) -> None:
+    """Raise where an object of a JSON text gives a key twice; whether it is JSON at all, msgspec says better."""
+    repeated: list[tuple[dict[str, Any], str]] = []
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            counts = Counter(key for key, _ in pairs)
+            repeated.append((found, next(key for key, count in counts.items() if count > 1)))
+        return found
+
+    # Numbers are not needed: their length takes no time to find, and cannot overflow.
+    try:
+        whole = json.loads(data, object_pairs_hook=once, parse_float=len, parse_int=len, parse_constant=len)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return
+    if repeated:
+        # Objects end from the inside out, so the last one found is never inside a value that a later key has replaced.
+        holder, key = repeated[-1]
+        raise InputError(f"key '{key}' is given twice - at `{_place(whole, holder)}`; keep the one that is meant.")
+
+
+def _place(whole: Any, wanted: dict[str, Any]) -> str:
+    """Return where an object stands in a parsed text, in the notation of msgspec."""
+    open_places = [("$", whole)]
+    while open_places:
+        place, value = open_places.pop()
+        if value is wanted:
+            return place
+        if isinstance(value, dict):
+            open_places += [(f"{place}.{key}", item) for key, item in value.items()]
+        elif isinstance(value, list):
+            open_places += [(f"{place}[{k}]", item) for k, item in enumerate(value)]
+    return "$"
+
+
+def import_yaml() -> Any:
+    """Return the module yaml, or say how to install it."""
+    try:
+        import yaml
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{error}; campaigns in YAML need pip install freightrisk[yaml]") from None
+    return yaml
+
+
+def yaml_document(data: bytes) -> Any:
+    """Return a YAML text as plain data; the loader alone would take the last of repeated keys."""
+    yaml = import_yaml()
+    try:
+        with refusing_depth():
+            loader = yaml.SafeLoader(data)
+            node = loader.get_single_node()
+            _refuse_repeated_nodes(node, yaml)
+            return None if node is None else loader.construct_document(node)
+    except yaml.YAMLError as error:
+        raise InputError(f"it cannot be parsed: {' '.join(str(error).split())}.") from None
+
+
+def _refuse_repeated_nodes(root: Any, yaml: Any) -> None:
+    """Raise where a mapping of a YAML text gives a key twice, or merges another mapping into itself."""
+    nodes, seen = [root], set()
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            nodes += node.value
+            continue
+        nodes += [value for _, value in node.value]
+        keys = set()
+        for key, _ in node.value:
+            line = f"line {key.start_mark.line + 1}"
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise InputError(f"'<<' in {line} merges rules, whose keys would then be given twice; write them out.")
+            if str(key.value) in keys:
+                raise InputError(f"key '{key.value}' is given twice, again in {line}; keep the one that is meant.")
+            keys.add(str(key.value))
+
+
+def write_whole(path: Path, text: bytes) -> None:
+    """Write a file that appears whole or not at all.
+
+    Raises
+    ------
+    InputError
+        For a path that cannot be written. A full or failing disk is no fault of the path and stays an OSError.
+    """
+    try:
+        if path.is_dir():
+            raise InputError(f"path '{path}' is a folder; give the name of a file in it.")
+        if not path.parent.is_dir():
+            raise InputError(f"path '{path}' is in the folder '{path.parent}', which does not exist; create it first.")
+        with staged([path]) as (part,):
+            part.write_bytes(text)
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # of a character that no path has
+        if isinstance(error, OSError) and error.errno in FULL_OR_BROKEN:
+            raise
+        why = getattr(error, "strerror", error)
+        raise InputError(
+            f"path {str(path)!r} cannot be written: {why}; give the name of a file that may be written."
+        ) from None
