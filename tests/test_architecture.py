@@ -142,3 +142,26 @@ def test_what_the_tariff_takes_from_the_models():
         ("freightrisk.models.freight", "FittedSchedule"),
         ("freightrisk.models.lines", "expected_line_claims"),
     }
+
+
+def modules_imported(path: Path) -> set[Path]:
+    """Return the modules of ours that a module imports, inside functions and for types too."""
+    found = set()
+    for module, name in imports(path):
+        if module.split(".")[0] == "freightrisk":
+            base = PACKAGE.joinpath(*module.split(".")[1:])
+            candidates = (base / f"{name}.py", base.with_suffix(".py"))
+            found |= {candidate for candidate in candidates if candidate.is_file() and candidate != path}
+    return found
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = {path: modules_imported(path) for path in SOURCES if path.name != "__init__.py"}
+    ready: set[Path] = set()
+    while True:
+        free = {path for path in graph.keys() - ready if (graph[path] & graph.keys()) <= ready}
+        if not free:
+            break
+        ready |= free
+    ring = sorted(path.relative_to(PACKAGE).as_posix() for path in graph.keys() - ready)
+    assert ring == [], f"these import each other, or what does: {ring}"

@@ -35,7 +35,7 @@ from freightrisk import (
     save_campaigns,
 )
 from freightrisk.tariff import cover as curves
-from freightrisk.tariff import document
+from freightrisk.tariff import parts
 from freightrisk.tariff.cover import LimitCurve
 from freightrisk.tariff.document import parse_tariff
 from freightrisk.tariff.plan import RateTables
@@ -58,7 +58,7 @@ from strategies import (
 
 def bytes_of(tariff):
     """Return the document of a tariff without a file."""
-    return msgspec.json.encode(document._to_parts(tariff))
+    return msgspec.json.encode(parts._to_parts(tariff))
 
 
 @pytest.fixture(scope="module")

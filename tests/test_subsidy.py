@@ -390,7 +390,10 @@ def bad(**more):
             r"where\['tier'\] lists None; a level is a text or a num",
         ),
         (lambda: bad(fixed_fen=1, where={"tier": [np.nan]}), r"where\['tier'\] lists nan"),
-        (lambda: bad(fixed_fen=1, where={"day": [np.datetime64("2025-06-01")]}), r"where\['day'\] lists np.datetime64\('2025-06-01'\)"),
+        (
+            lambda: bad(fixed_fen=1, where={"day": [np.datetime64("2025-06-01")]}),
+            r"where\['day'\] lists np.datetime64\('2025-06-01'\)",
+        ),
         (lambda: bad(fixed_fen=1, where={"channel": []}), r"where\['channel'\] lists no level, so nobody is eligible"),
         (
             lambda: Interval(above=5, at_most=4),

@@ -125,7 +125,7 @@ def codes_or_refusal(encode, order):
 
 @given(tariffs(), orders(), st.data())
 def test_what_a_quote_remembers_changes_nothing(tariff, frame, data):
-    quoter = Quoter(tariff)
+    quoter = Quoter(tariff, tariff.pricer.plan)
     for order in frame.to_dict("records")[:8]:
         if data.draw(st.booleans()):
             order[data.draw(st.sampled_from(sorted(order)))] = data.draw(ODD)

@@ -9,7 +9,6 @@ from hypothesis import given
 from freightrisk import Cover, Interval, Loadings, Subsidy
 from freightrisk.errors import InputError
 from freightrisk.tariff.plan import RateTables
-from freightrisk.tariff.worksheet import worksheet
 from strategies import CODINGS, draw_orders, put_together, rate_tables, seeds, tariffs
 
 
@@ -41,7 +40,7 @@ FAR = {"zone": "far", "industry": "home", "leaf": "lamp", "experience_score": 4.
 @given(tariffs(), seeds)
 def test_last_line_is_the_quote(tariff, seed):
     order = one_order(seed)
-    sheet, quote = worksheet(tariff, order), tariff.quote(order)
+    sheet, quote = tariff.pricer.explain(order), tariff.quote(order)
     assert sheet.quote == quote
     payers = "".join(f" + {payer} {quote[f'{payer}_fen']}" for payer in tariff.payers)
     assert sheet.lines[-1] == f"list {quote['list_fen']} fen = merchant {quote['merchant_fen']}{payers}"
@@ -52,7 +51,7 @@ def test_last_line_is_the_quote(tariff, seed):
 @given(tariffs(), seeds)
 def test_printed_steps_are_the_kernels(tariff, seed):
     order = one_order(seed)
-    sheet = worksheet(tariff, order)
+    sheet = tariff.pricer.explain(order)
     printed = {line[:24].strip(): line[24:].split()[0] for line in sheet.lines[1:-1]}
     for step in ("claim intensity", "expected claims", "expected payout", "pure premium", "technical premium"):
         assert float(printed[step]) == pytest.approx(sheet.quote[step.replace(" ", "_")], abs=5.1e-9)
@@ -61,7 +60,7 @@ def test_printed_steps_are_the_kernels(tariff, seed):
 
 @given(tariffs(), seeds)
 def test_factors_multiply_to_the_printed_intensity(tariff, seed):
-    lines = list(worksheet(tariff, one_order(seed)).lines)
+    lines = list(tariff.pricer.explain(one_order(seed)).lines)
     last = next(k for k, line in enumerate(lines) if line.startswith("claim intensity"))
     factors = [float(line[24:].split()[0]) for line in lines[1:last]]
     assert len(factors) == 1 + len(tariff.frequency.tables)
@@ -69,7 +68,7 @@ def test_factors_multiply_to_the_printed_intensity(tariff, seed):
 
 
 def test_the_whole_sheet(tariff):
-    assert str(worksheet(tariff, FAR)).splitlines() == [
+    assert str(tariff.pricer.explain(FAR)).splitlines() == [
         "Worksheet of tariff 'by hand'",
         "base claim intensity         0.10000000  claims an order",
         "  x zone                     2.00000000  far",
@@ -94,9 +93,9 @@ def test_the_whole_sheet(tariff):
 
 
 def test_unseen_levels_are_named(tariff):
-    lines = worksheet(tariff, FAR | {"leaf": "candle"}).lines
+    lines = tariff.pricer.explain(FAR | {"leaf": "candle"}).lines
     assert "  x category                 1.25000000  home > (all)  (unseen level)" in lines
-    lines = worksheet(tariff, FAR | {"industry": "toys"}).lines
+    lines = tariff.pricer.explain(FAR | {"industry": "toys"}).lines
     assert "  x category                 1.25000000  (all)  (unseen level)" in lines
 
 
@@ -104,7 +103,7 @@ def test_cover_and_floor_are_named(tariff):
     cheap = put_together(
         frequency=RateTables(1e-9, {}), severity=RateTables(1.0, {}), cover=Cover(max_claims=2, limit=12.5), floor_fen=3
     )
-    lines = worksheet(cheap, {}).lines
+    lines = cheap.pricer.explain({}).lines
     assert any(line.startswith("expected claims") and line.endswith("at most 2 an order") for line in lines)
     assert any(line.startswith("expected payout") and line.endswith("limit 12.5 yuan a claim") for line in lines)
     assert "list fen                              3  floor 3 fen" in lines
@@ -121,10 +120,10 @@ def test_explain_prints_what_it_returns(tariff, capsys):
 def test_bands_show_their_interval():
     rates = rate_tables(["weight_kg", "channel"], np.random.default_rng(1), 0.1)
     tariff = put_together(frequency=rates, severity=RateTables(8.0, {}))
-    lines = worksheet(tariff, {"weight_kg": 1.0, "channel": None}).lines
+    lines = tariff.pricer.explain({"weight_kg": 1.0, "channel": None}).lines
     assert any(line.startswith("  x weight_kg") and line.endswith("(-inf, 1]") for line in lines)
     assert any(line.startswith("  x channel") and line.endswith("(missing)") for line in lines)
-    lines = worksheet(tariff, {"weight_kg": 5.1, "channel": "store"}).lines
+    lines = tariff.pricer.explain({"weight_kg": 5.1, "channel": "store"}).lines
     assert any(line.startswith("  x weight_kg") and line.endswith("(5, inf)") for line in lines)
 
 

@@ -29,7 +29,7 @@ class PricingColumns(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnNames:
-    """What columns of orders, claims and merchants are called besides those of factors, and how their dates are written.
+    """What columns are called besides those of factors, and how texts with dates are written.
 
     Parameters
     ----------
@@ -70,9 +70,8 @@ class ColumnNames:
         """Return the names that a call gave as keyword arguments."""
         odd = sorted(set(given) - set(PricingColumns.__annotations__))
         if odd:
-            raise TypeError(
-                f"unexpected keyword argument '{odd[0]}'; columns are named by {', '.join(PricingColumns.__annotations__)}"
-            )
+            known = ", ".join(PricingColumns.__annotations__)
+            raise TypeError(f"unexpected keyword argument '{odd[0]}'; columns are named by {known}")
         return cls(**given)
 
     def of_role(self, name: str) -> str:
@@ -383,7 +382,7 @@ def _of_series(column: Any) -> Raw:
 
     dtype = column.dtype
     if isinstance(dtype, np.dtype):
-        return _intake.of_objects(column.to_numpy()) if dtype == object else column.to_numpy()
+        return _intake.of_objects(column.to_numpy()) if dtype.kind == "O" else column.to_numpy()
     if isinstance(dtype, pd.CategoricalDtype):
         return _intake.Coded(column.cat.codes.to_numpy(), _of_series(column.cat.categories.to_series()))
     if isinstance(dtype, (pd.PeriodDtype, pd.IntervalDtype, pd.SparseDtype)):

@@ -28,7 +28,7 @@ def check_outputs(outputs: Sequence[Path], *, inputs: Iterable[Path | None], may
 
 
 def source_of(path: Path, argument: str, *, encoding: str = "utf-8") -> Any:
-    """Return what the library reads: the path of a Parquet file, or the table of a CSV file, whose columns are all texts.
+    """Return what the library reads: the path of a Parquet file, or a CSV file as a table of texts.
 
     What a text means is decided by the column's kind, as for any other table. An empty field is missing, "" is a text.
     """
@@ -49,7 +49,9 @@ def source_of(path: Path, argument: str, *, encoding: str = "utf-8") -> Any:
         )
         return csv.read_csv(path, read_options=read, convert_options=options)
     except LookupError:
-        raise InputError(f"encoding is '{encoding}', which is not known; give utf-8 or gb18030, for instance.") from None
+        raise InputError(
+            f"encoding is '{encoding}', which is not known; give utf-8 or gb18030, for instance."
+        ) from None
     except (pa.ArrowInvalid, UnicodeError) as error:
         cure = "correct the file"
         if isinstance(error, UnicodeError) or "UTF8" in str(error).upper().replace("-", ""):

@@ -1,7 +1,7 @@
 """A value of any column as an id, a level, a number or a time, under one rule for every door.
 
-Each kind has two functions: one for a single value (`id_of`, `level_of`, `number_of`, `time_of`), which is the rule, and
-one for a whole column (`ids`, `levels`, `numbers`, `times`), which gives the same values faster. The rule is written in
+Each kind has two functions. The one for a single value (`id_of`, `level_of`, `number_of`, `time_of`) is the rule. The
+one for a whole column (`ids`, `levels`, `numbers`, `times`) gives the same values faster. The rule is written in
 docs/data_contract.md. Both raise `Refused` for values that the kind does not take.
 """
 
@@ -31,9 +31,7 @@ DEFAULT_CLOCK = "Asia/Shanghai"
 NEAR = 2**10  # from as many whole numbers on, a hash table costs less than looking each of them up
 WHOLE = re.compile(r"0|-?[1-9][0-9]*", re.ASCII)
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
-ISO_TIME = (
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?"
-)
+ISO_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?"
 ISO = re.compile(ISO_TIME, re.ASCII)
 ZONED_TIME = r".{10}.*(Z|[+-][0-9]{2}:[0-9]{2})"
 MOST_DIGITS = 4_000  # of a whole number that is an id; Python itself refuses to spell longer ones
@@ -47,11 +45,14 @@ A_NUMBER = "convert it to numbers, such as 12.5"
 A_TIME = "give a date, a time, or a text such as 2026-05-31"
 FINITE = "give finite numbers"
 HALF_TEXT = ("is a text with a zero character or half of a character", "correct its encoding")
-NOT_ISO = ("cannot be read as dates by ISO 8601", "write them as 2026-05-31, or say how they are written by date_format=")
+NOT_ISO = (
+    "cannot be read as dates by ISO 8601",
+    "write them as 2026-05-31, or say how they are written by date_format=",
+)
 MISSING_TIME = np.datetime64("NaT", "us")
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 -- caught at every door, which words the message that the user sees
     """A kind does not take some values of a column.
 
     Parameters
@@ -101,7 +102,7 @@ def id_of(value: Any) -> Id | None:
     if isinstance(value, (bool, np.bool_)):
         raise Refused("is a boolean, not an id", AN_ID)
     if isinstance(value, (float, np.floating)):
-        if not float(value).is_integer() or abs(value) >= EXACT.get(type(value), 2**53):
+        if not float(value).is_integer() or abs(float(value)) >= EXACT.get(type(value), 2**53):
             raise Refused(
                 "is a floating-point number that names no id for certain",
                 "such numbers are rounded, so read the ids as integers or texts",
@@ -111,7 +112,7 @@ def id_of(value: Any) -> Id | None:
             raise Refused("is a decimal that is no whole number", AN_ID)
     elif not isinstance(value, (int, np.integer)):
         raise Refused(f"is {_kind(value)}, not an id", AN_ID)
-    whole = int(value)
+    whole: int = int(value)
     if abs(whole) >= 10**MOST_DIGITS:
         raise Refused(f"is a number of more than {MOST_DIGITS:,} digits", "give a shorter id")
     return whole if -(2**63) <= whole < 2**63 else str(whole)
@@ -126,7 +127,8 @@ def level_of(value: Any) -> Level | None:
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     if isinstance(value, (int, np.integer)):
-        return int(value) if -(2**63) <= value < 2**63 else str(value)
+        whole = int(value)
+        return whole if -(2**63) <= whole < 2**63 else str(whole)
     if isinstance(value, (float, np.floating, Decimal)):
         number = _finite(value)
         return int(number) if number.is_integer() and abs(number) < 2**53 else number
@@ -189,7 +191,9 @@ def spelling(value: Level) -> str:
 def same_spelling(value: Level, known: Sequence[Level]) -> Level | None:
     """Return the one known level of another type that is spelled as a value is; None if there is none, or several."""
     found = [
-        level for level in known if isinstance(level, str) != isinstance(value, str) and spelling(level) == spelling(value)
+        level
+        for level in known
+        if isinstance(level, str) != isinstance(value, str) and spelling(level) == spelling(value)
     ]
     return found[0] if len(found) == 1 else None
 
@@ -274,7 +278,7 @@ def times(column: Raw, clock: str = DEFAULT_CLOCK, date_format: str | None = Non
 
 
 def ids(column: Raw) -> NDArray[Any]:
-    """Return a column as ids: int64 if each is a whole number, otherwise objects as `id_of` has them, None if missing."""
+    """Return a column as ids: int64 if each is a whole number, otherwise objects, each as `id_of` has it."""
     import pyarrow as pa
 
     if isinstance(column, Coded):
@@ -333,7 +337,9 @@ def levels(column: Raw) -> tuple[NDArray[Any], list[Level]]:
         kinds = {type(value) for value in named}
         if bool in kinds and kinds & {int, float}:
             numeric = np.array([type(value) in (int, float) for value in named], dtype=bool)
-            raise _spread(Refused("is a number, and other rows are booleans", "write all rows in one way", numeric), codes)
+            raise _spread(
+                Refused("is a number, and other rows are booleans", "write all rows in one way", numeric), codes
+            )
     place: dict[Any, int] = {}
     numbered = [place.setdefault(value, len(place)) if value is not None else -1 for value in named]
     if -1 in numbered or len(place) < len(named):
@@ -372,7 +378,9 @@ def of_arrow(column: Any) -> Raw:
     if str(kind).endswith("_view") or pa.types.is_large_string(kind):
         column = column.cast(pa.large_string() if "string" in str(kind) else pa.large_binary())
     elif pa.types.is_run_end_encoded(kind):
-        return of_arrow(pa.chunked_array([pa.compute.run_end_decode(chunk) for chunk in column.chunks], kind.value_type))
+        return of_arrow(
+            pa.chunked_array([pa.compute.run_end_decode(chunk) for chunk in column.chunks], kind.value_type)
+        )
     elif pa.types.is_nested(kind) or isinstance(kind, pa.BaseExtensionType):
         raise Refused(f"is of type {kind}", "give a column of one plain value a row")
     numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
@@ -573,7 +581,7 @@ def _text_id(text: str) -> Id:
 
 
 def _sound_text(value: str) -> str:
-    if "\0" in value or not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value):
+    if "\0" in value or (not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value)):
         raise Refused(*HALF_TEXT)
     return str(value)
 

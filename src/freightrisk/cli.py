@@ -9,15 +9,15 @@ import sys
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 import freightrisk
 from freightrisk import _check, _text
+from freightrisk._columns import PricingColumns, read
 from freightrisk._config import book_of, fit_models, read_plan
 from freightrisk._demo import run_demo
-from freightrisk._columns import PricingColumns, read
 from freightrisk._files import arrow_table, check_outputs, row_with_id, source_of, write_table
 from freightrisk._staged import staged
 from freightrisk._text import show
@@ -116,14 +116,16 @@ def _column_options(parser: argparse.ArgumentParser) -> None:
         else:
             option, what = name.replace("_", "-"), name.replace("_", " ")
             default = "none" if name == "priority" else name
-            parser.add_argument(f"--{option}-column", metavar="COLUMN", help=f"column with the {what} (default {default})")
+            parser.add_argument(
+                f"--{option}-column", metavar="COLUMN", help=f"column with the {what} (default {default})"
+            )
 
 
 def _columns(arguments: argparse.Namespace) -> PricingColumns:
     """Return the names of columns that were given."""
     names = {name: f"{name}_column" for name in PricingColumns.__annotations__ if name != "date_format"}
     given = {name: getattr(arguments, names.get(name, name)) for name in PricingColumns.__annotations__}
-    return PricingColumns(**{name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
+    return cast(PricingColumns, {name: value for name, value in given.items() if value is not None})
 
 
 def _encoding_option(parser: argparse.ArgumentParser) -> None:

@@ -184,12 +184,18 @@ class OrderBook:
                 merchants=merchants,
                 as_of=as_of,
                 names=ColumnNames(
-                    order_id=order_id, merchant_id=merchant_id, ship_date=ship_date, exposure=exposure, freight=freight,
-                    report_date=report_date, reversed_date=reversed_date, date_format=date_format,
+                    order_id=order_id,
+                    merchant_id=merchant_id,
+                    ship_date=ship_date,
+                    exposure=exposure,
+                    freight=freight,
+                    report_date=report_date,
+                    reversed_date=reversed_date,
+                    date_format=date_format,
                 ),
                 lines=lines,
                 clock=clock,
-            )  # fmt: skip
+            )
         )
 
     @classmethod
@@ -232,7 +238,9 @@ class OrderBook:
         counted = joined.real(claims)
         _check.in_interval(counted, column=claims, low=0.0, high=2.0**32 - 1)
         joined.refuse(
-            counted != np.floor(counted), f"column '{claims}' is not a whole number in {{rows}}; it counts claims.", claims
+            counted != np.floor(counted),
+            f"column '{claims}' is not a whole number in {{rows}}; it counts claims.",
+            claims,
         )
         rows = np.flatnonzero(counted > 0) if amount else np.empty(0, dtype=np.int64)
         total = joined.real(amount)[rows] if amount else np.empty(0)
@@ -432,7 +440,7 @@ def join(
 ) -> JoinedColumns:
     """Return the wanted columns of orders and merchants as one, each order beside its merchant.
 
-    An order whose merchant is not among the merchants is refused, unless all that is read of merchants `may_be_missing`.
+    An order whose merchant is not among the merchants is refused unless all columns read of merchants `may_be_missing`.
     """
     threads = _check.threads(threads)
     needed = [names.of_role(name) for name in (*also, *wanted) if name is not None]
@@ -454,7 +462,9 @@ def join(
     for column, (low, high) in SOUND_COLUMNS.items():
         if column in joined.names and column not in wanted:
             values = joined.real(column)
-            joined.refuse(np.isnan(values), f"column '{column}' is missing (NaN) in {{rows}}; every row needs a number.", column)
+            joined.refuse(
+                np.isnan(values), f"column '{column}' is missing (NaN) in {{rows}}; every row needs a number.", column
+            )
             joined.refuse(
                 (values < low) | (values > high),
                 f"column '{column}' is outside [{low:g}, {high:g}] in {{rows}}; correct or drop these rows.",
@@ -471,11 +481,11 @@ def _check_absent(orders: Table, rows: NDArray[np.int64], needed: Sequence[str],
     where = orders.rows_text(absent, merchant_id)
     if needed:
         raise InputError(
-            f"orders: '{merchant_id}' names no row of merchants in {where}; add these merchants, or declare the factors "
-            f"that read '{needed[0]}' with missing='level'."
+            f"orders: '{merchant_id}' names no row of merchants in {where}; add these merchants, or declare the factor "
+            f"of '{needed[0]}' with missing='level'."
         )
     warnings.warn(
-        f"orders: '{merchant_id}' names no row of merchants in {where}; what merchants say of them is taken as missing.",
+        f"orders: '{merchant_id}' names no row of merchants in {where}; their columns of merchants are missing.",
         FreightRiskWarning,
         stacklevel=2,
     )
@@ -511,7 +521,9 @@ def unique_ids(table: Table, column: str) -> Any:
         if len(where):
             cure = "every row needs one" if fault == "is missing" else "keep one row for each"
             spelled = "" if fault == "is missing" else _spellings_text(table, column, keys, int(where[0]))
-            raise InputError(f"{table.argument}: '{column}' {fault} in {table.rows_text(where, column)}{spelled}; {cure}.")
+            raise InputError(
+                f"{table.argument}: '{column}' {fault} in {table.rows_text(where, column)}{spelled}; {cure}."
+            )
     return keys
 
 
@@ -568,7 +580,9 @@ def _read_claims(
             f"{_types_apart(keys, ids)}; add the orders or drop these claims."
         )
     amount = table.real(names.freight)
-    table.refuse(np.isnan(amount), f"column '{names.freight}' is missing (NaN) in {{rows}}; every claim needs its freight.")
+    table.refuse(
+        np.isnan(amount), f"column '{names.freight}' is missing (NaN) in {{rows}}; every claim needs its freight."
+    )
     table.refuse(
         amount <= 0.0, f"column '{names.freight}' is outside (0, inf] in {{rows}}; correct or drop these claims.",
         names.freight,
@@ -579,8 +593,8 @@ def _read_claims(
         if shipped is not None:
             table.refuse(
                 np.isnat(shipped),
-                f"claims: the order was never shipped, having no '{names.ship_date}', in {{rows}}; correct the orders or "
-                "drop these claims.",
+                f"claims: the order was never shipped, having no '{names.ship_date}', in {{rows}}; correct the orders "
+                "or drop these claims.",
             )
         return rows, None, amount, undone
     day = table.days(names.report_date)

@@ -329,20 +329,22 @@ class Coding:
         places = np.where(which < 0, len(paths) - 1, which)[unseen]
         found = [paths[place] for place in np.unique(places)[:SHOWN_LEVELS].tolist()]
         warnings.warn(
-            f"factor '{self.name}': {n_unseen:,} of {len(codes):,} orders ({n_unseen / len(codes):.1%}) have levels that "
-            f"the book never had, and are priced on the mean of their parent: {', '.join(map(self._nearest, found))}.",
+            f"factor '{self.name}': {n_unseen:,} of {len(codes):,} orders ({n_unseen / len(codes):.1%}) have levels "
+            f"that the book never had, and are priced on the mean of their parent: "
+            f"{', '.join(map(self._nearest, found))}.",
             FreightRiskWarning,
             stacklevel=2,
         )
 
     def _nearest(self, path: Path) -> str:
-        """Return an unseen level as a message names it, with its type and the known level that is spelled most like it."""
+        """Return an unseen level with its type, and the known level that is spelled most like it."""
         known = {" > ".join(map(str, one)): one for one in self.lookup}
         text = " > ".join(map(str, path))
         close = nearest_spelling(text, known)
         if close is None:
             return f"{_path_text(path)} ({_types_text(path)})"
-        return f"{_path_text(path)} ({_types_text(path)}; known is {_path_text(known[close])}, {_types_text(known[close])})"
+        other = known[close]
+        return f"{_path_text(path)} ({_types_text(path)}; known is {_path_text(other)}, {_types_text(other)})"
 
     def encode_one(self, order: Mapping[str, Any]) -> int:
         """Return the code of one order given as a mapping."""
@@ -354,8 +356,9 @@ class Coding:
             return self.code_of((MISSING,))
         low, high = self.declared.valid
         if not low <= value <= high:
+            column = self.declared.columns[0]
             raise InputError(
-                f"order: '{self.declared.columns[0]}' is {value:g}, outside [{low:g}, {high:g}]; correct it or widen valid=."
+                f"order: '{column}' is {value:g}, outside [{low:g}, {high:g}]; correct it or widen valid=."
             )
         return int(np.searchsorted(self.edges, value, side="left"))
 

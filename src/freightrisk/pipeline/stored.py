@@ -13,8 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk import _check
-from freightrisk import _intake
+from freightrisk import _check, _intake
 from freightrisk._columns import ColumnNames, read
 from freightrisk._intake import DEFAULT_CLOCK
 from freightrisk.book.book import SOUND_COLUMNS, OrderBook, columns_of, frames_book, rows_of_ids
@@ -31,7 +30,7 @@ from freightrisk.book.factors import (
 )
 from freightrisk.errors import InputError
 from freightrisk.pipeline.files import ahead, batches, parquet_files, progress_bar
-from freightrisk.tariff.document import FactorPart, coding_from_part, factor_part
+from freightrisk.tariff.parts import FactorPart, coding_from_part, factor_part
 from freightrisk.tariff.plain import json_document
 
 BATCH_ROWS = 2**19
@@ -91,7 +90,9 @@ def store_book(
         Held in memory, some 150 bytes a claim.
     factors : sequence of Factor, Band, Hierarchy or Coding
         As for `OrderBook.from_frames`; a `Band` needs its edges, since quantiles would need all orders at once.
-    merchants, as_of, order_id, merchant_id, ship_date, exposure, freight, report_date, reversed_date, lines, clock, date_format
+    merchants, as_of, order_id, merchant_id, ship_date, exposure, freight, report_date, reversed_date, lines
+        As for `OrderBook.from_frames`.
+    clock, date_format
         As for `OrderBook.from_frames`.
     batch_rows : int
         Most orders in memory at a time (two such batches are on their way).
@@ -195,9 +196,7 @@ class _Claims:
         import pandas as pd
 
         wanted = [names.order_id, names.freight, names.report_date, names.reversed_date]
-        columns = read(
-            claims, [name for name in wanted if name is not None], argument="claims", key=names.order_id
-        )
+        columns = read(claims, [name for name in wanted if name is not None], argument="claims", key=names.order_id)
         _check.columns_present([names.order_id], columns.names, argument="claims")
         self.frame: Any = columns.frame
         self.order_id = names.order_id

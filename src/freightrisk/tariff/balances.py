@@ -119,11 +119,6 @@ class Sequence:
     ids: NDArray[Any]
 
 
-def periods_of(rules: tuple[Subsidy, ...]) -> tuple[str, ...]:
-    """Return the periods that rules are capped by."""
-    return tuple(dict.fromkeys(rule.period for rule in rules if rule.period is not None))
-
-
 def period_of(day: np.datetime64, period: str) -> str:
     """Return a day, or its month, as a text."""
     return str(day.astype(f"datetime64[{UNIT[period]}]"))
@@ -212,7 +207,9 @@ def _fixed_order(joined: JoinedColumns, ids: NDArray[Any]) -> Whole:
 
 def _ranks(ids: NDArray[Any]) -> Whole:
     """Return the rank of each id: whole numbers by size, then texts by their characters; equal ids have one rank."""
-    place = {name: k for k, name in enumerate(sorted(set(ids.tolist()), key=lambda name: (isinstance(name, str), name)))}
+    place = {
+        name: k for k, name in enumerate(sorted(set(ids.tolist()), key=lambda name: (isinstance(name, str), name)))
+    }
     return np.fromiter(map(place.__getitem__, ids.tolist()), dtype=np.int64, count=len(ids))
 
 

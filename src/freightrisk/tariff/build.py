@@ -11,7 +11,7 @@ from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
 from freightrisk.tariff.cover import Cover, count_curve, limit_curve, line_count_curves
 from freightrisk.tariff.experience import Experience
-from freightrisk.tariff.plan import RateTables, scheduled_shares
+from freightrisk.tariff.rates import RateTables, scheduled_shares
 from freightrisk.tariff.shapes import SCALE_FAMILIES, ScaleShape, SeverityShape
 
 Array = NDArray[np.float64]

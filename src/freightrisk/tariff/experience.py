@@ -19,7 +19,7 @@ from freightrisk.book.recode import Places, looked_up
 from freightrisk.errors import InputError
 from freightrisk.models.experience import MerchantExperience, merchant_experience, merchant_periods
 from freightrisk.models.fitted import FittedModel
-from freightrisk.tariff.plan import RateTables
+from freightrisk.tariff.rates import RateTables
 from freightrisk.tariff.score import LARGEST_MOD, ScoreCurve
 
 if TYPE_CHECKING:
@@ -142,7 +142,9 @@ class Experience(EqualByContent):
         )  # fmt: skip
         for curve in curves:
             periods["expected"] *= curve.base_factor
-        periods["prior"] = periods["merchant_id"].map(_last_prior(book, id_array(merchant, argument="merchant"), curves))
+        periods["prior"] = periods["merchant_id"].map(
+            _last_prior(book, id_array(merchant, argument="merchant"), curves)
+        )
         more: dict[str, Any] = {} if excluded is None else {"without_claims": ["excluded"]}
         for name, values in (("owner", owner), ("group", group)):
             if values is not None:
@@ -330,6 +332,8 @@ def by_id(values: Mapping[Any, Any], argument: str) -> dict[int | str, Any]:
         if name is None:
             raise InputError(f"{argument} has a value for a missing merchant; name each merchant.")
         if name in found:
-            raise InputError(f"{argument} names one merchant as {spelled[name]!r} and as {merchant!r}; keep one of them.")
+            raise InputError(
+                f"{argument} names one merchant as {spelled[name]!r} and as {merchant!r}; keep one of them."
+            )
         found[name], spelled[name] = value, merchant
     return found

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from functools import partial
 from threading import local
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,14 +15,12 @@ from freightrisk._intake import id_of, number_of
 from freightrisk.book.book import SOUND_COLUMNS
 from freightrisk.book.factors import Band, Coding, CrossCoding
 from freightrisk.errors import InputError
-from freightrisk.tariff.balances import NO_DRAWS, periods_of, sequence_of_one
+from freightrisk.tariff.balances import NO_DRAWS, sequence_of_one
 from freightrisk.tariff.experience import Reader
 from freightrisk.tariff.quotes import DETAIL, CodedOrders, quote_names
+from freightrisk.tariff.record import TariffRecord
 from freightrisk.tariff.rounding import dither_draws
-from freightrisk.tariff.subsidy import Gate
-
-if TYPE_CHECKING:
-    from freightrisk.tariff.tariff import Tariff
+from freightrisk.tariff.subsidy import Gate, periods_of
 
 REMEMBERED = 2**14
 LARGEST_PLAIN = 1e15
@@ -32,7 +30,7 @@ ABSENT = object()
 KEPT_TYPES = frozenset({str, int, float, bool, date})
 
 
-def codes_of(tariff: "Tariff", order: Mapping[str, Any], *, date_format: str | None = None) -> list[int]:
+def codes_of(tariff: TariffRecord, order: Mapping[str, Any], *, date_format: str | None = None) -> list[int]:
     """Return the code of one order in each of a tariff's code columns."""
     _check.columns_present(tariff.columns_read, list(order), argument="order")
     rated = [coding.encode_one(order) for coding in tariff.tabled.values()]
@@ -46,7 +44,7 @@ def codes_of(tariff: "Tariff", order: Mapping[str, Any], *, date_format: str | N
     return rated + [gate.encode_one(order, tariff.clock, date_format) for gate in tariff.gates]
 
 
-def encode_one(tariff: "Tariff", order: Mapping[str, Any], *, date_format: str | None = None) -> CodedOrders:
+def encode_one(tariff: TariffRecord, order: Mapping[str, Any], *, date_format: str | None = None) -> CodedOrders:
     """Return one order, given as a mapping, as a batch of one row."""
     codes = [np.array([code], dtype=np.uint32) for code in codes_of(tariff, order, date_format=date_format)]
     columns = _core.CodeColumns(codes, np.array(list(tariff.sizes.values()), dtype=np.int64), 1)
@@ -77,8 +75,8 @@ class Quoter:
     it has met, and for each thread arrays of one row for the kernel.
     """
 
-    def __init__(self, tariff: "Tariff") -> None:
-        self.tariff = tariff
+    def __init__(self, tariff: TariffRecord, plan: _core.PricePlan) -> None:
+        self.tariff, self.plan = tariff, plan
         self.names = quote_names(tariff.payers)
         self.flags = [
             tuple(bool(bits & flag) for flag in _core.FLAGS.values()) for bits in range(2 ** len(_core.FLAGS))
@@ -88,7 +86,7 @@ class Quoter:
         self.rows = local()
 
     @staticmethod
-    def serves(tariff: "Tariff") -> bool:
+    def serves(tariff: TariffRecord) -> bool:
         """Return whether quotes depend on nothing but codes: no budget, no remainder, no draw."""
         return not tariff.in_sequence and tariff.rounding != "dither"
 
@@ -98,7 +96,7 @@ class Quoter:
         if rows is None:
             rows = self.rows.own = _Rows(self.tariff)
         rows.codes[:] = self._codes(order)
-        _core.price(rows.columns, self.tariff.plan, 0, 1, rows.steps, *rows.outputs)
+        _core.price(rows.columns, self.plan, 0, 1, rows.steps, *rows.outputs)
         values = [*rows.steps_flat.tolist(), *rows.money.tolist(), *self.flags[rows.flags.item()]]
         return dict(zip(self.names, values, strict=True))
 
@@ -135,7 +133,7 @@ class Quoter:
 class _Rows:
     """Arrays of one row: codes into the kernel, steps, fen and flags out of it."""
 
-    def __init__(self, tariff: "Tariff") -> None:
+    def __init__(self, tariff: TariffRecord) -> None:
         sizes, payers = np.array(list(tariff.sizes.values()), dtype=np.int64), len(tariff.payers)
         self.codes = np.zeros(len(sizes), dtype=np.uint32)
         self.columns = _core.CodeColumns([self.codes[k : k + 1] for k in range(len(sizes))], sizes, 1)

@@ -1,139 +1,220 @@
-"""The flow of a batch: from columns of orders to codes, through the kernel in pieces, to columns of money."""
+"""The pricer: from columns of orders to codes, through the kernel in pieces, to columns of money; or one order."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check, _core
-from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE, ColumnNames, kind
+from freightrisk._columns import ColumnNames, kind, one_order
 from freightrisk._parallel import chunks, in_order
 from freightrisk.book.book import columns_with_missing, join
 from freightrisk.book.factors import CrossCoding
+from freightrisk.errors import InputError
 from freightrisk.tariff.balances import (
     NO_DRAWS,
     Balances,
     Left,
     order_ids,
-    periods_of,
     sequence_of,
     settle_in_order,
     waves,
 )
-from freightrisk.tariff.quotes import DETAIL, CodedOrders, QuoteBuffers, index_of, with_progress
+from freightrisk.tariff.one_order import Quoter, encode_one
+from freightrisk.tariff.plan import plan_arguments
+from freightrisk.tariff.quotes import DETAIL, CodedOrders, QuoteBuffers, frame_of, index_of, with_progress
+from freightrisk.tariff.record import TariffRecord
 from freightrisk.tariff.rounding import dither_draws
-
-if TYPE_CHECKING:
-    from freightrisk.tariff.tariff import Tariff
+from freightrisk.tariff.subsidy import periods_of
+from freightrisk.tariff.worksheet import Worksheet, worksheet
 
 PRICE_CHUNK = 2**16
+PLAIN_NAMES = ColumnNames()
 
 
-def columns_read(tariff: "Tariff") -> tuple[str, ...]:
-    """Return the columns of orders (or merchants) that pricing reads, at every door; see `Tariff.columns_read`."""
-    found = [column for coding in tariff.codings.values() for column in coding.columns]
-    if tariff.experience is not None:
-        found += [*tariff.experience.columns, *([MERCHANT_ID] if tariff.experience.mods else [])]
-    found += [gate.column for gate in tariff.gates]
-    if tariff.in_sequence or tariff.rounding == "dither":
-        found.append(ORDER_ID)
-    if tariff.in_sequence:
-        found.append(SHIP_DATE)
-    if tariff.rounding == "carry" or periods_of(tariff.subsidies):
-        found.append(MERCHANT_ID)
-    return tuple(dict.fromkeys(found))
+class Pricer:
+    """Prices orders under one tariff. `Tariff` has one, whose methods are those of the same names; see there.
+
+    What does not depend on the orders (the kernel's plan, readers of single orders) is made once, when it is needed.
+
+    Parameters
+    ----------
+    tariff : TariffRecord
+    """
+
+    def __init__(self, tariff: TariffRecord) -> None:
+        self.tariff = tariff
+
+    @cached_property
+    def plan_arguments(self) -> dict[str, Any]:
+        """Return the tariff as the flat arrays and numbers that the pricing kernel and its slow twin read."""
+        return plan_arguments(self.tariff)
+
+    @cached_property
+    def plan(self) -> _core.PricePlan:
+        """Return the tariff as the kernel holds it."""
+        return _core.PricePlan(**self.plan_arguments)
+
+    @cached_property
+    def quoter(self) -> Quoter | None:
+        """Return what prices single orders where nothing but their codes matters."""
+        return Quoter(self.tariff, self.plan) if Quoter.serves(self.tariff) else None
+
+    def encode(
+        self, orders: Any, *, merchants: Any = None, names: ColumnNames = PLAIN_NAMES, threads: int | None = None
+    ) -> CodedOrders:
+        """Return orders as the tariff's code columns."""
+        tariff = self.tariff
+        joined = join(
+            orders, merchants, tariff.columns_read, names=names, also=[names.priority], threads=threads,
+            may_be_missing=_may_be_missing(tariff), clock=tariff.clock,
+        )  # fmt: skip
+        codes = {name: coding.encode(joined) for name, coding in tariff.codings.items()}
+        for coding in tariff.tabled.values():
+            if isinstance(coding, CrossCoding):
+                codes[coding.name] = coding.pair(codes[coding.first.name], codes[coding.second.name])
+        if tariff.experience is not None:
+            found = tariff.experience.encode(joined)
+            codes |= dict(zip(tariff.experience.tables, found, strict=True))
+        codes |= {f"{gate.kind} of {gate.column}": gate.encode(joined) for gate in tariff.gates}
+        columns = (
+            _check.code_columns(codes, tariff.sizes)
+            if codes
+            else _core.CodeColumns([], np.empty(0, np.int64), joined.n_rows)
+        )
+        draws = dither_draws(order_ids(joined), tariff.dither_key) if tariff.rounding == "dither" else NO_DRAWS
+        sequence = None
+        if tariff.in_sequence:
+            sequence = sequence_of(joined, periods=periods_of(tariff.subsidies), carries=tariff.rounding == "carry")
+        return CodedOrders(columns, joined.n_rows, index_of(joined), kind(orders), tariff.key, draws, sequence)
+
+    def price(
+        self,
+        orders: Any,
+        *,
+        merchants: Any = None,
+        names: ColumnNames = PLAIN_NAMES,
+        balances: Balances | None = None,
+        threads: int | None = None,
+        detail: bool = True,
+        campaigns: bool = False,
+        progress: bool = False,
+    ) -> Any:
+        """Return a row for each order in the caller's kind of frame."""
+        coded = orders
+        if not isinstance(orders, CodedOrders):
+            coded = self.encode(orders, merchants=merchants, names=names, threads=threads)
+        if coded.key is not self.tariff.key and coded.key != self.tariff.key:
+            raise InputError("orders were encoded for a tariff with other levels or rules; encode them with this one.")
+        priced = self.price_columns(
+            coded, threads=_check.threads(threads), detail=detail, campaigns=campaigns, progress=progress,
+            balances=balances,
+        )  # fmt: skip
+        return frame_of(priced, coded)
+
+    def price_columns(
+        self,
+        coded: CodedOrders,
+        *,
+        threads: int,
+        detail: bool = True,
+        campaigns: bool = False,
+        progress: bool = False,
+        balances: Balances | None = None,
+        buffers: QuoteBuffers | None = None,
+    ) -> dict[str, NDArray[Any]]:
+        """Return quotes as arrays."""
+        tariff = self.tariff
+        n = coded.n_orders
+        rules = len(tariff.subsidies)
+        into = self.buffers(n, detail=detail, campaigns=campaigns) if buffers is None else buffers
+        into.check(
+            n, len(tariff.payers), detail=detail, settles=tariff.in_sequence, campaigns=rules if campaigns else 0
+        )
+        plan, pieces, sequence = self.plan, chunks(n, PRICE_CHUNK), coded.sequence
+        steps = into.steps if detail else np.empty((0, 0))
+        asked = len(coded.draws) or len(into.micro) or len(into.masks) or len(into.paid)
+        money = into.money(coded.draws) if asked else None
+        known = Balances() if balances is None else balances
+        left = None if sequence is None else Left.of(tariff.subsidies, sequence, known)
+        opening = None if left is None else left.copy()
+        sums = np.zeros((len(pieces), rules), dtype=np.int64) if left is not None else None
+
+        def work(start: int, stop: int) -> int:
+            if left is None or sums is None:
+                _core.price(coded.columns, plan, start, stop, steps, *into.outputs, money)
+                into.spread_flags(start, stop)
+            else:
+                spent, allowed = sums[start // PRICE_CHUNK], left.allowed()
+                _core.price(coded.columns, plan, start, stop, steps, *into.outputs, money, spent, allowed)
+            return stop - start
+
+        def in_waves() -> Iterator[int]:
+            for wave in waves(pieces, sequence, left):
+                yield from in_order(work, wave, threads=threads)
+                if left is not None and sums is not None:
+                    first = wave[0][0] // PRICE_CHUNK if wave else 0
+                    paid = sums[first : first + len(wave)]
+                    settle_in_order(plan, into, sequence, left, paid, wave, known, threads=threads)
+                    for _ in in_order(into.spread_flags, wave, threads=threads):
+                        pass
+
+        for _ in with_progress(in_waves(), n) if progress else in_waves():
+            pass
+        if left is not None and opening is not None:
+            left.spend(opening, known)
+        columns: dict[str, NDArray[Any]] = dict(zip(DETAIL, into.steps, strict=True)) if detail else {}
+        columns |= {"list_fen": into.list_fen}
+        columns |= {f"{payer}_fen": paid for payer, paid in zip(tariff.payers, into.payers, strict=True)}
+        columns |= {"merchant_fen": into.merchant_fen}
+        columns |= dict(zip(_core.FLAGS, into.hits, strict=True))
+        if campaigns:
+            columns |= {f"paid: {rule.name}": fen for rule, fen in zip(tariff.subsidies, into.paid, strict=False)}
+        return {name: values[:n] for name, values in columns.items()}
+
+    def buffers(self, n_orders: int, *, detail: bool = True, campaigns: bool = False) -> QuoteBuffers:
+        """Return arrays for the quotes of up to `n_orders` orders."""
+        tariff = self.tariff
+        n = _check.whole(n_orders, argument="n_orders", low=0, high=2**40)
+        return QuoteBuffers(
+            steps=np.empty((len(DETAIL) if detail else 0, n)),
+            list_fen=np.empty(n, dtype=np.int32),
+            payers=np.empty((len(tariff.payers), n), dtype=np.int32),
+            merchant_fen=np.empty(n, dtype=np.int32),
+            flags=np.empty(n, dtype=np.uint8),
+            hits=np.empty((len(_core.FLAGS), n), dtype=np.bool_),
+            micro=np.empty(n if tariff.rounding == "carry" else 0, dtype=np.int64),
+            rounded=np.empty(n if tariff.in_sequence else 0, dtype=np.int32),
+            masks=np.empty(n if tariff.in_sequence else 0, dtype=np.uint64),
+            paid=np.empty((len(tariff.subsidies), n) if campaigns else (0, 0), dtype=np.int32),
+        )
+
+    def quote(
+        self, order: Any, *, balances: Balances | None = None, names: ColumnNames = PLAIN_NAMES
+    ) -> dict[str, Any]:
+        """Return the price of one order."""
+        known = one_order(order, names)
+        if self.quoter is not None and names.date_format is None:
+            return self.quoter.quote(known)
+        coded = encode_one(self.tariff, known, date_format=names.date_format)
+        before = None if balances is None else balances.copy()
+        priced = self.price_columns(coded, threads=1, balances=before)
+        return {name: values[0].item() for name, values in priced.items()}
+
+    def explain(self, order: Any, *, balances: Balances | None = None, names: ColumnNames = PLAIN_NAMES) -> Worksheet:
+        """Return the worksheet of one order."""
+        return worksheet(
+            self.tariff, self.plan_arguments, one_order(order, names),
+            self.quote(order, balances=balances, names=names),
+            balances=Balances() if balances is None else balances, date_format=names.date_format,
+        )  # fmt: skip
 
 
-def _may_be_missing(tariff: "Tariff") -> set[str]:
+def _may_be_missing(tariff: TariffRecord) -> set[str]:
     """Return the columns that an order may lack because its merchant is not among the merchants."""
     codings = [*tariff.codings.values()]
     codings += [] if tariff.experience is None else [curve.coding for curve in tariff.experience.curves]
     rated = {column for coding in codings for column in coding.columns}
     return columns_with_missing(codings) | ({gate.column for gate in tariff.gates} - rated)
-
-
-def encode(
-    tariff: "Tariff", orders: Any, *, merchants: Any, names: ColumnNames, threads: int | None
-) -> CodedOrders:
-    """Return orders as a tariff's code columns; see `Tariff.encode`."""
-    joined = join(
-        orders, merchants, tariff.columns_read, names=names, also=[names.priority], threads=threads,
-        may_be_missing=_may_be_missing(tariff), clock=tariff.clock,
-    )  # fmt: skip
-    codes = {name: coding.encode(joined) for name, coding in tariff.codings.items()}
-    for coding in tariff.tabled.values():
-        if isinstance(coding, CrossCoding):
-            codes[coding.name] = coding.pair(codes[coding.first.name], codes[coding.second.name])
-    if tariff.experience is not None:
-        found = tariff.experience.encode(joined)
-        codes |= dict(zip(tariff.experience.tables, found, strict=True))
-    codes |= {f"{gate.kind} of {gate.column}": gate.encode(joined) for gate in tariff.gates}
-    columns = (
-        _check.code_columns(codes, tariff.sizes)
-        if codes
-        else _core.CodeColumns([], np.empty(0, np.int64), joined.n_rows)
-    )
-    draws = dither_draws(order_ids(joined), tariff.dither_key) if tariff.rounding == "dither" else NO_DRAWS
-    sequence = None
-    if tariff.in_sequence:
-        sequence = sequence_of(joined, periods=periods_of(tariff.subsidies), carries=tariff.rounding == "carry")
-    return CodedOrders(columns, joined.n_rows, index_of(joined), kind(orders), tariff.key, draws, sequence)
-
-
-def price_columns(
-    tariff: "Tariff",
-    coded: CodedOrders,
-    *,
-    threads: int,
-    detail: bool,
-    campaigns: bool,
-    progress: bool,
-    balances: Balances | None,
-    buffers: QuoteBuffers | None,
-) -> dict[str, NDArray[Any]]:
-    """Return quotes as arrays; see `Tariff.price_columns`."""
-    n = coded.n_orders
-    rules = len(tariff.subsidies)
-    into = tariff.buffers(n, detail=detail, campaigns=campaigns) if buffers is None else buffers
-    into.check(n, len(tariff.payers), detail=detail, settles=tariff.in_sequence, campaigns=rules if campaigns else 0)
-    plan, pieces, sequence = tariff.plan, chunks(n, PRICE_CHUNK), coded.sequence
-    steps = into.steps if detail else np.empty((0, 0))
-    asked = len(coded.draws) or len(into.micro) or len(into.masks) or len(into.paid)
-    money = into.money(coded.draws) if asked else None
-    known = Balances() if balances is None else balances
-    left = None if sequence is None else Left.of(tariff.subsidies, sequence, known)
-    opening = None if left is None else left.copy()
-    sums = np.zeros((len(pieces), rules), dtype=np.int64) if left is not None else None
-
-    def work(start: int, stop: int) -> int:
-        if left is None or sums is None:
-            _core.price(coded.columns, plan, start, stop, steps, *into.outputs, money)
-            into.spread_flags(start, stop)
-        else:
-            spent, allowed = sums[start // PRICE_CHUNK], left.allowed()
-            _core.price(coded.columns, plan, start, stop, steps, *into.outputs, money, spent, allowed)
-        return stop - start
-
-    def in_waves() -> Iterator[int]:
-        for wave in waves(pieces, sequence, left):
-            yield from in_order(work, wave, threads=threads)
-            if left is not None and sums is not None:
-                first = wave[0][0] // PRICE_CHUNK if wave else 0
-                paid = sums[first : first + len(wave)]
-                settle_in_order(plan, into, sequence, left, paid, wave, known, threads=threads)
-                for _ in in_order(into.spread_flags, wave, threads=threads):
-                    pass
-
-    for _ in with_progress(in_waves(), n) if progress else in_waves():
-        pass
-    if left is not None and opening is not None:
-        left.spend(opening, known)
-    columns: dict[str, NDArray[Any]] = dict(zip(DETAIL, into.steps, strict=True)) if detail else {}
-    columns |= {"list_fen": into.list_fen}
-    columns |= {f"{payer}_fen": paid for payer, paid in zip(tariff.payers, into.payers, strict=True)}
-    columns |= {"merchant_fen": into.merchant_fen}
-    columns |= dict(zip(_core.FLAGS, into.hits, strict=True))
-    if campaigns:
-        columns |= {f"paid: {rule.name}": fen for rule, fen in zip(tariff.subsidies, into.paid, strict=False)}
-    return {name: values[:n] for name, values in columns.items()}

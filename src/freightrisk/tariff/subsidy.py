@@ -321,6 +321,11 @@ def refuse_same_names(rules: Sequence[Subsidy]) -> None:
         )
 
 
+def periods_of(rules: tuple[Subsidy, ...]) -> tuple[str, ...]:
+    """Return the periods that rules are capped by."""
+    return tuple(dict.fromkeys(rule.period for rule in rules if rule.period is not None))
+
+
 def group_numbers(rules: Sequence[Subsidy]) -> list[int]:
     """Return the number of each rule's group; rules without one stand alone."""
     numbers: list[int] = []

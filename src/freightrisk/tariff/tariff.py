@@ -1,49 +1,41 @@
 """The tariff: tables, cover, loadings and subsidies as one document that prices orders to the fen."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk import _check, _core, _intake
-from freightrisk._columns import ColumnNames, PricingColumns, one_order
-from freightrisk._frozen import FrozenDict
+from freightrisk import _check
+from freightrisk._columns import ColumnNames, PricingColumns
 from freightrisk._intake import DEFAULT_CLOCK
-from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
-from freightrisk.tariff.balances import Balances, periods_of
+from freightrisk.tariff.balances import Balances
 from freightrisk.tariff.build import check_kind, parts_of_models
-from freightrisk.tariff.cover import Cover, LimitCurve
+from freightrisk.tariff.cover import Cover
 from freightrisk.tariff.experience import Experience
 from freightrisk.tariff.loading import Loadings
-from freightrisk.tariff.one_order import Quoter, codes_of, encode_one
-from freightrisk.tariff.plan import RateTables, check_curves, check_rates, limit_table, plan_arguments
-from freightrisk.tariff.pricing import columns_read, encode, price_columns
-from freightrisk.tariff.quotes import DETAIL, CodedOrders, QuoteBuffers, frame_of
-from freightrisk.tariff.rounding import ROUNDING_MODES
+from freightrisk.tariff.one_order import codes_of
+from freightrisk.tariff.parts import document_of, tariff_digest
+from freightrisk.tariff.plain import write_whole
+from freightrisk.tariff.pricing import PLAIN_NAMES, Pricer
+from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers
+from freightrisk.tariff.record import TariffRecord, check_terms
 from freightrisk.tariff.shapes import SeverityShape
-from freightrisk.tariff.subsidy import Gate, Subsidy, compile_gates, in_stacking_order, refuse_same_names
+from freightrisk.tariff.subsidy import Subsidy, in_stacking_order
+from freightrisk.tariff.worksheet import Worksheet
 
-if TYPE_CHECKING:
-    from freightrisk.tariff.worksheet import Worksheet
-
-Array = NDArray[np.float64]
-
-PLAIN_NAMES = ColumnNames()
 WIDEST_SCALE = 6.9  # log of 1,000
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Tariff:
+@dataclass(frozen=True, repr=False, eq=False)
+class Tariff(TariffRecord):
     """Everything that turns an order into a price. Build one with `Tariff.build` or load one with `load_tariff`.
-
-    Tariffs are equal if their documents are, provenance included, and can be hashed.
 
     Parameters
     ----------
@@ -79,79 +71,6 @@ class Tariff:
     clock : str
         Time zone whose days count: times with a zone are converted to it, those without are taken as they stand.
     """
-
-    name: str
-    codings: Mapping[str, Coding]
-    frequency: RateTables
-    severity: RateTables
-    cover: Cover
-    loadings: Loadings
-    subsidies: tuple[Subsidy, ...]
-    count_curve: Array
-    limit_curve: LimitCurve | None
-    floor_fen: int = 1
-    rounding: str = "half_even"
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    pairs: tuple[tuple[str, str], ...] = ()
-    lines: str | None = None
-    shares: Mapping[str, Array] = field(default_factory=dict)
-    dither_key: str = field(default="", repr=False)
-    experience: Experience | None = None
-    clock: str = DEFAULT_CLOCK
-
-    def __post_init__(self) -> None:
-        _intake.zone(self.clock)
-        _check.label(self.name, argument="name of the tariff")
-        floor_fen = _check.whole(self.floor_fen, argument="floor_fen", low=0, high=10**6)
-        object.__setattr__(self, "floor_fen", floor_fen)
-        _check.one_of(self.rounding, ROUNDING_MODES, argument="rounding")
-        if self.rounding == "dither":
-            _check.label(self.dither_key, argument="dither_key of a tariff that rounds by dither")
-        elif self.dither_key:
-            raise InputError(f"dither_key is given, but rounding is '{self.rounding}'; leave one out.")
-        object.__setattr__(self, "codings", FrozenDict(dict(self.codings)))
-        object.__setattr__(self, "provenance", FrozenDict(dict(self.provenance)))
-        object.__setattr__(self, "shares", FrozenDict(dict(self.shares)))
-        _check_terms(self.cover, self.loadings, self.subsidies)
-        for limit in self.cover.limits:
-            limit_table(limit, self.codings)
-        _check_pairs(self.pairs, self.codings)
-        if self.lines is not None and self.lines not in self.codings:
-            raise InputError(f"lines names factor '{self.lines}', which is no factor of the tariff.")
-        check_rates(self.frequency, self.tabled, "frequency")
-        check_rates(self.severity, self.tabled, "severity")
-        check_rates(RateTables(1.0, self.shares), self.tabled, "shares")
-        check_curves(self.count_curve, self._count_ends, "count_curve", of_lines=self.lines is not None)
-        if (self.limit_curve is not None) != (self.cover.is_limited and not self.shares):
-            raise InputError(
-                "limit_curve is given for a cover without a limit, or none for one with; build the tariff again."
-            )
-        refuse_same_names(self.subsidies)
-        if in_stacking_order(self.subsidies) != tuple(self.subsidies):
-            raise InputError("subsidies: members of a group stand apart; put the rules of a group next to each other.")
-        if self.experience is not None:
-            self.experience.check_counted_once({name: self.tabled[name].columns for name in self.frequency.tables})
-        if len(self.sizes) > _core.COLUMN_LIMIT:
-            raise InputError(
-                f"the tariff reads {len(self.gates)} eligibility columns and {len(self.sizes) - len(self.gates)} "
-                f"factors; together they may be at most {_core.COLUMN_LIMIT}."
-            )
-        self._check_names()
-
-    def _check_names(self) -> None:
-        """Refuse names that two code columns would share, since the codes of one would then be read as the other's."""
-        other = next((name for name, coding in self.codings.items() if name != coding.name), None)
-        if other is not None:
-            raise InputError(f"codings has factor '{self.codings[other].name}' under '{other}'; use its own name.")
-        names = [*self.codings, *(" x ".join(pair) for pair in self.pairs)]
-        names += [] if self.experience is None else self.experience.tables
-        names += [f"{gate.kind} of {gate.column}" for gate in self.gates]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise InputError(
-                f"the tariff has two code columns named '{twice}', of factors, pairs, experience and conditions of "
-                "subsidies; rename a factor."
-            )
 
     @classmethod
     def build(
@@ -214,7 +133,7 @@ class Tariff:
         check_kind(severity, "severity")
         cover = Cover() if cover is None else cover
         loadings = Loadings() if loadings is None else loadings
-        _check_terms(cover, loadings, subsidies)
+        check_terms(cover, loadings, subsidies)
         return cls(
             name=name,
             cover=cover,
@@ -278,82 +197,15 @@ class Tariff:
         scale = float(np.exp(brentq(excess, -WIDEST_SCALE, WIDEST_SCALE, xtol=1e-14, rtol=1e-14)))
         return replace(self, experience=replace(experience, scale=scale))
 
-    @property
-    def payers(self) -> tuple[str, ...]:
-        """Return the payers of subsidies, in the order of their first rule."""
-        return tuple(dict.fromkeys(rule.payer for rule in self.subsidies))
-
     @cached_property
-    def tabled(self) -> dict[str, Coding | CrossCoding]:
-        """Return the coding of every table: the factors, then the interactions."""
-        found: dict[str, Coding | CrossCoding] = dict(self.codings)
-        for first, second in self.pairs:
-            coding = CrossCoding(found[first], found[second])
-            found[coding.name] = coding
-        return found
+    def pricer(self) -> Pricer:
+        """Return what prices orders under the tariff, made when it is first needed."""
+        return Pricer(self)
 
     @property
-    def _count_ends(self) -> list[float]:
-        """Return the most paid claims of an order on each claim-count curve."""
-        if self.lines is None:
-            return [] if self.cover.max_claims is None else [self.cover.paid_at_most(self.cover.max_claims)]
-        coding = self.codings[self.lines]
-        return [self.cover.paid_at_most(min(slot + 1, coding.n_levels)) for slot in range(coding.n_slots)]
-
-    @cached_property
-    def gates(self) -> tuple[Gate, ...]:
-        """Return the eligibility columns of the subsidies."""
-        return compile_gates(self.subsidies)
-
-    @property
-    def in_sequence(self) -> bool:
-        """Return whether what is paid for an order depends on the orders before it."""
-        return self.rounding == "carry" or any(rule.is_limited for rule in self.subsidies)
-
-    @cached_property
-    def columns_read(self) -> tuple[str, ...]:
-        """Return the columns of orders (or merchants) that pricing reads, by the names that the tariff knows them by.
-
-        order_id, merchant_id and ship_date may be called otherwise in a table; a call says so, as in
-        ``tariff.price(orders, ship_date="shipped_at")``.
-        """
-        return columns_read(self)
-
-    @cached_property
     def plan_arguments(self) -> dict[str, Any]:
         """Return the tariff as the flat arrays and numbers that the pricing kernel and its slow twin read."""
-        return plan_arguments(self)
-
-    @cached_property
-    def plan(self) -> _core.PricePlan:
-        """Return the tariff as the kernel holds it."""
-        return _core.PricePlan(**self.plan_arguments)
-
-    @cached_property
-    def quoter(self) -> Quoter | None:
-        """Return what prices single orders where nothing but their codes matters."""
-        return Quoter(self) if Quoter.serves(self) else None
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Return the number of codes of each code column."""
-        rated = {name: coding.n_slots for name, coding in self.tabled.items()}
-        rated |= {} if self.experience is None else {name: len(t) for name, t in self.experience.tables.items()}
-        return rated | {f"{gate.kind} of {gate.column}": gate.n_slots for gate in self.gates}
-
-    @cached_property
-    def key(self) -> tuple[Any, ...]:
-        """Return what the codes of encoded orders mean."""
-        return (
-            tuple(self.tabled.values()),
-            tuple((gate.column, gate.kind, gate.marks) for gate in self.gates),
-            self.rounding if self.rounding in ("carry", "dither") else "",
-            self.dither_key,
-            self.in_sequence,
-            periods_of(self.subsidies),
-            None if self.experience is None else self.experience.key,
-            self.clock,
-        )
+        return self.pricer.plan_arguments
 
     def encode(
         self,
@@ -379,7 +231,7 @@ class Tariff:
             priority : column by which budgets serve orders, highest first; then by ship time, then by order id.
             date_format : how texts with dates are written, as for `datetime.strptime`; ISO 8601 by default.
         """
-        return encode(self, orders, merchants=merchants, names=ColumnNames.of(columns), threads=threads)
+        return self.pricer.encode(orders, merchants=merchants, names=ColumnNames.of(columns), threads=threads)
 
     def price(
         self,
@@ -426,22 +278,10 @@ class Tariff:
         InputError
             For missing columns, missing or impossible values, and levels that the tariff does not know.
         """
-        coded = (
-            orders
-            if isinstance(orders, CodedOrders)
-            else self.encode(orders, merchants=merchants, threads=threads, **columns)
-        )
-        if coded.key is not self.key and coded.key != self.key:
-            raise InputError("orders were encoded for a tariff with other levels or rules; encode them with this one.")
-        priced = self.price_columns(
-            coded,
-            threads=_check.threads(threads),
-            detail=detail,
-            campaigns=campaigns,
-            progress=progress,
-            balances=balances,
-        )
-        return frame_of(priced, coded)
+        return self.pricer.price(
+            orders, merchants=merchants, names=ColumnNames.of(columns), balances=balances, threads=threads,
+            detail=detail, campaigns=campaigns, progress=progress,
+        )  # fmt: skip
 
     def price_columns(
         self,
@@ -466,8 +306,8 @@ class Tariff:
             Where to write the columns, from `buffers`; the columns returned are views of them and hold until the next
             call that is given the same. By default every call has new ones.
         """
-        return price_columns(
-            self, coded, threads=threads, detail=detail, campaigns=campaigns, progress=progress, balances=balances,
+        return self.pricer.price_columns(
+            coded, threads=threads, detail=detail, campaigns=campaigns, progress=progress, balances=balances,
             buffers=buffers,
         )  # fmt: skip
 
@@ -478,19 +318,7 @@ class Tariff:
         --------
         ``columns = tariff.price_columns(tariff.encode(batch), threads=2, buffers=tariff.buffers(1_000_000))``
         """
-        n = _check.whole(n_orders, argument="n_orders", low=0, high=2**40)
-        return QuoteBuffers(
-            steps=np.empty((len(DETAIL) if detail else 0, n)),
-            list_fen=np.empty(n, dtype=np.int32),
-            payers=np.empty((len(self.payers), n), dtype=np.int32),
-            merchant_fen=np.empty(n, dtype=np.int32),
-            flags=np.empty(n, dtype=np.uint8),
-            hits=np.empty((len(_core.FLAGS), n), dtype=np.bool_),
-            micro=np.empty(n if self.rounding == "carry" else 0, dtype=np.int64),
-            rounded=np.empty(n if self.in_sequence else 0, dtype=np.int32),
-            masks=np.empty(n if self.in_sequence else 0, dtype=np.uint64),
-            paid=np.empty((len(self.subsidies), n) if campaigns else (0, 0), dtype=np.int32),
-        )
+        return self.pricer.buffers(n_orders, detail=detail, campaigns=campaigns)
 
     def codes_of(self, order: Mapping[str, Any]) -> list[int]:
         """Return the code of one order in each of the tariff's code columns."""
@@ -515,17 +343,9 @@ class Tariff:
         --------
         See `Tariff.build` for a tariff; then ``tariff.quote({"zone": "far"})["list_fen"]``.
         """
-        names = ColumnNames.of(columns) if columns else PLAIN_NAMES
-        if self.quoter is not None and names.date_format is None:
-            return self.quoter.quote(one_order(order, names))
-        coded = encode_one(self, one_order(order, names), date_format=names.date_format)
-        before = None if balances is None else balances.copy()
-        priced = self.price_columns(coded, threads=1, balances=before)
-        return {name: values[0].item() for name, values in priced.items()}
+        return self.pricer.quote(order, balances=balances, names=ColumnNames.of(columns) if columns else PLAIN_NAMES)
 
-    def explain(
-        self, order: Any, *, balances: Balances | None = None, **columns: Unpack[PricingColumns]
-    ) -> "Worksheet":
+    def explain(self, order: Any, *, balances: Balances | None = None, **columns: Unpack[PricingColumns]) -> Worksheet:
         """Print and return the worksheet of one order, step by step; its last line is the kernel's fen.
 
         Parameters
@@ -533,24 +353,17 @@ class Tariff:
         order, balances, columns
             As for `quote`.
         """
-        from freightrisk.tariff.worksheet import worksheet
-
-        names = ColumnNames.of(columns)
-        sheet = worksheet(self, one_order(order, names), balances=balances, date_format=names.date_format)
+        sheet = self.pricer.explain(order, balances=balances, names=ColumnNames.of(columns))
         print(sheet)  # noqa: T201
         return sheet
 
     def save(self, path: str | Path) -> None:
         """Write the tariff as one JSON document; the file appears whole or not at all."""
-        from freightrisk.tariff.document import save_tariff
-
-        save_tariff(self, path)
+        write_whole(Path(path), document_of(self))
 
     @cached_property
     def digest(self) -> str:
         """Return the digest of the tariff's document: that of an equal tariff is the same, that of another is not."""
-        from freightrisk.tariff.document import tariff_digest
-
         return tariff_digest(self)
 
     def __eq__(self, other: object) -> bool:
@@ -562,7 +375,7 @@ class Tariff:
         return hash(self.digest)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("plan", "quoter")}
+        return {name: value for name, value in vars(self).items() if name not in ("pricer",)}
 
     def __repr__(self) -> str:
         return (
@@ -570,22 +383,3 @@ class Tariff:
             f"{sum(coding.n_levels for coding in self.codings.values())} levels, "
             f"{len(self.subsidies)} subsidies by {', '.join(self.payers) or 'nobody'}, floor {self.floor_fen} fen"
         )
-
-
-def _check_pairs(pairs: Sequence[tuple[str, str]], codings: Mapping[str, Coding]) -> None:
-    known = set(codings)
-    for first, second in pairs:
-        unknown = [name for name in (first, second) if name not in known]
-        if unknown:
-            raise InputError(f"pairs names factor '{unknown[0]}', which is no factor of the tariff.")
-        known.add(f"{first} x {second}")
-
-
-def _check_terms(cover: object, loadings: object, subsidies: object) -> None:
-    """Refuse terms of the wrong kind, which would fail later and less clearly."""
-    if not isinstance(cover, Cover):
-        raise InputError(f"cover is {cover!r}; it must be a Cover.")
-    if not isinstance(loadings, Loadings):
-        raise InputError(f"loadings is {loadings!r}; it must be a Loadings.")
-    if not isinstance(subsidies, Sequence) or not all(isinstance(rule, Subsidy) for rule in subsidies):
-        raise InputError(f"subsidies is {subsidies!r}; it must be a list whose items are each a Subsidy.")

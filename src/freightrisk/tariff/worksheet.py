@@ -13,9 +13,9 @@ from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import FreightRiskError
 from freightrisk.tariff.balances import Balances, period_of
 from freightrisk.tariff.one_order import codes_of, draw_of
-from freightrisk.tariff.plan import RateTables
+from freightrisk.tariff.rates import RateTables
+from freightrisk.tariff.record import TariffRecord
 from freightrisk.tariff.subsidy import Subsidy
-from freightrisk.tariff.tariff import Tariff
 
 
 @dataclass(frozen=True, repr=False)
@@ -40,19 +40,33 @@ class Worksheet:
 
 
 def worksheet(
-    tariff: Tariff, order: Mapping[str, Any], *, balances: Balances | None = None, date_format: str | None = None
+    tariff: TariffRecord,
+    plan: Mapping[str, Any],
+    order: Mapping[str, Any],
+    quote: Mapping[str, Any],
+    *,
+    balances: Balances,
+    date_format: str | None,
 ) -> Worksheet:
-    """Return the worksheet of one order; the slow twin computes the steps and must agree with the kernel to the fen."""
+    """Return the worksheet of one order; the slow twin computes the steps and must agree with the kernel to the fen.
+
+    Parameters
+    ----------
+    tariff : TariffRecord
+    plan : mapping
+        Its `plan_arguments`.
+    order : mapping of column to value
+    quote : mapping
+        The kernel's quote of the order under the same balances.
+    balances : Balances
+    date_format : str, optional
+    """
     codes = codes_of(tariff, order, date_format=date_format)
-    known = Balances() if balances is None else balances
     draw = int(draw_of(order, tariff.dither_key)[0]) if tariff.dither_key else 0
     carries = tariff.rounding == "carry"
-    remainder = known.remainders.get(value_of(order, MERCHANT_ID, id_of), 0) if carries else 0
-    left = [_left(rule, order, known, tariff.clock, date_format) for rule in tariff.subsidies]
-    priced = _reference.price_order(
-        codes, tariff.plan_arguments, len(tariff.payers), draw=draw, remainder=remainder, left=left
-    )
-    quote = tariff.quote(order, balances=balances, date_format=date_format)
+    remainder = balances.remainders.get(value_of(order, MERCHANT_ID, id_of), 0) if carries else 0
+    left = [_left(rule, order, balances, tariff.clock, date_format) for rule in tariff.subsidies]
+    priced = _reference.price_order(codes, plan, len(tariff.payers), draw=draw, remainder=remainder, left=left)
     steps = (priced.list_fen, *priced.payers_fen, priced.merchant_fen)
     kernel = (quote["list_fen"], *(quote[f"{payer}_fen"] for payer in tariff.payers), quote["merchant_fen"])
     if steps != kernel:
@@ -78,7 +92,7 @@ def _left(rule: Subsidy, order: Mapping[str, Any], known: Balances, clock: str, 
     return min(known.left(rule), known.left_of(rule, merchant, period_of(time, rule.period)))
 
 
-def _premium_lines(tariff: Tariff, codes: list[int], priced: _reference.PricedOrder) -> Iterator[str]:
+def _premium_lines(tariff: TariffRecord, codes: list[int], priced: _reference.PricedOrder) -> Iterator[str]:
     code = dict(zip(tariff.tabled, codes, strict=False))
     yield from _table_lines(
         "claim intensity", "claims an order", tariff.frequency, tariff.tabled, code, _experience_lines(tariff, codes),
@@ -123,7 +137,7 @@ def _table_lines(
     yield _line(what, total, unit)
 
 
-def _experience_lines(tariff: Tariff, codes: list[int]) -> Iterator[str]:
+def _experience_lines(tariff: TariffRecord, codes: list[int]) -> Iterator[str]:
     """Yield a line for each code column of the experience."""
     if tariff.experience is None:
         return
@@ -133,7 +147,7 @@ def _experience_lines(tariff: Tariff, codes: list[int]) -> Iterator[str]:
         yield _line(f"  x {name}", float(table[code]), tariff.experience.slot_label(name, code) + unseen)
 
 
-def _money_lines(tariff: Tariff, priced: _reference.PricedOrder) -> Iterator[str]:
+def _money_lines(tariff: TariffRecord, priced: _reference.PricedOrder) -> Iterator[str]:
     factor = tariff.loadings.filed_factor
     yield _fen_line("micro-yuan", priced.micro, f"technical premium x {factor:g}, to the nearest")
     if priced.filed_micro != priced.micro:
@@ -159,7 +173,7 @@ def _rule_note(rule: Subsidy, offer: int, paid: int) -> str:
     return rule.payer if paid else f"{rule.payer} (not eligible, or {left})"
 
 
-def _last_line(tariff: Tariff, quote: Mapping[str, Any]) -> str:
+def _last_line(tariff: TariffRecord, quote: Mapping[str, Any]) -> str:
     payers = "".join(f" + {payer} {quote[f'{payer}_fen']}" for payer in tariff.payers)
     return f"list {quote['list_fen']} fen = merchant {quote['merchant_fen']}{payers}"
 

@@ -1,0 +1,118 @@
+"""Rates by level: a base with its tables of relativities, limits by level, and what is left of a claim under them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk._frozen import EqualByContent, FrozenDict
+from freightrisk.book.factors import Coding, CrossCoding
+from freightrisk.errors import InputError
+from freightrisk.models.fitted import FittedModel
+from freightrisk.models.freight import FittedSchedule
+from freightrisk.tariff.cover import CURVE_PIECES, ByLevel, Cover
+
+Array = NDArray[np.float64]
+
+LARGEST_RATE = 1e9
+
+
+@dataclass(frozen=True, eq=False)
+class RateTables(EqualByContent):
+    """A base and, for each factor, the relativity of every slot: levels first, then fallbacks."""
+
+    base: float
+    tables: Mapping[str, Array]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tables", FrozenDict(dict(self.tables)))
+
+    @classmethod
+    def of(cls, fitted: FittedModel | FittedSchedule) -> "RateTables":
+        """Return the base and relativities of a fitted model."""
+        return cls(fitted.base, {name: np.exp(table) for name, table in fitted.tables.items()})
+
+
+def limit_table(limit: ByLevel, codings: Mapping[str, Coding]) -> Array:
+    """Return the limit of every slot of its factor, yuan."""
+    if limit.factor not in codings:
+        raise InputError(
+            f"the cover limits by factor '{limit.factor}', which no model rates; the factors are {', '.join(codings)}."
+        )
+    coding = codings[limit.factor]
+    unknown = [level for level in limit.values if level not in coding.labels]
+    if unknown:
+        raise InputError(
+            f"the cover names level '{unknown[0]}' of factor '{limit.factor}'; "
+            f"its levels are {', '.join(coding.labels)}."
+        )
+    absent = [label for label in coding.labels if label not in limit.values]
+    if absent and limit.default is None:
+        raise InputError(
+            f"the cover has no amount for {len(absent)} level(s) of factor '{limit.factor}' (first: '{absent[0]}'); "
+            "list them or give a default."
+        )
+    rest = max(limit.values.values()) if limit.default is None else limit.default
+    return np.array([limit.values.get(coding.slot_label(code), rest) for code in range(coding.n_slots)])
+
+
+def scheduled_shares(
+    severity: FittedSchedule, cover: Cover, codings: Mapping[str, Coding], pairs: list[tuple[str, str]]
+) -> tuple[list[tuple[str, str]], dict[str, Array]]:
+    """Return the table of what the cover's limits leave of a schedule's mean freight, and the pairs that it needs."""
+    if not cover.is_limited:
+        return pairs, {}
+    crossed: Coding | CrossCoding = severity.cell
+    rates = [coding.name for coding in crossed.factors]
+    tables = {limit.factor: limit_table(limit, codings) for limit in cover.limits}
+    for name in tables:
+        if name not in rates:
+            pairs = [*pairs, (crossed.name, name)]
+            crossed = CrossCoding(crossed, codings[name])
+            rates.append(name)
+    sizes = [codings[name].n_slots for name in rates]
+    limit = np.full(sizes, cover.flat_limit)
+    for by_level in cover.limits:
+        others = [axis for axis, name in enumerate(rates) if name != by_level.factor]
+        limit = np.minimum(limit, np.expand_dims(limit_table(by_level, codings), others))
+    shaped = limit.reshape(severity.zone.n_slots, len(severity.weight_shares), -1)
+    return pairs, {crossed.name: severity.paid_share(shaped).ravel()}
+
+
+def check_rates(rates: RateTables, codings: Mapping[str, Coding | CrossCoding], what: str) -> None:
+    """Refuse rates outside their range, and tables that are not of the codings' sizes."""
+    if not 0.0 < rates.base < LARGEST_RATE:
+        raise InputError(f"{what} base is {rates.base}; it must be above zero and below {LARGEST_RATE:g}.")
+    for name, table in rates.tables.items():
+        if name not in codings:
+            raise InputError(f"{what} has a table for '{name}', which is no factor of the tariff.")
+        if np.shape(table) != (codings[name].n_slots,):
+            raise InputError(
+                f"{what} table '{name}' has {np.size(table)} relativities; "
+                f"its factor has {codings[name].n_slots} slots."
+            )
+        if not np.all((table > 0.0) & (table < LARGEST_RATE)):
+            raise InputError(f"{what} table '{name}' has a relativity not above zero and below {LARGEST_RATE:g}.")
+
+
+def check_curves(curves: Array, ends: Sequence[float], what: str, *, of_lines: bool = False) -> None:
+    """Refuse curves that the cover does not call for, do not run from 1 to their ends, or are broken in between.
+
+    Those of orders of several lines may start below 1.
+    """
+    if not ends:
+        if len(curves):
+            raise InputError(f"{what} has {len(curves)} pieces, but the cover has no such limit; it must be empty.")
+        return
+    pieces = len(curves) // len(ends)
+    whole = np.ndim(curves) == 2 and np.shape(curves) == (pieces * len(ends), 4) and pieces in CURVE_PIECES
+    for k, end in enumerate(ends):
+        curve = curves[k * pieces : (k + 1) * pieces]
+        stops = np.append(curve[1:, 0], end) if whole else np.empty(0)
+        starts = whole and (0.0 < curve[0, 0] <= 1.0 if of_lines else curve[0, 0] == 1.0)
+        if not starts or not np.allclose(curve.sum(axis=1), stops, rtol=1e-9, atol=0.0):
+            raise InputError(
+                f"{what} is no unbroken curve from 1 to {end:g} of {', '.join(map(str, CURVE_PIECES))} cubic pieces; "
+                "build the tariff again."
+            )

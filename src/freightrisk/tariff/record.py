@@ -1,0 +1,235 @@
+"""The tariff as data: its frozen fields, their checks, and what follows from them without pricing anything."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk import _check, _core, _intake
+from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE
+from freightrisk._frozen import FrozenDict
+from freightrisk._intake import DEFAULT_CLOCK
+from freightrisk.book.factors import Coding, CrossCoding
+from freightrisk.errors import InputError
+from freightrisk.tariff.cover import Cover, LimitCurve
+from freightrisk.tariff.experience import Experience
+from freightrisk.tariff.loading import Loadings
+from freightrisk.tariff.rates import RateTables, check_curves, check_rates, limit_table
+from freightrisk.tariff.rounding import ROUNDING_MODES
+from freightrisk.tariff.subsidy import (
+    Gate,
+    Subsidy,
+    compile_gates,
+    in_stacking_order,
+    periods_of,
+    refuse_same_names,
+)
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class TariffRecord:
+    """Everything that decides a price, as data: what a document holds and a `Pricer` prices with.
+
+    Parameters
+    ----------
+    name : str
+    codings : dict of str to Coding
+        Levels of every rating factor.
+    frequency, severity : RateTables
+        Claim intensity an order and mean ground-up freight of a claim, yuan.
+    cover : Cover
+    loadings : Loadings
+    subsidies : tuple of Subsidy
+        In stacking order.
+    count_curve : float64 array, shape (pieces, 4)
+        Curves of the cover, see `freightrisk.tariff.cover`.
+    floor_fen : int
+        Least that the merchant pays an order.
+    rounding : {"half_even", "half_up", "ceiling", "down", "dither", "carry"}
+        How micro-yuan become fen: to the nearest, ties to even or up; to the next or the last whole fen; up with the
+        probability of the fraction, by a keyed hash of the order id; or with what the merchant's earlier orders left.
+    dither_key : str
+        Secret key of the hash, new with every version of the tariff; for rounding by dither alone.
+    provenance : dict
+        What the tariff was built from.
+    pairs : tuple of (str, str)
+        Factors whose interaction has a table, named with " x " between them; either may be a pair named before.
+    lines : str, optional
+        Factor that counts the lines of an order and so chooses among the claim-count curves.
+    shares : dict of str to float64 array
+        Tables of the share of a claim's mean freight that is paid, in place of a limit curve, where a freight schedule
+        says what is left under a limit.
+    experience : Experience, optional
+        Modifications of merchants and the curve of their score.
+    clock : str
+        Time zone whose days count: times with a zone are converted to it, those without are taken as they stand.
+    """
+
+    name: str
+    codings: Mapping[str, Coding]
+    frequency: RateTables
+    severity: RateTables
+    cover: Cover
+    loadings: Loadings
+    subsidies: tuple[Subsidy, ...]
+    count_curve: Array
+    limit_curve: LimitCurve | None
+    floor_fen: int = 1
+    rounding: str = "half_even"
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    pairs: tuple[tuple[str, str], ...] = ()
+    lines: str | None = None
+    shares: Mapping[str, Array] = field(default_factory=dict)
+    dither_key: str = field(default="", repr=False)
+    experience: Experience | None = None
+    clock: str = DEFAULT_CLOCK
+
+    def __post_init__(self) -> None:
+        _intake.zone(self.clock)
+        _check.label(self.name, argument="name of the tariff")
+        floor_fen = _check.whole(self.floor_fen, argument="floor_fen", low=0, high=10**6)
+        object.__setattr__(self, "floor_fen", floor_fen)
+        _check.one_of(self.rounding, ROUNDING_MODES, argument="rounding")
+        if self.rounding == "dither":
+            _check.label(self.dither_key, argument="dither_key of a tariff that rounds by dither")
+        elif self.dither_key:
+            raise InputError(f"dither_key is given, but rounding is '{self.rounding}'; leave one out.")
+        object.__setattr__(self, "codings", FrozenDict(dict(self.codings)))
+        object.__setattr__(self, "provenance", FrozenDict(dict(self.provenance)))
+        object.__setattr__(self, "shares", FrozenDict(dict(self.shares)))
+        check_terms(self.cover, self.loadings, self.subsidies)
+        for limit in self.cover.limits:
+            limit_table(limit, self.codings)
+        _check_pairs(self.pairs, self.codings)
+        if self.lines is not None and self.lines not in self.codings:
+            raise InputError(f"lines names factor '{self.lines}', which is no factor of the tariff.")
+        check_rates(self.frequency, self.tabled, "frequency")
+        check_rates(self.severity, self.tabled, "severity")
+        check_rates(RateTables(1.0, self.shares), self.tabled, "shares")
+        check_curves(self.count_curve, self._count_ends, "count_curve", of_lines=self.lines is not None)
+        if (self.limit_curve is not None) != (self.cover.is_limited and not self.shares):
+            raise InputError(
+                "limit_curve is given for a cover without a limit, or none for one with; build the tariff again."
+            )
+        refuse_same_names(self.subsidies)
+        if in_stacking_order(self.subsidies) != tuple(self.subsidies):
+            raise InputError("subsidies: members of a group stand apart; put the rules of a group next to each other.")
+        if self.experience is not None:
+            self.experience.check_counted_once({name: self.tabled[name].columns for name in self.frequency.tables})
+        if len(self.sizes) > _core.COLUMN_LIMIT:
+            raise InputError(
+                f"the tariff reads {len(self.gates)} eligibility columns and {len(self.sizes) - len(self.gates)} "
+                f"factors; together they may be at most {_core.COLUMN_LIMIT}."
+            )
+        self._check_names()
+
+    def _check_names(self) -> None:
+        """Refuse names that two code columns would share, since the codes of one would then be read as the other's."""
+        other = next((name for name, coding in self.codings.items() if name != coding.name), None)
+        if other is not None:
+            raise InputError(f"codings has factor '{self.codings[other].name}' under '{other}'; use its own name.")
+        names = [*self.codings, *(" x ".join(pair) for pair in self.pairs)]
+        names += [] if self.experience is None else self.experience.tables
+        names += [f"{gate.kind} of {gate.column}" for gate in self.gates]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise InputError(
+                f"the tariff has two code columns named '{twice}', of factors, pairs, experience and conditions of "
+                "subsidies; rename a factor."
+            )
+
+    @property
+    def payers(self) -> tuple[str, ...]:
+        """Return the payers of subsidies, in the order of their first rule."""
+        return tuple(dict.fromkeys(rule.payer for rule in self.subsidies))
+
+    @cached_property
+    def tabled(self) -> dict[str, Coding | CrossCoding]:
+        """Return the coding of every table: the factors, then the interactions."""
+        found: dict[str, Coding | CrossCoding] = dict(self.codings)
+        for first, second in self.pairs:
+            coding = CrossCoding(found[first], found[second])
+            found[coding.name] = coding
+        return found
+
+    @property
+    def _count_ends(self) -> list[float]:
+        """Return the most paid claims of an order on each claim-count curve."""
+        if self.lines is None:
+            return [] if self.cover.max_claims is None else [self.cover.paid_at_most(self.cover.max_claims)]
+        coding = self.codings[self.lines]
+        return [self.cover.paid_at_most(min(slot + 1, coding.n_levels)) for slot in range(coding.n_slots)]
+
+    @cached_property
+    def gates(self) -> tuple[Gate, ...]:
+        """Return the eligibility columns of the subsidies."""
+        return compile_gates(self.subsidies)
+
+    @property
+    def in_sequence(self) -> bool:
+        """Return whether what is paid for an order depends on the orders before it."""
+        return self.rounding == "carry" or any(rule.is_limited for rule in self.subsidies)
+
+    @cached_property
+    def columns_read(self) -> tuple[str, ...]:
+        """Return the columns of orders (or merchants) that pricing reads, by the names that the tariff knows them by.
+
+        order_id, merchant_id and ship_date may be called otherwise in a table; a call says so, as in
+        ``tariff.price(orders, ship_date="shipped_at")``.
+        """
+        found = [column for coding in self.codings.values() for column in coding.columns]
+        if self.experience is not None:
+            found += [*self.experience.columns, *([MERCHANT_ID] if self.experience.mods else [])]
+        found += [gate.column for gate in self.gates]
+        if self.in_sequence or self.rounding == "dither":
+            found.append(ORDER_ID)
+        if self.in_sequence:
+            found.append(SHIP_DATE)
+        if self.rounding == "carry" or periods_of(self.subsidies):
+            found.append(MERCHANT_ID)
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Return the number of codes of each code column."""
+        rated = {name: coding.n_slots for name, coding in self.tabled.items()}
+        rated |= {} if self.experience is None else {name: len(t) for name, t in self.experience.tables.items()}
+        return rated | {f"{gate.kind} of {gate.column}": gate.n_slots for gate in self.gates}
+
+    @cached_property
+    def key(self) -> tuple[Any, ...]:
+        """Return what the codes of encoded orders mean."""
+        return (
+            tuple(self.tabled.values()),
+            tuple((gate.column, gate.kind, gate.marks) for gate in self.gates),
+            self.rounding if self.rounding in ("carry", "dither") else "",
+            self.dither_key,
+            self.in_sequence,
+            periods_of(self.subsidies),
+            None if self.experience is None else self.experience.key,
+            self.clock,
+        )
+
+
+def _check_pairs(pairs: Sequence[tuple[str, str]], codings: Mapping[str, Coding]) -> None:
+    known = set(codings)
+    for first, second in pairs:
+        unknown = [name for name in (first, second) if name not in known]
+        if unknown:
+            raise InputError(f"pairs names factor '{unknown[0]}', which is no factor of the tariff.")
+        known.add(f"{first} x {second}")
+
+
+def check_terms(cover: object, loadings: object, subsidies: object) -> None:
+    """Refuse terms of the wrong kind, which would fail later and less clearly."""
+    if not isinstance(cover, Cover):
+        raise InputError(f"cover is {cover!r}; it must be a Cover.")
+    if not isinstance(loadings, Loadings):
+        raise InputError(f"loadings is {loadings!r}; it must be a Loadings.")
+    if not isinstance(subsidies, Sequence) or not all(isinstance(rule, Subsidy) for rule in subsidies):
+        raise InputError(f"subsidies is {subsidies!r}; it must be a list whose items are each a Subsidy.")
