@@ -235,6 +235,44 @@ def test_pooled_trees_have_no_rare_level_and_no_leaf_leaves_its_branch(claims, l
         assert path[:-1] == tuple(row)[: len(path) - 1]
 
 
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.sampled_from("abcdef"),
+            st.sampled_from(["xy", "xz", "wv"]),
+            st.sampled_from([1, 1, 1, 0, 2]),
+            st.sampled_from([0.1, 0.2, 0.3, 0.7, 1 / 3, 1.0]),
+            st.sampled_from([0.5, 1.5, 2.5, 3.5]),
+        ),
+        min_size=6,
+        max_size=25,
+    ),
+    min_claims=st.integers(0, 4),
+    min_exposure=st.sampled_from([0.0, 0.3, 0.6, 1.0]),
+    data=st.data(),
+)
+def test_the_order_of_the_rows_changes_no_level(rows, min_claims, min_exposure, data):
+    frame = pd.DataFrame(
+        [(leaf, *path, *rest) for leaf, path, *rest in rows],
+        columns=["leaf", "industry", "category", "claims", "insured", "kg"],
+    )
+    places = data.draw(st.permutations(range(len(frame))))
+    rules = {"min_claims": min_claims, "min_exposure": min_exposure}
+    declared = [Factor("leaf", **rules), Hierarchy("path", TREE, **rules), Band("kg", [1, 2, 3], **rules)]
+    for exposure in (None, "insured"):
+        one = book_of(frame, *declared, exposure=exposure)
+        other = book_of(frame.iloc[places], *declared, exposure=exposure)
+        assert other.codings == one.codings
+        for name, codes in one.codes.items():
+            np.testing.assert_array_equal(other.codes[name], codes[places])
+
+
+def test_of_rare_levels_that_tie_the_first_level_is_pooled():
+    frame = pd.DataFrame({"x": list("dbca"), "claims": [2, 2, 2, 1]})
+    for rows in ([0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]):
+        assert book_of(frame.iloc[rows], Factor("x", min_claims=2)).codings["x"].labels == ("c", "d", "(other)")
+
+
 # --- the same levels for another book ------------------------------------------------------------------------------
 
 

@@ -1,10 +1,15 @@
 """Books on disk: the same as books in memory, whatever the files and batches, or nothing at all."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from freightrisk import (
     Band,
@@ -107,6 +112,30 @@ def test_a_stored_book_is_the_book_of_all_orders_at_once(tmp_path, frames, files
     assert_same_book(open_book(tmp_path / "book"), whole)
     assert isinstance(stored.codes["zone"], np.memmap)
     assert not stored.codes["zone"].flags.writeable
+
+
+@settings(max_examples=15)
+@given(
+    sizes=st.lists(st.sampled_from([1, 3, 3, 3]), min_size=3, max_size=6),
+    rules=st.sampled_from([{"min_claims": 2}, {"min_claims": 3}, {"min_exposure": 0.6}]),
+    batch_rows=st.integers(1, 16),
+    data=st.data(),
+)
+def test_the_order_of_rows_and_the_batches_change_no_level(sizes, rules, batch_rows, data):
+    # Levels of three orders tie: 0.1 + 0.2 + 0.3 in some order.
+    levels = [(zone, exposed) for zone, size in enumerate(sizes) for exposed in (0.1, 0.2, 0.3)[:size]]
+    orders = pd.DataFrame(levels, columns=["zone", "exposed"]).assign(order_id=range(len(levels)))
+    orders["zone"] = "zone " + orders["zone"].astype(str)
+    claims = pd.DataFrame({"order_id": range(len(levels)), "freight": 5.0})
+    moved = orders.iloc[data.draw(st.permutations(range(len(orders))))]
+    options = {"factors": [Factor("zone", **rules)], "exposure": "exposed", "ship_date": None, "report_date": None}
+    with tempfile.TemporaryDirectory() as folder:
+        moved.to_parquet(Path(folder, "orders.parquet"), index=False)
+        stored = store_book(
+            Path(folder, "book"), Path(folder, "orders.parquet"), claims, batch_rows=batch_rows, **options
+        )
+        assert dict(stored.codings) == dict(OrderBook.from_frames(orders, claims, **options).codings)
+        del stored
 
 
 @pytest.mark.parametrize("kind", ["polars", "arrow", "path", "texts"])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._columns import JoinedColumns
-from freightrisk.book.recode import banded, looked_up, paired
+from freightrisk.book.recode import banded, exact_sums, in_doubles, looked_up, paired
 from freightrisk.errors import InputError
 
 MISSING = "(missing)"
@@ -59,8 +59,9 @@ class Factor(_Rules):
         What pricing does with a level that the book never had: refuse it, or take the exposure-weighted mean of all
         levels and flag the order.
     min_exposure, min_claims : float, int
-        Levels with less exposure or fewer claims in the book are pooled as "(other)"; a pool that is still too small
-        takes in the smallest level that is left.
+        Levels with less exposure or fewer claims in the book are pooled as "(other)". A pool that is still too small
+        takes in the smallest level that is left: the one with the fewest claims, then the least exposure, then the
+        first in the order of levels. The order of the rows decides nothing.
 
     Examples
     --------
@@ -399,16 +400,22 @@ def learn(
             if MISSING in path and (which == k).any():
                 raise _missing_error(declared, which == k, columns.rows)
     present = np.bincount(which, minlength=len(paths)) > 0
-    weight = np.bincount(which, exposure, minlength=len(paths))
+    weight = in_doubles(exact_sums(which, exposure if pools(declared) else None, len(paths)))
     claims = np.bincount(which, claim_count, minlength=len(paths))
     coding = pooled_coding(declared, {path: (weight[k], claims[k]) for k, path in enumerate(paths) if present[k]})
     table = np.array([coding.lookup.get(path, 0) for path in paths], dtype=code_type(coding.n_slots))
     return coding, looked_up(which, table, threads=columns.threads)
 
 
+def pools(declared: Declaration) -> bool:
+    """Return whether a factor pools rare levels, so that the exposure of its levels decides something."""
+    return declared.min_exposure > 0.0 or declared.min_claims > 0
+
+
 def pooled_coding(declared: Declaration, observed: Mapping[Path, tuple[float, float]]) -> Coding:
     """Return the coding of a factor, given exposure and claims of every path that a book has."""
-    pooled = _pool(declared, observed)
+    # In an order of their own, since sums over paths follow it.
+    pooled = _pool(declared, {path: observed[path] for path in sorted(observed, key=sort_key)})
     levels = tuple(sorted(set(pooled.values()), key=sort_key))
     place = {path: code for code, path in enumerate(levels)}
     return Coding(declared, levels, place | {path: place[target] for path, target in pooled.items()})
@@ -514,7 +521,8 @@ def _pool(declared: Declaration, observed: Mapping[Path, tuple[float, float]]) -
                 target = {path: (*level[:-2], OTHER) if old == level else old for path, old in target.items()}
     while (OTHER,) in _rare(declared, observed, target) and len(set(target.values())) > 1:
         totals = _totals(observed, target)
-        smallest = min((level for level in totals if level != (OTHER,)), key=lambda level: totals[level][::-1])
+        named = (level for level in totals if level != (OTHER,))
+        smallest = min(named, key=lambda level: (*totals[level][::-1], sort_key(level)))
         target = {path: (OTHER,) if old == smallest else old for path, old in target.items()}
     return target
 
@@ -549,7 +557,7 @@ def _learn_band(
     missing = np.isnan(values)
     edges = _quantile_edges(values[~missing], declared.edges) if isinstance(declared.edges, int) else declared.edges
     codes = np.where(missing, len(edges) + 1, np.searchsorted(np.array(edges), values, side="left"))
-    weight = np.bincount(codes, exposure, minlength=len(edges) + 2).astype(np.float64)
+    weight = np.array(in_doubles(exact_sums(codes, exposure if pools(declared) else None, len(edges) + 2)))
     claims = np.bincount(codes, claim_count, minlength=len(edges) + 2).astype(np.float64)
     coding = band_coding(declared, tuple(edges), weight[:-1], claims[:-1], missing=bool(missing.any()))
     kept = np.array(coding.edges)

@@ -147,6 +147,8 @@ def _trials(book: OrderBook, effects: Mapping[str, Effect]) -> NDArray[np.float6
 def at_most_one_claim(book: OrderBook) -> OrderBook:
     """Return the book as a one-claim cover sees it: of several claims of an order, the first reported counts.
 
+    Of several on one day, or without days, the one that stands first in the table of claims counts.
+
     Raises
     ------
     InputError

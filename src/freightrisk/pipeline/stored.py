@@ -26,7 +26,9 @@ from freightrisk.book.factors import (
     code_type,
     line_coding,
     pooled_coding,
+    pools,
 )
+from freightrisk.book.recode import exact_sums, in_doubles
 from freightrisk.errors import InputError
 from freightrisk.pipeline.files import ahead, batches, parquet_files, progress_bar
 from freightrisk.tariff.document import FactorPart, coding_from_part, factor_part
@@ -261,7 +263,8 @@ def _learned(source: _Source, factors: Sequence[Declaration | Coding], lines: st
     """Return the codings that all orders together teach."""
     if lines is None and all(isinstance(factor, Coding) for factor in factors):
         return [factor for factor in factors if isinstance(factor, Coding)]
-    tallies: dict[str, dict[Any, tuple[float, float]]] = {factor.name: {} for factor in factors}
+    tallies: dict[str, dict[Any, tuple[int, float]]] = {factor.name: {} for factor in factors}
+    pooling = {factor.name for factor in factors if not isinstance(factor, Coding) and pools(factor)}
     most = 0
     for book, _ in source.books([_unpooled(factor) for factor in factors], "learning levels"):
         if lines is not None:
@@ -269,10 +272,10 @@ def _learned(source: _Source, factors: Sequence[Declaration | Coding], lines: st
         for name, tally in tallies.items():
             codes, paths = book.codes[name], book.codings[name].paths
             present = np.bincount(codes, minlength=len(paths)) > 0
-            exposure = np.bincount(codes, book.exposure, len(paths)).tolist()
+            exposure = exact_sums(codes, book.exposure if name in pooling else None, len(paths))
             claims = np.bincount(codes, book.claim_count, len(paths)).tolist()
             for k in np.flatnonzero(present[: len(paths)]).tolist():
-                before = tally.get(paths[k], (0.0, 0.0))
+                before = tally.get(paths[k], (0, 0.0))
                 tally[paths[k]] = (before[0] + exposure[k], before[1] + claims[k])
     codings = [_coding(factor, tallies[factor.name]) for factor in factors]
     known = [factor.name for factor in factors]
@@ -293,9 +296,11 @@ def _unpooled(factor: Declaration | Coding) -> Declaration | Coding:
     return replace(factor, min_exposure=0.0, min_claims=0)
 
 
-def _coding(factor: Declaration | Coding, tally: dict[Any, tuple[float, float]]) -> Coding:
+def _coding(factor: Declaration | Coding, exact: dict[Any, tuple[int, float]]) -> Coding:
     if isinstance(factor, Coding):
         return factor
+    exposure = in_doubles([units for units, _ in exact.values()])
+    tally = {path: (sum_, claims) for (path, (_, claims)), sum_ in zip(exact.items(), exposure, strict=True)}
     if not isinstance(factor, Band):
         return pooled_coding(factor, tally)
     edges = tuple(factor.edges) if not isinstance(factor.edges, int) else ()
