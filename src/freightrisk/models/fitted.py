@@ -263,7 +263,7 @@ class FittedModel:
         -------
         float64 array, shape (n_orders,)
             Claim intensity per unit of exposure (of all lines of an order together), or expected ground-up freight of
-            a claim in yuan.
+            a claim in yuan. Compare claims with `expected_claims`, which counts the exposure of each order.
         """
         total = np.full(book.n_orders, self.intercept)
         for name, table in self.tables.items():
