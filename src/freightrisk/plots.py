@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check
-from freightrisk.book.factors import MISSING, Band, Coding
+from freightrisk.book.factors import MISSING, Band, Coding, edge_text
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import NORMAL_975, FittedModel
 
@@ -208,8 +208,9 @@ def _short_label(coding: Coding, code: int) -> str:
     if not edges:
         return "all"
     if code == 0:
-        return f"≤ {edges[0]:g}"
-    return f"{edges[code - 1]:g}–{edges[code]:g}" if code < len(edges) else f"> {edges[-1]:g}"
+        return f"≤ {edge_text(edges[0])}"
+    low = edge_text(edges[code - 1])
+    return f"{low}–{edge_text(edges[code])}" if code < len(edges) else f"> {low}"
 
 
 def _plain_log_ticks(ax: "Axes") -> None:

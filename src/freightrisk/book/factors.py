@@ -238,7 +238,7 @@ class Coding:
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """Return the name of each level as a table shows it."""
+        """Return the name of each level as a table shows it; no two levels that a book teaches share one."""
         if isinstance(self.declared, Band):
             return tuple(
                 MISSING if path == (MISSING,) else _band_label(self.edges, k) for k, path in enumerate(self.paths)
@@ -418,7 +418,28 @@ def pooled_coding(declared: Declaration, observed: Mapping[Path, tuple[float, fl
     pooled = _pool(declared, {path: observed[path] for path in sorted(observed, key=sort_key)})
     levels = tuple(sorted(set(pooled.values()), key=sort_key))
     place = {path: code for code, path in enumerate(levels)}
-    return Coding(declared, levels, place | {path: place[target] for path, target in pooled.items()})
+    coding = Coding(declared, levels, place | {path: place[target] for path, target in pooled.items()})
+    _check_spelling(coding)
+    return coding
+
+
+def _check_spelling(coding: Coding) -> None:
+    """Raise if two levels, rare ones and the means of branches included, are spelled alike."""
+    spelled: dict[str, Path] = {}
+    for path in (*((*node, ALL) for node in coding.nodes), *coding.lookup):
+        label = " > ".join(map(str, path))
+        if ALL in path and path in coding.lookup:
+            raise InputError(
+                f"factor '{coding.name}': the book has a level {_path_text(path)}, but '{ALL}' names the mean of all "
+                "levels; rename the level."
+            )
+        if label in spelled:
+            one, other = (repr(which[0]) if len(which) == 1 else repr(which) for which in (spelled[label], path))
+            raise InputError(
+                f"factor '{coding.name}': {one} and {other} are two levels that are both spelled '{label}', so tables "
+                "and covers could not tell them apart; make them one level (one type of value), or rename one."
+            )
+        spelled[label] = path
 
 
 def band_coding(
@@ -587,9 +608,14 @@ def _merge_bands(
     return tuple(kept)
 
 
+def edge_text(edge: float) -> str:
+    """Return the shortest decimal that is the edge exactly, so that two edges never look alike."""
+    return repr(float(edge) + 0.0).removesuffix(".0")
+
+
 def _band_label(edges: tuple[float, ...], k: int) -> str:
-    low = f"({edges[k - 1]:g}" if k else "(-inf"
-    return f"{low}, {edges[k]:g}]" if k < len(edges) else f"{low}, inf)"
+    low = f"({edge_text(edges[k - 1])}" if k else "(-inf"
+    return f"{low}, {edge_text(edges[k])}]" if k < len(edges) else f"{low}, inf)"
 
 
 def _interval(value: Any, *, argument: str) -> tuple[float, float]:
