@@ -272,7 +272,8 @@ class OrderBook:
         Parameters
         ----------
         values : array, shape (rows of that table,)
-            Such as a column that is no rating factor: a weight in grams, an owner to cluster by.
+            Such as a column that is no rating factor: a weight in grams, an owner to cluster by. Values are paired with
+            rows by place; the index of a Series is not read.
 
         Examples
         --------
@@ -301,6 +302,7 @@ class OrderBook:
         Parameters
         ----------
         rows : bool array, shape (n_orders,)
+            By place; an index is not read.
         """
         rows = np.asarray(rows)
         if rows.dtype != np.bool_ or rows.shape != (self.n_orders,):

@@ -262,7 +262,7 @@ class ScheduleSeverity:
         ----------
         book : OrderBook
         weight_g : array, shape (n_orders,)
-            Weight of each order's parcel, grams.
+            Weight of each order's parcel, grams, by place; an index is not read.
         volume_cm3 : array, shape (n_orders,), optional
             Needed where the schedule bills by volume too.
         claims_only : bool

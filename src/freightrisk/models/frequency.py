@@ -73,7 +73,8 @@ class FrequencyModel:
         ----------
         book : OrderBook
         offset : array, shape (n_orders,), optional
-            Added to log lambda, for instance the log of the share of claims already reported.
+            Added to log lambda, for instance the log of the share of claims already reported. This and the arrays below
+            are paired with the book's orders by place, and an index is not read; `OrderBook.align` takes columns there.
         weight : array, shape (n_orders,), optional
             Prior weights of the rows.
         engine : {"newton", "statsmodels"}

@@ -68,7 +68,7 @@ class SeverityModel:
         ----------
         book : OrderBook
         offset : array, shape (n_claim_records,), optional
-            Added to log mu.
+            Added to log mu. Paired by place with the book's `claim_amount`; arrays by order, with the book's orders.
         weight : array, shape (n_claim_records,), optional
             Prior weights, instead of the number of claims behind each amount.
         cluster : array, shape (n_orders,), optional

@@ -110,7 +110,8 @@ def rounding_report(
     Parameters
     ----------
     premium : array, shape (n_orders,)
-        Filed premiums before rounding, yuan; they are taken to whole micro-yuan.
+        Filed premiums before rounding, yuan; they are taken to whole micro-yuan. Arrays are paired by place, and an
+        index is not read.
     merchant : array, shape (n_orders,)
         The merchant of each order.
     order_id : array, shape (n_orders,), optional
