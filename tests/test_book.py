@@ -13,8 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from book_strategies import treatment_contrasts
-from freightrisk import Band, Factor, FrequencyModel, Hierarchy, OrderBook, SeverityModel, at_most_one_claim
-from freightrisk.errors import FitError, InputError
+from freightrisk import (
+    Band,
+    Factor,
+    FrequencyModel,
+    Hierarchy,
+    OrderBook,
+    SeverityModel,
+    at_most_one_claim,
+    simulate_book,
+)
+from freightrisk.errors import FitError, FreightRiskWarning, InputError
 
 FACTORS = [Factor("channel"), Band("weight_kg", [1.0]), Factor("segment")]
 
@@ -173,9 +182,60 @@ def test_claim_on_the_day_of_shipment_is_sound():
 
 def test_an_order_may_have_any_number_of_claims():
     claims = pd.DataFrame({"order_id": 12, "freight": np.full(300, 4.0), "report_date": pd.Timestamp("2026-06-01")})
-    book = build(claims=claims)
+    book = build(claims=claims.assign(claim_id=range(300)))
     assert book.claim_count.dtype == np.uint16
     assert book.claim_count.tolist() == [0, 300, 0, 0, 0]
+
+
+@given(
+    ids=st.lists(st.integers(1, 6) | st.none(), min_size=4, max_size=4),
+    kind=st.sampled_from(["pandas", "polars", "texts"]),
+    name=st.sampled_from(["claim_id", "voucher"]),
+)
+def test_claims_of_one_id_never_count_twice(ids, kind, name):
+    column = pd.array([None if one is None else f"C{one}" for one in ids] if kind == "texts" else ids,
+                      dtype="string" if kind == "texts" else "Int64")  # fmt: skip
+    claims = claims_frame(**{name: column})
+    claims = pl.from_pandas(claims) if kind == "polars" else claims
+    assert build(claims=claims, claim_id=None).n_claims == 4
+    if None in ids:
+        with pytest.raises(InputError, match=f"claims: '{name}' is missing in .* rows? .*give every claim its id"):
+            build(claims=claims, claim_id=name)
+    elif len(set(ids)) < 4:
+        with pytest.raises(
+            InputError, match=f"claims: '{name}' repeats an earlier row in .* such as ids C?[1-6].*; keep one"
+        ):
+            build(claims=claims, claim_id=name)
+    else:
+        assert build(claims=claims, claim_id=name).n_claims == 4
+
+
+def test_a_file_of_claims_given_twice_is_refused_or_warned_of():
+    twice = pd.concat([claims_frame()] * 2)
+    with pytest.raises(
+        InputError, match=r"'claim_id' repeats an earlier row in 4 rows \(first: 4, 5, 6, 7\), such as ids 0, 1"
+    ):
+        build(claims=twice.assign(claim_id=twice.index))
+    match = (
+        r"4 of 8 rows equal an earlier row in order, freight, report_date \(first orders: 12, 15, 11\), and every row"
+    )
+    for options in ({}, {"claim_id": None}):
+        with pytest.warns(FreightRiskWarning, match=match):
+            assert build(claims=twice, **options).n_claims == 8
+    with pytest.raises(InputError, match="missing column 'voucher'"):
+        build(claims=twice, claim_id="voucher")
+
+
+def test_few_equal_claims_are_no_cause_of_a_warning():
+    """An order of two parcels has two claims of one fee on one day; simulated claims have no such pair."""
+    sim = simulate_book(3_000, seed=4)
+    bare = sim.claims.drop(columns="claim_id")
+    options = {"factors": [Factor("zone")], "as_of": sim.as_of}
+    assert OrderBook.from_frames(sim.orders, bare, **options).n_claims > 100
+    pair = pd.concat([bare, bare.iloc[[0]]])
+    OrderBook.from_frames(sim.orders, pair, **options)
+    no_day = pd.concat([claims_frame()] * 2).drop(columns="report_date")
+    assert build(claims=no_day, report_date=None, orders=orders_frame()).n_claims == 8
 
 
 def test_a_book_may_have_no_claims():

@@ -15,6 +15,7 @@ from freightrisk import (
     Band,
     Credibility,
     Factor,
+    FreightRiskWarning,
     FrequencyModel,
     Hierarchy,
     InputError,
@@ -253,6 +254,22 @@ def test_refusals_leave_no_folder(tmp_path, frames):
         (tmp_path / f"{k}").mkdir()
         with pytest.raises(InputError, match=match):
             bad(tmp_path / f"{k}", orders_given, claims_given, **options)
+
+
+def test_a_claim_in_two_rows_is_refused_or_warned_of_once(tmp_path, frames):
+    orders, claims, merchants = frames
+    source = parquet(orders, tmp_path / "orders", 1)
+    options = {"factors": FACTORS, "merchants": merchants, "batch_rows": 500, **NAMES}
+    twice = pd.concat([claims, claims.iloc[:100]])
+    numbered = twice.assign(claim_id=[*range(len(claims)), *range(100)])
+    with pytest.raises(
+        InputError, match=r"'claim_id' repeats an earlier row in 100 rows .* such as ids 0, 1, 2, 3, 4; keep"
+    ):
+        store_book(tmp_path / "a", source, numbered, **options)
+    with pytest.warns(FreightRiskWarning, match=f"claims: 100 of {len(twice)} rows equal an earlier row") as found:
+        book = store_book(tmp_path / "b", source, twice, **options)
+    assert len(found) == 1
+    assert book.n_claims > store_book(tmp_path / "c", source, numbered.iloc[: len(claims)], **options).n_claims
 
 
 def test_an_order_in_two_batches_is_refused_if_it_has_a_claim(tmp_path, frames):

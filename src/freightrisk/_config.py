@@ -50,6 +50,7 @@ class ColumnsPart(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     freight: str = "freight"
     exposure: str = ""
     lines: str = ""
+    claim_id: str = "claim_id"
 
 
 class RulesPart(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True, tag_field="kind"):

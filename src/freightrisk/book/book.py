@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from freightrisk import _check
 from freightrisk._columns import Columns, JoinedColumns, read
 from freightrisk._frozen import FrozenDict
+from freightrisk.book.doubts import CLAIM_ID, check_claims
 from freightrisk.book.factors import (
     MOST_LINES,
     Band,
@@ -114,6 +115,7 @@ class OrderBook:
         report_date: str | None = "report_date",
         reversed_date: str | None = None,
         lines: str | None = None,
+        claim_id: str | None = CLAIM_ID,
     ) -> "OrderBook":
         """Return the book of some orders and their claims.
 
@@ -143,12 +145,16 @@ class OrderBook:
         lines : str, optional
             Column of the orders with the number of lines of an order, each of which can come back: whole numbers from 1
             to 255. For `FrequencyModel(family="binomial")` and ``"beta_binomial"``.
+        claim_id : str or None
+            Column of the claims that tells one from another: an id that is missing or repeats is refused. Without a
+            column "claim_id", or if None is given, every row counts. If more than 1 % of the rows then equal an earlier
+            one in order, freight and report date, a `FreightRiskWarning` says so.
 
         Raises
         ------
         InputError
-            For missing columns, duplicate order ids, claims without an order or before its shipment, values missing
-            or outside their range, naming column, count and first rows.
+            For missing columns, repeated ids of orders or claims, claims without an order or before its shipment,
+            values missing or outside their range, naming column, count and first rows.
 
         Examples
         --------
@@ -168,7 +174,7 @@ class OrderBook:
                 factors=factors,
                 merchants=merchants,
                 as_of=as_of,
-                names=Names(order_id, merchant_id, ship_date, exposure, freight, report_date, reversed_date),
+                names=Names(order_id, merchant_id, ship_date, exposure, freight, report_date, reversed_date, claim_id),
                 lines=lines,
             )
         )
@@ -352,6 +358,12 @@ class Names:
     freight: str = "freight"
     report_date: str | None = "report_date"
     reversed_date: str | None = None
+    claim_id: str | None = CLAIM_ID
+
+    @property
+    def read(self) -> list[str | None]:
+        """Return the columns of a claim besides its ids."""
+        return [self.freight, self.report_date, self.reversed_date]
 
 
 def frames_book(
@@ -363,13 +375,17 @@ def frames_book(
     as_of: Any,
     names: Names,
     lines: str | None,
+    checked: bool = False,
 ) -> OrderBook:
-    """Return the book of some orders and their claims, even if no order is in force; see `OrderBook.from_frames`."""
+    """Return the book of some orders and their claims, even if no order is in force; see `OrderBook.from_frames`.
+
+    `checked` says that claims were looked at for repeated ones.
+    """
     wanted = columns_of(factors)
     joined = join(orders, merchants, wanted, names=names, also=[names.order_id, names.ship_date, names.exposure, lines])
     day = None if as_of is None else _check.day(as_of, argument="as_of")
     kept, ship_day, left_out = _in_force(joined, names, day)
-    claim_order, claim_day, amount, undone = _read_claims(claims, joined, names)
+    claim_order, claim_day, amount, undone = _read_claims(claims, joined, names, checked=checked)
     if ship_day is not None:
         shipped = ship_day[claim_order]
         _check.refuse_rows(
@@ -492,14 +508,13 @@ def _in_force(
 
 
 def _read_claims(
-    claims: Any, joined: JoinedColumns, names: Names
+    claims: Any, joined: JoinedColumns, names: Names, *, checked: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.datetime64] | None, NDArray[np.float64], NDArray[np.datetime64]]:
     """Return the order row, the report day, the freight and the day of reversal of every claim."""
     if names.reversed_date is not None and names.report_date is None:
         raise InputError("reversed_date needs the day of the report; name its column with report_date=.")
-    columns = (names.order_id, names.freight, names.report_date, names.reversed_date)
-    wanted = [name for name in columns if name is not None]
-    table = read(claims, wanted, argument="claims")
+    wanted = [name for name in (names.order_id, *names.read) if name is not None]
+    table = read(claims, [*wanted, *([] if names.claim_id is None else [names.claim_id])], argument="claims")
     _check.columns_present(wanted, table.names, argument="claims")
     keys = _unique_index(joined.orders.ids(names.order_id), names.order_id, "orders")
     rows = np.asarray(keys.get_indexer(table.ids(names.order_id)), dtype=np.int64)
@@ -509,6 +524,8 @@ def _read_claims(
     )
     amount = table.real(names.freight)
     _check.in_interval(amount, column=names.freight, low=0.0, high=np.inf, open_low=True)
+    if not checked:
+        check_claims(table, rows, order_id=names.order_id, claim_id=names.claim_id, read=names.read)
     undone = np.full(len(rows), np.datetime64("NaT"), dtype="datetime64[D]")
     if names.report_date is None:
         return rows, None, amount, undone

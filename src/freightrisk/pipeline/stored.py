@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from freightrisk import _check
 from freightrisk._columns import read
 from freightrisk.book.book import SOUND_COLUMNS, Names, OrderBook, columns_of, frames_book
+from freightrisk.book.doubts import CLAIM_ID, check_claims
 from freightrisk.book.factors import (
     MISSING,
     Band,
@@ -68,6 +69,7 @@ def store_book(
     report_date: str | None = "report_date",
     reversed_date: str | None = None,
     lines: str | None = None,
+    claim_id: str | None = CLAIM_ID,
     batch_rows: int = BATCH_ROWS,
     progress: bool = False,
 ) -> OrderBook:
@@ -87,7 +89,7 @@ def store_book(
         Held in memory, some 150 bytes a claim.
     factors : sequence of Factor, Band, Hierarchy or Coding
         As for `OrderBook.from_frames`; a `Band` needs its edges, since quantiles would need all orders at once.
-    merchants, as_of, order_id, merchant_id, ship_date, exposure, freight, report_date, reversed_date, lines
+    merchants, as_of, order_id, merchant_id, ship_date, exposure, freight, report_date, reversed_date, lines, claim_id
         As for `OrderBook.from_frames`.
     batch_rows : int
         Most orders in memory at a time (two such batches are on their way).
@@ -119,7 +121,7 @@ def store_book(
     ...     book.n_orders, round(FrequencyModel().fit(book).base, 6)
     (8, 0.5)
     """
-    names = Names(order_id, merchant_id, ship_date, exposure, freight, report_date, reversed_date)
+    names = Names(order_id, merchant_id, ship_date, exposure, freight, report_date, reversed_date, claim_id)
     final, paths = Path(folder), parquet_files(orders)
     batch_rows = _check.whole(batch_rows, argument="batch_rows", low=1, high=2**30)
     if final.exists() and (not final.is_dir() or any(final.iterdir())):
@@ -185,14 +187,15 @@ class _Claims:
     def __init__(self, claims: Any, names: Names) -> None:
         import pandas as pd
 
-        wanted = [names.order_id, names.freight, names.report_date, names.reversed_date]
-        columns = read(claims, [name for name in wanted if name is not None], argument="claims")
-        _check.columns_present([names.order_id], columns.names, argument="claims")
+        wanted = [name for name in (names.order_id, *names.read) if name is not None]
+        columns = read(claims, [*wanted, *([] if names.claim_id is None else [names.claim_id])], argument="claims")
+        _check.columns_present(wanted, columns.names, argument="claims")
         self.frame: Any = getattr(columns, "frame", None)
         self.table: Any = getattr(columns, "table", None)
         self.order_id = names.order_id
         place, ids = pd.factorize(columns.ids(names.order_id))
         _check.refuse_rows(place < 0, f"claims: '{self.order_id}' is missing in {{rows}}; every row needs one.")
+        check_claims(columns, place, order_id=names.order_id, claim_id=names.claim_id, read=names.read)
         self.keys, self.ids, self.place = pd.Index(ids), ids, place
         self.by_key = np.argsort(place, kind="stable")
         self.counts = np.bincount(place, minlength=len(ids))
@@ -244,7 +247,7 @@ class _Source:
         def book_of(table: Any) -> tuple[OrderBook, int]:
             book = frames_book(
                 table, self.claims.of(table), factors=factors, merchants=self.merchants, as_of=self.as_of,
-                names=self.names, lines=self.lines,
+                names=self.names, lines=self.lines, checked=True,
             )  # fmt: skip
             return book, table.num_rows
 
