@@ -84,6 +84,7 @@ def price_columns(
 ) -> dict[str, NDArray[Any]]:
     """Return quotes as arrays; see `Tariff.price_columns`."""
     n = coded.n_orders
+    coded.check(tuple(tariff.sizes.values()), draws=tariff.rounding == "dither", in_sequence=tariff.in_sequence)
     rules = len(tariff.subsidies)
     into = tariff.buffers(n, detail=detail, campaigns=campaigns) if buffers is None else buffers
     into.check(n, len(tariff.payers), detail=detail, settles=tariff.in_sequence, campaigns=rules if campaigns else 0)
