@@ -536,3 +536,14 @@ def test_a_book_without_claims_cannot_be_fitted():
     for model in (FrequencyModel(), SeverityModel()):
         with pytest.raises(FitError, match=r"there are no claims in the \d rows to fit; a model needs some"):
             model.fit(book)
+
+
+@pytest.mark.parametrize(("factor", "tells"), [(1.0, False), (1000.0, True)])
+def test_weights_in_grams_are_told(factor, tells):
+    orders = orders_frame()
+    orders["weight_kg"] *= factor
+    if not tells:
+        build(orders=orders)
+        return
+    with pytest.warns(FreightRiskWarning, match=r"'weight_kg' has a median of 1,250 kg, .* divide it by 1,000"):
+        build(orders=orders)

@@ -193,6 +193,7 @@ def test_without_dates_and_with_every_order_in_force(tmp_path):
     ],
     ids=lambda model: f"{type(model).__name__} {model.family}",
 )
+@pytest.mark.filterwarnings("ignore:about .* of the book's claims are still to be reported")
 @pytest.mark.parametrize("part_rows", [2**20, 700])
 def test_models_fit_a_stored_book_as_one_in_memory(tmp_path, frames, model, part_rows, monkeypatch):
     for module in ("passes", "terms"):

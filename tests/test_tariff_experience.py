@@ -306,6 +306,7 @@ def history():
     )  # fmt: skip
     filed = pd.DataFrame({"order_id": np.repeat(np.arange(n), claims), "freight": 8.0})
     filed["report_date"] = orders["ship_date"].to_numpy()[filed["order_id"]] + np.timedelta64(5, "D")
+    filed["claim_id"] = np.arange(len(filed))  # one fee and one lag, so an order's claims differ in their id alone
     edges = [4.4, 4.5, 4.6, 4.7, 4.8, 4.9]
     book = OrderBook.from_frames(
         orders, filed, factors=[Factor("zone"), Band("experience_score", edges, valid=(0, 5))], as_of="2026-07-01"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from freightrisk import _check
 from freightrisk._columns import Columns, JoinedColumns, read
 from freightrisk._frozen import FrozenDict
-from freightrisk.book.doubts import CLAIM_ID, check_claims
+from freightrisk.book.doubts import CLAIM_ID, check_claims, warn_of_grams
 from freightrisk.book.factors import (
     MOST_LINES,
     Band,
@@ -216,6 +216,7 @@ class OrderBook:
         wanted = columns_of(factors)
         names = Names(ship_date=None, exposure=exposure)
         joined = join(cells, None, wanted, names=names, also=[claims, amount, exposure, lines], argument="cells")
+        warn_of_grams(joined)
         counted = joined.real(claims)
         _check.in_interval(counted, column=claims, low=0.0, high=2.0**32 - 1)
         _check.refuse_rows(
@@ -379,10 +380,12 @@ def frames_book(
 ) -> OrderBook:
     """Return the book of some orders and their claims, even if no order is in force; see `OrderBook.from_frames`.
 
-    `checked` says that claims were looked at for repeated ones.
+    `checked` says that claims were looked at for repeated ones, and that a batch of orders needs no look of its own.
     """
     wanted = columns_of(factors)
     joined = join(orders, merchants, wanted, names=names, also=[names.order_id, names.ship_date, names.exposure, lines])
+    if not checked:
+        warn_of_grams(joined)
     day = None if as_of is None else _check.day(as_of, argument="as_of")
     kept, ship_day, left_out = _in_force(joined, names, day)
     claim_order, claim_day, amount, undone = _read_claims(claims, joined, names, checked=checked)

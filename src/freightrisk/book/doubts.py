@@ -1,4 +1,4 @@
-"""What is most likely a slip in the rows of a book: claims that stand there twice."""
+"""What is most likely a slip in the rows of a book: claims that stand there twice, weights in another unit."""
 
 import warnings
 from typing import Any
@@ -7,11 +7,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check
-from freightrisk._columns import Columns
+from freightrisk._columns import Columns, JoinedColumns
 from freightrisk.errors import FreightRiskWarning, InputError
 
 CLAIM_ID = "claim_id"
 MOST_REPEATS = 0.01
+WEIGHT_KG = "weight_kg"
+HEAVIEST_KG = 100
+
+
+def warn_of_grams(columns: JoinedColumns) -> None:
+    """Warn if a column that is named for kilograms holds what must be grams."""
+    if WEIGHT_KG not in columns.names or not columns.n_rows:
+        return
+    try:
+        known = columns.real(WEIGHT_KG)
+    except InputError:  # a factor of texts may have that name
+        return
+    known = known[~np.isnan(known)]
+    median = float(np.median(known)) if len(known) else 0.0
+    if median > HEAVIEST_KG:
+        warnings.warn(
+            f"column '{WEIGHT_KG}' has a median of {median:,.4g} kg, more than parcels weigh ({HEAVIEST_KG} kg), so it "
+            "may be in grams; divide it by 1,000, or rename the column if its unit is another.",
+            FreightRiskWarning,
+            stacklevel=4,
+        )
 
 
 def claim_columns(present: list[str], claim_id: str | None) -> list[str]:

@@ -16,6 +16,7 @@ from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.passes import Problem
 from freightrisk.models.terms import chosen_effects
+from freightrisk.models.young import warn_of_young_orders
 
 FAMILIES = ("poisson", "negative_binomial", "bernoulli", "binomial", "beta_binomial")
 
@@ -75,6 +76,8 @@ class FrequencyModel:
         offset : array, shape (n_orders,), optional
             Added to log lambda, for instance the log of the share of claims already reported. This and the arrays below
             are paired with the book's orders by place, and an index is not read; `OrderBook.align` takes columns there.
+            Without an offset, a `FreightRiskWarning` tells of a book whose orders are so young that more than 5 % of
+            its claims are still to be reported.
         weight : array, shape (n_orders,), optional
             Prior weights of the rows.
         engine : {"newton", "statsmodels"}
@@ -104,6 +107,8 @@ class FrequencyModel:
                 "family='bernoulli' means at most one claim an order, but there are more in {rows}; "
                 "use family='poisson', or build the book with one claim an order.",
             )
+        if offset is None:
+            warn_of_young_orders(book)
         trials = _trials(book, effects) if FAMILIES_BY_NAME[self.family].lines else np.empty(0)
         problem = Problem(
             self.family,

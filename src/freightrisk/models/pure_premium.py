@@ -13,6 +13,7 @@ from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.passes import Problem
 from freightrisk.models.terms import chosen_effects
+from freightrisk.models.young import warn_of_young_orders
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class PurePremiumModel:
         FittedModel
         """
         effects = chosen_effects(book.codings, self.factors, lines=book.lines)
+        if offset is None:
+            warn_of_young_orders(book)
         counts = 1.0 if book.claim_weight is None else book.claim_weight
         amount = np.bincount(book.claim_row, book.claim_amount * counts, minlength=book.n_orders).astype(np.float64)
         exposure = np.ones(1) if book.exposure is None else book.exposure
