@@ -459,7 +459,7 @@ REPEATED = orders_frame(order_id=[11, 12, 12, 14, 11, 16])
         ({"merchants": MERCHANTS.iloc[:2]}, r"orders: 'merchant_id' names no row of merchants in 2 rows \(first: 1, 2\)"),
         ({"orders": orders_frame(merchant_id=[1, None, 2, 1, 3, 3])}, r"orders: 'merchant_id' names no row of merchants in 1 row \(first: 1\)"),
         ({"ship_date": None, "as_of": "2026-06-01"}, "as_of needs the day of shipment; name its column with ship_date="),
-        ({"as_of": "2026-04-01"}, "orders: no order is in force; a book needs at least one shipped order"),
+        ({"as_of": "2026-04-01"}, "orders: no order is in force on 2026-04-01; a book needs at least one shipped order; 1 were never shipped; 5 were shipped after that day. Check as_of"),
         ({"orders": orders_frame().iloc[:0], "claims": claims_frame().iloc[:0]}, "no order is in force"),
         ({"as_of": "yesterday"}, "as_of is 'yesterday'"),
         ({"as_of": pd.NaT}, "as_of is NaT"),
@@ -547,3 +547,20 @@ def test_weights_in_grams_are_told(factor, tells):
         return
     with pytest.warns(FreightRiskWarning, match=r"'weight_kg' has a median of 1,250 kg, .* divide it by 1,000"):
         build(orders=orders)
+
+
+def test_what_is_no_book_and_a_book_without_orders_are_refused():
+    book = build()
+    fitted = FrequencyModel([]).fit(book)
+    for call in (FrequencyModel().fit, SeverityModel().fit, fitted.predict, fitted.expected_claims):
+        with pytest.raises(InputError, match="book is a DataFrame; it must be an OrderBook"):
+            call(orders_frame())
+    with pytest.raises(FitError, match=r"the book has no rows to fit; mature\(\) or select\(\) may have left none"):
+        FrequencyModel().fit(book.select(np.zeros(5, dtype=bool)))
+    with pytest.raises(InputError, match=r"factors is the text 'channel'; give a list, such as \['channel'\]"):
+        FrequencyModel("channel").fit(book)
+    bare = claims_frame(order_id=[12, 15, 13, 11]).drop(columns="report_date")
+    with pytest.raises(
+        InputError, match=r"claims: the order was never shipped \(no 'ship_date'\) in 1 row \(first: 2\)"
+    ):
+        build(claims=bare, report_date=None)

@@ -25,6 +25,7 @@ from freightrisk.book.factors import (
 from freightrisk.errors import InputError
 
 # Columns that must be sound wherever they are present, rated or not: (low, high).
+OUT = {"not_shipped": "were never shipped", "shipped_after_as_of": "were shipped after that day"}
 SOUND_COLUMNS = {"weight_kg": (0.0, np.inf), "price": (0.0, np.inf)}
 
 
@@ -391,9 +392,10 @@ def frames_book(
     claim_order, claim_day, amount, undone = _read_claims(claims, joined, names, checked=checked)
     if ship_day is not None:
         shipped = ship_day[claim_order]
+        early = f"'{names.report_date}' is before the order's '{names.ship_date}' (or the order was never shipped)"
         _check.refuse_rows(
             np.isnat(shipped) if claim_day is None else ~(claim_day >= shipped),
-            f"claims: '{names.report_date}' is before the order's '{names.ship_date}' (or the order was never shipped) "
+            f"claims: {f'the order was never shipped (no {names.ship_date!r})' if claim_day is None else early} "
             "in {rows}; correct the dates or drop these claims.",
         )
     in_time = np.ones(len(amount), dtype=bool) if day is None or claim_day is None else claim_day <= day
@@ -428,9 +430,23 @@ def frames_book(
     )
 
 
+def check_book(book: Any) -> None:
+    """Raise unless `book` is an order book."""
+    if not isinstance(book, OrderBook):
+        raise InputError(
+            f"book is a {type(book).__name__}; it must be an OrderBook. Build one with OrderBook.from_frames(orders, "
+            "claims, factors=...), for new orders with factors=list(book.codings.values()) of the book that was fitted."
+        )
+
+
 def _with_orders(book: OrderBook) -> OrderBook:
     if not book.n_orders:
-        raise InputError("orders: no order is in force; a book needs at least one shipped order.")
+        why = "".join(f"; {count:,} {text}" for name, text in OUT.items() if (count := book.left_out.get(name, 0)))
+        when = "" if book.as_of is None else f" on {book.as_of}"
+        raise InputError(
+            f"orders: no order is in force{when}; a book needs at least one shipped order{why}. Check as_of and the "
+            "dates of shipment."
+        )
     return book
 
 

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
 from freightrisk._mapped import largest
-from freightrisk.book.book import OrderBook
+from freightrisk.book.book import OrderBook, check_book
 from freightrisk.errors import InputError
 from freightrisk.models.effects import Effect
 from freightrisk.models.families import FAMILIES as FAMILIES_BY_NAME
@@ -100,6 +100,7 @@ class FrequencyModel:
         FitError
             Where a level has no claim, a level is a combination of others, or Newton's method does not converge.
         """
+        check_book(book)
         effects = chosen_effects(book.codings, self.factors, lines=book.lines)
         if self.family == "bernoulli" and largest(book.claim_count) > 1:
             _check.refuse_rows(

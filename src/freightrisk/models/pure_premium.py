@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from freightrisk import _check
-from freightrisk.book.book import OrderBook
+from freightrisk.book.book import OrderBook, check_book
 from freightrisk.models.effects import Effect
 from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_scale, prior_weight
 from freightrisk.models.fitted import FittedModel
@@ -73,6 +73,7 @@ class PurePremiumModel:
         -------
         FittedModel
         """
+        check_book(book)
         effects = chosen_effects(book.codings, self.factors, lines=book.lines)
         if offset is None:
             warn_of_young_orders(book)

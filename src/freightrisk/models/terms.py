@@ -32,6 +32,8 @@ def chosen_effects(
     codings: Mapping[str, Coding], factors: Sequence[str | Effect] | None, *, lines: str | None = None
 ) -> dict[str, Effect]:
     """Return the effect of each table of a model by name: by default all factors but the lines, each free."""
+    if isinstance(factors, str):
+        raise InputError(f"factors is the text {factors!r}; give a list, such as [{factors!r}].")
     wanted = [name for name in codings if name != lines] if factors is None else list(factors)
     effects: dict[str, Effect] = {}
     for one in wanted:
