@@ -1,5 +1,6 @@
 """Budgets, caps by merchant and carried rounding: an order at a time by hand, in any rows, pieces and threads."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from freightrisk.errors import InputError
 from freightrisk.tariff import balances as balances_module
 from freightrisk.tariff import pricing as pricing_module
 from freightrisk.tariff.plan import RateTables
+from freightrisk.tariff.quotes import coded_again
 from freightrisk.tariff.rounding import dither_draws
 from strategies import CLASSES, draw_batch, limited_programmes, put_together, seeds, subsidies
 
@@ -359,3 +361,66 @@ def test_quotes_in_other_frames_and_buffers():
         tariff.price_columns(coded, threads=1, campaigns=True, buffers=tariff.buffers(4))
     with pytest.raises(InputError, match="other payers or limits"):
         tariff.price_columns(coded, threads=1, buffers=tariff_of([Subsidy("a", "platform", fixed_fen=1)]).buffers(4))
+
+
+# Orders that were encoded once
+
+
+@given(limited_programmes(), MODES, FLOORS, seeds, st.integers(0, 40))
+def test_pickled_orders_are_priced_as_they_were(rules, rounding, floor, seed, size):
+    tariff = tariff_of(rules, rounding, floor)
+    frame = no_missing_merchants(draw_batch(np.random.default_rng(seed), size), rounding)
+    coded = tariff.encode(frame)
+    again = pickle.loads(pickle.dumps(coded))
+    elsewhere = pickle.loads(pickle.dumps(tariff))
+    pd.testing.assert_frame_equal(elsewhere.price(again, campaigns=True), tariff.price(coded, campaigns=True))
+
+
+def forged(coded, **changes):
+    """Return the parts of a pickle with some of them changed."""
+    names = ("arrays", "sizes", "n_orders", "index", "kind", "key", "draws", "sequence")
+    parts = dict(zip(names, coded.__reduce__()[1], strict=True))
+    return {name: change(parts[name]) for name, change in changes.items()} | {
+        name: part for name, part in parts.items() if name not in changes
+    }
+
+
+CAPPED = Subsidy("a", "platform", fixed_fen=2, merchant_cap_fen=50, period="day")
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"arrays": lambda arrays: [array + np.uint8(200) for array in arrays]}, "at or above the .* slots"),
+        ({"arrays": lambda arrays: [array[:9] for array in arrays]}, "of other lengths"),
+        (
+            {"arrays": lambda arrays: [*arrays, arrays[0][:9]], "sizes": lambda sizes: [*sizes, sizes[0]]},
+            "different lengths",
+        ),
+        ({"arrays": lambda arrays: [*arrays, arrays[0]]}, "of other lengths"),
+        ({"arrays": lambda arrays: [array.astype(np.int64) for array in arrays]}, "are int64; they must be"),
+        ({"n_orders": lambda n: n + 1}, "of other lengths"),
+        ({"draws": lambda draws: np.zeros(3, dtype=np.uint16)}, "of other lengths"),
+        ({"sequence": lambda found: replace(found, keys=found.keys + 10**6)}, "damaged"),
+        ({"sequence": lambda found: replace(found, keys=found.keys[:, :3])}, "damaged"),
+        ({"sequence": lambda found: replace(found, order=np.arange(1, 21))}, "damaged"),
+        ({"sequence": lambda found: replace(found, merchants=np.full(20, -1, dtype=np.int32))}, "damaged"),
+    ],
+)
+def test_damaged_pickles_are_refused(changes, match):
+    tariff = tariff_of([CAPPED], "carry")
+    coded = tariff.encode(no_missing_merchants(draw_batch(np.random.default_rng(1), 20), "carry"))
+    with pytest.raises(InputError, match=match):
+        coded_again(**forged(coded, **changes))
+
+
+def test_orders_of_other_tables_or_needs_are_refused_by_the_pricing_of_columns():
+    tariff = tariff_of([CAPPED], "dither")
+    coded = tariff.encode(draw_batch(np.random.default_rng(1), 20))
+    for changes in (
+        {"sizes": lambda sizes: [size + 1 for size in sizes]},
+        {"draws": lambda draws: draws[:0]},
+        {"sequence": lambda _: None},
+    ):
+        with pytest.raises(InputError, match="other tables, rounding or budgets; encode them with this one"):
+            tariff.price_columns(coded_again(**forged(coded, **changes)), threads=1)

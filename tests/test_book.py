@@ -13,8 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from book_strategies import treatment_contrasts
-from freightrisk import Band, Factor, FrequencyModel, Hierarchy, OrderBook, SeverityModel, at_most_one_claim
-from freightrisk.errors import FitError, InputError
+from freightrisk import (
+    Band,
+    Factor,
+    FrequencyModel,
+    Hierarchy,
+    OrderBook,
+    SeverityModel,
+    at_most_one_claim,
+    simulate_book,
+)
+from freightrisk.errors import FitError, FreightRiskWarning, InputError
 
 FACTORS = [Factor("channel"), Band("weight_kg", [1.0]), Factor("segment")]
 
@@ -173,9 +182,60 @@ def test_claim_on_the_day_of_shipment_is_sound():
 
 def test_an_order_may_have_any_number_of_claims():
     claims = pd.DataFrame({"order_id": 12, "freight": np.full(300, 4.0), "report_date": pd.Timestamp("2026-06-01")})
-    book = build(claims=claims)
+    book = build(claims=claims.assign(claim_id=range(300)))
     assert book.claim_count.dtype == np.uint16
     assert book.claim_count.tolist() == [0, 300, 0, 0, 0]
+
+
+@given(
+    ids=st.lists(st.integers(1, 6) | st.none(), min_size=4, max_size=4),
+    kind=st.sampled_from(["pandas", "polars", "texts"]),
+    name=st.sampled_from(["claim_id", "voucher"]),
+)
+def test_claims_of_one_id_never_count_twice(ids, kind, name):
+    column = pd.array([None if one is None else f"C{one}" for one in ids] if kind == "texts" else ids,
+                      dtype="string" if kind == "texts" else "Int64")  # fmt: skip
+    claims = claims_frame(**{name: column})
+    claims = pl.from_pandas(claims) if kind == "polars" else claims
+    assert build(claims=claims, claim_id=None).n_claims == 4
+    if None in ids:
+        with pytest.raises(InputError, match=f"claims: '{name}' is missing in .* rows? .*give every claim its id"):
+            build(claims=claims, claim_id=name)
+    elif len(set(ids)) < 4:
+        with pytest.raises(
+            InputError, match=f"claims: '{name}' repeats an earlier row in .* such as ids C?[1-6].*; keep one"
+        ):
+            build(claims=claims, claim_id=name)
+    else:
+        assert build(claims=claims, claim_id=name).n_claims == 4
+
+
+def test_a_file_of_claims_given_twice_is_refused_or_warned_of():
+    twice = pd.concat([claims_frame()] * 2)
+    with pytest.raises(
+        InputError, match=r"'claim_id' repeats an earlier row in 4 rows \(first: 4, 5, 6, 7\), such as ids 0, 1"
+    ):
+        build(claims=twice.assign(claim_id=twice.index))
+    match = (
+        r"4 of 8 rows equal an earlier row in order, freight, report_date \(first orders: 12, 15, 11\), and every row"
+    )
+    for options in ({}, {"claim_id": None}):
+        with pytest.warns(FreightRiskWarning, match=match):
+            assert build(claims=twice, **options).n_claims == 8
+    with pytest.raises(InputError, match="missing column 'voucher'"):
+        build(claims=twice, claim_id="voucher")
+
+
+def test_few_equal_claims_are_no_cause_of_a_warning():
+    """An order of two parcels has two claims of one fee on one day; simulated claims have no such pair."""
+    sim = simulate_book(3_000, seed=4)
+    bare = sim.claims.drop(columns="claim_id")
+    options = {"factors": [Factor("zone")], "as_of": sim.as_of}
+    assert OrderBook.from_frames(sim.orders, bare, **options).n_claims > 100
+    pair = pd.concat([bare, bare.iloc[[0]]])
+    OrderBook.from_frames(sim.orders, pair, **options)
+    no_day = pd.concat([claims_frame()] * 2).drop(columns="report_date")
+    assert build(claims=no_day, report_date=None, orders=orders_frame()).n_claims == 8
 
 
 def test_a_book_may_have_no_claims():
@@ -399,7 +459,7 @@ REPEATED = orders_frame(order_id=[11, 12, 12, 14, 11, 16])
         ({"merchants": MERCHANTS.iloc[:2]}, r"orders: 'merchant_id' names no row of merchants in 2 rows \(first: 1, 2\)"),
         ({"orders": orders_frame(merchant_id=[1, None, 2, 1, 3, 3])}, r"orders: 'merchant_id' names no row of merchants in 1 row \(first: 1\)"),
         ({"ship_date": None, "as_of": "2026-06-01"}, "as_of needs the day of shipment; name its column with ship_date="),
-        ({"as_of": "2026-04-01"}, "orders: no order is in force; a book needs at least one shipped order"),
+        ({"as_of": "2026-04-01"}, "orders: no order is in force on 2026-04-01; a book needs at least one shipped order; 1 were never shipped; 5 were shipped after that day. Check as_of"),
         ({"orders": orders_frame().iloc[:0], "claims": claims_frame().iloc[:0]}, "no order is in force"),
         ({"as_of": "yesterday"}, "as_of is 'yesterday'"),
         ({"as_of": pd.NaT}, "as_of is NaT"),
@@ -476,3 +536,31 @@ def test_a_book_without_claims_cannot_be_fitted():
     for model in (FrequencyModel(), SeverityModel()):
         with pytest.raises(FitError, match=r"there are no claims in the \d rows to fit; a model needs some"):
             model.fit(book)
+
+
+@pytest.mark.parametrize(("factor", "tells"), [(1.0, False), (1000.0, True)])
+def test_weights_in_grams_are_told(factor, tells):
+    orders = orders_frame()
+    orders["weight_kg"] *= factor
+    if not tells:
+        build(orders=orders)
+        return
+    with pytest.warns(FreightRiskWarning, match=r"'weight_kg' has a median of 1,250 kg, .* divide it by 1,000"):
+        build(orders=orders)
+
+
+def test_what_is_no_book_and_a_book_without_orders_are_refused():
+    book = build()
+    fitted = FrequencyModel([]).fit(book)
+    for call in (FrequencyModel().fit, SeverityModel().fit, fitted.predict, fitted.expected_claims):
+        with pytest.raises(InputError, match="book is a DataFrame; it must be an OrderBook"):
+            call(orders_frame())
+    with pytest.raises(FitError, match=r"the book has no rows to fit; mature\(\) or select\(\) may have left none"):
+        FrequencyModel().fit(book.select(np.zeros(5, dtype=bool)))
+    with pytest.raises(InputError, match=r"factors is the text 'channel'; give a list, such as \['channel'\]"):
+        FrequencyModel("channel").fit(book)
+    bare = claims_frame(order_id=[12, 15, 13, 11]).drop(columns="report_date")
+    with pytest.raises(
+        InputError, match=r"claims: the order was never shipped \(no 'ship_date'\) in 1 row \(first: 2\)"
+    ):
+        build(claims=bare, report_date=None)

@@ -4,12 +4,24 @@ from dataclasses import replace
 from math import exp, factorial
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from freightrisk import ByLevel, Cover, Factor, ScaleShape, expected_claims, limited_expected_value
+from freightrisk import (
+    ByLevel,
+    Cover,
+    Factor,
+    FrequencyModel,
+    OrderBook,
+    ScaleShape,
+    SeverityModel,
+    Tariff,
+    expected_claims,
+    limited_expected_value,
+)
 from freightrisk.book.factors import Coding
 from freightrisk.errors import InputError
 from freightrisk.tariff.cover import LimitCurve, count_curve, limit_curve
@@ -137,6 +149,40 @@ def test_limit_curve_keeps_relative_accuracy_under_high_and_low_limits(dispersio
     exact = RATIOS * special.gammainc(shape + 1, x) + special.gammaincc(shape, x)  # the limit is one
     payout = kernel_payout(RATIOS, 1.0, dispersion)
     np.testing.assert_allclose(payout, exact, rtol=2e-7)
+
+
+@given(
+    power=st.floats(-24, -4) | st.sampled_from([-323.0, -300.0, -31.0, -30.0, -8.0, -8.3, -6.3, -6.0]),
+    family=st.sampled_from(["gamma", "lognormal"]),
+)
+def test_limit_curves_exist_down_to_no_dispersion(power, family):
+    shape = ScaleShape(10.0**power, family)
+    spread = max(10.0 ** (power / 2), 1e-9)
+    ratio = np.concatenate(
+        [RATIOS[::50], 1.0 + spread * np.linspace(-8.0, 8.0, 401), 1.0 + np.linspace(-0.01, 0.01, 401)]
+    )
+    share, exact = limit_curve(shape).share(ratio), shape.limited(1.0 / ratio)
+    smallest = np.minimum(1.0, 1.0 / ratio)
+    sharp = power < np.log10(5e-14) or power > -6
+    np.testing.assert_allclose(share, exact, rtol=2e-7 if sharp else 3e-5)
+    np.testing.assert_allclose(exact, smallest, rtol=0.4 * spread + 1e-6 if power < -4 else 0.01)
+    far = np.abs(np.log(ratio)) > max(0.01, 8 * spread)
+    np.testing.assert_allclose(share[far], smallest[far], rtol=2e-7)
+
+
+@pytest.mark.parametrize("odd", [8.0, 8.0001, 8.01, 8.1, 8.5])
+def test_nearly_flat_freight_is_priced_under_a_limit(odd):
+    orders = pd.DataFrame({"order_id": range(1000), "zone": ["near", "far"] * 500})
+    claims = pd.DataFrame({"order_id": range(300), "freight": [odd] * 3 + [8.0] * 297})
+    book = OrderBook.from_frames(orders, claims, factors=[Factor("zone")], ship_date=None, report_date=None)
+    frequency, severity = FrequencyModel([]).fit(book), SeverityModel([]).fit(book)
+    mean = claims["freight"].mean()
+    for limit in (25.0, 8.2, 7.5, 4.0):
+        tariff = Tariff.build(frequency, severity, cover=Cover(limit=limit))
+        payout = tariff.price(orders.head(1))["expected_payout"].item()
+        if abs(mean / limit - 1.0) > 8 * np.sqrt(severity.dispersion):
+            assert payout == pytest.approx(min(mean, limit), rel=1e-6)
+        assert payout <= min(mean, limit) * (1.0 + 3e-5)
 
 
 @pytest.mark.parametrize("dispersion", [0.01, 0.1, 0.5, 1.0])

@@ -35,9 +35,9 @@ from freightrisk import (
     save_campaigns,
 )
 from freightrisk.tariff import cover as curves
-from freightrisk.tariff import parts
 from freightrisk.tariff.cover import LimitCurve
 from freightrisk.tariff.document import parse_tariff
+from freightrisk.tariff.parts import _to_parts
 from freightrisk.tariff.plan import RateTables
 from strategies import (
     CODINGS,
@@ -58,7 +58,7 @@ from strategies import (
 
 def bytes_of(tariff):
     """Return the document of a tariff without a file."""
-    return msgspec.json.encode(parts._to_parts(tariff))
+    return msgspec.json.encode(_to_parts(tariff))
 
 
 @pytest.fixture(scope="module")

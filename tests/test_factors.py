@@ -3,6 +3,7 @@
 # ruff: noqa: E501 -- one line for each bad call
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freightrisk import Band, Factor, FrequencyModel, Hierarchy, OrderBook
+from freightrisk.book.factors import all_bands
 from freightrisk.errors import InputError
 
 TREE = ["industry", "category", "leaf"]
@@ -153,6 +155,76 @@ def test_quantile_bands_of_ties_are_never_empty(values, bands):
     assert len(np.unique(book.codes["kg"])) == book.codings["kg"].n_levels <= bands
 
 
+@given(edges=st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=8, unique=True))
+def test_band_labels_are_distinct_and_show_their_edges_exactly(edges):
+    edges = sorted({edge + 0.0 for edge in edges})
+    coding = all_bands(Band("x", edges, valid=(-math.inf, math.inf)), tuple(edges), missing=True)
+    assert len(set(coding.labels)) == len(edges) + 2
+    shown = [label[1:-1].split(", ") for label in coding.labels[:-1]]
+    assert [(float(low), float(high)) for low, high in shown] == list(pairwise([-math.inf, *edges, math.inf]))
+
+
+def test_band_labels_are_short_where_the_edge_is():
+    coding = book_of(
+        {"x": [1_000_000, 1_000_001.5, 1_000_003, 1e17]}, Band("x", [1_000_001, 1_000_002, 2.5e16])
+    ).codings["x"]
+    assert coding.labels == (
+        "(-inf, 1000001]", "(1000001, 1000002]", "(1000002, 2.5e+16]", "(2.5e+16, inf)",
+    )  # fmt: skip
+    assert book_of({"x": [4.75, 4.85]}, Band("x", [4.8])).codings["x"].labels == ("(-inf, 4.8]", "(4.8, inf)")
+    grid = np.arange(4.0, 5.0, 0.1)
+    assert "(4.6999999999999975, 4.799999999999997]" in all_bands(Band("x", grid), tuple(grid), missing=False).labels
+
+
+# --- names of levels -----------------------------------------------------------------------------------------------
+
+parts = st.sampled_from([1, "1", 1.5, "1.5", "a", "b", "a > b", "b > a", "(other)", "(all)"])
+
+
+@given(rows=st.lists(st.tuples(parts, parts), min_size=1, max_size=8), least=st.integers(0, 2))
+def test_no_two_levels_share_a_label(rows, least):
+    frame = pd.DataFrame({"x": [x for x, _ in rows], "y": [y for _, y in rows]}, dtype=object)
+    distinct = [{str(value): value for value in values} for values in (frame["x"], frame["y"])]
+    paths = {" > ".join(map(str, row)): row for row in rows}
+    if (
+        any(len(values) < frame[name].nunique() for values, name in zip(distinct, "xy", strict=True))
+        or len(paths) < len(set(rows))
+        or "(all)" in distinct[0] | distinct[1]
+    ):
+        with pytest.raises(InputError, match=r"both spelled|'\(all\)' names the mean"):
+            book_of(frame, *(Factor(name, min_claims=least) for name in "xy"), Hierarchy("path", ["x", "y"]))
+        return
+    book = book_of(frame, Factor("x", min_claims=least), Hierarchy("path", ["x", "y"], min_claims=least))
+    for coding in book.codings.values():
+        slots = [coding.slot_label(code) for code in range(coding.n_slots)]
+        assert len(set(slots)) == coding.n_slots
+        spelled = [" > ".join(map(str, path)) for path in coding.lookup]
+        assert len(set(spelled)) == len(coding.lookup)
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        ({"x": [1, "1", "a"]}, "factor 'x': 1 and '1' are two levels that are both spelled '1', so .* rename one"),
+        ({"x": ["True", True, "a"]}, "True.* are two levels that are both spelled 'True'"),
+        (
+            {"x": ["(all)", "a", "a"]},
+            r"factor 'x': the book has a level '\(all\)', but '\(all\)' names the mean of all levels",
+        ),
+    ],
+)
+def test_levels_of_one_name_are_refused(values, match):
+    with pytest.raises(InputError, match=match):
+        book_of({name: np.array(column, dtype=object) for name, column in values.items()}, Factor("x"))
+
+
+def test_paths_of_one_name_are_refused():
+    frame = {"top": ["x", "x > y"], "leaf": ["y > z", "z"]}
+    match = r"factor 'h': \('x', 'y > z'\) and \('x > y', 'z'\) are two levels that are both spelled 'x > y > z'"
+    with pytest.raises(InputError, match=match):
+        book_of(frame, Hierarchy("h", ["top", "leaf"]))
+
+
 # --- rare levels ---------------------------------------------------------------------------------------------------
 
 
@@ -233,6 +305,44 @@ def test_pooled_trees_have_no_rare_level_and_no_leaf_leaves_its_branch(claims, l
         path = coding.paths[code]
         assert path == tuple(row) or path[-1] == "(other)"
         assert path[:-1] == tuple(row)[: len(path) - 1]
+
+
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.sampled_from("abcdef"),
+            st.sampled_from(["xy", "xz", "wv"]),
+            st.sampled_from([1, 1, 1, 0, 2]),
+            st.sampled_from([0.1, 0.2, 0.3, 0.7, 1 / 3, 1.0]),
+            st.sampled_from([0.5, 1.5, 2.5, 3.5]),
+        ),
+        min_size=6,
+        max_size=25,
+    ),
+    min_claims=st.integers(0, 4),
+    min_exposure=st.sampled_from([0.0, 0.3, 0.6, 1.0]),
+    data=st.data(),
+)
+def test_the_order_of_the_rows_changes_no_level(rows, min_claims, min_exposure, data):
+    frame = pd.DataFrame(
+        [(leaf, *path, *rest) for leaf, path, *rest in rows],
+        columns=["leaf", "industry", "category", "claims", "insured", "kg"],
+    )
+    places = data.draw(st.permutations(range(len(frame))))
+    rules = {"min_claims": min_claims, "min_exposure": min_exposure}
+    declared = [Factor("leaf", **rules), Hierarchy("path", TREE, **rules), Band("kg", [1, 2, 3], **rules)]
+    for exposure in (None, "insured"):
+        one = book_of(frame, *declared, exposure=exposure)
+        other = book_of(frame.iloc[places], *declared, exposure=exposure)
+        assert other.codings == one.codings
+        for name, codes in one.codes.items():
+            np.testing.assert_array_equal(other.codes[name], codes[places])
+
+
+def test_of_rare_levels_that_tie_the_first_level_is_pooled():
+    frame = pd.DataFrame({"x": list("dbca"), "claims": [2, 2, 2, 1]})
+    for rows in ([0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]):
+        assert book_of(frame.iloc[rows], Factor("x", min_claims=2)).codings["x"].labels == ("c", "d", "(other)")
 
 
 # --- the same levels for another book ------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from freightrisk import (
     ByLevel,
     Cover,
     Factor,
+    FreightRiskWarning,
     FreightSchedule,
     FrequencyModel,
     Hierarchy,
@@ -336,3 +337,16 @@ def test_bad_calls_are_refused(frames, book, frequency):
         ScheduleSeverity(SCHEDULE, "weight_g").fit(banded, orders["weight_g"])
     with pytest.raises(InputError, match="its coding of factor 'zone' is not the fit's"):
         severity.predict(banded)
+
+
+def test_kilograms_given_for_grams_are_told():
+    frame = pd.DataFrame({"order_id": range(4), "zone": ["near", "far"] * 2})
+    claims = pd.DataFrame({"order_id": [0, 1], "freight": [8.0, 12.0]})
+    book = OrderBook.from_frames(frame, claims, factors=[Factor("zone")], ship_date=None, report_date=None)
+    fees = pd.DataFrame({
+        "zone": ["near", "far"], "first_fee": 5.0, "step_fee": 1.0, "first_weight_g": 1000, "step_weight_g": 1000,
+    })  # fmt: skip
+    model = ScheduleSeverity(FreightSchedule(fees), "zone")
+    model.fit(book, np.array([400.0, 900.0, 1500.0, 3000.0]))
+    with pytest.warns(FreightRiskWarning, match=r"weight_g has a median of 1\.2 g, .* multiply it by 1,000"):
+        model.fit(book, np.array([0.4, 0.9, 1.5, 3.0]))

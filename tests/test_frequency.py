@@ -249,6 +249,18 @@ def fit(orders=ORDERS, *, model=None, factors=("zone",), **options):
     return (model or FrequencyModel()).fit(counted(orders, factors=factors), **options)
 
 
+@given(cells=rating_cells(), data=st.data())
+def test_the_order_of_the_rows_changes_a_fit_by_rounding_alone(cells, data):
+    tied = cells.assign(insured=cells["insured"].round(1) + 0.1, claims=1)
+    for frame in (cells, tied):
+        moved = frame.iloc[data.draw(st.permutations(range(len(frame))))]
+        one, other = (FrequencyModel().fit(counted(rows)) for rows in (frame, moved))
+        assert other.references == one.references
+        assert other.base == pytest.approx(one.base, rel=1e-9)
+        for name, table in one.tables.items():
+            np.testing.assert_allclose(other.tables[name], table, rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [

@@ -310,7 +310,7 @@ def test_parcels_of_counts_match_simulation(most, dispersion):
 def test_merchant_experience_of_lines(frame):
     orders = frame.assign(order_id=range(len(frame)), merchant_id=np.arange(len(frame)) % 50, ship_date=AS_OF)
     rows = np.repeat(np.arange(len(frame)), frame["claims"])
-    claims = pd.DataFrame({"order_id": rows, "freight": 8.0, "report_date": AS_OF})
+    claims = pd.DataFrame({"order_id": rows, "freight": 8.0, "report_date": AS_OF, "claim_id": range(len(rows))})
     book = OrderBook.from_frames(
         orders, claims, factors=[Factor("zone"), Factor("category")], as_of=AS_OF, lines="n_lines"
     )

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freightrisk import Factor, FitError, FreightRiskWarning, FrequencyModel, InputError, OrderBook, ReportLag
+from freightrisk import (
+    Factor,
+    FitError,
+    FreightRiskWarning,
+    FrequencyModel,
+    InputError,
+    OrderBook,
+    PurePremiumModel,
+    ReportLag,
+)
+from freightrisk.models.young import unreported_share
 
 AS_OF = np.datetime64("2026-06-30")
 
@@ -139,10 +149,24 @@ def test_new_weeks_enter_the_fit_without_bias_by_level():
     live, shelf = (book.codings["channel"].lookup[(name,)] for name in ("live", "shelf"))
     assert lag.share(7, slot=live) > lag.share(7, slot=shelf) + 0.2
     fitted = FrequencyModel().fit(book, offset=lag.offset(book))
-    plain = FrequencyModel().fit(book)
+    with pytest.warns(FreightRiskWarning, match=r"about .*% of the book's claims are still to be reported on"):
+        plain = FrequencyModel().fit(book)
     ratio, naive = (np.exp(model.tables["channel"][live] - model.tables["channel"][shelf]) for model in (fitted, plain))
     assert ratio == pytest.approx(1.0, abs=0.02)
     assert naive > 1.05
+
+
+def test_a_fit_tells_of_young_orders_unless_it_allows_for_them():
+    _, _, book = book_of(20_000)
+    old, young = book.select(book.age_days > 90), book.select(book.age_days < 30)
+    assert unreported_share(old) == 0.0
+    ages, lags = young.age_days, (young.claim_day - young.ship_day[young.claim_row]).astype(int)
+    assert unreported_share(young) == pytest.approx(np.mean([np.mean(lags > age) for age in ages]))
+    FrequencyModel([]).fit(old)
+    FrequencyModel([]).fit(young, offset=ReportLag.fit(book).offset(young))
+    for model in (FrequencyModel([]), PurePremiumModel([])):
+        with pytest.warns(FreightRiskWarning, match=r"book.mature\(days\)\), or give offset=ReportLag.fit"):
+            model.fit(young)
 
 
 def test_reversed_claims_are_net():

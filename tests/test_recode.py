@@ -1,12 +1,14 @@
 """Values to codes: each kernel is the one line of numpy that it stands for."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from freightrisk.book.recode import CHUNK_ROWS, MOST_EDGES, Places, banded, looked_up, paired
+from freightrisk.book.recode import CHUNK_ROWS, MOST_EDGES, Places, banded, exact_sums, in_doubles, looked_up, paired
 
 INTEGERS = [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64, ">i4"]
 numbers = st.floats(allow_nan=True, allow_infinity=True, width=64)
@@ -29,6 +31,20 @@ def test_looking_up_is_indexing(data, kind, slot):
         found = looked_up(categories[::step], table, threads=2)
         assert found.dtype == slot
         assert np.array_equal(found, table[clipped(categories[::step], len(table))])
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 3), st.floats(0, 1e15) | st.sampled_from([0.1, 5e-324])), max_size=40),
+    cut=st.integers(0, 40),
+)
+def test_exact_sums_are_those_of_fsum_in_one_piece_or_two(rows, cut):
+    which = np.array([code for code, _ in rows], dtype=np.int64)
+    weights = np.array([weight for _, weight in rows], dtype=np.float64)
+    whole = exact_sums(which, weights, 4)
+    assert in_doubles(whole) == [math.fsum(weights[which == code]) for code in range(4)]
+    pieces = [exact_sums(which[part], weights[part], 4) for part in (slice(cut, None), slice(cut))]
+    assert [sum(both) for both in zip(*pieces, strict=True)] == whole
+    assert in_doubles(exact_sums(which, None, 4)) == np.bincount(which, minlength=4).tolist()
 
 
 WHOLE = st.integers(-(2**63), 2**64 - 1) | st.integers(-3, 3)

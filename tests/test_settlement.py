@@ -48,6 +48,20 @@ def test_sums_are_those_of_the_orders(rules, rounding, floor, size, seed):
     assert found.accounts["received_fen"].sum() == quotes["list_fen"].sum() - insurer
 
 
+@given(limited_programmes(), SIZES, seeds, st.data())
+def test_quotes_of_rows_in_another_order_are_refused(rules, size, seed, data):
+    tariff, orders, quotes, found = settled(rules, "half_even", 1, size, seed)
+    moved = quotes.iloc[data.draw(st.permutations(range(size)))]
+    if moved.index.equals(orders.index):
+        assert Settlement.of(tariff, orders, moved).payers.equals(found.payers)
+        return
+    with pytest.raises(InputError, match="different indexes"):
+        Settlement.of(tariff, orders, moved)
+    again = Settlement.of(tariff, orders.loc[moved.index], moved)
+    pd.testing.assert_frame_equal(again.payers, found.payers)
+    pd.testing.assert_frame_equal(again.accounts, found.accounts)
+
+
 @given(limited_programmes(), MODES, FLOORS, SIZES, seeds, st.integers(0, 60))
 def test_batches_add_up_and_reversing_every_line_leaves_nothing(rules, rounding, floor, size, seed, cut):
     tariff, orders, quotes, found = settled(rules, rounding, floor, size, seed)

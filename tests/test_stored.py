@@ -1,15 +1,21 @@
 """Books on disk: the same as books in memory, whatever the files and batches, or nothing at all."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from freightrisk import (
     Band,
     Credibility,
     Factor,
+    FreightRiskWarning,
     FrequencyModel,
     Hierarchy,
     InputError,
@@ -109,6 +115,30 @@ def test_a_stored_book_is_the_book_of_all_orders_at_once(tmp_path, frames, files
     assert not stored.codes["zone"].flags.writeable
 
 
+@settings(max_examples=15)
+@given(
+    sizes=st.lists(st.sampled_from([1, 3, 3, 3]), min_size=3, max_size=6),
+    rules=st.sampled_from([{"min_claims": 2}, {"min_claims": 3}, {"min_exposure": 0.6}]),
+    batch_rows=st.integers(1, 16),
+    data=st.data(),
+)
+def test_the_order_of_rows_and_the_batches_change_no_level(sizes, rules, batch_rows, data):
+    # Levels of three orders tie: 0.1 + 0.2 + 0.3 in some order.
+    levels = [(zone, exposed) for zone, size in enumerate(sizes) for exposed in (0.1, 0.2, 0.3)[:size]]
+    orders = pd.DataFrame(levels, columns=["zone", "exposed"]).assign(order_id=range(len(levels)))
+    orders["zone"] = "zone " + orders["zone"].astype(str)
+    claims = pd.DataFrame({"order_id": range(len(levels)), "freight": 5.0})
+    moved = orders.iloc[data.draw(st.permutations(range(len(orders))))]
+    options = {"factors": [Factor("zone", **rules)], "exposure": "exposed", "ship_date": None, "report_date": None}
+    with tempfile.TemporaryDirectory() as folder:
+        moved.to_parquet(Path(folder, "orders.parquet"), index=False)
+        stored = store_book(
+            Path(folder, "book"), Path(folder, "orders.parquet"), claims, batch_rows=batch_rows, **options
+        )
+        assert dict(stored.codings) == dict(OrderBook.from_frames(orders, claims, **options).codings)
+        del stored
+
+
 @pytest.mark.parametrize("kind", ["polars", "arrow", "path", "texts"])
 def test_claims_of_any_kind(tmp_path, frames, kind):
     orders, claims, merchants = frames
@@ -163,6 +193,7 @@ def test_without_dates_and_with_every_order_in_force(tmp_path):
     ],
     ids=lambda model: f"{type(model).__name__} {model.family}",
 )
+@pytest.mark.filterwarnings("ignore:about .* of the book's claims are still to be reported")
 @pytest.mark.parametrize("part_rows", [2**20, 700])
 def test_models_fit_a_stored_book_as_one_in_memory(tmp_path, frames, model, part_rows, monkeypatch):
     for module in ("passes", "terms"):
@@ -224,6 +255,22 @@ def test_refusals_leave_no_folder(tmp_path, frames):
         (tmp_path / f"{k}").mkdir()
         with pytest.raises(InputError, match=match):
             bad(tmp_path / f"{k}", orders_given, claims_given, **options)
+
+
+def test_a_claim_in_two_rows_is_refused_or_warned_of_once(tmp_path, frames):
+    orders, claims, merchants = frames
+    source = parquet(orders, tmp_path / "orders", 1)
+    options = {"factors": FACTORS, "merchants": merchants, "batch_rows": 500, **NAMES}
+    twice = pd.concat([claims, claims.iloc[:100]])
+    numbered = twice.assign(claim_id=[*range(len(claims)), *range(100)])
+    with pytest.raises(
+        InputError, match=r"'claim_id' repeats an earlier row in 100 rows .* such as ids 0, 1, 2, 3, 4; keep"
+    ):
+        store_book(tmp_path / "a", source, numbered, **options)
+    with pytest.warns(FreightRiskWarning, match=f"claims: 100 of {len(twice)} rows equal an earlier row") as found:
+        book = store_book(tmp_path / "b", source, twice, **options)
+    assert len(found) == 1
+    assert book.n_claims > store_book(tmp_path / "c", source, numbered.iloc[: len(claims)], **options).n_claims
 
 
 def test_an_order_in_two_batches_is_refused_if_it_has_a_claim(tmp_path, frames):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from book_strategies import counted, rating_cells
 from freightrisk import FrequencyModel, actual_vs_expected
 from freightrisk.errors import InputError
+from freightrisk.portfolio.validation import equal_groups
 
 COLUMNS = ["group", "rows", "exposure", "actual", "expected", "ratio", "std_error"]
 positive = st.floats(1e-3, 1e3)
@@ -43,7 +44,8 @@ def test_groups_are_of_equal_exposure_up_to_a_row_and_rise_with_the_rate(rows, n
     table = actual_vs_expected(np.zeros(len(rows)), expected, weight=weight, n_groups=n_groups)
     assert table["group"].between(1, n_groups).all()
     assert table["group"].is_monotonic_increasing
-    assert (table["exposure"] <= weight.sum() / n_groups + weight.max() + 1e-9).all()
+    tied = pd.Series(weight).groupby(expected / weight).sum().max()
+    assert (table["exposure"] <= weight.sum() / n_groups + tied + 1e-9).all()
     rate = table["expected"] / table["exposure"]
     assert (rate.diff().dropna() >= -1e-9 * rate.max()).all()
 
@@ -56,6 +58,34 @@ def test_deciles_of_rows_with_one_exposure_each():
     assert (table["rows"] == 100).all()
     assert (table["ratio"] == 2.0).all()
     assert table["expected"].tolist() == [float(np.arange(100 * k + 1, 100 * k + 101).sum()) for k in range(10)]
+
+
+rates = st.sampled_from([0.03, 0.1, 0.1 + 1e-9, 0.7, 1 / 3])
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 9), rates, st.sampled_from([0.1, 0.3, 0.7, 1.0])), min_size=1, max_size=60),
+    n_groups=st.integers(1, 12),
+    data=st.data(),
+)
+def test_equal_predictions_share_a_group_and_the_order_of_the_rows_changes_nothing(rows, n_groups, data):
+    actual, rate, weight = map(np.array, zip(*rows, strict=True))
+    group = equal_groups(rate * weight / weight, weight, n_groups)
+    assert all(len(set(group[rate == value].tolist())) == 1 for value in set(rate.tolist()))
+    assert (np.diff(group[np.argsort(rate, kind="stable")]) >= 0).all()
+    moved = data.draw(st.permutations(range(len(rows))))
+    np.testing.assert_array_equal(equal_groups((rate * weight / weight)[moved], weight[moved], n_groups), group[moved])
+    one, other = (
+        actual_vs_expected(actual[rows], (rate * weight)[rows], weight=weight[rows], n_groups=n_groups)
+        for rows in (slice(None), moved)
+    )
+    pd.testing.assert_frame_equal(one, other, check_exact=False, rtol=1e-12)
+
+
+def test_ties_go_to_the_group_of_the_middle_of_their_exposure():
+    table = actual_vs_expected([0, 1, 0, 1, 1], [1.0, 2.0, 2.0, 2.0, 3.0], n_groups=5)
+    assert table["group"].tolist() == [1, 3, 5]
+    assert table["rows"].tolist() == [1, 3, 1]
 
 
 def test_rows_are_ranked_by_expected_per_exposure():

@@ -57,7 +57,7 @@ class ColumnNames:
     freight: str = "freight"
     report_date: str | None = "report_date"
     reversed_date: str | None = None
-    claim_id: str | None = None
+    claim_id: str | None = "claim_id"
 
     def __post_init__(self) -> None:
         for name in (one.name for one in fields(self)):
@@ -73,6 +73,11 @@ class ColumnNames:
             known = ", ".join(PricingColumns.__annotations__)
             raise TypeError(f"unexpected keyword argument '{odd[0]}'; columns are named by {known}")
         return cls(**given)
+
+    @property
+    def of_claims(self) -> list[str | None]:
+        """Return the columns of a claim besides its ids: freight, report date and date of reversal."""
+        return [self.freight, self.report_date, self.reversed_date]
 
     def of_role(self, name: str) -> str:
         """Return what the column that a tariff calls `name` is called in the tables."""

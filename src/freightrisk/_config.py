@@ -51,6 +51,7 @@ class ColumnsPart(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     exposure: str = ""
     lines: str = ""
     date_format: str = ""
+    claim_id: str = "claim_id"
 
 
 class RulesPart(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True, tag_field="kind"):

@@ -290,6 +290,16 @@ cdef class CodeColumns:
             self.largest[f] = sizes[f] - 1 if largest is None else largest[f]
             self.column[f] = &view[0] if view.shape[0] > 0 else NULL
 
+    @property
+    def sizes(self):
+        """Return the slots of each column."""
+        return tuple([self.size[f] for f in range(self.count)])
+
+    @property
+    def arrays(self):
+        """Return the codes of each column in their own type."""
+        return [self.views[f].view(f"u{self.itemsize[f]}") for f in range(self.count)]
+
 
 @cython.auto_pickle(False)
 cdef class RowValues:

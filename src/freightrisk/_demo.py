@@ -21,7 +21,7 @@ from freightrisk._text import show
 from freightrisk.book.book import OrderBook
 from freightrisk.datasets import SimulatedBook, simulate_book
 from freightrisk.models.frequency import at_most_one_claim
-from freightrisk.portfolio.validation import actual_vs_expected
+from freightrisk.portfolio.validation import actual_vs_expected, equal_groups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,9 +86,7 @@ class HeldOut:
     @cached_property
     def calibration(self) -> "pd.DataFrame":
         """Return actual over expected claims by decile of the expected, with a second standard error by merchant."""
-        decile = np.empty(len(self.claims), dtype=np.int64)
-        order = np.argsort(self.expected_claims, kind="stable")
-        decile[order] = np.arange(len(order)) * 10 // len(order) + 1
+        decile = equal_groups(self.expected_claims, np.ones(len(self.claims)), 10)
         table = actual_vs_expected(self.claims, self.expected_claims, by=decile)
         table["std_error_by_merchant"] = [
             self.merchant_error(self.claims, self.expected_claims, decile == group) for group in table["group"]

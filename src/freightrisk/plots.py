@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check
-from freightrisk.book.factors import MISSING, Band, Coding
+from freightrisk.book.factors import MISSING, Band, Coding, edge_text
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import NORMAL_975, FittedModel
 
@@ -104,7 +104,7 @@ def plot_actual_vs_expected(table: "pd.DataFrame", ax: "Axes | None" = None) -> 
     >>> from freightrisk import actual_vs_expected
     >>> ax = plot_actual_vs_expected(actual_vs_expected(actual, expected))  # doctest: +SKIP
     """
-    _check.columns_present(TABLE_COLUMNS, list(table.columns), argument="table")
+    _check_table(table)
     ax = _axes(ax)
     _exposure_bars(ax, table["exposure"].to_numpy(), "exposure")
     reach = NORMAL_975 * table["std_error"].to_numpy()
@@ -136,7 +136,7 @@ def plot_lift(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
     ImportError
         If matplotlib is not installed.
     """
-    _check.columns_present(TABLE_COLUMNS, list(table.columns), argument="table")
+    _check_table(table)
     ax = _axes(ax)
     exposure, place = table["exposure"].to_numpy(), np.arange(len(table))
     ax.plot(place, table["expected"].to_numpy() / exposure, "--", color="0.4", label="expected")
@@ -147,6 +147,12 @@ def plot_lift(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
     ax.set_title("Lift")
     ax.legend(loc="upper left")
     return ax
+
+
+def _check_table(table: "pd.DataFrame") -> None:
+    if not hasattr(table, "columns"):
+        raise InputError(f"table is a {type(table).__name__}; give what actual_vs_expected(actual, expected) returns.")
+    _check.columns_present(TABLE_COLUMNS, list(table.columns), argument="table")
 
 
 def _axes(ax: "Axes | None") -> "Axes":
@@ -208,8 +214,9 @@ def _short_label(coding: Coding, code: int) -> str:
     if not edges:
         return "all"
     if code == 0:
-        return f"≤ {edges[0]:g}"
-    return f"{edges[code - 1]:g}–{edges[code]:g}" if code < len(edges) else f"> {edges[-1]:g}"
+        return f"≤ {edge_text(edges[0])}"
+    low = edge_text(edges[code - 1])
+    return f"{low}–{edge_text(edges[code])}" if code < len(edges) else f"> {low}"
 
 
 def _plain_log_ticks(ax: "Axes") -> None:

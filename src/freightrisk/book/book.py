@@ -12,6 +12,7 @@ from freightrisk import _check, _intake
 from freightrisk._columns import ColumnNames, JoinedColumns, Table, read
 from freightrisk._frozen import FrozenDict
 from freightrisk._intake import DEFAULT_CLOCK
+from freightrisk.book.doubts import CLAIM_ID, check_claims, warn_of_grams
 from freightrisk.book.factors import (
     MOST_LINES,
     Band,
@@ -26,6 +27,7 @@ from freightrisk.book.factors import (
 from freightrisk.errors import FreightRiskWarning, InputError
 
 # Columns that must be sound wherever they are present, rated or not: (low, high).
+OUT = {"not_shipped": "were never shipped", "shipped_after_as_of": "were shipped after that day"}
 SOUND_COLUMNS = {"weight_kg": (0.0, np.inf), "price": (0.0, np.inf)}
 
 
@@ -119,6 +121,7 @@ class OrderBook:
         report_date: str | None = "report_date",
         reversed_date: str | None = None,
         lines: str | None = None,
+        claim_id: str | None = CLAIM_ID,
         clock: str = DEFAULT_CLOCK,
         date_format: str | None = None,
     ) -> "OrderBook":
@@ -150,6 +153,10 @@ class OrderBook:
         lines : str, optional
             Column of the orders with the number of lines of an order, each of which can come back: whole numbers from 1
             to 255. For `FrequencyModel(family="binomial")` and ``"beta_binomial"``.
+        claim_id : str or None
+            Column of the claims that tells one from another: an id that is missing or repeats is refused. Without a
+            column "claim_id", or if None is given, every row counts. If more than 1 % of the rows then equal an earlier
+            one in order, freight and report date, a `FreightRiskWarning` says so.
         clock : str
             Time zone whose days count: times with a zone are converted to it, those without are taken as they stand.
         date_format : str, optional
@@ -162,8 +169,8 @@ class OrderBook:
         Raises
         ------
         InputError
-            For missing columns, duplicate order ids, claims without an order or before its shipment, values missing
-            or outside their range, naming column, count and first rows.
+            For missing columns, repeated ids of orders or claims, claims without an order or before its shipment,
+            values missing or outside their range, naming column, count and first rows.
 
         Examples
         --------
@@ -191,6 +198,7 @@ class OrderBook:
                     freight=freight,
                     report_date=report_date,
                     reversed_date=reversed_date,
+                    claim_id=claim_id,
                     date_format=date_format,
                 ),
                 lines=lines,
@@ -235,6 +243,7 @@ class OrderBook:
         wanted = columns_of(factors)
         names = ColumnNames(ship_date=None, exposure=exposure)
         joined = join(cells, None, wanted, names=names, also=[claims, amount, exposure, lines], argument="cells")
+        warn_of_grams(joined)
         counted = joined.real(claims)
         _check.in_interval(counted, column=claims, low=0.0, high=2.0**32 - 1)
         joined.refuse(
@@ -299,7 +308,8 @@ class OrderBook:
         Parameters
         ----------
         values : array, shape (rows of that table,)
-            Such as a column that is no rating factor: a weight in grams, an owner to cluster by.
+            Such as a column that is no rating factor: a weight in grams, an owner to cluster by. Values are paired with
+            rows by place; the index of a Series is not read.
 
         Examples
         --------
@@ -328,6 +338,7 @@ class OrderBook:
         Parameters
         ----------
         rows : bool array, shape (n_orders,)
+            By place; an index is not read.
         """
         rows = np.asarray(rows)
         if rows.dtype != np.bool_ or rows.shape != (self.n_orders,):
@@ -376,17 +387,23 @@ def frames_book(
     names: ColumnNames,
     lines: str | None,
     clock: str,
+    checked: bool = False,
 ) -> OrderBook:
-    """Return the book of some orders and their claims, even if no order is in force; see `OrderBook.from_frames`."""
+    """Return the book of some orders and their claims, even if no order is in force; see `OrderBook.from_frames`.
+
+    `checked` says that claims were looked at for repeated ones, and that a batch of orders needs no look of its own.
+    """
     wanted = columns_of(factors)
     _intake.zone(clock)
     joined = join(
         orders, merchants, wanted, names=names, also=[names.order_id, names.ship_date, names.exposure, lines],
         may_be_missing=columns_with_missing(factors), clock=clock,
     )  # fmt: skip
+    if not checked:
+        warn_of_grams(joined)
     day = None if as_of is None else _check.day(as_of, argument="as_of")
     kept, ship_day, left_out = _in_force(joined, names, day)
-    claim_order, claim_day, amount, undone = _read_claims(claims, joined, names, ship_day)
+    claim_order, claim_day, amount, undone = _read_claims(claims, joined, names, ship_day, checked=checked)
     in_time = np.ones(len(amount), dtype=bool) if day is None or claim_day is None else claim_day <= day
     left_out["claims_after_as_of"] = int((~in_time).sum())
     place = np.full(joined.n_rows, -1, dtype=np.int64)
@@ -420,9 +437,23 @@ def frames_book(
     )
 
 
+def check_book(book: Any) -> None:
+    """Raise unless `book` is an order book."""
+    if not isinstance(book, OrderBook):
+        raise InputError(
+            f"book is a {type(book).__name__}; it must be an OrderBook. Build one with OrderBook.from_frames(orders, "
+            "claims, factors=...), for new orders with factors=list(book.codings.values()) of the book that was fitted."
+        )
+
+
 def _with_orders(book: OrderBook) -> OrderBook:
     if not book.n_orders:
-        raise InputError("orders: no order is in force; a book needs at least one shipped order.")
+        why = "".join(f"; {count:,} {text}" for name, text in OUT.items() if (count := book.left_out.get(name, 0)))
+        when = "" if book.as_of is None else f" on {book.as_of}"
+        raise InputError(
+            f"orders: no order is in force{when}; a book needs at least one shipped order{why}. Check as_of and the "
+            "dates of shipment."
+        )
     return book
 
 
@@ -560,15 +591,15 @@ def _in_force(
 
 
 def _read_claims(
-    claims: Any, joined: JoinedColumns, names: ColumnNames, ship_day: NDArray[np.datetime64] | None
+    claims: Any, joined: JoinedColumns, names: ColumnNames, ship_day: NDArray[np.datetime64] | None, *, checked: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.datetime64] | None, NDArray[np.float64], NDArray[np.datetime64]]:
     """Return the order row, the report day, the freight and the day of reversal of every claim."""
     if names.reversed_date is not None and names.report_date is None:
         raise InputError("reversed_date needs the day of the report; name its column with report_date=.")
-    columns = (names.order_id, names.freight, names.report_date, names.reversed_date)
-    wanted = [name for name in columns if name is not None]
+    wanted = [name for name in (names.order_id, *names.of_claims) if name is not None]
+    asked = [*wanted, *([] if names.claim_id is None else [names.claim_id])]
     table = read(
-        claims, wanted, argument="claims", key=names.order_id, clock=joined.orders.clock, date_format=names.date_format
+        claims, asked, argument="claims", key=names.order_id, clock=joined.orders.clock, date_format=names.date_format
     )
     _check.columns_present(wanted, table.names, argument="claims")
     keys = unique_ids(joined.orders, names.order_id)
@@ -580,13 +611,14 @@ def _read_claims(
             f"{_types_apart(keys, ids)}; add the orders or drop these claims."
         )
     amount = table.real(names.freight)
+    table.refuse(np.isnan(amount), f"column '{names.freight}' is missing (NaN) in {{rows}}; every claim needs one.")
     table.refuse(
-        np.isnan(amount), f"column '{names.freight}' is missing (NaN) in {{rows}}; every claim needs its freight."
-    )
-    table.refuse(
-        amount <= 0.0, f"column '{names.freight}' is outside (0, inf] in {{rows}}; correct or drop these claims.",
+        amount <= 0.0,
+        f"column '{names.freight}' is outside (0, inf] in {{rows}}; correct or drop these claims.",
         names.freight,
-    )  # fmt: skip
+    )
+    if not checked:
+        check_claims(table, rows, order_id=names.order_id, claim_id=names.claim_id, read=names.of_claims)
     undone = np.full(len(rows), np.datetime64("NaT", "D"), dtype="datetime64[D]")
     shipped = None if ship_day is None else ship_day[rows]
     if names.report_date is None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from freightrisk import _check
 from freightrisk._columns import JoinedColumns, value_of
 from freightrisk._intake import level_of, nearest_spelling, number_of, same_spelling
-from freightrisk.book.recode import banded, looked_up, paired
+from freightrisk.book.recode import banded, exact_sums, in_doubles, looked_up, paired
 from freightrisk.errors import FreightRiskWarning, InputError
 
 MISSING = "(missing)"
@@ -65,8 +65,9 @@ class Factor(_Rules):
         What pricing does with a level that the book never had: refuse it, or take the exposure-weighted mean of all
         levels and flag the order.
     min_exposure, min_claims : float, int
-        Levels with less exposure or fewer claims in the book are pooled as "(other)"; a pool that is still too small
-        takes in the smallest level that is left.
+        Levels with less exposure or fewer claims in the book are pooled as "(other)". A pool that is still too small
+        takes in the smallest level that is left: the one with the fewest claims, then the least exposure, then the
+        first in the order of levels. The order of the rows decides nothing.
 
     Examples
     --------
@@ -243,7 +244,7 @@ class Coding:
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """Return the name of each level as a table shows it."""
+        """Return the name of each level as a table shows it; no two levels that a book teaches share one."""
         if isinstance(self.declared, Band):
             return tuple(
                 MISSING if path == (MISSING,) else _band_label(self.edges, k) for k, path in enumerate(self.paths)
@@ -460,19 +461,46 @@ def learn(
             if MISSING in path and (which == k).any():
                 _refuse_missing(declared, which == k, columns)
     present = np.bincount(which, minlength=len(paths)) > 0
-    weight = np.bincount(which, exposure, minlength=len(paths))
+    weight = in_doubles(exact_sums(which, exposure if pools(declared) else None, len(paths)))
     claims = np.bincount(which, claim_count, minlength=len(paths))
     coding = pooled_coding(declared, {path: (weight[k], claims[k]) for k, path in enumerate(paths) if present[k]})
     table = np.array([coding.lookup.get(path, 0) for path in paths], dtype=code_type(coding.n_slots))
     return coding, looked_up(which, table, threads=columns.threads)
 
 
+def pools(declared: Declaration) -> bool:
+    """Return whether a factor pools rare levels, so that the exposure of its levels decides something."""
+    return declared.min_exposure > 0.0 or declared.min_claims > 0
+
+
 def pooled_coding(declared: Declaration, observed: Mapping[Path, tuple[float, float]]) -> Coding:
     """Return the coding of a factor, given exposure and claims of every path that a book has."""
-    pooled = _pool(declared, observed)
+    # In an order of their own, since sums over paths follow it.
+    pooled = _pool(declared, {path: observed[path] for path in sorted(observed, key=sort_key)})
     levels = tuple(sorted(set(pooled.values()), key=sort_key))
     place = {path: code for code, path in enumerate(levels)}
-    return Coding(declared, levels, place | {path: place[target] for path, target in pooled.items()})
+    coding = Coding(declared, levels, place | {path: place[target] for path, target in pooled.items()})
+    _check_spelling(coding)
+    return coding
+
+
+def _check_spelling(coding: Coding) -> None:
+    """Raise if two levels, rare ones and the means of branches included, are spelled alike."""
+    spelled: dict[str, Path] = {}
+    for path in (*((*node, ALL) for node in coding.nodes), *coding.lookup):
+        label = " > ".join(map(str, path))
+        if ALL in path and path in coding.lookup:
+            raise InputError(
+                f"factor '{coding.name}': the book has a level {_path_text(path)}, but '{ALL}' names the mean of all "
+                "levels; rename the level."
+            )
+        if label in spelled:
+            one, other = (repr(which[0]) if len(which) == 1 else repr(which) for which in (spelled[label], path))
+            raise InputError(
+                f"factor '{coding.name}': {one} and {other} are two levels that are both spelled '{label}', so tables "
+                "and covers could not tell them apart; make them one level (one type of value), or rename one."
+            )
+        spelled[label] = path
 
 
 def band_coding(
@@ -575,7 +603,8 @@ def _pool(declared: Declaration, observed: Mapping[Path, tuple[float, float]]) -
                 target = {path: (*level[:-2], OTHER) if old == level else old for path, old in target.items()}
     while (OTHER,) in _rare(declared, observed, target) and len(set(target.values())) > 1:
         totals = _totals(observed, target)
-        smallest = min((level for level in totals if level != (OTHER,)), key=lambda level: totals[level][::-1])
+        named = (level for level in totals if level != (OTHER,))
+        smallest = min(named, key=lambda level: (*totals[level][::-1], sort_key(level)))
         target = {path: (OTHER,) if old == smallest else old for path, old in target.items()}
     return target
 
@@ -610,7 +639,7 @@ def _learn_band(
     missing = np.isnan(values)
     edges = _quantile_edges(values[~missing], declared.edges) if isinstance(declared.edges, int) else declared.edges
     codes = np.where(missing, len(edges) + 1, np.searchsorted(np.array(edges), values, side="left"))
-    weight = np.bincount(codes, exposure, minlength=len(edges) + 2).astype(np.float64)
+    weight = np.array(in_doubles(exact_sums(codes, exposure if pools(declared) else None, len(edges) + 2)))
     claims = np.bincount(codes, claim_count, minlength=len(edges) + 2).astype(np.float64)
     coding = band_coding(declared, tuple(edges), weight[:-1], claims[:-1], missing=bool(missing.any()))
     kept = np.array(coding.edges)
@@ -640,9 +669,14 @@ def _merge_bands(
     return tuple(kept)
 
 
+def edge_text(edge: float) -> str:
+    """Return the shortest decimal that is the edge exactly, so that two edges never look alike."""
+    return repr(float(edge) + 0.0).removesuffix(".0")
+
+
 def _band_label(edges: tuple[float, ...], k: int) -> str:
-    low = f"({edges[k - 1]:g}" if k else "(-inf"
-    return f"{low}, {edges[k]:g}]" if k < len(edges) else f"{low}, inf)"
+    low = f"({edge_text(edges[k - 1])}" if k else "(-inf"
+    return f"{low}, {edge_text(edges[k])}]" if k < len(edges) else f"{low}, inf)"
 
 
 def _interval(value: Any, *, argument: str) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Values to codes, a table's entry for each row, in chunks over threads."""
+"""Values to codes, a table's entry for each row, in chunks over threads; sums by code that no order of rows changes."""
 
 from collections.abc import Callable, Hashable, Sequence
 from itertools import repeat
@@ -12,6 +12,7 @@ from freightrisk._parallel import chunks, in_order
 
 CHUNK_ROWS = 2**18
 MOST_EDGES = 255
+UNIT_BITS = 1127  # the least double is 2^-1074, and its mantissa as a whole number of 53 bits needs 53 more
 SIGNED = {1: np.int16, 2: np.int32, 4: np.int64, 8: np.int64}
 
 Slot = TypeVar("Slot", np.uint8, np.uint16, np.uint32, np.unsignedinteger[Any])
@@ -83,6 +84,42 @@ def banded(values: NDArray[np.float64], edges: NDArray[np.float64], *, threads: 
     values, out = np.ascontiguousarray(values), np.empty(len(values), dtype=np.uint8)
     _over_rows(lambda start, stop: _core.band_codes(values, padded, start, stop, out), len(out), threads)
     return out
+
+
+def exact_sums(which: NDArray[Any], weights: NDArray[np.float64] | None, size: int) -> list[int]:
+    """Return the sum of the weights of each code in units of 2^-1127, without rounding.
+
+    Sums of doubles depend on the order of the rows in their last digits, and a comparison of two such sums may turn on
+    these digits. These sums do not, in one piece or in several. `in_doubles` rounds them, once.
+
+    Parameters
+    ----------
+    which : integer array, shape (n,)
+        Code of each row, below `size`.
+    weights : float64 array, shape (n,), finite, at least 0, optional
+        One each by default.
+    size : int
+    """
+    if weights is None:
+        return [count << UNIT_BITS for count in np.bincount(which, minlength=size).tolist()]
+    mantissa, exponent = np.frexp(weights)
+    whole = np.ldexp(mantissa, 53).astype(np.int64)
+    sums = [0] * size
+    for power in np.unique(exponent).tolist():
+        rows = exponent == power
+        codes, parts = which[rows], whole[rows]
+        # Parts of 18 bits, as doubles, add up without rounding over 2^35 rows.
+        for shift in (0, 18, 36):
+            found = np.bincount(codes, (parts >> shift) & (2**18 - 1), minlength=size)
+            for code in np.flatnonzero(found).tolist():
+                sums[code] += int(found[code]) << (UNIT_BITS + power - 53 + shift)
+    return sums
+
+
+def in_doubles(sums: list[int]) -> list[float]:
+    """Return sums in units of 2^-1127 as the nearest doubles."""
+    one = 1 << UNIT_BITS
+    return [units / one for units in sums]
 
 
 def _over_rows(work: Callable[[int, int], None], n_rows: int, threads: int) -> None:

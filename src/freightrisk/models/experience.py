@@ -254,7 +254,8 @@ def merchant_periods(
     fitted : FittedModel
         A frequency model of a book with the same codings.
     merchant : array, shape (n_orders,)
-        The merchant of each order.
+        The merchant of each order of the book, by place; an index is not read. `OrderBook.align` takes it out of a
+        column of the orders.
     without : sequence of str
         Factors of the model to leave out of the expectation, such as the experience score, whose curve is the prior.
     lag : ReportLag, optional

@@ -279,6 +279,8 @@ def _refuse_empty_fit(
     codings: Mapping[str, AnyCoding],
     sums: Mapping[str, LevelSums],
 ) -> None:
+    if not problem.n_rows and FAMILIES[problem.family].counts:
+        raise FitError("the book has no rows to fit; mature() or select() may have left none. Keep some orders.")
     if not any(part.response.any() for part in problem.parts()):
         raise FitError(f"there are no claims in the {problem.n_rows:,} rows to fit; a model needs some.")
     if not FAMILIES[problem.family].counts:

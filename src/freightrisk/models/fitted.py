@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
 from freightrisk._frozen import FrozenDict
-from freightrisk.book.book import OrderBook
+from freightrisk.book.book import OrderBook, check_book
 from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.design import Array
@@ -263,8 +263,9 @@ class FittedModel:
         -------
         float64 array, shape (n_orders,)
             Claim intensity per unit of exposure (of all lines of an order together), or expected ground-up freight of
-            a claim in yuan.
+            a claim in yuan. Compare claims with `expected_claims`, which counts the exposure of each order.
         """
+        check_book(book)
         total = np.full(book.n_orders, self.intercept)
         for name, table in self.tables.items():
             total += table[_table_codes(book, self.codings[name])]

@@ -1,5 +1,6 @@
 """Freight schedules: what a parcel costs by zone and weight, and severity priced on the distribution of weight."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from freightrisk import _check
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Band, Coding, CrossCoding
-from freightrisk.errors import InputError
+from freightrisk.errors import FreightRiskWarning, InputError
 from freightrisk.models.design import Array, Whole
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 BASES = ("actual", "scheduled")
 FEN = 100
+LIGHTEST_G = 20  # parcels of a lower median weight are taken to be in kilograms
 MOST_STEPS = 20_000
 FEE_COLUMNS = ("first_fee", "step_fee", "first_weight_g", "step_weight_g")
 OPTIONAL_COLUMNS = ("remote_fee", "scheduled_payout")
@@ -262,12 +264,13 @@ class ScheduleSeverity:
         ----------
         book : OrderBook
         weight_g : array, shape (n_orders,)
-            Weight of each order's parcel, grams.
+            Weight of each order's parcel, grams, by place; an index is not read.
         volume_cm3 : array, shape (n_orders,), optional
             Needed where the schedule bills by volume too.
         claims_only : bool
             Take the weights of orders with claims, one for each claim, and not of all orders.
         """
+        _warn_of_kilograms(weight_g)
         zone = _coding(book, self.zone, "zone")
         weight = None if self.weight is None else _coding(book, self.weight, "weight")
         rows = _fee_rows(self.schedule, zone)
@@ -512,6 +515,18 @@ def _refuse_parts_of_fen(values: Array, what: str) -> None:
         np.abs(values * FEN - np.rint(values * FEN)) > 1e-6,
         f"{what} is not in whole fen in {{rows}}; round it to 0.01.",
     )
+
+
+def _warn_of_kilograms(weight_g: ArrayLike) -> None:
+    found = np.asarray(weight_g)
+    median = float(np.median(found)) if found.dtype.kind in "iuf" and found.size else np.inf
+    if median < LIGHTEST_G:
+        warnings.warn(
+            f"weight_g has a median of {median:.3g} g, less than parcels weigh ({LIGHTEST_G} g), so it may be in "
+            "kilograms; multiply it by 1,000.",
+            FreightRiskWarning,
+            stacklevel=3,
+        )
 
 
 def _fen_of(yuan: ArrayLike) -> Whole:

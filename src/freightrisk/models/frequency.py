@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
 from freightrisk._mapped import largest
-from freightrisk.book.book import OrderBook
+from freightrisk.book.book import OrderBook, check_book
 from freightrisk.errors import InputError
 from freightrisk.models.effects import Effect
 from freightrisk.models.families import FAMILIES as FAMILIES_BY_NAME
@@ -16,6 +16,7 @@ from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.passes import Problem
 from freightrisk.models.terms import chosen_effects
+from freightrisk.models.young import warn_of_young_orders
 
 FAMILIES = ("poisson", "negative_binomial", "bernoulli", "binomial", "beta_binomial")
 
@@ -73,7 +74,10 @@ class FrequencyModel:
         ----------
         book : OrderBook
         offset : array, shape (n_orders,), optional
-            Added to log lambda, for instance the log of the share of claims already reported.
+            Added to log lambda, for instance the log of the share of claims already reported. This and the arrays below
+            are paired with the book's orders by place, and an index is not read; `OrderBook.align` takes columns there.
+            Without an offset, a `FreightRiskWarning` tells of a book whose orders are so young that more than 5 % of
+            its claims are still to be reported.
         weight : array, shape (n_orders,), optional
             Prior weights of the rows.
         engine : {"newton", "statsmodels"}
@@ -96,6 +100,7 @@ class FrequencyModel:
         FitError
             Where a level has no claim, a level is a combination of others, or Newton's method does not converge.
         """
+        check_book(book)
         effects = chosen_effects(book.codings, self.factors, lines=book.lines)
         if self.family == "bernoulli" and largest(book.claim_count) > 1:
             _check.refuse_rows(
@@ -103,6 +108,8 @@ class FrequencyModel:
                 "family='bernoulli' means at most one claim an order, but there are more in {rows}; "
                 "use family='poisson', or build the book with one claim an order.",
             )
+        if offset is None:
+            warn_of_young_orders(book)
         trials = _trials(book, effects) if FAMILIES_BY_NAME[self.family].lines else np.empty(0)
         problem = Problem(
             self.family,
@@ -146,6 +153,8 @@ def _trials(book: OrderBook, effects: Mapping[str, Effect]) -> NDArray[np.float6
 
 def at_most_one_claim(book: OrderBook) -> OrderBook:
     """Return the book as a one-claim cover sees it: of several claims of an order, the first reported counts.
+
+    Of several on one day, or without days, the one that stands first in the table of claims counts.
 
     Raises
     ------

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from freightrisk import _check
-from freightrisk.book.book import OrderBook
+from freightrisk.book.book import OrderBook, check_book
 from freightrisk.models.effects import Effect
 from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_scale, prior_weight
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.passes import Problem
 from freightrisk.models.terms import chosen_effects
+from freightrisk.models.young import warn_of_young_orders
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,10 @@ class PurePremiumModel:
         -------
         FittedModel
         """
+        check_book(book)
         effects = chosen_effects(book.codings, self.factors, lines=book.lines)
+        if offset is None:
+            warn_of_young_orders(book)
         counts = 1.0 if book.claim_weight is None else book.claim_weight
         amount = np.bincount(book.claim_row, book.claim_amount * counts, minlength=book.n_orders).astype(np.float64)
         exposure = np.ones(1) if book.exposure is None else book.exposure

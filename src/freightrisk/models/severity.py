@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
-from freightrisk.book.book import OrderBook
+from freightrisk.book.book import OrderBook, check_book
 from freightrisk.errors import InputError
 from freightrisk.models.effects import Effect
 from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_scale, prior_weight
@@ -68,7 +68,7 @@ class SeverityModel:
         ----------
         book : OrderBook
         offset : array, shape (n_claim_records,), optional
-            Added to log mu.
+            Added to log mu. Paired by place with the book's `claim_amount`; arrays by order, with the book's orders.
         weight : array, shape (n_claim_records,), optional
             Prior weights, instead of the number of claims behind each amount.
         cluster : array, shape (n_orders,), optional
@@ -84,6 +84,7 @@ class SeverityModel:
         -------
         FittedModel
         """
+        check_book(book)
         effects = chosen_effects(book.codings, self.factors, lines=book.lines)
         n_records = len(book.claim_amount)
         counts = book.claim_weight if weight is None else prior_weight(weight, n_records)

@@ -32,6 +32,8 @@ def chosen_effects(
     codings: Mapping[str, Coding], factors: Sequence[str | Effect] | None, *, lines: str | None = None
 ) -> dict[str, Effect]:
     """Return the effect of each table of a model by name: by default all factors but the lines, each free."""
+    if isinstance(factors, str):
+        raise InputError(f"factors is the text {factors!r}; give a list, such as [{factors!r}].")
     wanted = [name for name in codings if name != lines] if factors is None else list(factors)
     effects: dict[str, Effect] = {}
     for one in wanted:
@@ -79,13 +81,13 @@ def bands_of(coding: AnyCoding) -> Whole:
 def term_of(effect: Effect, coding: AnyCoding, sums: LevelSums) -> Term:
     """Return the term of an effect that is fitted."""
     present = sums.exposure > 0
-    largest = int(np.argmax(sums.exposure))
+    largest = _largest(sums.exposure)
     direction = {None: 0, "increasing": 1, "decreasing": -1}[getattr(effect, "monotone", None)]
     bands = bands_of(coding)
     if isinstance(effect, Free):
         return free_term(effect.name, present, largest, ordered=bands if direction else None, direction=direction)
     if isinstance(effect, Smooth):
-        reference = int(bands[np.argmax(sums.exposure[bands])])
+        reference = int(bands[_largest(sums.exposure[bands])])
         return smooth_term(
             effect.name, present, bands, reference, order=effect.order, variance=effect.variance, direction=direction
         )
@@ -97,6 +99,11 @@ def term_of(effect: Effect, coding: AnyCoding, sums: LevelSums) -> Term:
         tree, _ = tree_of(coding, present)
         return nested_term(effect.name, "credibility", len(present), tree, _variances(effect, tree), centred=True)
     raise InputError(f"the effect of factor '{effect.name}' is given, so there is nothing to fit.")
+
+
+def _largest(exposure: NDArray[np.float64]) -> int:
+    """Return the first place of the largest exposure; sums in another order of the rows are equal up to rounding."""
+    return int(np.argmax(exposure >= exposure.max() * (1.0 - 1e-9)))
 
 
 def tree_of(coding: Coding, present: NDArray[np.bool_]) -> tuple[Tree, list[list[Any]]]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check
-from freightrisk._columns import MERCHANT_ID, SHIP_DATE, read
+from freightrisk._columns import MERCHANT_ID, SHIP_DATE, Table, read
 from freightrisk._staged import staged
 from freightrisk.errors import InputError
 from freightrisk.tariff.rounding import MICRO_PER_FEN, whole_sums
@@ -78,7 +78,8 @@ class Settlement:
         orders : pandas, polars or pyarrow table, or path of a Parquet file
             One row an order, with merchant and day.
         quotes : like orders
-            Their quotes, of the same rows, from ``price(..., detail=True, campaigns=True)`` of the tariff or a ledger.
+            Their quotes, from ``price(..., detail=True, campaigns=True)`` of the tariff or a ledger. Rows are paired by
+            place; two pandas frames must have the same index in the same order, as quotes have from `price`.
         merchant_id, day : str
             Columns of the orders; a missing day or merchant has rows of its own.
         insurer : str
@@ -89,7 +90,8 @@ class Settlement:
         Raises
         ------
         InputError
-            For quotes of other orders, without campaigns or detail, or whose payers do not sum to the list price.
+            For quotes of other orders or in another order, without campaigns or detail, or whose payers do not sum to
+            the list price.
         """
         import pandas as pd
 
@@ -103,6 +105,7 @@ class Settlement:
         _check.columns_present(wanted, told.names, argument="quotes")
         if told.n_rows != asked.n_rows:
             raise InputError(f"quotes have {told.n_rows:,} rows and orders {asked.n_rows:,}; give those of one batch.")
+        _check_same_rows(asked, told)
         fen = {name: told.real(name).astype(np.int64) for name in wanted[1:]}
         total = sum((fen[name] for name in paid), fen["merchant_fen"])
         _check.refuse_rows(
@@ -204,6 +207,18 @@ def filed_micro(tariff: Tariff, technical: NDArray[np.float64]) -> NDArray[np.in
     loads = tariff.loadings
     micro = np.rint(np.minimum(technical * loads.filed_factor * 1e6, 1e15)).astype(np.int64)
     return np.clip(micro, loads.filed_min_micro, loads.filed_max_micro)
+
+
+def _check_same_rows(orders: Table, quotes: Table) -> None:
+    """Raise where the indexes of two pandas frames say that their rows are not the same."""
+    mine, theirs = (getattr(table.frame, "index", None) for table in (orders, quotes))
+    if mine is None or theirs is None or mine.equals(theirs):
+        return
+    place = next((k for k, (one, other) in enumerate(zip(mine, theirs, strict=True)) if str(one) != str(other)), 0)
+    raise InputError(
+        f"quotes and orders have different indexes (first at row {place}: {theirs[place]} and {mine[place]}), so "
+        "their rows are not the same. Give quotes.loc[orders.index], or reset both indexes if the rows do correspond."
+    )
 
 
 def _tidy(frame: "pd.DataFrame", keys: list[str]) -> "pd.DataFrame":

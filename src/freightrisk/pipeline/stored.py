@@ -17,6 +17,7 @@ from freightrisk import _check, _intake
 from freightrisk._columns import ColumnNames, read
 from freightrisk._intake import DEFAULT_CLOCK
 from freightrisk.book.book import SOUND_COLUMNS, OrderBook, columns_of, frames_book, rows_of_ids
+from freightrisk.book.doubts import CLAIM_ID, check_claims
 from freightrisk.book.factors import (
     MISSING,
     Band,
@@ -27,7 +28,9 @@ from freightrisk.book.factors import (
     code_type,
     line_coding,
     pooled_coding,
+    pools,
 )
+from freightrisk.book.recode import exact_sums, in_doubles
 from freightrisk.errors import InputError
 from freightrisk.pipeline.files import ahead, batches, parquet_files, progress_bar
 from freightrisk.tariff.parts import FactorPart, coding_from_part, factor_part
@@ -69,6 +72,7 @@ def store_book(
     report_date: str | None = "report_date",
     reversed_date: str | None = None,
     lines: str | None = None,
+    claim_id: str | None = CLAIM_ID,
     clock: str = DEFAULT_CLOCK,
     date_format: str | None = None,
     batch_rows: int = BATCH_ROWS,
@@ -90,7 +94,7 @@ def store_book(
         Held in memory, some 150 bytes a claim.
     factors : sequence of Factor, Band, Hierarchy or Coding
         As for `OrderBook.from_frames`; a `Band` needs its edges, since quantiles would need all orders at once.
-    merchants, as_of, order_id, merchant_id, ship_date, exposure, freight, report_date, reversed_date, lines
+    merchants, as_of, order_id, merchant_id, ship_date, exposure, freight, report_date, reversed_date, lines, claim_id
         As for `OrderBook.from_frames`.
     clock, date_format
         As for `OrderBook.from_frames`.
@@ -126,7 +130,7 @@ def store_book(
     """
     names = ColumnNames(
         order_id=order_id, merchant_id=merchant_id, ship_date=ship_date, exposure=exposure, freight=freight,
-        report_date=report_date, reversed_date=reversed_date, date_format=date_format,
+        report_date=report_date, reversed_date=reversed_date, claim_id=claim_id, date_format=date_format,
     )  # fmt: skip
     _intake.zone(clock)
     final, paths = Path(folder), parquet_files(orders)
@@ -137,7 +141,7 @@ def store_book(
         raise InputError(f"folder is '{final}', but there is no folder '{final.parent}'; make it first.")
     wanted = {*columns_of(factors), *SOUND_COLUMNS, order_id, merchant_id}
     wanted |= {name for name in (ship_date, exposure, lines) if name is not None}
-    joined = _Claims(claims, names)
+    joined = _Claims(claims, names, clock)
     source = _Source(paths, wanted, batch_rows, joined, merchants, as_of, names, lines, clock, progress)
     codings = _learned(source, factors, lines)
     part = final.with_name(f".{secrets.token_hex(4)}.{final.name}")
@@ -192,16 +196,19 @@ def _mapped(path: Path, kind: str, length: int) -> NDArray[Any]:
 class _Claims:
     """Claims by order: those of a batch, and how often each order was met."""
 
-    def __init__(self, claims: Any, names: ColumnNames) -> None:
+    def __init__(self, claims: Any, names: ColumnNames, clock: str) -> None:
         import pandas as pd
 
-        wanted = [names.order_id, names.freight, names.report_date, names.reversed_date]
-        columns = read(claims, [name for name in wanted if name is not None], argument="claims", key=names.order_id)
-        _check.columns_present([names.order_id], columns.names, argument="claims")
+        wanted = [name for name in (names.order_id, *names.of_claims) if name is not None]
+        asked = [*wanted, *([] if names.claim_id is None else [names.claim_id])]
+        how: dict[str, Any] = {"key": names.order_id, "clock": clock, "date_format": names.date_format}
+        columns = read(claims, asked, argument="claims", **how)
+        _check.columns_present(wanted, columns.names, argument="claims")
         self.frame: Any = columns.frame
         self.order_id = names.order_id
         place, ids = pd.factorize(columns.ids(names.order_id))
         columns.refuse(place < 0, f"claims: '{self.order_id}' is missing in {{rows}}; every row needs one.")
+        check_claims(columns, place, order_id=names.order_id, claim_id=names.claim_id, read=names.of_claims)
         self.keys, self.ids, self.place = pd.Index(ids), ids, place
         self.by_key = np.argsort(place, kind="stable")
         self.counts = np.bincount(place, minlength=len(ids))
@@ -254,7 +261,7 @@ class _Source:
         def book_of(table: Any) -> tuple[OrderBook, int]:
             book = frames_book(
                 table, self.claims.of(table), factors=factors, merchants=self.merchants, as_of=self.as_of,
-                names=self.names, lines=self.lines, clock=self.clock,
+                names=self.names, lines=self.lines, clock=self.clock, checked=True,
             )  # fmt: skip
             return book, table.num_rows
 
@@ -273,7 +280,8 @@ def _learned(source: _Source, factors: Sequence[Declaration | Coding], lines: st
     """Return the codings that all orders together teach."""
     if lines is None and all(isinstance(factor, Coding) for factor in factors):
         return [factor for factor in factors if isinstance(factor, Coding)]
-    tallies: dict[str, dict[Any, tuple[float, float]]] = {factor.name: {} for factor in factors}
+    tallies: dict[str, dict[Any, tuple[int, float]]] = {factor.name: {} for factor in factors}
+    pooling = {factor.name for factor in factors if not isinstance(factor, Coding) and pools(factor)}
     most = 0
     for book, _ in source.books([_unpooled(factor) for factor in factors], "learning levels"):
         if lines is not None:
@@ -281,10 +289,10 @@ def _learned(source: _Source, factors: Sequence[Declaration | Coding], lines: st
         for name, tally in tallies.items():
             codes, paths = book.codes[name], book.codings[name].paths
             present = np.bincount(codes, minlength=len(paths)) > 0
-            exposure = np.bincount(codes, book.exposure, len(paths)).tolist()
+            exposure = exact_sums(codes, book.exposure if name in pooling else None, len(paths))
             claims = np.bincount(codes, book.claim_count, len(paths)).tolist()
             for k in np.flatnonzero(present[: len(paths)]).tolist():
-                before = tally.get(paths[k], (0.0, 0.0))
+                before = tally.get(paths[k], (0, 0.0))
                 tally[paths[k]] = (before[0] + exposure[k], before[1] + claims[k])
     codings = [_coding(factor, tallies[factor.name]) for factor in factors]
     known = [factor.name for factor in factors]
@@ -305,9 +313,11 @@ def _unpooled(factor: Declaration | Coding) -> Declaration | Coding:
     return replace(factor, min_exposure=0.0, min_claims=0)
 
 
-def _coding(factor: Declaration | Coding, tally: dict[Any, tuple[float, float]]) -> Coding:
+def _coding(factor: Declaration | Coding, exact: dict[Any, tuple[int, float]]) -> Coding:
     if isinstance(factor, Coding):
         return factor
+    exposure = in_doubles([units for units, _ in exact.values()])
+    tally = {path: (sum_, claims) for (path, (_, claims)), sum_ in zip(exact.items(), exposure, strict=True)}
     if not isinstance(factor, Band):
         return pooled_coding(factor, tally)
     edges = tuple(factor.edges) if not isinstance(factor.edges, int) else ()

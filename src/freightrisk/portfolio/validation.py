@@ -11,6 +11,8 @@ from freightrisk.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+TIE = 1e-12
+
 
 def actual_vs_expected(
     actual: ArrayLike,
@@ -30,9 +32,11 @@ def actual_vs_expected(
         Exposure of each row; one by default.
     by : array, shape (n,), optional
         Group of each row. By default the rows are ranked by expected per exposure and cut into groups of equal
-        exposure: deciles.
+        exposure: deciles. Arrays are paired by place; an index is not read.
     n_groups : int
-        Number of those groups.
+        Number of those groups. Rows with equal expected per exposure are never cut apart: they go to the group in which
+        the middle of their exposure lies. So a model of few prices has groups of unequal exposure, and the numbers of
+        some groups do not occur.
 
     Returns
     -------
@@ -57,7 +61,7 @@ def actual_vs_expected(
     _check.refuse_rows(foreseen <= 0.0, "expected is not above zero in {rows}; leave out rows with nothing expected.")
     _check.refuse_rows(exposure <= 0.0, "weight is not above zero in {rows}; leave out rows without exposure.")
     group = (
-        _equal_groups(foreseen / exposure, exposure, n_groups) if by is None else pd.Series(by).reset_index(drop=True)
+        equal_groups(foreseen / exposure, exposure, n_groups) if by is None else pd.Series(by).reset_index(drop=True)
     )
     if group.shape != (n,):
         raise InputError(f"by has shape {group.shape}; it must be one group a row, shape ({n},).")
@@ -69,11 +73,19 @@ def actual_vs_expected(
     return table
 
 
-def _equal_groups(rate: NDArray[np.float64], exposure: NDArray[np.float64], n_groups: int) -> NDArray[np.int64]:
-    """Return the group, 1 to n_groups, of each row by rank of its rate, equal in exposure."""
+def equal_groups(rate: NDArray[np.float64], exposure: NDArray[np.float64], n_groups: int) -> NDArray[np.int64]:
+    """Return the group, 1 to n_groups, of each row by rank of its rate, equal in exposure but for ties.
+
+    Rates that differ by less than one part in 10^12 tie, since prediction over exposure is rounded.
+    """
     _check.whole(n_groups, argument="n_groups", low=1, high=1000)
-    order = np.argsort(rate, kind="stable")
-    middle = np.cumsum(exposure[order]) - exposure[order] / 2.0
+    order = np.lexsort((exposure, rate))  # by exposure within a rate, so that sums do not depend on the order of rows
+    ranked, end = rate[order], np.cumsum(exposure[order])
+    begins = np.flatnonzero(np.diff(ranked, prepend=-np.inf) > TIE * ranked)
+    before = np.append(0.0, end)[begins]
+    after = np.append(before[1:], end[-1])
+    middle = (before + after) / 2.0 / end[-1] * n_groups
     group = np.empty(len(rate), dtype=np.int64)
-    group[order] = np.minimum(middle / exposure.sum() * n_groups, n_groups - 1).astype(np.int64) + 1
+    sizes = np.diff(begins, append=len(rate))
+    group[order] = np.repeat(np.minimum(middle, n_groups - 1).astype(np.int64) + 1, sizes)
     return group

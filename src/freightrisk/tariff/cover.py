@@ -22,6 +22,7 @@ LARGEST_INTENSITY = 20.0  # claims an order: up to here a curve of overdispersed
 SMALL = 1e-12  # an intensity at which claims are in proportion to it
 FARTHEST_OCTAVE = 30  # a limit curve covers limits from 2**-30 to 2**30 means at most
 ONE_BITS = np.int64(1023 << 52)  # of the double 1
+NEARLY_FLAT = 5e-4  # amounts are nearly all the mean where a limit of the mean leaves less than this of it unpaid
 NOTHING = 1e-12  # what is left to an end of a limit curve where it has come to it
 
 
@@ -308,6 +309,10 @@ NO_LIMIT = {"limit_curve": np.empty((0, 4)), "limit_bits": 52, "limit_first": 0,
 def limit_curve(shape: SeverityShape) -> LimitCurve:
     """Return the limited expected value curve of a severity's shape, with as few pieces as keep its error.
 
+    The relative error is below 1e-7. Amounts that are nearly all equal (a dispersion below 1e-6) turn from the mean to
+    the limit within less than a piece. The curve is then that of the most pieces, or the smaller of mean and limit,
+    whichever is closer. Its error is below 3e-5 at means within 1 % of the limit, and 1e-7 at all others.
+
     Examples
     --------
     >>> import numpy as np
@@ -340,9 +345,15 @@ def limit_curve(shape: SeverityShape) -> LimitCurve:
         values[-1] = 2.0**-last if 1.0 - nodes[-1] * values[-1] < NOTHING else values[-1]
         spline, width = CubicSpline(nodes, values), np.diff(nodes)
         between = (nodes[:-1, None] + width[:, None] * (np.arange(4) + 0.5) / 4.0).ravel()
-        if float(np.abs(spline(between) / paid(between) - 1.0).max()) < CURVE_ERROR:
-            cubics = spline.c[::-1].T * width[:, None] ** np.arange(4)
-            return LimitCurve(int(first), cubics.reshape(last - first, pieces, 4))
+        error = float(np.abs(spline(between) / paid(between) - 1.0).max())
+        cubics = (spline.c[::-1].T * width[:, None] ** np.arange(4)).reshape(last - first, pieces, 4)
+        if error < CURVE_ERROR:
+            return LimitCurve(int(first), cubics)
+    corner = (
+        1.0 / float(paid(np.ones(1))[0]) - 1.0
+    )  # error of the smaller of mean and limit, largest where both are one
+    if corner < NEARLY_FLAT:
+        return LimitCurve(0, np.empty((0, 1, 4))) if corner < error else LimitCurve(int(first), cubics)
     raise FreightRiskError(
         f"the limited expected value curve of {shape} needs more than {OCTAVE_PIECES[-1]} pieces an octave for a "
         f"relative error of {CURVE_ERROR:g}."

@@ -117,7 +117,8 @@ class Experience(EqualByContent):
         frequency : FittedModel
             A model of a book with the same codings.
         merchant : array, shape (n_orders,)
-            The merchant of each order.
+            The merchant of each order of the book, by place; an index is not read. `OrderBook.align` takes it out of a
+            column of the orders.
         curves : sequence of ScoreCurve
             Of the model's factors.
         version : str

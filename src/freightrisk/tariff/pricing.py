@@ -127,6 +127,7 @@ class Pricer:
     ) -> dict[str, NDArray[Any]]:
         """Return quotes as arrays."""
         tariff = self.tariff
+        coded.check(tuple(tariff.sizes.values()), draws=tariff.rounding == "dither", in_sequence=tariff.in_sequence)
         n = coded.n_orders
         rules = len(tariff.subsidies)
         into = self.buffers(n, detail=detail, campaigns=campaigns) if buffers is None else buffers

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk import _core
+from freightrisk import _check, _core
 from freightrisk._columns import JoinedColumns
 from freightrisk.errors import InputError
 
@@ -19,6 +19,9 @@ DETAIL = ("claim_intensity", "expected_claims", "expected_payout", "pure_premium
 @dataclass(frozen=True)
 class CodedOrders:
     """Orders as code columns of one tariff, ready to be priced again and again.
+
+    They pickle, so that worker processes can price what was encoded once. Codes are proved to be in range again when a
+    pickle is read.
 
     Parameters
     ----------
@@ -43,6 +46,65 @@ class CodedOrders:
     key: tuple[Any, ...] = field(repr=False)
     draws: NDArray[np.uint16] = field(default_factory=lambda: np.empty(0, dtype=np.uint16), repr=False)
     sequence: Any = field(default=None, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how a pickle makes these orders again, with everything that the kernel takes on trust proved again."""
+        columns = self.columns
+        arrays = [np.asarray(array) for array in columns.arrays]
+        rest = (self.n_orders, self.index, self.kind, self.key, self.draws, self.sequence)
+        return coded_again, (arrays, columns.sizes, *rest)
+
+    def check(self, sizes: Sequence[int], *, draws: bool, in_sequence: bool) -> None:
+        """Raise unless a tariff with such tables, and such needs besides, can price these orders."""
+        if (
+            self.columns.sizes != tuple(sizes)
+            or len(self.draws) != (self.n_orders if draws else 0)
+            or (self.sequence is not None) != in_sequence
+        ):
+            raise InputError(
+                "orders were encoded for a tariff with other tables, rounding or budgets; encode them with this one."
+            )
+
+
+def coded_again(
+    arrays: list[NDArray[Any]],
+    sizes: Sequence[int],
+    n_orders: int,
+    index: Any,
+    kind: str,
+    key: tuple[Any, ...],
+    draws: NDArray[np.uint16],
+    sequence: Any,
+) -> CodedOrders:
+    """Return coded orders out of a pickle, or raise where the kernel could leave its arrays."""
+    columns = _core.CodeColumns([], np.empty(0, np.int64), n_orders)
+    whole = len(arrays) == len(sizes) and all(array.ndim == 1 for array in arrays)
+    if arrays and whole:
+        named = {f"column {k}": array for k, array in enumerate(arrays)}
+        columns = _check.code_columns(named, dict(zip(named, sizes, strict=True)))
+    whole &= columns.rows == n_orders
+    whole &= draws.dtype == np.uint16 and draws.shape in ((0,), (n_orders,))
+    if not whole or (sequence is not None and not _is_in_range(sequence, n_orders)):
+        raise InputError("the pickled orders are damaged: columns are of other lengths or types; encode them again.")
+    return CodedOrders(columns, n_orders, index, kind, key, draws, sequence)
+
+
+def _is_in_range(sequence: Any, n_orders: int) -> bool:
+    """Return whether places, merchants and periods of a sequence lie in their arrays."""
+    lengths = ((0,), (n_orders,))
+    periods = [len(labels) for labels in sequence.labels.values()]
+    return (
+        sequence.order.shape in lengths
+        and sequence.merchants.shape in lengths
+        and sequence.keys.shape == (len(periods), n_orders)
+        and _are_below(sequence.order, n_orders, low=0)
+        and _are_below(sequence.merchants, len(sequence.names), low=0)
+        and all(_are_below(keys, size, low=-1) for keys, size in zip(sequence.keys, periods, strict=True))
+    )
+
+
+def _are_below(codes: NDArray[Any], size: int, *, low: int) -> bool:
+    return codes.dtype.kind == "i" and bool(codes.min(initial=low) >= low and codes.max(initial=low) < max(size, 1))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

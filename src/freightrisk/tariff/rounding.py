@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from freightrisk import _check, _core
 from freightrisk._columns import id_array
 from freightrisk._reference import MICRO_PER_FEN as MICRO_PER_FEN  # for settlement too
+from freightrisk.book.factors import edge_text
 from freightrisk.errors import InputError
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ def rounding_report(
     Parameters
     ----------
     premium : array, shape (n_orders,)
-        Filed premiums before rounding, yuan; they are taken to whole micro-yuan.
+        Filed premiums before rounding, yuan; they are taken to whole micro-yuan. Arrays are paired by place, and an
+        index is not read.
     merchant : array, shape (n_orders,)
         The merchant of each order.
     order_id : array, shape (n_orders,), optional
@@ -205,8 +207,9 @@ def whole_sums(codes: NDArray[Any], values: NDArray[np.int64], size: int) -> NDA
 def _band_labels(edges: NDArray[np.float64]) -> list[str]:
     if not len(edges):
         return []
-    inner = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
-    return [f"below {edges[0]:g}", *inner, f"{edges[-1]:g} and above"]
+    texts = list(map(edge_text, edges.tolist()))
+    inner = [f"{low} to {high}" for low, high in pairwise(texts)]
+    return [f"below {texts[0]}", *inner, f"{texts[-1]} and above"]
 
 
 def _row(

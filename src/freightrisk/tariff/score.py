@@ -342,7 +342,7 @@ def gate_report(
     Parameters
     ----------
     scores : array, shape (n,)
-        Of merchants (or orders); missing ones are left out.
+        Of merchants (or orders); missing ones are left out. Arrays are paired by place; an index is not read.
     claims, expected : arrays, shape (n,)
         Claims, and those expected without the score.
     gate : float

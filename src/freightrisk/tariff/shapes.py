@@ -17,6 +17,7 @@ from freightrisk.models.fitted import FittedModel
 Array = NDArray[np.float64]
 
 SCALE_FAMILIES = ("gamma", "lognormal")  # the mean moves these without changing their shape
+NO_DISPERSION = 1e-30  # a standard deviation of less than the last digit
 POINTS = 1024  # at most, of an empirical shape: more amounts are grouped by rank
 BLOCK = 512  # ratios evaluated at a time
 REACH = 6.5  # widths beyond which a kernel is as good as a point
@@ -75,7 +76,7 @@ class ScaleShape(SeverityShape):
         from scipy.special import gammaincc, ndtr
 
         r = np.asarray(ratio, dtype=np.float64)
-        if self.dispersion == 0.0:
+        if self.dispersion < NO_DISPERSION:
             return np.asarray(r < 1.0, dtype=np.float64)
         if self.family == "gamma":
             return np.asarray(gammaincc(1.0 / self.dispersion, r / self.dispersion))
@@ -359,7 +360,7 @@ def limited_expected_value(mean: ArrayLike, limit: ArrayLike, *, dispersion: flo
 
     _check.one_of(family, SCALE_FAMILIES, argument="family")
     mean, limit = np.broadcast_arrays(np.asarray(mean, dtype=np.float64), np.asarray(limit, dtype=np.float64))
-    if dispersion == 0.0:
+    if dispersion < NO_DISPERSION:
         return np.asarray(np.minimum(mean, limit))
     bounded = np.where(np.isinf(limit), 1.0, limit)
     if family == "lognormal":

@@ -1,0 +1,101 @@
+"""What is most likely a slip in the rows of a book: claims that stand there twice, weights in another unit."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk import _check
+from freightrisk._columns import JoinedColumns, Table
+from freightrisk.errors import FreightRiskWarning, InputError
+
+CLAIM_ID = "claim_id"
+MOST_REPEATS = 0.01
+WEIGHT_KG = "weight_kg"
+HEAVIEST_KG = 100
+
+
+def warn_of_grams(columns: JoinedColumns) -> None:
+    """Warn if a column that is named for kilograms holds what must be grams."""
+    if WEIGHT_KG not in columns.names or not columns.n_rows:
+        return
+    try:
+        known = columns.real(WEIGHT_KG)
+    except InputError:  # a factor of texts may have that name
+        return
+    known = known[~np.isnan(known)]
+    median = float(np.median(known)) if len(known) else 0.0
+    if median > HEAVIEST_KG:
+        warnings.warn(
+            f"column '{WEIGHT_KG}' has a median of {median:,.4g} kg, more than parcels weigh ({HEAVIEST_KG} kg), so it "
+            "may be in grams; divide it by 1,000, or rename the column if its unit is another.",
+            FreightRiskWarning,
+            stacklevel=4,
+        )
+
+
+def claim_columns(present: list[str], claim_id: str | None) -> list[str]:
+    """Return the column that tells claims apart, if there is one: the default name need not be there."""
+    return [] if claim_id is None or (claim_id == CLAIM_ID and claim_id not in present) else [claim_id]
+
+
+def check_claims(
+    table: Table, order: NDArray[np.int64], *, order_id: str, claim_id: str | None, read: list[str | None]
+) -> None:
+    """Raise for a claim id that is missing or repeats; without ids, warn of many rows that are equal.
+
+    Parameters
+    ----------
+    table : Table
+        The claims.
+    order : int64 array, shape (n_claims,)
+        A number for the order of each claim.
+    order_id, claim_id : str
+    read : list of str or None
+        Freight, report date and date of reversal, None where there is no such column.
+    """
+    named = claim_columns(table.names, claim_id)
+    _check.columns_present(named, table.names, argument="claims")
+    if named:
+        _check_ids(table, named[0])
+    elif read[1] is not None:
+        _warn_of_repeats(table, order, order_id, [name for name in read if name is not None])
+
+
+def _check_ids(table: Table, claim_id: str) -> None:
+    import pandas as pd
+
+    keys = pd.Index(table.ids(claim_id))
+    table.refuse(
+        np.asarray(keys.isna()),
+        f"claims: '{claim_id}' is missing in {{rows}}; give every claim its id, or build the book with claim_id=None.",
+    )
+    if keys.is_unique:
+        return
+    repeated = np.flatnonzero(keys.duplicated())
+    shown = ", ".join(str(key) for key in keys[repeated].unique()[: _check.SHOWN_ROWS].tolist())
+    raise InputError(
+        f"claims: '{claim_id}' repeats an earlier row in {table.rows_text(repeated)}: ids {shown}; keep one "
+        "row for each claim, because every row counts. If the column does not name claims, give claim_id=None."
+    )
+
+
+def _warn_of_repeats(table: Table, order: NDArray[np.int64], order_id: str, read: list[str]) -> None:
+    """Warn if many claims equal an earlier one in all that is read: order, freight and days."""
+    import pandas as pd
+
+    # Only orders of several claims can have equal ones; they are few.
+    several = np.flatnonzero(np.bincount(order)[order] > 1) if len(order) else order
+    columns: dict[str, NDArray[Any]] = {"order": order[several], "freight": table.real(read[0])[several]}
+    columns |= {name: table.days(name)[several] for name in read[1:]}
+    again = several[pd.DataFrame(columns).duplicated().to_numpy()]
+    if len(again) > MOST_REPEATS * len(order):
+        ids = list(dict.fromkeys(table.ids(order_id)[again[:100]].tolist()))[: _check.SHOWN_ROWS]
+        warnings.warn(
+            f"claims: {len(again):,} of {len(order):,} rows equal an earlier row in order, {', '.join(read)} (first "
+            f"orders: {', '.join(map(str, ids))}), and every row counts as a claim. Drop rows that were given twice; "
+            "if they are different claims, give them a column of ids (claim_id=).",
+            FreightRiskWarning,
+            stacklevel=6,
+        )
