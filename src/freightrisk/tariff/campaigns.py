@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from freightrisk import _check
 from freightrisk._staged import staged
 from freightrisk.book.factors import Value
 from freightrisk.errors import FreightRiskError, InputError
@@ -72,8 +73,8 @@ def save_campaigns(subsidies: Sequence[Subsidy], path: str | Path) -> None:
     ...     load_campaigns(path) == tuple(rules)
     True
     """
+    path = _check.output_path(path, argument="path")
     part = CampaignsPart(schema=SCHEMA, version=VERSION, subsidies=[subsidy_part(rule) for rule in subsidies])
-    path = Path(path)
     if path.suffix.lower() in YAML:
         plain = msgspec.to_builtins(part, builtin_types=(date,))
         write_whole(path, _yaml().safe_dump(plain, allow_unicode=True, sort_keys=False).encode())
@@ -183,7 +184,5 @@ def _condition(part: list[Value] | IntervalPart) -> Interval | list[Value]:
 
 def write_whole(path: Path, text: bytes) -> None:
     """Write a file that appears whole or not at all."""
-    if not path.parent.is_dir():
-        raise InputError(f"path '{path}' is in the folder '{path.parent}', which does not exist; create it first.")
     with staged([path]) as (part,):
         part.write_bytes(text)

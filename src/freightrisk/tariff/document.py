@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from freightrisk import _check
 from freightrisk.book.factors import Band, Coding, Declaration, Factor, Hierarchy, Value
 from freightrisk.errors import FreightRiskError, TariffDocumentError
 from freightrisk.tariff.campaigns import SubsidyPart, subsidy_from_part, subsidy_part, write_whole
@@ -126,7 +127,8 @@ class Head(msgspec.Struct):
 
 def save_tariff(tariff: Tariff, path: str | Path) -> None:
     """Write a tariff document; the file appears whole or not at all."""
-    write_whole(Path(path), msgspec.json.format(msgspec.json.encode(_to_parts(tariff)), indent=1))
+    path = _check.output_path(path, argument="path")
+    write_whole(path, msgspec.json.format(msgspec.json.encode(_to_parts(tariff)), indent=1))
 
 
 def load_tariff(path: str | Path) -> Tariff:

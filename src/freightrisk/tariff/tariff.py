@@ -15,7 +15,7 @@ from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
-from freightrisk.tariff.balances import MERCHANT_ID, Balances, periods_of
+from freightrisk.tariff.balances import MERCHANT_ID, Balances, periods_of, spending
 from freightrisk.tariff.build import check_kind, parts_of_models
 from freightrisk.tariff.cover import Cover, LimitCurve
 from freightrisk.tariff.experience import Experience
@@ -380,8 +380,9 @@ class Tariff:
         merchants, merchant_id, order_id, priority
             As for `encode`.
         balances : Balances, optional
-            What was spent of budgets and left over by rounding before these orders; updated. By default nothing was,
-            and what these orders spend is not kept.
+            What was spent of budgets and left over by rounding before these orders; updated once all orders are
+            priced, and left as it was if pricing fails. By default nothing was spent, and what these orders spend is
+            not kept.
         threads : int, optional
             All cores by default; the fen do not depend on it.
         detail : bool
@@ -415,15 +416,13 @@ class Tariff:
         )  # fmt: skip
         if coded.key is not self.key and coded.key != self.key:
             raise InputError("orders were encoded for a tariff with other levels or rules; encode them with this one.")
-        columns = self.price_columns(
-            coded,
-            threads=_check.threads(threads),
-            detail=detail,
-            campaigns=campaigns,
-            progress=progress,
-            balances=balances,
-        )
-        return frame_of(columns, coded)
+        threads = _check.threads(threads)
+        with spending(balances) as after:
+            columns = price_columns(
+                self, coded, threads=threads, detail=detail, campaigns=campaigns, progress=progress, balances=after,
+                buffers=None,
+            )  # fmt: skip
+            return frame_of(columns, coded)
 
     def price_columns(
         self,
@@ -448,10 +447,11 @@ class Tariff:
             Where to write the columns, from `buffers`; the columns returned are views of them and hold until the next
             call that is given the same. By default every call has new ones.
         """
-        return price_columns(
-            self, coded, threads=threads, detail=detail, campaigns=campaigns, progress=progress, balances=balances,
-            buffers=buffers,
-        )  # fmt: skip
+        with spending(balances) as after:
+            return price_columns(
+                self, coded, threads=threads, detail=detail, campaigns=campaigns, progress=progress, balances=after,
+                buffers=buffers,
+            )  # fmt: skip
 
     def buffers(self, n_orders: int, *, detail: bool = True, campaigns: bool = False) -> QuoteBuffers:
         """Return arrays for the quotes of up to `n_orders` orders, to price batch after batch without new memory.
