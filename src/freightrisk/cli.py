@@ -6,7 +6,8 @@ Each command computes everything first and moves its files into place at the end
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.tariff.document import load_tariff
 from freightrisk.tariff.quotes import quote_names
 from freightrisk.tariff.tariff import Tariff
+
+NEW_BUDGETS = "budgets and caps began full in this run; to carry them on from run to run, give --ledger and --batch"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -94,6 +97,9 @@ def _price_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keep", nargs="+", default=["order_id"], metavar="COLUMN",
                         help="columns of orders to repeat in the quotes (default order_id)")  # fmt: skip
     parser.add_argument("--merchant-id", default="merchant_id", help="column that joins merchants")
+    parser.add_argument("--ledger", metavar="FILE_OR_URL",
+                        help="ledger in which budgets go on from run to run; needs --batch")  # fmt: skip
+    parser.add_argument("--batch", metavar="ID", help="id of these orders in the ledger; a batch counts once")
     _threads_option(parser)
 
 
@@ -154,8 +160,12 @@ def _fit(arguments: argparse.Namespace) -> None:
 
 
 def _price(arguments: argparse.Namespace) -> None:
-    check_outputs([arguments.out], inputs=[arguments.tariff, arguments.orders, arguments.merchants])
+    is_url = arguments.ledger is None or "://" in arguments.ledger
+    inputs = [arguments.tariff, arguments.orders, arguments.merchants, None if is_url else Path(arguments.ledger)]
+    check_outputs([arguments.out], inputs=inputs)
     threads = _check.threads(arguments.threads)
+    if (arguments.ledger is None) != (arguments.batch is None):
+        raise InputError("--ledger and --batch need each other; give the ledger, and an id for these orders in it.")
     tariff = load_tariff(arguments.tariff)
     texts = _text_columns(tariff)
     orders = source_of(arguments.orders, "orders", texts=texts)
@@ -164,12 +174,44 @@ def _price(arguments: argparse.Namespace) -> None:
     clash = [name for name in arguments.keep if name in quote_names(tariff.payers)]
     if clash:
         raise InputError(f"--keep names '{clash[0]}', which is also a column of the quotes; rename it in the orders.")
-    coded = tariff.encode(orders, merchants=merchants, merchant_id=arguments.merchant_id)
-    quotes = tariff.price_columns(coded, threads=threads, progress=True)
+    told = {"merchants": merchants, "merchant_id": arguments.merchant_id, "threads": threads}
+    placed: list[Path] = []
     columns = {name: kept.column(name) for name in arguments.keep}
-    with staged([arguments.out]) as parts:
+    with (
+        _priced(tariff, orders, told, arguments, placed) as quotes,
+        staged([arguments.out], then=lambda: placed.append(arguments.out)) as parts,
+    ):
         write_table(arrow_table(columns | quotes), parts[0])
-    show([*_text.quote_lines(tariff, quotes), "", f"wrote {arguments.out}"])
+    notes = [NEW_BUDGETS, ""] if tariff.in_sequence and arguments.ledger is None else []
+    show([*_text.quote_lines(tariff, quotes), "", *notes, f"wrote {arguments.out}"])
+
+
+@contextmanager
+def _priced(
+    tariff: Tariff, orders: Any, told: dict[str, Any], arguments: argparse.Namespace, placed: list[Path]
+) -> Iterator[Any]:
+    """Give the quotes; a ledger confirms them once their file is placed, and takes their money back if it is not."""
+    if arguments.ledger is None:
+        coded = tariff.encode(orders, **told)
+        yield tariff.price_columns(coded, threads=told["threads"], progress=True)
+        return
+    try:
+        from freightrisk.pipeline.ledger import Ledger
+    except ModuleNotFoundError as error:
+        raise InputError(f"--ledger was given, but {error}; pip install freightrisk[ledger].") from None
+    batch = arguments.batch
+    with Ledger(arguments.ledger) as ledger:
+        is_new = batch not in ledger.batches().index
+        quotes = ledger.price(tariff, orders, batch=batch, progress=True, **told)
+        is_recorded = batch in ledger.batches().index  # not if the tariff has no limits
+        names = list(quotes.columns) if hasattr(quotes, "iloc") else quotes.column_names
+        try:
+            yield {name: quotes[name].to_numpy() for name in names}
+        finally:
+            if placed and is_recorded:
+                ledger.confirm(batch)
+            elif is_new and is_recorded:
+                ledger.release(batch)
 
 
 def _text_columns(tariff: Tariff) -> list[str]:
