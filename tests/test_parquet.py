@@ -254,8 +254,8 @@ def test_an_interrupt_at_any_line_prices_all_or_nothing(tmp_path_factory, data):
     lines = lines_of(run.price)
     run.out.unlink()
     run.balances = run.opening.copy()
-    # The last lines, around the moment when the file appears, are drawn as often as all others.
-    at = data.draw(st.integers(1, lines) | st.integers(lines - 60, lines))
+    # The first and last lines, when arguments are checked and when the file appears, are drawn as often as all others.
+    at = data.draw(st.integers(1, lines) | st.integers(1, 100) | st.integers(lines - 60, lines))
     interrupted(run.price, at)
     run.check_all_or_nothing()
 

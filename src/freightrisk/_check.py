@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _core
 from freightrisk._mapped import largest
-from freightrisk._staged import beside
+from freightrisk._staged import probe
 from freightrisk.errors import InputError
 
 SHOWN_ROWS = 5
@@ -126,13 +126,8 @@ def output_path(value: Any, *, argument: str) -> Path:
         raise InputError(f"{argument} is '{final}', which is a folder; give the name of a file.")
     if not final.parent.is_dir():
         raise InputError(f"{argument} is '{final}' in '{final.parent}', which does not exist; create it first.")
-    probe = beside(final)
     try:
-        # The access rights alone do not tell: a file system may be read-only, or a name too long.
-        try:
-            probe.touch(exist_ok=False)
-        finally:
-            probe.unlink(missing_ok=True)
+        probe(final)
     except (OSError, ValueError) as error:
         raise InputError(f"{argument} is '{final}', which cannot be written: {error}; give another path.") from None
     return final

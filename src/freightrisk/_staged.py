@@ -13,12 +13,29 @@ def beside(final: Path) -> Path:
     return final.with_name(f".{secrets.token_hex(4)}.{final.name}")
 
 
+def uninterrupted(work: Callable[[], None]) -> None:
+    """Do all of some work or nothing: another thread does it, because an interrupt reaches only the main thread."""
+    with ThreadPoolExecutor(1) as other:
+        other.submit(int).result()  # the thread runs before it has the work, because its start can be interrupted
+        other.submit(work).result()
+
+
+def probe(final: Path) -> None:
+    """Make a new file beside a path and remove it: access rights do not tell of long names and read-only disks."""
+    part = beside(final)
+
+    def make() -> None:
+        part.touch(exist_ok=False)
+        part.unlink()
+
+    uninterrupted(make)
+
+
 @contextmanager
 def staged(finals: Iterable[Path], *, then: Callable[[], None] | None = None) -> Iterator[list[Path]]:
     """Give a temporary path of the same suffix for each file; move all into place, or remove them if it fails.
 
-    `then` is called once all files are in place. An interrupt reaches only the main thread. So another thread moves the
-    files and calls `then`: either both happen or neither does.
+    `then` is called once all files are in place; an interrupt falls before the first move or after `then`.
     """
     finals = list(finals)
     made = next((path.parent for path in finals if not path.parent.exists()), None)
@@ -34,9 +51,7 @@ def staged(finals: Iterable[Path], *, then: Callable[[], None] | None = None) ->
         if made is not None:
             made.mkdir()
         yield parts
-        with ThreadPoolExecutor(1) as mover:
-            mover.submit(int).result()  # the thread runs before it has work, since its start can be interrupted
-            mover.submit(move).result()
+        uninterrupted(move)
     except BaseException:
         for part in parts:
             part.unlink(missing_ok=True)
