@@ -14,9 +14,11 @@ from freightrisk._intake import is_missing
 from freightrisk.errors import InputError
 from freightrisk.tariff import balances as balances_module
 from freightrisk.tariff import pricing as pricing_module
+from freightrisk.tariff import tariff as tariff_module
 from freightrisk.tariff.plan import RateTables
 from freightrisk.tariff.quotes import coded_again
 from freightrisk.tariff.rounding import dither_draws
+from interrupts import interrupted, lines_of
 from strategies import CLASSES, draw_batch, limited_programmes, put_together, seeds, subsidies
 
 MODES = st.sampled_from(["half_even", "half_up", "ceiling", "down", "dither", "carry"])
@@ -222,6 +224,50 @@ def test_the_worksheet_agrees_where_limits_bind(rules, rounding, seed):
     assert sheet.quote == tariff.quote(frame.iloc[11].to_dict(), balances=balances)
 
 
+# What fails half way
+
+
+@given(limited_programmes(), MODES, seeds, st.data())
+def test_an_interrupt_at_any_line_spends_all_or_nothing(rules, rounding, seed, data):
+    tariff = tariff_of(rules, rounding)
+    rng = np.random.default_rng(seed)
+    first, second = (no_missing_merchants(draw_batch(rng, 20), rounding) for _ in range(2))
+    before = Balances()
+    tariff.price(first, balances=before)
+    after = before.copy()
+    lines = lines_of(lambda: tariff.price(second, balances=after, threads=1))
+    balances = before.copy()
+    stopped = interrupted(
+        lambda: tariff.price(second, balances=balances, threads=1), data.draw(st.integers(1, lines + 20))
+    )
+    assert balances in ([before, after] if stopped else [after])
+    if balances != after:
+        tariff.price(second, balances=balances)
+        assert balances == after
+
+
+@pytest.mark.parametrize("where", ["settle_in_order", "frame_of"])
+@pytest.mark.parametrize("rounding", ["half_even", "carry"])
+def test_pricing_that_fails_spends_nothing(monkeypatch, where, rounding):
+    tariff = tariff_of([Subsidy("grant", "platform", fixed_fen=10, budget_fen=25)], rounding)
+    balances = Balances()
+    tariff.price(orders_at(3.7, 1), balances=balances)
+    before = balances.copy()
+    module = {"settle_in_order": pricing_module, "frame_of": tariff_module}[where]
+    whole = getattr(module, where)
+
+    def fail(*arguments, **more):
+        whole(*arguments, **more)
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, where, fail)
+        with pytest.raises(MemoryError):
+            tariff.price(orders_at(3.7, 4), balances=balances)
+    assert balances == before
+    assert balances.met == before.met
+
+
 def orders_at(fen, n, **more):
     frame = pd.DataFrame({"order_id": range(n), "merchant_id": "m1", "ship_date": pd.Timestamp("2025-06-01")})
     return frame.assign(merchant_class=round(fen / 0.37), **more)
@@ -351,7 +397,10 @@ def test_quotes_in_other_frames_and_buffers():
     frame = orders_at(37, 4)
     polars = pytest.importorskip("polars")
     table = polars.DataFrame(frame)
-    assert tariff.price(table, campaigns=True)["paid: grant"].to_list() == [10, 10, 5, 0]
+    quotes = tariff.price(table, campaigns=True)
+    assert quotes["paid: grant"].to_list() == [10, 10, 5, 0]
+    # polars sums 32 bits in 32 bits; numpy, pandas and pyarrow take 64.
+    assert {quotes.schema[name] for name in quotes.columns if name.endswith(("_fen", "grant"))} == {polars.Int64}
     coded = tariff.encode(table.to_arrow())
     buffers = tariff.buffers(4, campaigns=True)
     for _ in range(2):

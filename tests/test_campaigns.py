@@ -156,6 +156,16 @@ def test_files_that_are_no_documents(tmp_path):
         load_campaigns(tmp_path / "absent.json")
     with pytest.raises(InputError, match="does not exist"):
         save_campaigns([], tmp_path / "absent" / "a.json")
+    before = sorted(tmp_path.iterdir())
+    for path, message in (
+        (tmp_path, "path is '.*', which is a folder"),
+        (tmp_path / (250 * "x"), "path is .* which cannot be written"),
+        (3, "path is 3; it must be a path"),
+        ("", "path is ''; it must be a path"),
+    ):
+        with pytest.raises(InputError, match=message):
+            save_campaigns([], path)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_the_schema_names_every_field():

@@ -1,8 +1,10 @@
 """The command line: the demo, its files as the user's own, and mistakes that must leave nothing behind."""
 
+import _thread
 import contextlib
 import io
 import json
+import os
 import re
 import runpy
 import sys
@@ -16,7 +18,19 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import freightrisk
-from freightrisk import Credibility, Free, Given, Interaction, Smooth, _demo, cli
+from freightrisk import (
+    Balances,
+    Credibility,
+    Free,
+    Given,
+    Interaction,
+    Ledger,
+    Smooth,
+    Subsidy,
+    _demo,
+    cli,
+    load_tariff,
+)
 from freightrisk._config import parse_plan, read_plan
 from freightrisk.errors import InputError
 
@@ -225,6 +239,13 @@ BAD_CALLS = [
     ("price --tariff {tariff} --orders {orders} --out {new}/no/q.parquet", "create it first"),
     ("price --tariff {tariff} --orders {orders} --out {new}/q.parquet --keep id", "missing column 'id'"),
     ("price --tariff {tariff} --orders {quotes} --out {new}/q.parquet --keep list_fen", "'list_fen', which is also"),
+    ("price --tariff {tariff} --orders {orders} --out {new}/q.parquet --batch a", "need each other"),
+    ("price --tariff {tariff} --orders {orders} --out {new}/q.parquet --ledger {new}/l.db", "need each other"),
+    ("price --tariff {tariff} --orders {orders} --out {new}/l --ledger {new}/l --batch a", "is also an input"),
+    (
+        "price --tariff {tariff} --orders {orders} --merchants {merchants} --out {new}/q --ledger {tariff} --batch a",
+        "file is not a database",
+    ),
     ("explain --tariff {tariff} --order-id 7", "--order-id was given without --orders"),
     ("explain --tariff {tariff} --orders {orders} --order-id x7", "is 'x7' in 0 of 20,000 rows"),
     ("explain --tariff {tariff} --json [1]", "--json is not one order"),
@@ -297,6 +318,93 @@ def test_a_failure_while_writing_keeps_the_old_file(error, code, files, small, t
     assert capsys.readouterr().err.splitlines()[-1].startswith("freightrisk: ")
     assert [path.name for path in tmp_path.iterdir()] == ["q.parquet"]
     assert old.read_bytes() == b"old quotes"
+
+
+@pytest.fixture
+def days(files, tmp_path):
+    """Return a tariff with a budget that two of three days' orders spend, and the days' orders."""
+    live = Subsidy("live", "platform", fixed_fen=5, budget_fen=700)
+    load_tariff(files["tariff"]).with_subsidies([live]).save(tmp_path / "limited.json")
+    table = pq.read_table(files["orders"])
+    for day in range(3):
+        pq.write_table(table.slice(100 * day, 100), tmp_path / f"{day}.parquet")
+    pyarrow.csv.write_csv(table.slice(200, 100), tmp_path / "2.csv")
+    return tmp_path
+
+
+def price_day(files, days, day, *more, suffix="parquet"):
+    return run("price", "--tariff", days / "limited.json", "--orders", days / f"{day}.{suffix}",
+               "--merchants", files["merchants"], "--out", days / f"q{day}.parquet", *more)  # fmt: skip
+
+
+def test_budgets_go_on_from_run_to_run_in_a_ledger(files, days):
+    tariff, known = load_tariff(days / "limited.json"), Balances()
+    merchants = pd.read_parquet(files["merchants"])
+    for day, suffix in enumerate(["parquet", "parquet", "csv"]):
+        expected = tariff.price(pd.read_parquet(days / f"{day}.parquet"), merchants=merchants, balances=known)
+        for _ in range(2):  # a run that is repeated spends nothing
+            more = ["--ledger", days / "spending.db", "--batch", f"day {day}"]
+            code, printed = price_day(files, days, day, *more, suffix=suffix)
+            assert code == 0
+            assert "--ledger" not in printed
+            assert_frame_equal(pd.read_parquet(days / f"q{day}.parquet").drop(columns="order_id"), expected)
+    assert known.spent == {"live": 700}
+    with Ledger(days / "spending.db") as ledger:
+        assert ledger.spending().loc["live"].tolist() == ["platform", 700, 700, 0, 0]
+        assert set(ledger.batches()["state"]) == {"spent"}
+
+
+def test_a_run_without_a_ledger_says_that_budgets_began_full(files, days, small):
+    for day in range(2):
+        code, printed = price_day(files, days, day)
+        assert code == 0
+        assert cli.NEW_BUDGETS in printed.splitlines()
+        assert pd.read_parquet(days / f"q{day}.parquet")["platform_fen"].sum() > 350
+    arguments = ["price", "--tariff", files["tariff"], "--orders", small / "orders.parquet",
+                 "--merchants", small / "merchants.parquet", "--out", days / "q.parquet"]  # fmt: skip
+    for more in ([], ["--ledger", days / "spending.db", "--batch", "a"]):
+        code, printed = run(*arguments, *more)
+        assert code == 0
+        assert "budgets and caps" not in printed  # this tariff has none
+
+
+@pytest.mark.parametrize(("error", "code"), [(OSError("no space left"), 2), (KeyboardInterrupt(), 130)])
+@pytest.mark.parametrize("was_priced", [False, True])
+def test_a_failure_while_writing_gives_the_money_back(error, code, was_priced, files, days, monkeypatch):
+    more = ["--ledger", days / "spending.db", "--batch", "a"]
+    if was_priced:
+        assert price_day(files, days, 0, *more)[0] == 0
+    else:
+        Ledger(days / "spending.db").close()
+
+    def state():
+        with Ledger(days / "spending.db") as ledger:
+            return ledger.batches().to_dict("index"), ledger.spending()["spent_fen"].sum()
+
+    def fail(table, path):
+        raise error
+
+    before = state()
+    with monkeypatch.context() as patch:
+        patch.setattr(cli, "write_table", fail)
+        assert price_day(files, days, 0, *more)[0] == code
+    assert state() == before
+    assert price_day(files, days, 0, *more)[0] == 0
+    assert state()[0]["a"]["state"] == "spent"
+
+
+def test_a_run_stopped_behind_its_file_has_spent(files, days, monkeypatch):
+    replace = os.replace
+
+    def stopped(part, final):
+        replace(part, final)
+        _thread.interrupt_main()
+
+    monkeypatch.setattr(os, "replace", stopped)
+    assert price_day(files, days, 0, "--ledger", days / "spending.db", "--batch", "a")[0] == 130
+    paid = pd.read_parquet(days / "q0.parquet")["platform_fen"].sum()
+    with Ledger(days / "spending.db") as ledger:
+        assert ledger.spending().loc["live"].tolist() == ["platform", 700, paid, 0, 700 - paid]
 
 
 def test_a_failed_demo_leaves_no_folder(tmp_path, monkeypatch):

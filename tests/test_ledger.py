@@ -2,10 +2,13 @@
 
 import os
 import signal
+import sqlite3
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -258,6 +261,135 @@ def test_texts_as_ids_and_any_order_of_rows(where):
         assert ledger.price(tariff, frame, batch="a")["platform_fen"].tolist() == [5, 10, 0]
         assert ledger.price(tariff, frame.iloc[::-1], batch="a")["platform_fen"].tolist() == [0, 10, 5]
         assert ledger.reverse(["订单-b"])["fen"].tolist() == [5]
+
+
+# Paths, URLs and databases that are no ledger
+
+NAMES = [
+    "618?mode=ro.db", "50%25off.db", "%2e.db", "a#b.db", "c:d.db", "x&y=z.db", "file:x.db", "直播 618.db", "a b+c;d.db",
+    "'quoted\".db", "@host.db",
+]  # fmt: skip
+
+
+def main_files(folder):
+    """Return the names of the files in a folder, without those that SQLite keeps beside a database."""
+    return [path.name for path in folder.iterdir() if not path.name.endswith(("-wal", "-shm"))]
+
+
+@pytest.mark.parametrize("kind", [Path, str])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_path_is_the_file_that_it_names(tmp_path, name, kind):
+    tariff = tariff_of([Subsidy("grant", "platform", fixed_fen=10, budget_fen=55)])
+    for batch in range(2):
+        with Ledger(kind(tmp_path / name)) as ledger:
+            frame = orders_at(37, 2)
+            ledger.price(tariff, frame.assign(order_id=frame["order_id"] + 2 * batch), batch=str(batch))
+            assert main_files(tmp_path) == [name]
+            assert spent(ledger) == {"grant": 20 * (batch + 1)}
+
+
+def test_a_path_without_a_folder_is_in_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Ledger(":memory:").close()
+    assert main_files(tmp_path) == []
+    for where in (Path(":memory:"), "plain.db", "sqlite:///url.db"):
+        Ledger(where).close()
+    assert sorted(main_files(tmp_path)) == [":memory:", "plain.db", "url.db"]
+
+
+SECRET = "s3cr3t-word"
+URLS = [
+    ("postgres://u:{}@127.0.0.1/x", InputError, "where is a postgres database; give one of sqlite, postgresql"),
+    ("mysql://u:{}@127.0.0.1/x", InputError, "where is a mysql database; give one of"),
+    ("postgresql+none://u:{}@127.0.0.1/x", InputError, r"'postgresql\+none', which SQLAlchemy does not know"),
+    ("postgresql+psycopg2://u:{}@127.0.0.1/x", InputError, "'psycopg2' is not installed; install it, or name"),
+    ("postgresql+psycopg://u:{}@127.0.0.1:port/x", InputError, "where begins with 'postgresql.*' but is no URL"),
+    ("://u:{}@127.0.0.1/x", InputError, "but is no URL"),
+    ("postgresql+psycopg://u:{}@127.0.0.1:1/x", LedgerError, r"//u:\*\*\*@127.0.0.1:1/x cannot be used: .*; check"),
+    ("postgresql+psycopg://u@127.0.0.1:1/x?password={}", LedgerError, "check that the database runs"),
+    ("postgresql+psycopg://u:{}@127.0.0.1:1/x?{}=1", LedgerError, "cannot be used"),
+    ("sqlite:////nowhere/x.db", LedgerError, "check that the folder exists"),
+]
+
+
+@pytest.mark.parametrize(("url", "error", "message"), URLS)
+def test_urls_that_lead_nowhere_are_refused_without_their_password(url, error, message):
+    pytest.importorskip("psycopg")
+    with pytest.raises(error, match=message) as raised:
+        Ledger(url.replace("{}", SECRET))
+    assert SECRET not in "".join(traceback.format_exception(raised.value))
+    assert len(str(raised.value)) < 500
+    assert "\n" not in str(raised.value)
+
+
+def test_files_that_are_no_ledger_are_refused(tmp_path):
+    (tmp_path / "text.db").write_text("no database " * 50)
+    with sqlite3.connect(tmp_path / "columns.db") as other:
+        other.execute("create table freightrisk_ledger (entry integer)")
+    other.close()
+    with sqlite3.connect(tmp_path / "books.db") as other:
+        other.execute("create table ledger (entry integer)")
+    other.close()
+    with pytest.raises(LedgerError, match="file is not a database; give the path of a ledger"):
+        Ledger(tmp_path / "text.db")
+    with pytest.raises(LedgerError, match="are of another program or release; give the ledger a database of its own"):
+        Ledger(tmp_path / "columns.db")
+    with pytest.raises(InputError, match="which is a folder; give the name of a file in it"):
+        Ledger(tmp_path)
+    Ledger(tmp_path / "books.db").close()  # another program's tables have other names
+    assert all(name.startswith("freightrisk_") for name in tables.TABLES.tables)
+
+
+def test_a_file_that_may_only_be_read_and_one_that_is_held(tmp_path, monkeypatch):
+    tariff = tariff_of([Subsidy("grant", "platform", fixed_fen=10, budget_fen=55)])
+    path = tmp_path / "spending.db"
+    Ledger(path).close()
+    with Ledger(f"sqlite:///file:{path}?mode=ro&uri=true") as ledger:
+        assert spent(ledger) == {}
+        with pytest.raises(LedgerError, match="let this process write to the file and its folder"):
+            ledger.price(tariff, orders_at(37, 4), batch="a")
+    monkeypatch.setattr(tables, "SECONDS_TO_WAIT", 0)
+    with Ledger(path) as ledger:
+        held = sqlite3.connect(path, isolation_level=None)
+        held.execute("BEGIN IMMEDIATE")
+        for call in (lambda: Ledger(path), lambda: ledger.price(tariff, orders_at(37, 4), batch="a"), ledger.spending):
+            with pytest.raises(LedgerError, match="database is locked; another program holds it; let that end"):
+                call()
+        held.close()
+        assert ledger.price(tariff, orders_at(37, 4), batch="a")["platform_fen"].tolist() == [10, 10, 10, 10]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda ledger, tariff: ledger.price(tariff, orders_at(37, 4), batch="b"),
+        lambda ledger, tariff: ledger.confirm("a"),
+        lambda ledger, tariff: ledger.release("a"),
+        lambda ledger, tariff: ledger.reverse([0]),
+        lambda ledger, tariff: ledger.amend(tariff),
+        lambda ledger, tariff: ledger.spending(),
+        lambda ledger, tariff: ledger.spending_by_merchant(),
+        lambda ledger, tariff: ledger.batches(),
+        lambda ledger, tariff: ledger.remainders(),
+    ],
+)
+def test_every_call_gives_a_databases_errors_as_the_librarys_own(where, call):
+    tariff = tariff_of([Subsidy("grant", "platform", fixed_fen=10, budget_fen=55)], "carry")
+    with Ledger(where) as ledger:
+        ledger.price(tariff, orders_at(37, 4), batch="a")
+        with ledger._engine.begin() as connection:
+            tables.TABLES.drop_all(connection)
+        with pytest.raises(LedgerError, match=r"the ledger in .* cannot be used: .*; .*\.$") as raised:
+            call(ledger, tariff)
+        assert raised.value.__suppress_context__
+
+
+def test_texts_that_no_database_holds(where):
+    tariff = tariff_of([Subsidy("grant", "platform", fixed_fen=10, budget_fen=55)])
+    with Ledger(where) as ledger:
+        with pytest.raises(LedgerError, match="give ids and names that are whole texts"):
+            ledger.price(tariff, orders_at(37, 4), batch="\ud800")
+        assert not len(ledger.batches())
 
 
 # Several writers

@@ -1,16 +1,25 @@
 """Parquet to Parquet: what a frame of the same orders costs, whatever the batches, or no file at all."""
 
+import _thread
+import os
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import test_balances
 from freightrisk import Balances, Cover, Factor, InputError, Loadings, Subsidy, price_parquet
 from freightrisk.book.factors import Coding
+from freightrisk.pipeline.files import parquet_files
 from freightrisk.tariff.cover import count_curve
 from freightrisk.tariff.plan import RateTables
 from freightrisk.tariff.tariff import Tariff
+from interrupts import interrupted, lines_of
+from strategies import draw_batch
 
 ZONES = ("city", "near", "far")
 
@@ -127,6 +136,181 @@ def test_kept_columns_of_types_that_do_not_meet_are_refused(tmp_path, orders):
         price_parquet(tariff_of(), folder, tmp_path / "out.parquet", keep=["order_id"])
 
 
+# Runs that fail or are stopped
+
+
+class Run:
+    """Four files of 20 orders, priced in eight batches, with a budget, caps by merchant and carried remainders."""
+
+    TARIFF = test_balances.tariff_of(
+        [
+            Subsidy("grant", "platform", fixed_fen=9, budget_fen=300),
+            Subsidy("capped", "insurer", fixed_fen=3, merchant_cap_fen=40, period="day"),
+        ],
+        "carry",
+    )
+
+    def __init__(self, folder):
+        self.source, self.out = folder / "orders", folder / "out" / "quotes.parquet"
+        self.source.mkdir()
+        self.out.parent.mkdir()
+        rng = np.random.default_rng(8)
+        for k in range(4):
+            self.write(k, test_balances.no_missing_merchants(draw_batch(rng, 20), "carry"))
+        self.opening = Balances(spent={"grant": 7})
+        self.balances = self.opening.copy()
+        self.result = self.price()
+        self.closing, self.balances = self.balances, self.opening.copy()
+        self.whole = self.out.read_bytes()
+        self.out.unlink()
+
+    def write(self, k, frame):
+        frame.to_parquet(self.source / f"{k}.parquet")
+
+    def price(self):
+        return price_parquet(
+            self.TARIFF, self.source, self.out, balances=self.balances, batch_rows=10, threads=1, campaigns=True
+        )
+
+    def check_all_or_nothing(self, *, nothing=None):
+        """Check that the file and the spending are both there or both not, and that running again gives the same."""
+        is_there = self.out.exists()
+        assert nothing is None or nothing != is_there
+        assert [path.name for path in self.out.parent.iterdir()] == (["quotes.parquet"] if is_there else [])
+        assert self.balances == (self.closing if is_there else self.opening)
+        if is_there:
+            assert self.out.read_bytes() == self.whole
+        else:
+            assert self.price() == self.result
+            assert self.balances == self.closing
+            assert self.out.read_bytes() == self.whole
+
+
+def failing_after(calls, error, method):
+    """Return a method that does its work some times and then raises."""
+    done = []
+
+    def fail(self, *arguments, **more):
+        done.append(True)
+        if len(done) > calls:
+            raise error
+        return method(self, *arguments, **more)
+
+    return fail
+
+
+@pytest.mark.parametrize("calls", range(8))
+@pytest.mark.parametrize("error", [OSError("no space left"), pa.ArrowInvalid("no"), KeyboardInterrupt(), MemoryError()])
+def test_a_writer_that_fails_leaves_no_trace(tmp_path, monkeypatch, calls, error):
+    run = Run(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(pq.ParquetWriter, "write_table", failing_after(calls, error, pq.ParquetWriter.write_table))
+        with pytest.raises(type(error)) as raised:
+            run.price()
+    assert raised.value is error
+    run.check_all_or_nothing(nothing=True)
+
+
+@pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt()])
+@pytest.mark.parametrize(("owner", "name"), [(pq.ParquetWriter, "close"), (os, "replace")])
+def test_a_file_that_cannot_be_ended_or_moved_leaves_no_trace(tmp_path, monkeypatch, owner, name, error):
+    run, whole = Run(tmp_path), getattr(owner, name)
+
+    def fail(*arguments):
+        if name == "close":
+            whole(*arguments)
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, fail)
+        with pytest.raises(type(error)):
+            run.price()
+    run.check_all_or_nothing(nothing=True)
+
+
+@pytest.mark.parametrize("k", range(4))
+@pytest.mark.parametrize("fault", ["damaged", "no parquet", "an id is missing", "a column is missing"])
+def test_orders_that_are_refused_leave_no_trace(tmp_path, k, fault):
+    run = Run(tmp_path)
+    path = run.source / f"{k}.parquet"
+    sound, frame = path.read_bytes(), pd.read_parquet(path)
+    if fault == "damaged":  # behind a head that reads well
+        path.write_bytes(sound[:4] + bytes(byte ^ 255 for byte in sound[4:600]) + sound[600:])
+    elif fault == "no parquet":
+        path.write_bytes(b"no orders")
+    elif fault == "an id is missing":
+        run.write(k, frame.assign(order_id=frame["order_id"].astype(str).where(frame.index != 15, None)))
+    else:
+        run.write(k, frame.drop(columns="merchant_class"))
+    with pytest.raises(InputError, match=f"{k}.parquet"):
+        run.price()
+    path.write_bytes(sound)
+    run.check_all_or_nothing(nothing=True)
+
+
+@given(st.data())
+def test_an_interrupt_at_any_line_prices_all_or_nothing(tmp_path_factory, data):
+    run = Run(tmp_path_factory.mktemp("run"))
+    lines = lines_of(run.price)
+    run.out.unlink()
+    run.balances = run.opening.copy()
+    # The first and last lines, when arguments are checked and when the file appears, are drawn as often as all others.
+    at = data.draw(st.integers(1, lines) | st.integers(1, 100) | st.integers(lines - 60, lines))
+    interrupted(run.price, at)
+    run.check_all_or_nothing()
+
+
+def test_an_interrupt_while_the_file_is_moved_keeps_file_and_spending_together(tmp_path, monkeypatch):
+    run, replace = Run(tmp_path), os.replace
+
+    def stopped(part, final):
+        _thread.interrupt_main()
+        replace(part, final)
+
+    monkeypatch.setattr(os, "replace", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run.price()
+    run.check_all_or_nothing(nothing=False)
+
+
+# Names
+
+
+@pytest.mark.parametrize("name", [".0a1b2c3d.1.parquet", "_temporary.parquet", "._1.parquet", "_.parquet"])
+@pytest.mark.parametrize("content", ["orders", "cut short"])
+def test_names_that_begin_with_a_dot_or_line_are_no_data(tmp_path, orders, name, content):
+    folder = tmp_path / "orders"
+    folder.mkdir()
+    orders.to_parquet(folder / "1.parquet")
+    orders.to_parquet(folder / name)
+    if content == "cut short":
+        (folder / name).write_bytes(b"PAR1" + bytes(1000))
+    assert parquet_files(folder) == [folder / "1.parquet"]
+    assert price_parquet(tariff_of(), folder, tmp_path / "out.parquet")["orders"] == 1000
+    if content == "orders":  # a file that is named is meant
+        assert price_parquet(tariff_of(), folder / name, tmp_path / "out.parquet")["orders"] == 1000
+    (folder / "1.parquet").unlink()
+    with pytest.raises(InputError, match="begin with"):
+        price_parquet(tariff_of(), folder, tmp_path / "out.parquet")
+
+
+def test_a_column_that_stands_twice_is_refused_if_it_is_read(tmp_path, orders):
+    table = pa.Table.from_pandas(orders, preserve_index=False)
+    sound, twice = tmp_path / "1.parquet", tmp_path / "2.parquet"
+    pq.write_table(table, sound)
+    pq.write_table(table.append_column("zone", table["zone"]), twice)
+    with pytest.raises(InputError, match=r"column 'zone' stands 2 times in '.*2\.parquet'"):
+        price_parquet(tariff_of(), [sound, twice], tmp_path / "out.parquet")
+    pq.write_table(table.append_column("note", table["note"]), twice)
+    with pytest.raises(InputError, match="column 'note' stands 2 times"):
+        price_parquet(tariff_of(), [sound, twice], tmp_path / "out.parquet", keep=["note"])
+    assert price_parquet(tariff_of(), [sound, twice], tmp_path / "out.parquet")["orders"] == 2000
+
+
+def without_work(self, *arguments, **more):
+    raise AssertionError("no order is to be read before the arguments were checked")
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -137,16 +321,40 @@ def test_kept_columns_of_types_that_do_not_meet_are_refused(tmp_path, orders):
         ({"orders": "notes.txt"}, "not readable as Parquet"),
         ({"out": "in.parquet"}, "one of the orders' files"),
         ({"batch_rows": 0}, "batch_rows is 0"),
+        ({"keep": ["note", "zone", "note"]}, "keep names 'note' 2 times"),
+        ({"orders": 3}, "orders is a int"),
+        ({"out": 3}, "out is 3; it must be a path"),
+        ({"out": "no/such/out.parquet"}, "out is '.*out.parquet' in '.*such', which does not exist"),
+        ({"out": "in.parquet/out.parquet"}, "out is .* which does not exist"),
+        ({"out": "folder"}, "out is '.*folder', which is a folder"),
+        ({"out": "folder/out.parquet", "orders": "folder"}, "out is .* in a folder of orders"),
+        ({"out": 250 * "x"}, "out is .* which cannot be written"),
+        ({"out": "a\0b"}, "out is .* which cannot be written"),
+        ({"merchants": "none.parquet"}, "merchants is the path 'none.parquet', which does not exist"),
+        ({"merchants": __file__}, "merchants is the file '.*', which is not readable as Parquet"),
+        ({"merchants": os.path.dirname(__file__)}, "merchants is the file '.*', which is not readable as Parquet"),
+        ({"compression": "lzma"}, "compression is 'lzma'; it must be one of 'none', 'snappy'"),
+        ({"compression": None}, "compression is None"),
+        ({"priority": 3}, "priority is 3"),
+        ({"priority": ""}, "priority is ''"),
+        ({"priority": "rank"}, "missing column 'rank'"),
+        ({"threads": 0}, "threads is 0"),
     ],
 )
-def test_bad_calls(tmp_path, orders, more, message):
+def test_bad_calls(tmp_path, orders, monkeypatch, more, message):
     orders.to_parquet(tmp_path / "in.parquet")
     (tmp_path / "notes.txt").write_text("no orders")
-    more = {"orders": "in.parquet", "out": "out.parquet"} | more
-    source = tmp_path / more.pop("orders") if isinstance(more["orders"], str) else more.pop("orders")
+    (tmp_path / "folder").mkdir()
+    orders.to_parquet(tmp_path / "folder" / "1.parquet")
+    monkeypatch.setattr(Tariff, "encode", without_work)
+    given_here = {"orders": "in.parquet", "out": "out.parquet"} | more
+    places = [given_here.pop(name) for name in ("orders", "out")]
+    source, out = (tmp_path / place if isinstance(place, str) else place for place in places)
+    before = sorted(tmp_path.rglob("*"))
+    tariff = tariff_of(Subsidy("grant", "platform", fixed_fen=9, budget_fen=5_000))
     with pytest.raises(InputError, match=message):
-        price_parquet(tariff_of(), source, tmp_path / more.pop("out"), **more)
-    assert not (tmp_path / "out.parquet").exists()
+        price_parquet(tariff, source, out, **given_here)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_files_of_other_types_are_written_as_the_first(tmp_path, orders):

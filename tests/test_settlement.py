@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from freightrisk import Settlement, Subsidy
 from freightrisk.errors import InputError
-from freightrisk.pipeline.settlement import filed_micro
+from freightrisk.pipeline.settlement import ACCOUNTS, MOST_MICRO, filed_micro
 from strategies import draw_batch, limited_programmes, loadings, seeds
 from test_balances import FLOORS, MODES, no_missing_merchants, orders_at, tariff_of
 
@@ -107,8 +107,18 @@ def test_files_hold_the_same_sums(tmp_path, kind):
     assert accounts["rounding_micro"].tolist() == found.accounts["rounding_micro"].tolist()
     with pytest.raises(InputError, match="format is 'xlsx'"):
         found.save(tmp_path, format="xlsx")
-    with pytest.raises(InputError, match="does not exist; create it first"):
-        found.save(tmp_path / "nowhere")
+    for place in (tmp_path / "nowhere", paths[0]):
+        with pytest.raises(InputError, match="does not exist; create it first"):
+            found.save(place)
+    with pytest.raises(InputError, match="folder is 3; it must be a path"):
+        found.save(3)
+    before = paths[0].read_bytes()
+    paths[1].unlink()
+    paths[1].mkdir()
+    with pytest.raises(InputError, match=r"folder is '.*accounts\..*', which is a folder"):
+        found.save(tmp_path, format=kind)
+    assert paths[0].read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @given(loadings(), seeds)
@@ -118,6 +128,37 @@ def test_the_filed_premium_is_the_kernels_to_the_micro_yuan(loads, seed):
     buffers = tariff.buffers(60)
     columns = tariff.price_columns(tariff.encode(orders), threads=1, buffers=buffers)
     np.testing.assert_array_equal(filed_micro(tariff, columns["technical_premium"]), buffers.micro)
+
+
+@given(st.lists(st.sampled_from([1e3, 1e5, 1e7]), min_size=1, max_size=4), st.integers(0, 230_000))
+def test_sums_are_exact_or_refused(premiums, times):
+    tariff = tariff_of([])
+    orders = orders_at(37, len(premiums))
+    quotes = tariff.price(orders, campaigns=True).assign(technical_premium=premiums)
+    one = Settlement.of(tariff, orders, quotes)
+    many = Settlement(
+        one.payers.assign(fen=times * one.payers["fen"]),
+        one.accounts.assign(**{name: times * one.accounts[name] for name in ACCOUNTS}),
+    )
+    exact = {name: 2 * times * int(one.accounts[name].iloc[0]) for name in ACCOUNTS}
+    if max(map(abs, exact.values())) >= MOST_MICRO:
+        with pytest.raises(InputError, match="amounts of one merchant and day come to"):
+            many + many
+    else:
+        both = many + many
+        assert {name: int(both.accounts[name].iloc[0]) for name in ACCOUNTS} == exact
+        assert both.is_balanced
+    assert "Settlement: " in repr(many)
+
+
+def test_orders_whose_sum_would_wrap_are_refused():
+    # The most that an order is charged is 10^7 yuan, 10^13 micro-yuan.
+    tariff, n = tariff_of([]), 500_000
+    orders = orders_at(37, 1).loc[[0] * n].reset_index(drop=True)
+    quotes = tariff.price(orders, campaigns=True).assign(technical_premium=1e7)
+    with pytest.raises(InputError, match=r"amounts of one merchant and day come to about 5e\+18"):
+        Settlement.of(tariff, orders, quotes)
+    assert Settlement.of(tariff, orders.assign(merchant_id=np.arange(n) % 2), quotes).is_balanced
 
 
 def test_quotes_of_other_orders_are_refused():

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,6 +27,7 @@ from freightrisk import (
     open_book,
     store_book,
 )
+from interrupts import interrupted, lines_of
 
 FACTORS = (
     Factor("zone", min_claims=12, unseen="parent"),
@@ -279,6 +281,70 @@ def test_an_order_in_two_batches_is_refused_if_it_has_a_claim(tmp_path, frames):
     twice = pd.concat([orders, orders[orders["order_id"] == claims["order_id"].iloc[0]]])
     with pytest.raises(InputError, match=r"'order_id' repeats for 1 orders in several batches \(first: "):
         bad(tmp_path, twice, claims)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"folder": 3}, "folder is 3; it must be a path"),
+        ({"folder": 250 * "x"}, "folder is .* which cannot be written"),
+        ({"folder": "in.parquet/book"}, "there is no folder"),
+        ({"claims": "none.parquet"}, "claims is the path 'none.parquet', which does not exist"),
+        ({"claims": __file__}, "claims is the file '.*', which is not readable as Parquet"),
+        ({"merchants": "none.parquet"}, "merchants is the path 'none.parquet', which does not exist"),
+        ({"merchants": __file__}, "merchants is the file '.*', which is not readable as Parquet"),
+        ({"orders": "none"}, "there is no file"),
+        ({"orders": __file__}, "not readable as Parquet"),
+        ({"orders": 3}, "orders is a int"),
+        ({"order_id": "id"}, "missing column 'id'"),
+    ],
+)
+def test_paths_are_checked_before_any_work(tmp_path, frames, monkeypatch, more, message):
+    def without_work(*arguments, **more):
+        raise AssertionError("no order is to be read before the paths were checked")
+
+    monkeypatch.setattr("freightrisk.pipeline.stored.frames_book", without_work)
+    orders, claims, _ = frames
+    orders.to_parquet(tmp_path / "in.parquet")
+    given_here = {"folder": "book", "orders": "in.parquet", "claims": claims} | more
+    for name in ("folder", "orders"):
+        if isinstance(given_here[name], str):
+            given_here[name] = tmp_path / given_here[name]
+    with pytest.raises(InputError, match=message):
+        store_book(**given_here, factors=[Factor("zone")])
+    assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
+
+
+def test_names_that_are_no_data_and_columns_that_stand_twice(tmp_path, frames):
+    orders, claims, _ = frames
+    orders = orders.assign(weight_kg=1.0)
+    source = parquet(orders, tmp_path / "orders", 2)
+    for name in (".0a1b2c3d.000.parquet", "_temporary.parquet"):
+        (source / name).write_bytes((source / "000.parquet").read_bytes())
+    book = store_book(tmp_path / "book", source, claims, factors=[Factor("zone")])
+    assert book.table_rows == len(orders)
+    table = pa.Table.from_pandas(orders, preserve_index=False)
+    pq.write_table(table.append_column("zone", table["zone"]), source / "twice.parquet")
+    with pytest.raises(InputError, match=r"column 'zone' stands 2 times in '.*twice\.parquet'"):
+        store_book(tmp_path / "other", source, claims, factors=[Factor("zone")])
+
+
+@given(st.data())
+def test_an_interrupt_at_any_line_stores_the_whole_book_or_nothing(tmp_path_factory, frames, data):
+    orders, claims, _ = frames
+    orders = orders.head(300).assign(weight_kg=1.0)
+    claims = claims[claims["order_id"].isin(orders["order_id"])]
+    folder = tmp_path_factory.mktemp("books")
+    orders.to_parquet(folder / "in.parquet")
+
+    def store(name):
+        return store_book(folder / name, folder / "in.parquet", claims, factors=[Factor("zone")], batch_rows=100)
+
+    lines = lines_of(lambda: store("counted"))
+    interrupted(lambda: store("book"), data.draw(st.integers(1, lines) | st.integers(lines - 120, lines)))
+    is_there = (folder / "book").exists()
+    assert {path.name for path in folder.iterdir()} == {"in.parquet", "counted"} | ({"book"} if is_there else set())
+    assert_same_book(open_book(folder / "book") if is_there else store("book"), open_book(folder / "counted"))
 
 
 def test_a_folder_in_use_or_broken_is_refused(tmp_path, frames):

@@ -223,7 +223,8 @@ def test_polars_in_polars_out(tariff, frame, priced):
     polars = pl.from_arrow(pa.Table.from_pandas(frame))
     for result in (tariff.price(polars), tariff.price(polars.lazy())):
         assert isinstance(result, pl.DataFrame)
-        same(result.to_arrow().to_pandas(), priced)
+        wide = {name: np.int64 for name in priced if name.endswith("_fen")}  # polars sums 32 bits in 32 bits
+        same(result.to_arrow().to_pandas(), priced.astype(wide))
 
 
 def test_arrow_in_arrow_out(tariff, frame, priced):

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _core
 from freightrisk._mapped import largest
+from freightrisk._staged import probe
 from freightrisk.errors import InputError
 
 SHOWN_ROWS = 5
@@ -108,6 +110,27 @@ def label(value: Any, *, argument: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise InputError(f"{argument} is {value!r}; it must be a non-empty string.")
     return value
+
+
+def path(value: Any, *, argument: str) -> Path:
+    """Return `value` as a path."""
+    if not isinstance(value, (str, os.PathLike)) or not str(value):
+        raise InputError(f"{argument} is {value!r}; it must be a path.")
+    return Path(value)
+
+
+def output_path(value: Any, *, argument: str) -> Path:
+    """Return the path of a file that can be written: a new file beside it was made and removed again."""
+    final = path(value, argument=argument)
+    if final.is_dir():
+        raise InputError(f"{argument} is '{final}', which is a folder; give the name of a file.")
+    if not final.parent.is_dir():
+        raise InputError(f"{argument} is '{final}' in '{final.parent}', which does not exist; create it first.")
+    try:
+        probe(final)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{argument} is '{final}', which cannot be written: {error}; give another path.") from None
+    return final
 
 
 def real_array(values: ArrayLike, *, argument: str, length: int) -> NDArray[np.float64]:

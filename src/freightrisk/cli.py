@@ -6,7 +6,8 @@ Each command computes everything first and moves its files into place at the end
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any, cast
@@ -25,6 +26,9 @@ from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.tariff.document import load_tariff
 from freightrisk.tariff.plain import json_document
 from freightrisk.tariff.quotes import quote_names
+from freightrisk.tariff.tariff import Tariff
+
+NEW_BUDGETS = "budgets and caps began full in this run; to carry them on from run to run, give --ledger and --batch"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,6 +97,9 @@ def _price_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="quotes to write (Parquet, or CSV by its name)")
     parser.add_argument("--keep", nargs="+", metavar="COLUMN",
                         help="columns of orders to repeat in the quotes (default: the ids of orders)")  # fmt: skip
+    parser.add_argument("--ledger", metavar="FILE_OR_URL",
+                        help="ledger in which budgets go on from run to run; needs --batch")  # fmt: skip
+    parser.add_argument("--batch", metavar="ID", help="id of these orders in the ledger; a batch counts once")
     _column_options(parser)
     _encoding_option(parser)
     _threads_option(parser)
@@ -179,8 +186,12 @@ def _fit(arguments: argparse.Namespace) -> None:
 
 
 def _price(arguments: argparse.Namespace) -> None:
-    check_outputs([arguments.out], inputs=[arguments.tariff, arguments.orders, arguments.merchants])
+    is_url = arguments.ledger is None or "://" in arguments.ledger
+    inputs = [arguments.tariff, arguments.orders, arguments.merchants, None if is_url else Path(arguments.ledger)]
+    check_outputs([arguments.out], inputs=inputs)
     threads = _check.threads(arguments.threads)
+    if (arguments.ledger is None) != (arguments.batch is None):
+        raise InputError("--ledger and --batch need each other; give the ledger, and an id for these orders in it.")
     tariff = load_tariff(arguments.tariff)
     columns, encoding = _columns(arguments), arguments.encoding
     orders = source_of(arguments.orders, "orders", encoding=encoding)
@@ -192,12 +203,44 @@ def _price(arguments: argparse.Namespace) -> None:
     clash = [name for name in keep if name in quote_names(tariff.payers)]
     if clash:
         raise InputError(f"--keep names '{clash[0]}', which is also a column of the quotes; rename it in the orders.")
-    coded = tariff.encode(orders, merchants=merchants, **columns)
-    quotes = tariff.price_columns(coded, threads=threads, progress=True)
+    told: dict[str, Any] = {"merchants": merchants, "threads": threads, **columns}
+    placed: list[Path] = []
     found = {name: kept.frame.column(name) for name in keep}
-    with staged([arguments.out]) as parts:
+    with (
+        _priced(tariff, orders, told, arguments, placed) as quotes,
+        staged([arguments.out], then=lambda: placed.append(arguments.out)) as parts,
+    ):
         write_table(arrow_table(found | quotes), parts[0])
-    show([*_text.quote_lines(tariff, quotes), "", f"wrote {arguments.out}"])
+    notes = [NEW_BUDGETS, ""] if tariff.in_sequence and arguments.ledger is None else []
+    show([*_text.quote_lines(tariff, quotes), "", *notes, f"wrote {arguments.out}"])
+
+
+@contextmanager
+def _priced(
+    tariff: Tariff, orders: Any, told: dict[str, Any], arguments: argparse.Namespace, placed: list[Path]
+) -> Iterator[Any]:
+    """Give the quotes; a ledger confirms them once their file is placed, and takes their money back if it is not."""
+    if arguments.ledger is None:
+        coded = tariff.encode(orders, **told)
+        yield tariff.price_columns(coded, threads=told["threads"], progress=True)
+        return
+    try:
+        from freightrisk.pipeline.ledger import Ledger
+    except ModuleNotFoundError as error:
+        raise InputError(f"--ledger was given, but {error}; pip install freightrisk[ledger].") from None
+    batch = arguments.batch
+    with Ledger(arguments.ledger) as ledger:
+        is_new = batch not in ledger.batches().index
+        quotes = ledger.price(tariff, orders, batch=batch, progress=True, **told)
+        is_recorded = batch in ledger.batches().index  # not if the tariff has no limits
+        names = list(quotes.columns) if hasattr(quotes, "iloc") else quotes.column_names
+        try:
+            yield {name: quotes[name].to_numpy() for name in names}
+        finally:
+            if placed and is_recorded:
+                ledger.confirm(batch)
+            elif is_new and is_recorded:
+                ledger.release(batch)
 
 
 def _explain(arguments: argparse.Namespace) -> None:

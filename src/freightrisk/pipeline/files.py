@@ -1,25 +1,58 @@
 """Parquet files as batches of orders, read one ahead, with refusals that name file and rows."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from freightrisk import _check
+from freightrisk._columns import read
 from freightrisk.errors import InputError
 
 Read = TypeVar("Read")
 
+NO_DATA = (".", "_")  # how names begin that are no data, to Spark and pyarrow too: parts of a write, marks of success
+
 
 def parquet_files(orders: str | Path | Sequence[str | Path]) -> list[Path]:
     """Return the files that were named, those of a folder by name."""
-    named = [Path(orders)] if isinstance(orders, (str, Path)) else [Path(path) for path in orders]
-    paths = [file for path in named for file in (sorted(path.glob("*.parquet")) if path.is_dir() else [path])]
+    try:
+        named = [Path(orders)] if isinstance(orders, (str, Path)) else [Path(path) for path in orders]
+    except TypeError:
+        raise InputError(
+            f"orders is a {type(orders).__name__}; give the path of a Parquet file or folder, or a list of paths."
+        ) from None
+    paths = [file for path in named for file in (_in_folder(path) if path.is_dir() else [path])]
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise InputError(f"orders: there is no file '{missing[0]}'; give Parquet files, or folders of them.")
     if not paths:
-        raise InputError(f"orders: there is no *.parquet in {', '.join(map(repr, map(str, named))) or 'the list'}.")
+        raise InputError(
+            f"orders: there is no *.parquet in {', '.join(map(repr, map(str, named))) or 'the list'}; names that begin "
+            "with '.' or '_' are no data."
+        )
     return paths
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith(NO_DATA))
+
+
+def check_files(paths: Iterable[Path], wanted: set[str], required: Sequence[str]) -> None:
+    """Refuse, before any work, files that are not Parquet, lack a column, or have a wanted column twice."""
+    import pyarrow.parquet as pq
+
+    for path in paths:
+        with _readable(path):
+            names = pq.read_schema(path).names
+        _columns_once(path, names, wanted)
+        _check.columns_present(required, names, argument=f"orders: in '{path}'")
+
+
+def table_of(source: Any, argument: str) -> Any:
+    """Return the table of a Parquet file, to be read once; anything else as it is."""
+    return getattr(read(source, None, argument=argument), "table", None) if isinstance(source, (str, Path)) else source
 
 
 def batches(paths: Sequence[Path], wanted: set[str], batch_rows: int, use: Callable[[Any], Read]) -> Iterator[Read]:
@@ -28,21 +61,48 @@ def batches(paths: Sequence[Path], wanted: set[str], batch_rows: int, use: Calla
     import pyarrow.parquet as pq
 
     for path in paths:
-        try:
+        with _readable(path):
             schema = pq.read_schema(path)
             texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_binary(field.type)]
             # Read ahead by pyarrow, whole files would stay in memory until their end.
             file = pq.ParquetFile(path, read_dictionary=texts, pre_buffer=False)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise InputError(f"orders: '{path}' is not readable as Parquet: {error}") from None
+        _columns_once(path, schema.names, wanted)
         names, first = [name for name in schema.names if name in wanted], 0
         with file:
-            for batch in file.iter_batches(batch_size=batch_rows, columns=names):
+            for batch in _whole(path, file.iter_batches(batch_size=batch_rows, columns=names)):
                 table = pa.Table.from_batches([batch])
                 yield _used(use, table, f"'{path}', rows counted from row {first:,}")
                 first += batch.num_rows
             if first == 0:
                 yield _used(use, file.schema_arrow.empty_table().select(names), f"'{path}'")
+
+
+def _whole(path: Path, found: Iterator[Any]) -> Iterator[Any]:
+    """Yield batches; damage behind the head of a file is found only here."""
+    while True:
+        with _readable(path):
+            batch = next(found, None)
+        if batch is None:
+            return
+        yield batch
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"orders: '{path}' is not readable as Parquet: {error}; export the file again.") from None
+
+
+def _columns_once(path: Path, names: Sequence[str], wanted: set[str]) -> None:
+    twice = [name for name in names if name in wanted and names.count(name) > 1]
+    if twice:
+        raise InputError(
+            f"orders: column '{twice[0]}' stands {names.count(twice[0])} times in '{path}'; drop or rename the others."
+        )
 
 
 def _used(use: Callable[[Any], Read], table: Any, where: str) -> Read:

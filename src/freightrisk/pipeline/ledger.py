@@ -37,6 +37,7 @@ from freightrisk.pipeline.tables import (
     add_to,
     campaign_row,
     engine_of,
+    own_errors,
 )
 from freightrisk.tariff.balances import Sequence
 from freightrisk.tariff.quotes import frame_of
@@ -57,7 +58,15 @@ class Ledger:
     Parameters
     ----------
     where : str, Path or sqlalchemy.Engine
-        Path of an SQLite file, made where there is none, or a URL such as ``"postgresql+psycopg://host/spending"``.
+        Path of an SQLite file, made where there is none, or a URL such as ``"postgresql+psycopg://host/spending"``. A
+        text with ``://`` is a URL; a `Path` is always a path, whatever the characters of its name.
+
+    Raises
+    ------
+    InputError
+        For a folder, or a URL of an unknown database or driver.
+    LedgerError
+        If the database cannot be reached, is no ledger, or refuses; so do all calls of a ledger.
 
     Notes
     -----
@@ -90,9 +99,18 @@ class Ledger:
 
     def __init__(self, where: "str | Path | sa.Engine") -> None:
         self._engine = where if isinstance(where, sa.Engine) else engine_of(where)
+        try:
+            self._open()
+        except BaseException:
+            if not isinstance(where, sa.Engine):
+                self._engine.dispose()
+            raise
+
+    def _open(self) -> None:
+        """Make the tables where there are none, and refuse those of another release."""
         if self._engine.dialect.name not in UPSERTS:
             raise InputError(f"where is a {self._engine.dialect.name} database; give one of {', '.join(UPSERTS)}.")
-        with self._engine.begin() as connection:
+        with self._begin() as connection:
             if self._engine.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_NUMBER)))
             TABLES.create_all(connection)
@@ -160,7 +178,7 @@ class Ledger:
             return price_batch(tariff, coded, opening, into, threads=threads, detail=detail, progress=progress)
 
         for attempt in range(TRIES):
-            with self._engine.begin() as connection:
+            with self._begin() as connection:
                 recorded = self._recorded(connection, batch, coded.sequence)
                 opening = self._now(connection, limited, coded.sequence) if recorded is None else recorded[0]
             if recorded is not None:
@@ -263,7 +281,7 @@ class Ledger:
             .group_by(LINES.c.campaign)
         )
         whole = sa.select(SPENDING).where(SPENDING.c.period == WHOLE)
-        with self._engine.begin() as connection:
+        with self._begin() as connection:
             campaigns = connection.execute(sa.select(CAMPAIGNS).order_by(CAMPAIGNS.c.campaign)).all()
             spent = {row.campaign: int(row.spent_fen) for row in connection.execute(whole)}
             held = {row.campaign: int(row.fen) for row in connection.execute(reserved)}
@@ -296,20 +314,26 @@ class Ledger:
     def _frame(self, asked: Any) -> "pd.DataFrame":
         import pandas as pd
 
-        with self._engine.begin() as connection:
+        with self._begin() as connection:
             found = connection.execute(asked)
             return pd.DataFrame(found.all(), columns=list(found.keys()))
 
     @contextmanager
+    def _begin(self) -> Iterator[sa.Connection]:
+        """Begin a transaction; every call of the ledger reaches the database through here."""
+        with own_errors(self._engine.url), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
     def _locked(self) -> Iterator[sa.Connection]:
         """Begin a transaction that no other writer shares; an SQLite transaction is alone as it begins."""
-        with self._engine.begin() as connection:
+        with self._begin() as connection:
             connection.execute(sa.select(HEAD.c.version).with_for_update())
             yield connection
 
     def _register(self, limited: dict[str, Subsidy]) -> None:
         """Enter campaigns, and refuse those that are there with other terms."""
-        with self._engine.begin() as connection:
+        with self._begin() as connection:
             known = {row.campaign: row._asdict() for row in connection.execute(sa.select(CAMPAIGNS))}
         missing = [rule for name, rule in limited.items() if name not in known]
         if missing:
@@ -318,12 +342,12 @@ class Ledger:
                 for rule in missing:
                     if rule.name not in known:
                         connection.execute(CAMPAIGNS.insert().values(**campaign_row(rule)))
-        with self._engine.begin() as connection:
+        with self._begin() as connection:
             _check_terms(connection, limited)
 
     def _as_recorded(self, tariff: Tariff, batch: str) -> tuple[Tariff, bool]:
         """Return a tariff with the limits under which a batch was recorded, and whether the batch is a new one."""
-        with self._engine.begin() as connection:
+        with self._begin() as connection:
             found = connection.execute(sa.select(BATCHES.c.batch).where(BATCHES.c.batch == batch)).scalar()
             rows = connection.execute(sa.select(TERMS).where(TERMS.c.batch == batch)).all()
         if found is None:

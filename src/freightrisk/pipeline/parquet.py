@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -13,12 +13,13 @@ from freightrisk._columns import ColumnNames, PricingColumns
 from freightrisk._staged import staged
 from freightrisk.book.book import SOUND_COLUMNS
 from freightrisk.errors import InputError
-from freightrisk.pipeline.files import ahead, batches, parquet_files, progress_bar
-from freightrisk.tariff.balances import Balances
+from freightrisk.pipeline.files import NO_DATA, ahead, batches, check_files, parquet_files, progress_bar, table_of
+from freightrisk.tariff.balances import Balances, become
 from freightrisk.tariff.quotes import DETAIL, CodedOrders, quote_names
 from freightrisk.tariff.tariff import Tariff
 
 BATCH_ROWS = 2**19
+COMPRESSIONS = ("none", "snappy", "gzip", "brotli", "lz4", "zstd")
 
 Batch = tuple[Any, CodedOrders]
 
@@ -45,20 +46,24 @@ def price_parquet(
     ----------
     tariff : Tariff
     orders : path, or sequence of paths
-        Parquet files in the order in which they are priced; a folder stands for the ``*.parquet`` files in it, by name.
+        Parquet files in the order in which they are priced; a folder stands for the ``*.parquet`` files in it, by name,
+        except names that begin with "." or "_".
     out : path
-        The file to write: a row for each order in the same order. It appears whole or not at all.
+        The file to write: a row for each order in the same order. It appears whole or not at all. Fen are 32 bits wide:
+        cast them before a sum where a tool sums 32 bits in 32 bits, as polars does.
     merchants, threads, detail, campaigns, progress, columns
         As for `Tariff.price`.
     keep : sequence of str
         Columns of the orders that the quotes take over, such as the order's id.
     balances : Balances, optional
-        What was spent of budgets before; updated. Budgets go on from each batch to the next, so that within a batch
-        they serve orders by `priority` and time, and batches as they stand in the files.
+        What was spent of budgets before; updated once the output file is in place, and left as it was if the run fails
+        or is interrupted. Budgets go on from each batch to the next, so that within a batch they serve orders by
+        `priority` and time, and batches as they stand in the files.
     batch_rows : int
         Most orders in memory at a time (a few such batches are on their way).
     compression : str
-        Of the columns of fen and flags, one of Parquet's; the steps of the premium are written as they are.
+        Of the columns of fen and flags: "none", "snappy", "gzip", "brotli", "lz4" or "zstd"; the steps of the premium
+        are written as they are.
 
     Returns
     -------
@@ -68,7 +73,7 @@ def price_parquet(
     Raises
     ------
     InputError
-        As for `Tariff.price`, saying in which rows of which file.
+        As for `Tariff.price`, saying in which rows of which file; before any work for arguments that cannot be right.
 
     Examples
     --------
@@ -88,24 +93,23 @@ def price_parquet(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    paths, out = parquet_files(orders), Path(out)
-    keep = [_check.label(name, argument="keep") for name in ([keep] if isinstance(keep, str) else keep)]
+    paths, out = parquet_files(orders), _check.output_path(out, argument="out")
+    _check_apart(out, orders, paths)
+    keep = _kept(keep, tariff)
     batch_rows = _check.whole(batch_rows, argument="batch_rows", low=1, high=2**30)
     threads = _check.threads(threads)
-    if out.resolve() in [path.resolve() for path in paths]:
-        raise InputError(f"out is '{out}', which is one of the orders' files; give another.")
-    clash = [name for name in keep if name in quote_names(tariff.payers) or name.startswith("paid: ")]
-    if clash:
-        raise InputError(f"keep names '{clash[0]}', which is also a column of the quotes; rename it in the orders.")
-    merchants = pq.read_table(merchants) if isinstance(merchants, (str, Path)) else merchants
+    compression = _compression(compression)
+    merchants = table_of(merchants, "merchants")
     names = ColumnNames.of(columns)
     wanted = {*map(names.of_role, tariff.columns_read), names.order_id, names.merchant_id, *SOUND_COLUMNS, *keep}
-    wanted |= {names.priority} if names.priority else set()
-    known = Balances() if balances is None else balances
+    wanted |= set() if names.priority is None else {names.priority}
+    # The frame of merchants may hold the column of priority instead.
+    by_priority = [names.priority] if names.priority is not None and tariff.in_sequence and merchants is None else []
+    check_files(paths, wanted, [*keep, *by_priority])
+    known = Balances() if balances is None else balances.copy()
     totals: dict[str, int] = {"orders": 0}
 
     def encode(table: Any) -> Batch:
-        _check.columns_present(keep, table.column_names, argument="orders")
         coded = tariff.encode(table, merchants=merchants, threads=threads, **columns)
         return table.select(keep), coded
 
@@ -121,9 +125,18 @@ def price_parquet(
             raise InputError(f"orders: a column of keep has another type than in the first file: {error}") from None
         writers[0].write_table(table, row_group_size=batch_rows)
 
+    def close(_: object, failed: BaseException | None, __: object) -> None:
+        for writer in writers:
+            with suppress(*([] if failed is None else [Exception])):  # the first failure is the one to report
+                writer.close()
+
+    def spend() -> None:
+        if balances is not None:
+            become(balances, known)
+
     with ExitStack() as stack:
-        (part,) = stack.enter_context(staged([out]))
-        stack.callback(lambda: [writer.close() for writer in writers])  # once no thread writes any more
+        (part,) = stack.enter_context(staged([out], then=spend))
+        stack.push(close)  # once no thread writes any more
         reading = stack.enter_context(ThreadPoolExecutor(1))
         writing = stack.enter_context(ThreadPoolExecutor(1))
         bar = stack.enter_context(progress_bar(paths, "pricing")) if progress else None
@@ -133,7 +146,7 @@ def price_parquet(
             into, before = buffers[k % 2], written_into[k % 2]
             if before is not None:
                 before.result()
-            priced = tariff.price_columns(
+            priced = tariff.pricer.price_columns(
                 coded, threads=threads, detail=detail, campaigns=campaigns, balances=known, buffers=into
             )
             table = _table({name: _plain(kept.column(name)) for name in keep}, priced)
@@ -148,6 +161,36 @@ def price_parquet(
             if last is not None:
                 last.result()
     return totals
+
+
+def _check_apart(out: Path, orders: Any, paths: Sequence[Path]) -> None:
+    """Refuse an output among the orders, where another run would take it for orders."""
+    named = [orders] if isinstance(orders, (str, Path)) else orders
+    folders = [Path(path).resolve() for path in named if Path(path).is_dir()]
+    if out.resolve() in [path.resolve() for path in paths]:
+        raise InputError(f"out is '{out}', which is one of the orders' files; give another.")
+    if out.resolve().parent in folders and out.match("*.parquet") and not out.name.startswith(NO_DATA):
+        raise InputError(f"out is '{out}' in a folder of orders, where the next run would price it; give another.")
+
+
+def _kept(keep: Sequence[str], tariff: Tariff) -> list[str]:
+    """Return the columns that the quotes take over."""
+    names = [_check.label(name, argument="keep") for name in ([keep] if isinstance(keep, str) else keep)]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise InputError(f"keep names '{twice[0]}' {names.count(twice[0])} times; name each column once.")
+    clash = [name for name in names if name in quote_names(tariff.payers) or name.startswith("paid: ")]
+    if clash:
+        raise InputError(f"keep names '{clash[0]}', which is also a column of the quotes; rename it in the orders.")
+    return names
+
+
+def _compression(name: Any) -> str:
+    """Return a compression that this build of pyarrow has."""
+    import pyarrow as pa
+
+    there = [one for one in COMPRESSIONS if one == "none" or pa.Codec.is_available(one)]
+    return _check.one_of(name.lower() if isinstance(name, str) else name, there, argument="compression")
 
 
 def _table(kept: dict[str, Any], columns: dict[str, Any]) -> Any:

@@ -1,5 +1,6 @@
 """Settlement: what each payer owes for each merchant, campaign and day, and where rounding and the floor have gone."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ PAYER_KEYS = ["day", "merchant_id", "payer", "campaign"]
 ACCOUNT_KEYS = ["day", "merchant_id"]
 ACCOUNTS = ["orders", "list_fen", "received_fen", "filed_micro", "rounding_micro", "floor_income_micro"]
 FORMATS = ("parquet", "csv")
+MOST_MICRO = 2**62  # half of what 64 bits hold, so that sums of two accounts are whole too
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -91,7 +93,7 @@ class Settlement:
         ------
         InputError
             For quotes of other orders or in another order, without campaigns or detail, or whose payers do not sum to
-            the list price.
+            the list price; for sums of a merchant and day that 64 bits do not hold.
         """
         import pandas as pd
 
@@ -118,7 +120,8 @@ class Settlement:
         owners = pd.Series([None, *names], dtype=object).to_numpy()[keys % (len(names) + 1)]
         place = pd.DataFrame({"day": when[keys // (len(names) + 1)], "merchant_id": owners})
 
-        def summed(values: NDArray[np.int64]) -> NDArray[np.int64]:
+        def summed(values: NDArray[np.int64], most: int = MOST_MICRO // MICRO_PER_FEN) -> NDArray[np.int64]:
+            check_sums(values, lambda: both, most)
             return whole_sums(both, values, len(place))
 
         rows = []
@@ -142,7 +145,8 @@ class Settlement:
             fen["list_fen"] * MICRO_PER_FEN - micro - floor_income,
             floor_income,
         ]
-        accounts = place.assign(**{name: summed(column) for name, column in zip(ACCOUNTS, columns, strict=True)})
+        sums = {name: summed(column, _most(name)) for name, column in zip(ACCOUNTS, columns, strict=True)}
+        accounts = place.assign(**sums)
         return cls(_tidy(pd.concat(rows), PAYER_KEYS), _tidy(accounts, ACCOUNT_KEYS))
 
     def __add__(self, other: "Settlement") -> "Settlement":
@@ -180,10 +184,10 @@ class Settlement:
             ``payers.parquet`` and ``accounts.parquet``, or with ``.csv``.
         """
         _check.one_of(format, FORMATS, argument="format")
-        folder = Path(folder)
+        folder = _check.path(folder, argument="folder")
         if not folder.is_dir():
             raise InputError(f"folder '{folder}' does not exist; create it first.")
-        paths = [folder / f"{name}.{format}" for name in ("payers", "accounts")]
+        paths = [_check.output_path(folder / f"{name}.{format}", argument="folder") for name in ("payers", "accounts")]
         with staged(paths) as parts:
             for frame, part in zip((self.payers, self.accounts), parts, strict=True):
                 # An id that is a number in one batch and a text in another has no one type; a text holds both.
@@ -192,12 +196,13 @@ class Settlement:
         return paths
 
     def __repr__(self) -> str:
-        by_payer = self.payers.groupby("payer", sort=False)["fen"].sum()
+        by_payer = self.payers["fen"].astype(np.float64).groupby(self.payers["payer"], sort=False).sum()
         paid = ", ".join(f"{payer} {fen / 100:,.2f}" for payer, fen in by_payer.items())
-        over = (self.accounts["rounding_micro"].sum() / 1e6, self.accounts["floor_income_micro"].sum() / 1e6)
+        # All merchants and days together may be more than 64 bits hold.
+        sums = self.accounts[ACCOUNTS].astype(np.float64).sum()
         return (
-            f"Settlement: {int(self.accounts['orders'].sum()):,} orders, "
-            f"{self.accounts['list_fen'].sum() / 100:,.2f} yuan (rounding {over[0]:+,.2f}, floor {over[1]:+,.2f}); "
+            f"Settlement: {int(sums['orders']):,} orders, {sums['list_fen'] / 100:,.2f} yuan (rounding "
+            f"{sums['rounding_micro'] / 1e6:+,.2f}, floor {sums['floor_income_micro'] / 1e6:+,.2f}); "
             f"paid by {paid or 'nobody'}"
         )
 
@@ -221,6 +226,25 @@ def _check_same_rows(orders: Table, quotes: Table) -> None:
     )
 
 
+def check_sums(values: NDArray[np.int64], codes: Callable[[], NDArray[Any]], most: int) -> None:
+    """Refuse whole numbers whose sums by code may not fit: sums that wrap would still agree with each other."""
+    if len(values) * float(np.abs(values).max(initial=0)) < most:
+        return
+    largest = np.bincount(codes(), np.abs(values.astype(np.float64))).max()
+    if largest >= most:
+        raise InputError(
+            f"amounts of one merchant and day come to about {largest:.3g}, and their sums hold {most:.3g} at most; "
+            "look at the premiums of these orders, or settle fewer orders at a time."
+        )
+
+
+def _most(name: str) -> int:
+    return MOST_MICRO if name.endswith("_micro") else MOST_MICRO // MICRO_PER_FEN
+
+
 def _tidy(frame: "pd.DataFrame", keys: list[str]) -> "pd.DataFrame":
     """Return the sums of a frame's rows by its keys, in their order."""
-    return frame.groupby(keys, dropna=False, sort=True).sum().reset_index()
+    groups = frame.groupby(keys, dropna=False, sort=True)
+    for name in frame.columns.difference(keys):
+        check_sums(frame[name].to_numpy(), lambda: groups.ngroup().to_numpy(), _most(name))
+    return groups.sum().reset_index()

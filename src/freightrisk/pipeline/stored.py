@@ -1,6 +1,5 @@
 """Books on disk: a folder with a file for each column, mapped into memory when they are read."""
 
-import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from freightrisk import _check, _intake
 from freightrisk._columns import ColumnNames, read
 from freightrisk._intake import DEFAULT_CLOCK
+from freightrisk._staged import beside
 from freightrisk.book.book import SOUND_COLUMNS, OrderBook, columns_of, frames_book, rows_of_ids
 from freightrisk.book.doubts import CLAIM_ID, check_claims
 from freightrisk.book.factors import (
@@ -32,7 +32,7 @@ from freightrisk.book.factors import (
 )
 from freightrisk.book.recode import exact_sums, in_doubles
 from freightrisk.errors import InputError
-from freightrisk.pipeline.files import ahead, batches, parquet_files, progress_bar
+from freightrisk.pipeline.files import ahead, batches, check_files, parquet_files, progress_bar, table_of
 from freightrisk.tariff.parts import FactorPart, coding_from_part, factor_part
 from freightrisk.tariff.plain import json_document
 
@@ -89,7 +89,8 @@ def store_book(
         Where the book is to stand; must not exist, or be empty. It appears whole or not at all. `open_book` opens it
         again. A byte or two a factor and order, and 8 each for exposure, day of shipment and row where there are any.
     orders : path, or sequence of paths
-        Parquet files; a folder stands for the ``*.parquet`` files in it, by name.
+        Parquet files; a folder stands for the ``*.parquet`` files in it, by name, except names that begin with "." or
+        "_".
     claims : pandas, polars or pyarrow table, or path of a Parquet file
         Held in memory, some 150 bytes a claim.
     factors : sequence of Factor, Band, Hierarchy or Coding
@@ -133,7 +134,7 @@ def store_book(
         report_date=report_date, reversed_date=reversed_date, claim_id=claim_id, date_format=date_format,
     )  # fmt: skip
     _intake.zone(clock)
-    final, paths = Path(folder), parquet_files(orders)
+    final, paths = _check.path(folder, argument="folder"), parquet_files(orders)
     batch_rows = _check.whole(batch_rows, argument="batch_rows", low=1, high=2**30)
     if final.exists() and (not final.is_dir() or any(final.iterdir())):
         raise InputError(f"folder is '{final}', where something stands already; give another, or remove it.")
@@ -141,18 +142,26 @@ def store_book(
         raise InputError(f"folder is '{final}', but there is no folder '{final.parent}'; make it first.")
     wanted = {*columns_of(factors), *SOUND_COLUMNS, order_id, merchant_id}
     wanted |= {name for name in (ship_date, exposure, lines) if name is not None}
-    joined = _Claims(claims, names, clock)
-    source = _Source(paths, wanted, batch_rows, joined, merchants, as_of, names, lines, clock, progress)
-    codings = _learned(source, factors, lines)
-    part = final.with_name(f".{secrets.token_hex(4)}.{final.name}")
-    part.mkdir()
+    check_files(paths, wanted, [order_id])
+    merchants = table_of(merchants, "merchants")
+    joined, part = _Claims(claims, names, clock), beside(final)
     try:
+        _make(part, final)
+        source = _Source(paths, wanted, batch_rows, joined, merchants, as_of, names, lines, clock, progress)
+        codings = _learned(source, factors, lines)
         _write(source, codings, part)
         part.replace(final)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
     return open_book(final)
+
+
+def _make(part: Path, final: Path) -> None:
+    try:
+        part.mkdir()
+    except (OSError, ValueError) as error:
+        raise InputError(f"folder is '{final}', which cannot be written: {error}; give another path.") from None
 
 
 def open_book(folder: str | Path) -> OrderBook:

@@ -1,13 +1,14 @@
 """The tables of a ledger, and the databases that hold them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from freightrisk.errors import InputError
+from freightrisk.errors import InputError, LedgerError
 from freightrisk.tariff.subsidy import Subsidy
 
 VERSION = 1
@@ -18,13 +19,13 @@ SYNCHRONOUS = "FULL"  # an SQLite transaction is on the disk before it counts, s
 
 TABLES = sa.MetaData()
 HEAD = sa.Table(
-    "ledger",
+    "freightrisk_ledger",
     TABLES,
     sa.Column("version", sa.Integer, primary_key=True),
     sa.Column("batches", sa.BigInteger, nullable=False),
 )
 CAMPAIGNS = sa.Table(
-    "campaigns",
+    "freightrisk_campaigns",
     TABLES,
     sa.Column("campaign", sa.Text, primary_key=True),
     sa.Column("payer", sa.Text, nullable=False),
@@ -33,7 +34,7 @@ CAMPAIGNS = sa.Table(
     sa.Column("period", sa.Text),
 )
 SPENDING = sa.Table(
-    "spending",
+    "freightrisk_spending",
     TABLES,
     sa.Column("campaign", sa.Text, primary_key=True),
     sa.Column("period", sa.Text, primary_key=True),
@@ -41,13 +42,13 @@ SPENDING = sa.Table(
     sa.Column("spent_fen", sa.BigInteger, nullable=False),
 )
 REMAINDERS = sa.Table(
-    "remainders",
+    "freightrisk_remainders",
     TABLES,
     sa.Column("merchant", sa.Text, primary_key=True),
     sa.Column("micro", sa.BigInteger, nullable=False),
 )
 BATCHES = sa.Table(
-    "batches",
+    "freightrisk_batches",
     TABLES,
     sa.Column("batch", sa.Text, primary_key=True),
     sa.Column("number", sa.BigInteger, nullable=False, unique=True),
@@ -56,7 +57,7 @@ BATCHES = sa.Table(
     sa.Column("fingerprint", sa.Text, nullable=False),
 )
 OPENINGS = sa.Table(
-    "openings",
+    "freightrisk_openings",
     TABLES,
     sa.Column("batch", sa.Text, primary_key=True),
     sa.Column("campaign", sa.Text, primary_key=True),
@@ -66,7 +67,7 @@ OPENINGS = sa.Table(
     sa.Column("spent_fen", sa.BigInteger, nullable=False),
 )
 CARRIED = sa.Table(
-    "carried",
+    "freightrisk_carried",
     TABLES,
     sa.Column("batch", sa.Text, primary_key=True),
     sa.Column("merchant", sa.Text, primary_key=True),
@@ -74,7 +75,7 @@ CARRIED = sa.Table(
     sa.Column("closing_micro", sa.BigInteger, nullable=False),
 )
 LINES = sa.Table(
-    "lines",
+    "freightrisk_lines",
     TABLES,
     sa.Column("order_id", sa.Text, primary_key=True),
     sa.Column("campaign", sa.Text, primary_key=True),
@@ -84,7 +85,7 @@ LINES = sa.Table(
     sa.Column("fen", sa.BigInteger, nullable=False),
 )
 REVERSED = sa.Table(
-    "reversed",
+    "freightrisk_reversed",
     TABLES,
     sa.Column("batch", sa.Text, primary_key=True),
     sa.Column("order_id", sa.Text, primary_key=True),
@@ -92,7 +93,7 @@ REVERSED = sa.Table(
     sa.Column("fen", sa.BigInteger, nullable=False),
 )
 TERMS = sa.Table(
-    "terms",
+    "freightrisk_terms",
     TABLES,
     sa.Column("batch", sa.Text, primary_key=True),
     sa.Column("campaign", sa.Text, primary_key=True),
@@ -101,6 +102,21 @@ TERMS = sa.Table(
     sa.Column("period", sa.Text),
 )
 
+EXAMPLE = "postgresql+psycopg://user@host/database"
+SHOWN = 200  # characters of a database's own message
+OWN = "its tables named freightrisk_... are of another program or release; give the ledger a database of its own"
+CURES = {
+    "not a database": "give the path of a ledger, or of a new file",
+    "malformed": "restore the file from a copy",
+    "lock": "another program holds it; let that end, then try again",
+    "readonly": "let this process write to the file and its folder",
+    "unable to open": "check that the folder exists and that this process may write to it",
+    "disk is full": "make room, then run the batch again under its id",
+    "column": OWN,
+    "relation": OWN,
+    "codec can't encode": "give ids and names that are whole texts",
+}
+
 UPSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
@@ -108,16 +124,50 @@ def engine_of(where: str | Path) -> sa.Engine:
     """Return the engine of a path or URL; an SQLite one makes its file and begins every transaction alone."""
     if not isinstance(where, (str, Path)):
         raise InputError(f"where is {where!r}; give the path of an SQLite file, a URL or an engine.")
-    text = str(where)
-    if "://" not in text:
-        if not Path(text).parent.is_dir():
-            raise InputError(
-                f"where is '{text}' in the folder '{Path(text).parent}', which does not exist; create it first."
-            )
-        text = f"sqlite:///{text}"
-    if not text.startswith("sqlite"):
-        return sa.create_engine(text)
-    engine = sa.create_engine(text, connect_args={"timeout": SECONDS_TO_WAIT})
+    url = _url(where) if isinstance(where, str) and "://" in where else _file(where)
+    sqlite_only = {"connect_args": {"timeout": SECONDS_TO_WAIT}} if url.get_backend_name() == "sqlite" else {}
+    try:
+        engine = sa.create_engine(url, **sqlite_only)
+    except sa.exc.NoSuchModuleError:
+        raise InputError(
+            f"where names the driver '{url.drivername}', which SQLAlchemy does not know; give a URL such as {EXAMPLE}."
+        ) from None
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"where names the driver '{url.drivername}', whose package '{error.name}' is not installed; install it, or "
+            f"name another driver, such as {EXAMPLE}."
+        ) from None
+    if sqlite_only:
+        _alone(engine)
+    return engine
+
+
+def _file(where: str | Path) -> sa.URL:
+    """Return the URL of exactly this file, whatever the characters of its name."""
+    if where == ":memory:":
+        return sa.URL.create("sqlite", database=":memory:")
+    path = Path(where)
+    if path.is_dir():
+        raise InputError(f"where is '{path}', which is a folder; give the name of a file in it.")
+    if not path.parent.is_dir():
+        raise InputError(f"where is '{path}' in the folder '{path.parent}', which does not exist; create it first.")
+    return sa.URL.create("sqlite", database=str(path.absolute()))
+
+
+def _url(text: str) -> sa.URL:
+    # Neither message repeats the text, which may hold a password.
+    try:
+        url = sa.make_url(text)
+    except (sa.exc.ArgumentError, ValueError):
+        kind = text.partition("://")[0]
+        raise InputError(f"where begins with '{kind}://' but is no URL of a database; write it as {EXAMPLE}.") from None
+    if url.get_backend_name() not in UPSERTS:
+        raise InputError(f"where is a {url.get_backend_name()} database; give one of {', '.join(UPSERTS)}.")
+    return url
+
+
+def _alone(engine: sa.Engine) -> None:
+    """Let every transaction of an SQLite database begin as its only writer."""
 
     @sa.event.listens_for(engine, "connect")
     def on_connect(raw: Any, _: object) -> None:
@@ -129,7 +179,20 @@ def engine_of(where: str | Path) -> sa.Engine:
     def on_begin(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    return engine
+
+@contextmanager
+def own_errors(url: sa.URL) -> Iterator[None]:
+    """Raise the errors of a database and its driver as a LedgerError that says what to do and shows no password."""
+    try:
+        yield
+    except (sa.exc.SQLAlchemyError, UnicodeError, OverflowError) as error:
+        said = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+        for secret in (url.password, *url.normalized_query.get("password", ())):
+            said = said.replace(str(secret), "***") if secret else said
+        other = "check that the database runs, that its address and user are right, and what the user may do"
+        cure = next((cure for sign, cure in CURES.items() if sign in said.lower()), other)
+        name = url.set(query={}).render_as_string(hide_password=True)
+        raise LedgerError(f"the ledger in {name} cannot be used: {said[:SHOWN]}; {cure}.") from None
 
 
 def campaign_row(rule: Subsidy) -> dict[str, Any]:

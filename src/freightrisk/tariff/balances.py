@@ -1,6 +1,7 @@
 """What earlier orders leave to later ones: budgets, caps by merchant, and the remainders of rounding."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,7 +30,7 @@ class Balances:
     """What subsidies have spent, and what rounding has left over, up to some order of a fixed order of orders.
 
     Pricing with one of these starts from it and updates it, so that batches priced one after another come to the same
-    fen as all orders at once.
+    fen as all orders at once. Pricing that fails or is interrupted leaves it as it was.
 
     Parameters
     ----------
@@ -89,6 +90,20 @@ def known_id(merchant: Hashable) -> Id:
     if found is None:
         raise InputError("balances name a missing merchant; name each merchant by its id.")
     return found
+
+
+def become(balances: Balances, after: Balances) -> None:
+    """Give balances the state of others, which are not used any more."""
+    vars(balances).update(vars(after))  # one call, which no interrupt divides
+
+
+@contextmanager
+def spending(balances: Balances | None) -> Iterator[Balances]:
+    """Give a copy to spend from; the balances become it at the end, and stay as they were if anything fails."""
+    after = Balances() if balances is None else balances.copy()
+    yield after
+    if balances is not None:
+        become(balances, after)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from freightrisk import _check
 from freightrisk.book.factors import Value
 from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.tariff.plain import import_yaml, json_document, refusing_depth, write_whole, yaml_document
@@ -72,8 +73,8 @@ def save_campaigns(subsidies: Sequence[Subsidy], path: str | Path) -> None:
     ...     load_campaigns(path) == tuple(rules)
     True
     """
+    path = _check.output_path(path, argument="path")
     part = CampaignsPart(schema=SCHEMA, version=VERSION, subsidies=[subsidy_part(rule) for rule in subsidies])
-    path = Path(path)
     if path.suffix.lower() in YAML:
         plain = msgspec.to_builtins(part, builtin_types=(date,))
         write_whole(path, import_yaml().safe_dump(plain, allow_unicode=True, sort_keys=False).encode())

@@ -1,6 +1,5 @@
 """Documents as text: JSON and YAML in which every key is given once, and files written whole or not at all."""
 
-import errno
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -10,10 +9,9 @@ from typing import Any
 
 import msgspec
 
+from freightrisk import _check
 from freightrisk._staged import staged
 from freightrisk.errors import InputError
-
-FULL_OR_BROKEN = (errno.ENOSPC, errno.EIO)
 
 
 def json_document(data: bytes, kind: Any = Any) -> Any:
@@ -112,7 +110,7 @@ def _refuse_repeated_nodes(root: Any, yaml: Any) -> None:
             keys.add(str(key.value))
 
 
-def write_whole(path: Path, text: bytes) -> None:
+def write_whole(path: str | Path, text: bytes) -> None:
     """Write a file that appears whole or not at all.
 
     Raises
@@ -120,19 +118,5 @@ def write_whole(path: Path, text: bytes) -> None:
     InputError
         For a path that cannot be written. A full or failing disk is no fault of the path and stays an OSError.
     """
-    try:
-        if path.is_dir():
-            raise InputError(f"path '{path}' is a folder; give the name of a file in it.")
-        if not path.parent.is_dir():
-            raise InputError(f"path '{path}' is in the folder '{path.parent}', which does not exist; create it first.")
-        with staged([path]) as (part,):
-            part.write_bytes(text)
-    except InputError:
-        raise
-    except (OSError, ValueError) as error:  # of a character that no path has
-        if isinstance(error, OSError) and error.errno in FULL_OR_BROKEN:
-            raise
-        why = getattr(error, "strerror", error)
-        raise InputError(
-            f"path {str(path)!r} cannot be written: {why}; give the name of a file that may be written."
-        ) from None
+    with staged([_check.output_path(path, argument="path")]) as (part,):
+        part.write_bytes(text)

@@ -20,6 +20,7 @@ from freightrisk.tariff.balances import (
     order_ids,
     sequence_of,
     settle_in_order,
+    spending,
     waves,
 )
 from freightrisk.tariff.one_order import Quoter, encode_one
@@ -108,11 +109,12 @@ class Pricer:
             coded = self.encode(orders, merchants=merchants, names=names, threads=threads)
         if coded.key is not self.tariff.key and coded.key != self.tariff.key:
             raise InputError("orders were encoded for a tariff with other levels or rules; encode them with this one.")
-        priced = self.price_columns(
-            coded, threads=_check.threads(threads), detail=detail, campaigns=campaigns, progress=progress,
-            balances=balances,
-        )  # fmt: skip
-        return frame_of(priced, coded)
+        threads = _check.threads(threads)
+        with spending(balances) as after:
+            priced = self.price_columns(
+                coded, threads=threads, detail=detail, campaigns=campaigns, progress=progress, balances=after
+            )
+            return frame_of(priced, coded)
 
     def price_columns(
         self,
@@ -125,7 +127,7 @@ class Pricer:
         balances: Balances | None = None,
         buffers: QuoteBuffers | None = None,
     ) -> dict[str, NDArray[Any]]:
-        """Return quotes as arrays."""
+        """Return quotes as arrays; balances are spent from as pricing goes on, and not given back if it fails."""
         tariff = self.tariff
         coded.check(tuple(tariff.sizes.values()), draws=tariff.rounding == "dither", in_sequence=tariff.in_sequence)
         n = coded.n_orders

@@ -199,7 +199,9 @@ def frame_of(columns: Mapping[str, NDArray[Any]], coded: CodedOrders) -> Any:
     if coded.kind == "polars":
         import polars as pl
 
-        return pl.DataFrame(dict(columns))
+        # polars sums 32-bit columns in 32 bits: 21 million yuan of fen would wrap.
+        wide = {name: v.astype(np.int64) if v.dtype == np.int32 else v for name, v in columns.items()}
+        return pl.DataFrame(wide)
     if coded.kind == "arrow":
         import pyarrow as pa
 

@@ -15,7 +15,7 @@ from freightrisk._intake import DEFAULT_CLOCK
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
-from freightrisk.tariff.balances import Balances
+from freightrisk.tariff.balances import Balances, spending
 from freightrisk.tariff.build import check_kind, parts_of_models
 from freightrisk.tariff.cover import Cover
 from freightrisk.tariff.experience import Experience
@@ -253,8 +253,9 @@ class Tariff(TariffRecord):
         merchants, columns
             As for `encode`.
         balances : Balances, optional
-            What was spent of budgets and left over by rounding before these orders; updated. By default nothing was,
-            and what these orders spend is not kept.
+            What was spent of budgets and left over by rounding before these orders; updated once all orders are
+            priced, and left as it was if pricing fails. By default nothing was spent, and what these orders spend is
+            not kept.
         threads : int, optional
             All cores by default; the fen do not depend on it.
         detail : bool
@@ -306,10 +307,11 @@ class Tariff(TariffRecord):
             Where to write the columns, from `buffers`; the columns returned are views of them and hold until the next
             call that is given the same. By default every call has new ones.
         """
-        return self.pricer.price_columns(
-            coded, threads=threads, detail=detail, campaigns=campaigns, progress=progress, balances=balances,
-            buffers=buffers,
-        )  # fmt: skip
+        with spending(balances) as after:
+            return self.pricer.price_columns(
+                coded, threads=threads, detail=detail, campaigns=campaigns, progress=progress, balances=after,
+                buffers=buffers,
+            )  # fmt: skip
 
     def buffers(self, n_orders: int, *, detail: bool = True, campaigns: bool = False) -> QuoteBuffers:
         """Return arrays for the quotes of up to `n_orders` orders, to price batch after batch without new memory.
@@ -359,7 +361,7 @@ class Tariff(TariffRecord):
 
     def save(self, path: str | Path) -> None:
         """Write the tariff as one JSON document; the file appears whole or not at all."""
-        write_whole(Path(path), document_of(self))
+        write_whole(path, document_of(self))
 
     @cached_property
     def digest(self) -> str:
