@@ -14,7 +14,6 @@ from freightrisk._intake import is_missing
 from freightrisk.errors import InputError
 from freightrisk.tariff import balances as balances_module
 from freightrisk.tariff import pricing as pricing_module
-from freightrisk.tariff import tariff as tariff_module
 from freightrisk.tariff.plan import RateTables
 from freightrisk.tariff.quotes import coded_again
 from freightrisk.tariff.rounding import dither_draws
@@ -253,15 +252,14 @@ def test_pricing_that_fails_spends_nothing(monkeypatch, where, rounding):
     balances = Balances()
     tariff.price(orders_at(3.7, 1), balances=balances)
     before = balances.copy()
-    module = {"settle_in_order": pricing_module, "frame_of": tariff_module}[where]
-    whole = getattr(module, where)
+    whole = getattr(pricing_module, where)
 
     def fail(*arguments, **more):
         whole(*arguments, **more)
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, where, fail)
+        patch.setattr(pricing_module, where, fail)
         with pytest.raises(MemoryError):
             tariff.price(orders_at(3.7, 4), balances=balances)
     assert balances == before

@@ -540,10 +540,10 @@ def test_parts_with_arrays_equal_their_copies_and_nothing_else(part, changes):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        (".", "path '.' is a folder; give the name of a file in it"),
-        ("file/t.json", "in the folder 'file', which does not exist; create it first"),
-        ("x" * 300 + ".json", "cannot be written: .*; give the name of a file that may be written"),
-        ("a\0b.json", "cannot be written: .*; give the name of a file that may be written"),
+        (".", "path is '.', which is a folder; give the name of a file"),
+        ("file/t.json", "path is 'file/t.json' in 'file', which does not exist; create it first"),
+        ("x" * 300 + ".json", "cannot be written: .*; give another path"),
+        ("a\0b.json", "cannot be written: .*; give another path"),
     ],
 )
 def test_a_path_that_is_no_file_is_refused(tariff, tmp_path, monkeypatch, path, message):
@@ -556,11 +556,11 @@ def test_a_path_that_is_no_file_is_refused(tariff, tmp_path, monkeypatch, path, 
 
 
 def test_a_folder_without_permission_is_refused(tariff, tmp_path, monkeypatch):
-    def forbidden(*_):
+    def forbidden(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "write_bytes", forbidden)
-    with pytest.raises(InputError, match=r"t.json' cannot be written: Permission denied; give the name of a file"):
+    monkeypatch.setattr(Path, "touch", forbidden)
+    with pytest.raises(InputError, match=r"t.json', which cannot be written: .*Permission denied; give another path"):
         tariff.save(tmp_path / "t.json")
 
 

@@ -3,6 +3,7 @@
 # ruff: noqa: E501 -- one line for each bad call
 
 import math
+import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from freightrisk import Band, Factor, FrequencyModel, Hierarchy, OrderBook
 from freightrisk.book.factors import all_bands
-from freightrisk.errors import InputError
+from freightrisk.errors import FreightRiskWarning, InputError
 
 TREE = ["industry", "category", "leaf"]
 
@@ -521,3 +522,46 @@ def test_bad_values_of_one_order_are_refused(order, match):
 def test_a_whole_number_beyond_all_doubles_is_refused_as_one():
     with pytest.raises(InputError, match="must be a finite number"):
         Band("weight_kg", [1, 10**400])
+
+
+# --- what is most likely a slip is told -----------------------------------------------------------------------------
+
+LEAVES = ["dress", "shoe", "toy"]
+
+
+def coded_after_fit(values, *, unseen="parent", known=LEAVES):
+    """Return the codes of some values under a factor that was fitted on others."""
+    coding = book_of({"leaf": known}, Factor("leaf", unseen=unseen)).codings["leaf"]
+    cells = pd.DataFrame({"leaf": values, "claims": 1})
+    return OrderBook.from_counts(cells, claims="claims", factors=[coding]).codes["leaf"]
+
+
+@pytest.mark.filterwarnings("default:factor .* have levels:freightrisk.errors.FreightRiskWarning")
+@given(n_seen=st.integers(0, 2_000), n_unseen=st.integers(0, 60))
+def test_unseen_levels_are_told_from_one_in_a_hundred_and_ten_orders_on(n_seen, n_unseen):
+    values = ["toy"] * n_seen + ["Dress "] * n_unseen
+    if not values:
+        return
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", FreightRiskWarning)
+        coded_after_fit(values)
+    expected = n_unseen >= 10 and n_unseen > 0.01 * len(values)
+    assert len(told) == expected
+    if expected:
+        assert "'Dress ' (text; known is 'dress', text)" in str(told[0].message)
+
+
+def test_levels_of_another_type_meet_by_spelling_alone():
+    known = [101, 102, 103]
+    assert coded_after_fit(["101", "103", "102"], known=known).tolist() == [0, 2, 1]
+    assert coded_after_fit([101.0, 103.0], known=["101", "102", "103"]).tolist() == [0, 2]
+    assert coded_after_fit(["101.0", "0101", " 101"], known=known).tolist() == [3, 3, 3]
+    assert coded_after_fit(["True", "false"], known=[True, False]).tolist() == [1, 0]
+
+
+def test_levels_that_differ_in_case_or_width_alone_are_told():
+    with pytest.warns(FreightRiskWarning, match="levels 'Live' and 'live' of column 'x' differ in width"):
+        book_of({"x": ["live", "Live", "shelf"]}, Factor("x"))
+    with pytest.warns(FreightRiskWarning, match="differ in width"):
+        book_of({"x": ["Ａ类", "A类"], "y": ["b", "b"]}, Hierarchy("path", ["x", "y"]))
+    assert book_of({"x": ["live", "lives"]}, Factor("x")).codings["x"].n_levels == 2

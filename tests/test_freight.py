@@ -76,6 +76,12 @@ def test_freight_is_the_fee_counted_by_hand(zone, grams):
     assert SCHEDULE.freight([zone], [grams])[0] == pytest.approx(by_hand(zone, grams), abs=1e-9)
 
 
+@given(hectograms=st.integers(1, 600))
+def test_kilograms_in_single_precision_cost_what_their_decimals_cost(hectograms):
+    narrow = 1000.0 * np.array([hectograms / 10], dtype=np.float32).astype(np.float64)
+    assert SCHEDULE.freight(["near"], narrow) == SCHEDULE.freight(["near"], [100 * hectograms])
+
+
 @given(grams=st.integers(1, 50_000), more=st.integers(0, 5_000))
 def test_freight_never_falls_with_weight_and_is_in_whole_fen(grams, more):
     freight = SCHEDULE.freight(["far", "far"], [grams, grams + more])

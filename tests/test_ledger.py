@@ -587,3 +587,20 @@ def check_killed(where, tmp_path, frames, whole, killed):
         pd.testing.assert_frame_equal(
             pd.read_pickle(killed / f"{batch}.pickle"), pd.read_pickle(whole / f"{batch}.pickle")
         )
+
+
+def test_a_ledger_keeps_its_clock(where):
+    with Ledger(where, clock="Etc/UTC") as ledger:
+        assert ledger.clock == "Etc/UTC"
+    with Ledger(where) as ledger:
+        assert ledger.clock == "Etc/UTC"
+        capped = tariff_of([Subsidy("cap", "platform", fixed_fen=5, merchant_cap_fen=8, period="day")])
+        with pytest.raises(LedgerError, match="the tariff's clock is 'Asia/Shanghai' and the ledger's 'Etc/UTC'"):
+            ledger.price(capped, orders_at(37, 2), batch="a")
+        late = orders_at(37, 2).assign(ship_date=pd.to_datetime(["2025-06-01 15:30", "2025-06-01 16:30"], utc=True))
+        assert ledger.price(replace(capped, clock="Etc/UTC"), late, batch="a")["platform_fen"].sum() == 8
+        assert ledger.spending_by_merchant()["period"].tolist() == ["2025-06-01"]
+    with pytest.raises(LedgerError, match="the days of this ledger are those of 'Etc/UTC'"):
+        Ledger(where, clock="Asia/Shanghai")
+    with pytest.raises(InputError, match="clock is 'Shanghai'; it must be the name of a time zone"):
+        Ledger(where, clock="Shanghai")

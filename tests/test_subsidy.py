@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freightrisk import Cover, Interval, Loadings, Subsidy
-from freightrisk.errors import InputError
+from freightrisk import Cover, Factor, FrequencyModel, Interval, Loadings, OrderBook, SeverityModel, Subsidy, Tariff
+from freightrisk.errors import FreightRiskWarning, InputError
 from freightrisk.tariff.plan import RateTables
 from freightrisk.tariff.quotes import quote_names
 from freightrisk.tariff.subsidy import compile_gates, group_numbers, in_stacking_order
@@ -426,3 +426,35 @@ def test_missing_values_of_pandas_are_missing_in_a_quote_too(missing):
     where = {} if "ship_date" in missing else {"tenure_days": Interval(above=1)}
     rule = gift(where=where, start="2025-06-01" if "ship_date" in missing else None)
     assert paid_fen(rule, 100, **missing) == (0, 100)
+
+
+# --- rules for levels that a factor has not -------------------------------------------------------------------------
+
+
+def built(levels, *, unseen="parent", known=("live", "search", "shelf")):
+    """Return a tariff of a fit whose channel has some levels, with a rule for others."""
+    cells = pd.DataFrame({"channel": known, "claims": 5, "exposure": 100.0, "amount": 40.0})
+    book = OrderBook.from_counts(
+        cells, claims="claims", exposure="exposure", amount="amount", factors=[Factor("channel", unseen=unseen)]
+    )
+    rule = gift(where={"channel": levels})
+    return Tariff.build(FrequencyModel().fit(book), SeverityModel([]).fit(book), subsidies=[rule])
+
+
+def test_a_rule_for_a_level_that_no_order_of_the_fit_had_is_told_with_the_nearest():
+    with pytest.warns(FreightRiskWarning, match="for channel 'Live', which factor 'channel' has not.*is 'live'"):
+        tariff = built(["Live"])
+    with pytest.warns(FreightRiskWarning, match="'Live'"):
+        tariff.with_subsidies(tariff.subsidies)
+    with pytest.raises(InputError, match=r"'serch', which factor 'channel' has not, so that .* is 'search'"):
+        built(["serch"], unseen="error")
+    with pytest.raises(InputError, match=r"'live', which factor 'channel' has not: its levels are numbers"):
+        built(["live"], known=(101, 102))
+
+
+@pytest.mark.parametrize(("levels", "known"), [(["101"], (101, 102)), ([101], ("101", "102")), ([101.0], (101, 102))])
+def test_a_rule_meets_a_level_of_another_type_by_its_spelling(levels, known):
+    tariff = built(levels, known=known, unseen="error")
+    for values in (known, [str(value) for value in known], [int(value) for value in known]):
+        quotes = tariff.price(pd.DataFrame({"channel": pd.Series(values)}))
+        assert (quotes["platform_fen"] > 0).tolist() == [True, False]

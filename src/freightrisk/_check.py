@@ -122,12 +122,14 @@ def path(value: Any, *, argument: str) -> Path:
 def output_path(value: Any, *, argument: str) -> Path:
     """Return the path of a file that can be written: a new file beside it was made and removed again."""
     final = path(value, argument=argument)
-    if final.is_dir():
-        raise InputError(f"{argument} is '{final}', which is a folder; give the name of a file.")
-    if not final.parent.is_dir():
-        raise InputError(f"{argument} is '{final}' in '{final.parent}', which does not exist; create it first.")
     try:
+        if final.is_dir():
+            raise InputError(f"{argument} is '{final}', which is a folder; give the name of a file.")
+        if not final.parent.is_dir():
+            raise InputError(f"{argument} is '{final}' in '{final.parent}', which does not exist; create it first.")
         probe(final)
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         raise InputError(f"{argument} is '{final}', which cannot be written: {error}; give another path.") from None
     return final

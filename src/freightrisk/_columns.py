@@ -367,6 +367,11 @@ def _read_parquet(path: Path, wanted: Sequence[str] | None, argument: str) -> tu
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if path.suffix.lower() == ".csv":
+        raise InputError(
+            f"{argument} is the path '{path}' of a CSV file, whose columns have no types; read it with "
+            "pandas.read_csv(path, dtype=str), or use the command line, which takes CSV files."
+        )
     if not path.exists():
         raise InputError(f"{argument} is the path '{path}', which does not exist; give {FRAMES}.")
     try:

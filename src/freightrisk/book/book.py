@@ -12,7 +12,7 @@ from freightrisk import _check, _intake
 from freightrisk._columns import ColumnNames, JoinedColumns, Table, read
 from freightrisk._frozen import FrozenDict
 from freightrisk._intake import DEFAULT_CLOCK
-from freightrisk.book.doubts import CLAIM_ID, check_claims, warn_of_grams
+from freightrisk.book.doubts import CLAIM_ID, check_claims, warn_of_alike, warn_of_grams
 from freightrisk.book.factors import (
     MOST_LINES,
     Band,
@@ -447,6 +447,7 @@ def check_book(book: Any) -> None:
 
 
 def _with_orders(book: OrderBook) -> OrderBook:
+    warn_of_alike(book.codings.values())
     if not book.n_orders:
         why = "".join(f"; {count:,} {text}" for name, text in OUT.items() if (count := book.left_out.get(name, 0)))
         when = "" if book.as_of is None else f" on {book.as_of}"
@@ -625,8 +626,8 @@ def _read_claims(
         if shipped is not None:
             table.refuse(
                 np.isnat(shipped),
-                f"claims: the order was never shipped, having no '{names.ship_date}', in {{rows}}; correct the orders "
-                "or drop these claims.",
+                f"claims: the order was never shipped (no '{names.ship_date}') in {{rows}}; correct the orders or drop "
+                "these claims.",
             )
         return rows, None, amount, undone
     day = table.days(names.report_date)

@@ -1,6 +1,7 @@
 """What is most likely a slip in the rows of a book: claims that stand there twice, weights in another unit."""
 
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,8 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._columns import JoinedColumns, Table
+from freightrisk._intake import plain_spelling
+from freightrisk.book.factors import Band, Coding
 from freightrisk.errors import FreightRiskWarning, InputError
 
 CLAIM_ID = "claim_id"
@@ -33,6 +36,25 @@ def warn_of_grams(columns: JoinedColumns) -> None:
             FreightRiskWarning,
             stacklevel=4,
         )
+
+
+def warn_of_alike(codings: Iterable[Coding]) -> None:
+    """Warn of levels that differ in width, spaces around them or letter case alone: most often they are one level."""
+    for coding in codings:
+        if isinstance(coding.declared, Band):
+            continue
+        for depth, column in enumerate(coding.columns):
+            alike: dict[str, str] = {}
+            for level in coding.values_at(depth):
+                first = alike.setdefault(plain_spelling(level), level) if isinstance(level, str) else level
+                if first != level:
+                    warnings.warn(
+                        f"factor '{coding.name}': levels {first!r} and {level!r} of column '{column}' differ in width, "
+                        "spaces or letter case alone, and are two levels; write them alike if they are one.",
+                        FreightRiskWarning,
+                        stacklevel=4,
+                    )
+                    return
 
 
 def claim_columns(present: list[str], claim_id: str | None) -> list[str]:
@@ -76,7 +98,7 @@ def _check_ids(table: Table, claim_id: str) -> None:
     repeated = np.flatnonzero(keys.duplicated())
     shown = ", ".join(str(key) for key in keys[repeated].unique()[: _check.SHOWN_ROWS].tolist())
     raise InputError(
-        f"claims: '{claim_id}' repeats an earlier row in {table.rows_text(repeated)}: ids {shown}; keep one "
+        f"claims: '{claim_id}' repeats an earlier row in {table.rows_text(repeated)}, such as ids {shown}; keep one "
         "row for each claim, because every row counts. If the column does not name claims, give claim_id=None."
     )
 

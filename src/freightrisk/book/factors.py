@@ -273,6 +273,10 @@ class Coding:
             for depth in range(len(self.columns))
         )
 
+    def values_at(self, depth: int) -> list[Any]:
+        """Return the values that the book had in one of the factor's columns."""
+        return [value for value in self._parts[depth] if value not in (MISSING, OTHER)]
+
     def known_path(self, path: Path) -> Path:
         """Return a path with texts and numbers exchanged for the known levels that are spelled alike.
 

@@ -534,5 +534,8 @@ def _fen_of(yuan: ArrayLike) -> Whole:
 
 
 def _up(grams: Array) -> Whole:
-    """Return whole grams, rounded up; a part of a gram that is only rounding noise does not count."""
-    return np.ceil(grams - 1e-6).astype(np.int64)
+    """Return whole grams, rounded up; a part of a gram that is only rounding does not count.
+
+    1.1 kg in single precision is 1,100.00002 g, so that half a last place of single precision counts as nothing.
+    """
+    return np.ceil(grams * (1.0 - 2.0**-24) - 1e-6).astype(np.int64)

@@ -52,7 +52,7 @@ def check_files(paths: Iterable[Path], wanted: set[str], required: Sequence[str]
 
 def table_of(source: Any, argument: str) -> Any:
     """Return the table of a Parquet file, to be read once; anything else as it is."""
-    return getattr(read(source, None, argument=argument), "table", None) if isinstance(source, (str, Path)) else source
+    return read(source, None, argument=argument).frame if isinstance(source, (str, Path)) else source
 
 
 def batches(paths: Sequence[Path], wanted: set[str], batch_rows: int, use: Callable[[Any], Read]) -> Iterator[Read]:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from freightrisk import _check
 from freightrisk._columns import PricingColumns, id_array
+from freightrisk._intake import DEFAULT_CLOCK, zone
 from freightrisk.errors import InputError, LedgerError
 from freightrisk.pipeline.batch import Key, PricedBatch, Snapshot, check_same, price_batch
 from freightrisk.pipeline.tables import (
@@ -60,6 +61,9 @@ class Ledger:
     where : str, Path or sqlalchemy.Engine
         Path of an SQLite file, made where there is none, or a URL such as ``"postgresql+psycopg://host/spending"``. A
         text with ``://`` is a URL; a `Path` is always a path, whatever the characters of its name.
+    clock : str, optional
+        Time zone whose days the caps by merchant and day go by; tariffs must have the same. A new ledger takes
+        Asia/Shanghai by default, and one that exists keeps its own.
 
     Raises
     ------
@@ -97,17 +101,19 @@ class Ledger:
     ([30, 30, 30, 30, 30, 30, 20, 0], True, 0)
     """
 
-    def __init__(self, where: "str | Path | sa.Engine") -> None:
+    def __init__(self, where: "str | Path | sa.Engine", *, clock: str | None = None) -> None:
+        if clock is not None:
+            zone(clock)
         self._engine = where if isinstance(where, sa.Engine) else engine_of(where)
         try:
-            self._open()
+            self.clock = self._open(clock)
         except BaseException:
             if not isinstance(where, sa.Engine):
                 self._engine.dispose()
             raise
 
-    def _open(self) -> None:
-        """Make the tables where there are none, and refuse those of another release."""
+    def _open(self, clock: str | None) -> str:
+        """Make the tables where there are none, refuse those of another release or clock, and return the clock."""
         if self._engine.dialect.name not in UPSERTS:
             raise InputError(f"where is a {self._engine.dialect.name} database; give one of {', '.join(UPSERTS)}.")
         with self._begin() as connection:
@@ -116,9 +122,17 @@ class Ledger:
             TABLES.create_all(connection)
             version = connection.execute(sa.select(HEAD.c.version)).scalar()
             if version is None:
-                connection.execute(HEAD.insert().values(version=VERSION, batches=0))
-            elif version != VERSION:
+                known = DEFAULT_CLOCK if clock is None else clock
+                connection.execute(HEAD.insert().values(version=VERSION, batches=0, clock=known))
+                return known
+            if version != VERSION:
                 raise LedgerError(f"the ledger is of version {version}; this release reads version {VERSION}.")
+            known = str(connection.execute(sa.select(HEAD.c.clock)).scalar())
+        if clock not in (None, known):
+            raise LedgerError(
+                f"clock is '{clock}', but the days of this ledger are those of '{known}'; leave clock out."
+            )
+        return known
 
     def close(self) -> None:
         """Let go of the database."""
@@ -162,6 +176,11 @@ class Ledger:
         """
         _check.label(batch, argument="batch")
         threads = _check.threads(threads)
+        if tariff.clock != self.clock:
+            raise LedgerError(
+                f"the tariff's clock is '{tariff.clock}' and the ledger's '{self.clock}', so that days of caps would "
+                "differ; build the tariff with the ledger's clock, or keep a ledger for each."
+            )
         tariff, is_new = self._as_recorded(tariff, batch)
         coded = tariff.encode(orders, merchants=merchants, threads=threads, **columns)
         if coded.sequence is None:

@@ -104,6 +104,11 @@ class Settlement:
         paid = [f"paid: {rule.name}" for rule in tariff.subsidies]
         wanted = ["technical_premium", "list_fen", "merchant_fen", *paid]
         told = read(quotes, wanted, argument="quotes")
+        lost = [name for name in paid if name not in told.names]
+        if lost:
+            raise InputError(
+                f"quotes: missing column '{lost[0]}', the fen of that subsidy; price these orders with campaigns=True."
+            )
         _check.columns_present(wanted, told.names, argument="quotes")
         if told.n_rows != asked.n_rows:
             raise InputError(f"quotes have {told.n_rows:,} rows and orders {asked.n_rows:,}; give those of one batch.")

@@ -17,7 +17,7 @@ from freightrisk._columns import ColumnNames, read
 from freightrisk._intake import DEFAULT_CLOCK
 from freightrisk._staged import beside
 from freightrisk.book.book import SOUND_COLUMNS, OrderBook, columns_of, frames_book, rows_of_ids
-from freightrisk.book.doubts import CLAIM_ID, check_claims
+from freightrisk.book.doubts import CLAIM_ID, check_claims, warn_of_alike
 from freightrisk.book.factors import (
     MISSING,
     Band,
@@ -149,6 +149,7 @@ def store_book(
         _make(part, final)
         source = _Source(paths, wanted, batch_rows, joined, merchants, as_of, names, lines, clock, progress)
         codings = _learned(source, factors, lines)
+        warn_of_alike(codings)
         _write(source, codings, part)
         part.replace(final)
     except BaseException:

@@ -23,6 +23,7 @@ HEAD = sa.Table(
     TABLES,
     sa.Column("version", sa.Integer, primary_key=True),
     sa.Column("batches", sa.BigInteger, nullable=False),
+    sa.Column("clock", sa.Text, nullable=False),
 )
 CAMPAIGNS = sa.Table(
     "freightrisk_campaigns",

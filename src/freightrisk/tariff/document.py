@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from freightrisk.errors import FreightRiskError, TariffDocumentError
-from freightrisk.tariff.parts import contradiction, fields_of
+from freightrisk.tariff.parts import changed, contradiction, fields_of
 from freightrisk.tariff.tariff import Tariff
 
 
@@ -24,8 +24,11 @@ def load_tariff(path: str | Path) -> Tariff:
 
 def parse_tariff(data: bytes, *, source: str = "tariff document") -> Tariff:
     """Return the tariff of a document's bytes."""
-    fields = fields_of(data, source=source)
+    fields, as_saved = fields_of(data, source=source)
     try:
-        return Tariff(**fields)
+        tariff = Tariff(**fields)
     except FreightRiskError as error:
         raise contradiction(source, error) from None
+    if not as_saved:
+        raise changed(source)
+    return tariff

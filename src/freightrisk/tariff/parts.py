@@ -147,8 +147,8 @@ def _digest(part: TariffPart) -> str:
     return blake2b(msgspec.json.encode(plain, order="sorted", enc_hook=repr), digest_size=16).hexdigest()
 
 
-def fields_of(data: bytes, *, source: str) -> dict[str, Any]:
-    """Return the fields of a `TariffRecord` that a document's bytes hold.
+def fields_of(data: bytes, *, source: str) -> tuple[dict[str, Any], bool]:
+    """Return the fields of a `TariffRecord` that a document's bytes hold, and whether they are those that were saved.
 
     Raises
     ------
@@ -166,13 +166,7 @@ def fields_of(data: bytes, *, source: str) -> dict[str, Any]:
             )
         with refusing_depth():
             part = msgspec.json.decode(data, type=TariffPart)
-        found = _from_parts(part, source)
-        if part.digest not in ("", _digest(part)):
-            raise TariffDocumentError(
-                f"'{source}' was changed after it was saved: its digest is that of another content. Take the file from "
-                "its source again; where the change is meant, remove the key 'digest'."
-            )
-        return found
+        return _from_parts(part, source), part.digest in ("", _digest(part))
     except msgspec.ValidationError as error:
         raise TariffDocumentError(f"'{source}' is not a valid tariff document: {error}.") from None
     except msgspec.DecodeError as error:
@@ -183,6 +177,14 @@ def fields_of(data: bytes, *, source: str) -> dict[str, Any]:
         raise
     except FreightRiskError as error:
         raise contradiction(source, error) from None
+
+
+def changed(source: str) -> TariffDocumentError:
+    """Return what is wrong with a document whose content is not the one that was saved."""
+    return TariffDocumentError(
+        f"'{source}' was changed after it was saved: its digest is that of another content. Take the file from its "
+        "source again; where the change is meant, remove the key 'digest'."
+    )
 
 
 def contradiction(source: str, error: FreightRiskError) -> TariffDocumentError:

@@ -1,6 +1,7 @@
 """The tariff as data: its frozen fields, their checks, and what follows from them without pricing anything."""
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 from freightrisk import _check, _core, _intake
 from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE
 from freightrisk._frozen import FrozenDict
-from freightrisk._intake import DEFAULT_CLOCK
-from freightrisk.book.factors import Coding, CrossCoding
-from freightrisk.errors import InputError
+from freightrisk._intake import DEFAULT_CLOCK, NUMBER, nearest_spelling, same_spelling, spelling
+from freightrisk.book.factors import Band, Coding, CrossCoding
+from freightrisk.errors import FreightRiskWarning, InputError
 from freightrisk.tariff.cover import Cover, LimitCurve
 from freightrisk.tariff.experience import Experience
 from freightrisk.tariff.loading import Loadings
@@ -21,6 +22,7 @@ from freightrisk.tariff.rates import RateTables, check_curves, check_rates, limi
 from freightrisk.tariff.rounding import ROUNDING_MODES
 from freightrisk.tariff.subsidy import (
     Gate,
+    Interval,
     Subsidy,
     compile_gates,
     in_stacking_order,
@@ -127,6 +129,7 @@ class TariffRecord:
                 f"factors; together they may be at most {_core.COLUMN_LIMIT}."
             )
         self._check_names()
+        self._check_levels()
 
     def _check_names(self) -> None:
         """Refuse names that two code columns would share, since the codes of one would then be read as the other's."""
@@ -142,6 +145,33 @@ class TariffRecord:
                 f"the tariff has two code columns named '{twice}', of factors, pairs, experience and conditions of "
                 "subsidies; rename a factor."
             )
+
+    def _check_levels(self) -> None:
+        """Refuse rules for levels that no order under the tariff can have."""
+        for rule, column, level, coding in self.unknown_levels():
+            known = coding.values_at(list(coding.columns).index(column))
+            what = f"subsidy '{rule.name}' is for {column} {level!r}, which factor '{coding.name}' has not"
+            numeric = not any(isinstance(value, str) for value in known)
+            if numeric and isinstance(level, str) and not NUMBER.fullmatch(level):
+                raise InputError(f"{what}: its levels are numbers, such as {known[0]!r}. Correct the rule.")
+            if coding.declared.unseen == "error":
+                raise InputError(
+                    f"{what}, so that its orders are refused and the rule pays nobody{_nearest(level, known)}. Correct "
+                    "the rule, or declare the factor with unseen='parent'."
+                )
+
+    def unknown_levels(self) -> Iterator[tuple[Subsidy, str, Any, Coding]]:
+        """Yield each rule's levels that a factor of the same column has not: rule, column, level and the factor."""
+        for rule in self.subsidies:
+            for column, condition in rule.where.items():
+                for coding in self.codings.values():
+                    if isinstance(condition, Interval) or isinstance(coding.declared, Band):
+                        continue
+                    if column in coding.columns:
+                        known = coding.values_at(list(coding.columns).index(column))
+                        for level in condition:
+                            if level not in known and same_spelling(level, known) is None:
+                                yield rule, column, level, coding
 
     @property
     def payers(self) -> tuple[str, ...]:
@@ -214,6 +244,23 @@ class TariffRecord:
             None if self.experience is None else self.experience.key,
             self.clock,
         )
+
+
+def warn_of_unknown_levels(tariff: TariffRecord) -> None:
+    """Warn of rules for levels that the book never had: most often these are spelled otherwise."""
+    for rule, column, level, coding in tariff.unknown_levels():
+        known = coding.values_at(list(coding.columns).index(column))
+        warnings.warn(
+            f"subsidy '{rule.name}' is for {column} {level!r}, which factor '{coding.name}' has not: it pays only "
+            f"orders of levels that are newer than the fit{_nearest(level, known)}.",
+            FreightRiskWarning,
+            stacklevel=3,
+        )
+
+
+def _nearest(level: Any, known: Sequence[Any]) -> str:
+    close = nearest_spelling(spelling(level), map(spelling, known))
+    return "" if close is None else f"; the known level most like it is '{close}'"
 
 
 def _check_pairs(pairs: Sequence[tuple[str, str]], codings: Mapping[str, Coding]) -> None:

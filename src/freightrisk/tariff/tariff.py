@@ -25,7 +25,7 @@ from freightrisk.tariff.parts import document_of, tariff_digest
 from freightrisk.tariff.plain import write_whole
 from freightrisk.tariff.pricing import PLAIN_NAMES, Pricer
 from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers
-from freightrisk.tariff.record import TariffRecord, check_terms
+from freightrisk.tariff.record import TariffRecord, check_terms, warn_of_unknown_levels
 from freightrisk.tariff.shapes import SeverityShape
 from freightrisk.tariff.subsidy import Subsidy, in_stacking_order
 from freightrisk.tariff.worksheet import Worksheet
@@ -134,7 +134,7 @@ class Tariff(TariffRecord):
         cover = Cover() if cover is None else cover
         loadings = Loadings() if loadings is None else loadings
         check_terms(cover, loadings, subsidies)
-        return cls(
+        tariff = cls(
             name=name,
             cover=cover,
             loadings=loadings,
@@ -146,10 +146,14 @@ class Tariff(TariffRecord):
             clock=clock,
             **parts_of_models(frequency, severity, cover=cover, shape=shape, experience=experience),
         )
+        warn_of_unknown_levels(tariff)
+        return tariff
 
     def with_subsidies(self, subsidies: Sequence[Subsidy]) -> "Tariff":
         """Return the tariff with other subsidies, such as those of `load_campaigns`."""
-        return replace(self, subsidies=in_stacking_order(subsidies))
+        changed = replace(self, subsidies=in_stacking_order(subsidies))
+        warn_of_unknown_levels(changed)
+        return changed
 
     def centred(
         self, orders: Any, *, merchants: Any = None, threads: int | None = None, **columns: Unpack[PricingColumns]
