@@ -507,7 +507,7 @@ def _read_claims(
     )
     amount = table.real(names.freight)
     _check.in_interval(amount, column=names.freight, low=0.0, high=np.inf, open_low=True)
-    undone = np.full(len(rows), np.datetime64("NaT"), dtype="datetime64[D]")
+    undone = np.full(len(rows), np.datetime64("NaT", "D"), dtype="datetime64[D]")
     if names.report_date is None:
         return rows, None, amount, undone
     day = table.days(names.report_date)
