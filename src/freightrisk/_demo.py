@@ -169,7 +169,7 @@ def _held_out(book: SimulatedBook, claims: "pd.DataFrame", quotes: Quotes, *, li
     paid = np.bincount(covered.claim_row, np.minimum(covered.claim_amount, limit), minlength=len(rows))
     return HeldOut(
         first=np.datetime64(FIT_DATE, "D") + np.timedelta64(1, "D"),
-        last=np.datetime64(book.as_of, "D") - np.timedelta64(MATURE_DAYS, "D"),
+        last=np.datetime64(book.as_of, "D") + np.timedelta64(-MATURE_DAYS, "D"),
         merchant=book.orders["merchant_id"].to_numpy()[rows],
         claims=seen.claim_count.astype(np.float64),
         expected_claims=quotes["claim_intensity"][rows],
