@@ -127,7 +127,7 @@ def coded_orders(
     import pyarrow as pa
 
     columns = orders(n, np.random.default_rng(seed))
-    days = np.datetime64("2026-06-01") + np.arange(n) * 30 // max(n, 1)
+    days = np.datetime64("2026-06-01") + (np.arange(n) * 30 // max(n, 1)).astype("timedelta64[D]")
     keys = {"order_id": np.arange(n), "ship_date": days} if priced_by.in_sequence else {}
     return columns, priced_by.encode(pa.table(columns | keys))
 

@@ -287,7 +287,7 @@ def draw_batch(rng, n_orders):
     return frame.assign(
         order_id=rng.permutation(n_orders),
         merchant_id=rng.choice(np.array(MERCHANTS, dtype=object), n_orders, p=[0.4, 0.3, 0.25, 0.05]),
-        ship_date=np.where(rng.random(n_orders) < 0.05, np.datetime64("NaT"), shipped),
+        ship_date=np.where(rng.random(n_orders) < 0.05, np.datetime64("NaT", "s"), shipped),
         priority=rng.integers(0, 2, n_orders),
     )
 

@@ -6,6 +6,8 @@ import pytest
 from scipy import optimize, special, stats
 
 from freightrisk import Credibility, Factor, FitError, InputError, OrderBook, SeverityModel
+from freightrisk.models.censored import _dispersion
+from freightrisk.models.passes import Problem
 
 ZONES = ("near", "far", "remote")
 
@@ -54,6 +56,17 @@ def test_equals_the_censored_likelihood_maximised_directly(family):
     np.testing.assert_allclose(rates, np.exp(best.x[:3]), rtol=1e-5)
     assert fitted.dispersion == pytest.approx(np.exp(best.x[3]), rel=1e-5)
     assert fitted.log_likelihood == pytest.approx(-best.fun, rel=1e-8)
+
+
+@pytest.mark.parametrize("family", ["gamma", "lognormal"])
+@pytest.mark.parametrize("near", [None, 0.4])
+def test_last_bits_of_the_means_leave_the_dispersion_where_it_is(family, near):
+    amount = np.minimum(amounts_of(3_000, family=family)["amount"].to_numpy(), 14.0)
+    problem, mean = Problem(family, {}, {}, amount), np.full(len(amount), 12.0)
+    plain = _dispersion(problem, mean, amount == 14.0, near)
+    for seed in range(5):
+        moved = mean * (1.0 + 1e-15 * np.random.default_rng(seed).uniform(-1.0, 1.0, len(mean)))
+        assert _dispersion(problem, moved, amount == 14.0, near) == pytest.approx(plain, rel=1e-11)
 
 
 @pytest.mark.parametrize("family", ["gamma", "lognormal"])

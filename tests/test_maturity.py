@@ -35,7 +35,7 @@ def book_of(n=60_000, seed=1, days=200, rate=0.3, mean_lag=11.0, reversed_rate=0
     claims = pd.DataFrame({"order_id": hit, "freight": 8.0, "report_date": ship[hit] + lag.astype("timedelta64[D]")})
     undone = rng.uniform(size=len(hit)) < reversed_rate
     after = rng.integers(1, 15, len(hit)).astype("timedelta64[D]")
-    claims["reversed_date"] = np.where(undone, claims["report_date"] + after, np.datetime64("NaT"))
+    claims["reversed_date"] = np.where(undone, claims["report_date"] + after, np.datetime64("NaT", "D"))
     options = {"reversed_date": "reversed_date"} if reversed_rate else {}
     book = OrderBook.from_frames(orders, claims, factors=[Factor("channel")], as_of=AS_OF, **options)
     return orders, claims, book

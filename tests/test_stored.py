@@ -51,7 +51,7 @@ def frames():
         "weight_kg": np.where(rng.random(N) < 0.03, np.nan, rng.gamma(2.0, 0.9, N)),
         "industry": np.array(["apparel", "shoes", "home"])[leaf % 3],
         "leaf": [f"leaf {k}" for k in leaf],
-        "ship_date": np.where(rng.random(N) < 0.04, np.datetime64("NaT"), shipped),
+        "ship_date": np.where(rng.random(N) < 0.04, np.datetime64("NaT", "D"), shipped),
         "exposed": rng.uniform(0.2, 1.0, N),
         "lines": rng.integers(2, 5, N),
     })  # fmt: skip
@@ -60,7 +60,7 @@ def frames():
     claimed = pd.concat([claimed, claimed.sample(60, random_state=1)]).sample(frac=1.0, random_state=2)
     days = pd.to_timedelta(rng.integers(0, 40, len(claimed)), unit="D")
     reported = (pd.to_datetime(claimed["ship_date"]) + days).to_numpy()
-    undone = np.where(rng.random(len(claimed)) < 0.1, reported + np.timedelta64(9, "D"), np.datetime64("NaT"))
+    undone = np.where(rng.random(len(claimed)) < 0.1, reported + np.timedelta64(9, "D"), np.datetime64("NaT", "D"))
     claims = pd.DataFrame({
         "order_id": claimed["order_id"].to_numpy(), "freight": rng.gamma(5.0, 2.0, len(claimed)),
         "report_date": reported, "undone": undone,

@@ -1,5 +1,7 @@
 """The solver: what must not change a fit, and how it starts, steps and gives up."""
 
+import subprocess
+import sys
 from unittest import mock
 
 import numpy as np
@@ -328,3 +330,27 @@ def test_a_factor_with_more_levels_than_a_dense_matrix_holds_is_refused():
         pytest.raises(FitError, match="has 14 free levels, over"),
     ):
         FrequencyModel().fit(counted(big_cells(600)))
+
+
+def test_the_first_fit_of_a_process_is_every_later_one_to_the_bit():
+    # BLAS is loaded by the first fit, and its threads add up in another order than one thread does.
+    script = """
+import numpy as np, pandas as pd
+import freightrisk as fr
+rng = np.random.default_rng(3)
+n = 40_000
+frame = pd.DataFrame({"leaf": rng.integers(0, 400, n), "zone": rng.integers(0, 200, n), "score": rng.uniform(0, 8, n)})
+frame["insured"] = rng.uniform(0.5, 2.0, n)
+frame["claims"] = rng.poisson(0.4 * frame["insured"] * np.exp(0.3 * rng.normal(size=400)[frame["leaf"]]))
+book = fr.OrderBook.from_counts(frame, claims="claims", exposure="insured", factors=[
+    fr.Factor("leaf"), fr.Factor("zone"), fr.Band("score", range(1, 8))])
+model = fr.FrequencyModel()
+first, *later = [model.fit(book) for _ in range(3)]
+for fit in later:
+    for part in ("tables", "std_errors"):
+        for name, values in getattr(first, part).items():
+            assert np.array_equal(values, getattr(fit, part)[name]), (part, name)
+    assert (fit.intercept, fit.variances, fit.steps) == (first.intercept, first.variances, first.steps)
+"""
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr

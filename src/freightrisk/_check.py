@@ -149,7 +149,7 @@ def real_array(values: ArrayLike, *, argument: str, length: int) -> NDArray[np.f
 
 def day(value: Any, *, argument: str) -> np.datetime64:
     """Return a date, a time (of any zone, whose own day counts) or an ISO text as a day."""
-    result = np.datetime64("NaT")
+    result = np.datetime64("NaT", "D")
     try:
         found = datetime.fromisoformat(value) if isinstance(value, str) else value
         found = found.date() if isinstance(found, datetime) else found

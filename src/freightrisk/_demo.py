@@ -166,8 +166,8 @@ def _held_out(book: SimulatedBook, claims: "pd.DataFrame", quotes: Quotes, *, li
     covered = at_most_one_claim(seen)
     paid = np.bincount(covered.claim_row, np.minimum(covered.claim_amount, limit), minlength=len(rows))
     return HeldOut(
-        first=np.datetime64(FIT_DATE, "D") + 1,
-        last=np.datetime64(book.as_of, "D") - MATURE_DAYS,
+        first=np.datetime64(FIT_DATE, "D") + np.timedelta64(1, "D"),
+        last=np.datetime64(book.as_of, "D") + np.timedelta64(-MATURE_DAYS, "D"),
         merchant=book.orders["merchant_id"].to_numpy()[rows],
         claims=seen.claim_count.astype(np.float64),
         expected_claims=quotes["claim_intensity"][rows],

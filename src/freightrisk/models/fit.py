@@ -29,6 +29,9 @@ SHAPE_RANGE = (1e-6, 1e3)
 CORRELATION_RANGE = (1e-6, 1.0 - 1e-6)
 SHAPE_ROUNDS = 50
 SHAPE_TOLERANCE = 1e-10
+SHAPE_NOISE = (
+    1e-7  # changes below this end the rounds once they no longer halve: a shape near zero is known to rounding
+)
 
 
 @dataclass(frozen=True)
@@ -151,10 +154,12 @@ def fitted_shape(problem: Problem, layout: Layout, solver: Callable[..., Solutio
     simple, given_means = SHAPED[problem.family]
     solution = solver(replace(problem, family=simple), layout)
     shape = given_means(problem, means(problem, layout, solution.state))
+    change = np.inf
     for _ in range(SHAPE_ROUNDS):
         solution = solver(replace(problem, shape=shape), layout, start=solution.state)
         before, shape = shape, given_means(problem, means(problem, layout, solution.state))
-        if abs(np.log(shape / before)) < SHAPE_TOLERANCE:
+        last, change = change, abs(np.log(shape / before))
+        if change < SHAPE_TOLERANCE or 0.5 * last < change < SHAPE_NOISE:
             return shape
     raise FitError(
         f"the shape of the {problem.family} family did not converge in {SHAPE_ROUNDS} rounds (last {shape:.4g}); pool "

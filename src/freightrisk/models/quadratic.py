@@ -21,8 +21,10 @@ ALIASED = 1e-9
 LARGEST_STRENGTH = 1e9
 LOG_STRENGTHS = (np.log(1e-6), np.log(LARGEST_STRENGTH))
 LARGEST_LOG_STEP = 5.0
-STRENGTH_TOLERANCE = 1e-7
+STRENGTH_TOLERANCE = 1e-11
 STRENGTH_STEPS = 200
+STALLED_STEPS = 10  # without half the move of before: it is rounding
+STALLED_MOVE = 1e-7  # if it is below this
 MIXED = 6
 WILD = 1e4  # times the plain step: where a variance is almost zero, that one goes a thousandth of the way
 CURVED_STEPS = 6
@@ -285,7 +287,7 @@ def estimate_strengths(
     """
     given = np.array([group.variance is not None for group in layout.groups])
     log = np.log(strengths)
-    mixing = _Mixing()
+    mixing, least, stalled = _Mixing(), np.inf, 0
     for _ in range(STRENGTH_STEPS):
         if near is not None and abs(log[0] - np.log(near.strengths[0])) > NEAR_REACH:
             near = None
@@ -294,11 +296,14 @@ def estimate_strengths(
             near = reduced
         target = np.log(dispersion) - np.log(_variances(reduced, layout, state.plus(reduced.move(state))))
         move = np.where(given, 0.0, np.clip(target, *LOG_STRENGTHS) - log)
-        if np.abs(move).max() < (tolerance if near is None else STRENGTH_TOLERANCE):
+        largest = float(np.abs(move).max())
+        least, stalled = (largest, 0) if largest < 0.5 * least else (least, stalled + 1)
+        rounding = stalled >= STALLED_STEPS and largest < STALLED_MOVE
+        if rounding or largest < (tolerance if near is None else STRENGTH_TOLERANCE):
             log = log + move
             if near is None or NEAR_ERROR * abs(log[0] - np.log(near.strengths[0])) < tolerance:
                 break
-            mixing, near = _Mixing(), None
+            mixing, near, least, stalled = _Mixing(), None, np.inf, 0
             continue
         step = np.where(given, 0.0, mixing.step(log, move))
         log = np.clip(log + np.clip(step, -LARGEST_LOG_STEP, LARGEST_LOG_STEP), *LOG_STRENGTHS)

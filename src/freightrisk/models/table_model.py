@@ -39,6 +39,8 @@ STALE = 1e-2  # moves below this may take the information of the pass before
 UNSETTLED = 1e-5  # and those below this while variances are estimated, which it moves by no more than SETTLED
 SLOW = 0.25  # of the move before: a constant information no longer serves
 CONTRACTED = 0.1  # and go on with it while each is so much smaller than the last
+LAST_MOVE = 1e-11  # a fit ends where the best strengths for its quadratic ask for no larger move
+STALLED = 0.5  # of the same move before: rounding keeps it from getting smaller
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,7 @@ def solve(
 
     A start from a spread sample of the rows unless one is given, then Newton's method on all of them.
     """
+    import scipy.linalg  # noqa: F401 (the limit holds for the libraries that are loaded before it is set)
     from threadpoolctl import threadpool_limits
 
     _refuse_size(layout)
@@ -297,10 +300,11 @@ class _Newton:
         """Return the maximum reached from a state, over all rows or some pieces of them."""
         rows = self.problem.n_rows if pieces is None else sum(stop - start for start, stop in pieces)
         sums = self.over(state, pieces)
-        first, information = quadratic_of(self.layout, sums, self.passes.threads), sums.information
-        held = _Held(first, False, 0)
+        first = (quadratic_of(self.layout, sums, self.passes.threads), sums.information)
+        held = _Held(first[0], False, 0)
         reduced: Reduced | None = None
         strengths, settled, before = self._first_strengths(), ridge > 0.0, np.inf
+        estimated, asked = ridge == 0.0 and any(group.variance is None for group in self.layout.groups), np.inf
         steps: list[Step] = []
         for _ in range(max_iterations):
             quadratic = held.quadratic if held.age == 0 else self._with_scores(held.quadratic, sums)
@@ -317,16 +321,25 @@ class _Newton:
             objective = self._penalised(sums, state, strengths, ridge)
             largest, halvings = self._largest(move), 0
             if largest < tolerance and settled:
-                steps.append(Step(rows, objective, largest, 0))
-                if FAMILIES[self.problem.family].constant:
-                    quadratic = self._with_scores(first, sums)
-                elif held.age or held.observed:  # standard errors take the expected information, as statsmodels does
-                    sums = self.over(state, pieces)
-                    quadratic, information = quadratic_of(self.layout, sums, self.passes.threads), sums.information
-                else:
-                    information = sums.information
-                return _Run(state.plus(move), quadratic, information, sums.totals.copy(), strengths, tuple(steps), True)
+                quadratic, sums, information = self._expected(quadratic, held, first, sums, state, pieces)
+                ended = True
+                if estimated:
+                    # The strengths are those of an earlier pass, and how exact they are depends on the last bits of
+                    # its sums. Only strengths that are best for this quadratic are the same on every machine.
+                    reduced = self._at_best(quadratic, state, sums, strengths, 0.0, None)
+                    move, strengths = self._move(reduced, state), reduced.strengths
+                    largest = self._largest(move)
+                    ended = largest < LAST_MOVE or largest > STALLED * asked
+                if ended:
+                    steps.append(Step(rows, objective, largest, 0))
+                    return _Run(
+                        state.plus(move), quadratic, information, sums.totals.copy(), strengths, tuple(steps), True
+                    )
+                held, asked = _Held(quadratic, False, 0), largest
+                objective = self._penalised(sums, state, strengths, ridge)
             observed, full = self._next(held, settled, largest, before)
+            if np.isfinite(asked) and largest < tolerance:  # the end is near, and asks for the expected information
+                observed, full = False, not FAMILIES[self.problem.family].constant
             while True:
                 trial = state.plus(move, 0.5**halvings)
                 found = self.over(trial, pieces, observed=observed, full=full)
@@ -341,7 +354,27 @@ class _Newton:
                 else held._replace(age=held.age + 1)
             )
             steps.append(Step(rows, objective, largest, halvings))
-        return _Run(state, first, information, sums.totals, strengths, tuple(steps), False)
+        return _Run(state, *first, sums.totals, strengths, tuple(steps), False)
+
+    def _expected(
+        self,
+        quadratic: Quadratic,
+        held: _Held,
+        first: tuple[Quadratic, Array],
+        sums: Sums,
+        state: State,
+        pieces: Pieces,
+    ) -> tuple[Quadratic, Sums, Array]:
+        """Return the quadratic at a state with its expected information, which statsmodels takes for standard errors.
+
+        Its sums and the information of each level come with it.
+        """
+        if FAMILIES[self.problem.family].constant:
+            return self._with_scores(first[0], sums), sums, first[1]
+        if held.age or held.observed:
+            sums = self.over(state, pieces)
+            quadratic = quadratic_of(self.layout, sums, self.passes.threads)
+        return quadratic, sums, sums.information
 
     def _next(self, held: _Held, settled: bool, largest: float, before: float) -> tuple[bool, bool]:
         """Return whether the next pass takes the observed information, and whether it takes that of pairs at all.
