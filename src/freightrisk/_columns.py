@@ -322,10 +322,10 @@ def _table_of(frame: Any, wanted: Sequence[str] | None, argument: str) -> tuple[
 def one_order(order: Any, names: ColumnNames) -> Mapping[str, Any]:
     """Return one order, given as a mapping or a row of a pandas frame, by the names that a tariff knows columns by."""
     if not isinstance(order, Mapping):
-        if not (_is_from(order, "pandas") and hasattr(order, "to_dict") and hasattr(order, "index")):
+        if not (_is_from(order, "pandas") and getattr(order, "ndim", 0) == 1 and hasattr(order, "index")):
             raise InputError(
                 f"order is {_described(order)}; give a mapping of column and value, such as {{'channel': 'search'}}, "
-                "or one row of a pandas frame."
+                "or one row of a pandas frame, such as orders.iloc[0]."
             )
         if not order.index.is_unique:
             raise InputError("order has two values of one column; drop or rename one.")

@@ -252,12 +252,9 @@ def _explain(arguments: argparse.Namespace) -> None:
     else:
         source = source_of(arguments.orders, "orders", encoding=encoding)
         order = row_with_id(source, columns.get("order_id", "order_id"), arguments.order_id, argument="orders")
-    if arguments.merchants is not None:
-        column = columns.get("merchant_id", "merchant_id")
-        _check.columns_present([column], list(order), argument="order")
-        source = source_of(arguments.merchants, "merchants", encoding=encoding)
-        order = row_with_id(source, column, order[column], argument="merchants") | order
-    tariff.explain(order, **columns)
+    merchants = arguments.merchants
+    merchants = None if merchants is None else source_of(merchants, "merchants", encoding=encoding)
+    tariff.explain(order, merchants=merchants, **columns)
 
 
 def _json_order(text: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The pricer: from columns of orders to codes, through the kernel in pieces, to columns of money; or one order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -8,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check, _core
-from freightrisk._columns import ColumnNames, kind, one_order
+from freightrisk._columns import MERCHANT_ID, ColumnNames, kind, one_order, read, value_of
+from freightrisk._intake import id_of
 from freightrisk._parallel import chunks, in_order
-from freightrisk.book.book import columns_with_missing, join
+from freightrisk.book.book import columns_with_missing, join, unique_ids
 from freightrisk.book.factors import CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.tariff.balances import (
@@ -194,11 +196,31 @@ class Pricer:
             paid=np.empty((len(tariff.subsidies), n) if campaigns else (0, 0), dtype=np.int32),
         )
 
+    def whole_order(self, order: Any, merchants: Any, names: ColumnNames) -> Mapping[str, Any]:
+        """Return one order by the names that the tariff knows columns by, with what merchants say of its merchant."""
+        known = one_order(order, names)
+        if merchants is None:
+            return known
+        _check.columns_present([MERCHANT_ID], list(known), argument="order")
+        table = read(merchants, None, argument="merchants", key=names.merchant_id)
+        _check.columns_present([names.merchant_id], table.names, argument="merchants")
+        place = unique_ids(table, names.merchant_id).get_indexer([value_of(known, MERCHANT_ID, id_of)])[0]
+        needed = [name for name in self.tariff.columns_read if name not in known and name in table.names]
+        if place >= 0:
+            return {name: table.value(name, int(place)) for name in needed} | dict(known)
+        strict = [name for name in needed if name not in _may_be_missing(self.tariff)]
+        if strict:
+            raise InputError(
+                f"order: '{names.merchant_id}' is {known[MERCHANT_ID]!r}, which names no row of merchants; add this "
+                f"merchant, or declare the factor of '{strict[0]}' with missing='level'."
+            )
+        return dict.fromkeys(needed) | dict(known)
+
     def quote(
-        self, order: Any, *, balances: Balances | None = None, names: ColumnNames = PLAIN_NAMES
+        self, order: Any, *, merchants: Any = None, balances: Balances | None = None, names: ColumnNames = PLAIN_NAMES
     ) -> dict[str, Any]:
         """Return the price of one order."""
-        known = one_order(order, names)
+        known = self.whole_order(order, merchants, names)
         if self.quoter is not None and names.date_format is None:
             return self.quoter.quote(known)
         coded = encode_one(self.tariff, known, date_format=names.date_format)
@@ -206,11 +228,14 @@ class Pricer:
         priced = self.price_columns(coded, threads=1, balances=before)
         return {name: values[0].item() for name, values in priced.items()}
 
-    def explain(self, order: Any, *, balances: Balances | None = None, names: ColumnNames = PLAIN_NAMES) -> Worksheet:
+    def explain(
+        self, order: Any, *, merchants: Any = None, balances: Balances | None = None, names: ColumnNames = PLAIN_NAMES
+    ) -> Worksheet:
         """Return the worksheet of one order."""
+        known = self.whole_order(order, merchants, names)
+        plain = replace(PLAIN_NAMES, date_format=names.date_format)
         return worksheet(
-            self.tariff, self.plan_arguments, one_order(order, names),
-            self.quote(order, balances=balances, names=names),
+            self.tariff, self.plan_arguments, known, self.quote(known, balances=balances, names=plain),
             balances=Balances() if balances is None else balances, date_format=names.date_format,
         )  # fmt: skip
 

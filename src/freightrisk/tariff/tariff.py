@@ -331,7 +331,7 @@ class Tariff(TariffRecord):
         return codes_of(self, order)
 
     def quote(
-        self, order: Any, *, balances: Balances | None = None, **columns: Unpack[PricingColumns]
+        self, order: Any, *, merchants: Any = None, balances: Balances | None = None, **columns: Unpack[PricingColumns]
     ) -> dict[str, Any]:
         """Return the price of one order, with the names of `price`.
 
@@ -340,7 +340,9 @@ class Tariff(TariffRecord):
         Parameters
         ----------
         order : mapping of column to value, or a row of a pandas frame
-            With the tariff's columns (`columns_read`), those of its merchant included.
+            With the tariff's columns (`columns_read`).
+        merchants : as for `encode`, optional
+            With those of the columns that the order lacks; read anew for every order.
         balances : Balances, optional
         **columns
             As for `encode`.
@@ -349,17 +351,20 @@ class Tariff(TariffRecord):
         --------
         See `Tariff.build` for a tariff; then ``tariff.quote({"zone": "far"})["list_fen"]``.
         """
-        return self.pricer.quote(order, balances=balances, names=ColumnNames.of(columns) if columns else PLAIN_NAMES)
+        names = ColumnNames.of(columns) if columns else PLAIN_NAMES
+        return self.pricer.quote(order, merchants=merchants, balances=balances, names=names)
 
-    def explain(self, order: Any, *, balances: Balances | None = None, **columns: Unpack[PricingColumns]) -> Worksheet:
+    def explain(
+        self, order: Any, *, merchants: Any = None, balances: Balances | None = None, **columns: Unpack[PricingColumns]
+    ) -> Worksheet:
         """Print and return the worksheet of one order, step by step; its last line is the kernel's fen.
 
         Parameters
         ----------
-        order, balances, columns
+        order, merchants, balances, columns
             As for `quote`.
         """
-        sheet = self.pricer.explain(order, balances=balances, names=ColumnNames.of(columns))
+        sheet = self.pricer.explain(order, merchants=merchants, balances=balances, names=ColumnNames.of(columns))
         print(sheet)  # noqa: T201
         return sheet
 
