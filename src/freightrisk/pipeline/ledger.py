@@ -90,6 +90,13 @@ class Ledger:
         self._engine = where if isinstance(where, sa.Engine) else engine_of(where)
         if self._engine.dialect.name not in UPSERTS:
             raise InputError(f"where is a {self._engine.dialect.name} database; give one of {', '.join(UPSERTS)}.")
+        try:
+            self._make_tables()
+        except BaseException:
+            self.close()  # else the refused database stays open until the engine is collected
+            raise
+
+    def _make_tables(self) -> None:
         with self._engine.begin() as connection:
             if self._engine.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_NUMBER)))
