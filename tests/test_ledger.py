@@ -250,8 +250,10 @@ def test_a_ledger_of_another_version_is_refused(tmp_path):
     with engine.begin() as connection:
         connection.execute(tables.HEAD.update().values(version=99))
     engine.dispose()
+    refused = tables.engine_of(tmp_path / "spending.db")
     with pytest.raises(LedgerError, match="version 99"):
-        Ledger(tmp_path / "spending.db")
+        Ledger(refused)
+    assert refused.pool.checkedin() == 0  # nothing is left open
 
 
 def test_texts_as_ids_and_any_order_of_rows(where):
