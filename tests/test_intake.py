@@ -192,7 +192,8 @@ def arrow_runs(values, family):
 
 def as_objects(values):
     found = np.empty(len(values), dtype=object)
-    found[:] = values
+    for k, value in enumerate(values):
+        found[k] = value
     return found
 
 
@@ -439,6 +440,7 @@ ANYTHING = st.one_of(
     st.integers(-(10**30), 10**30),
     st.timedeltas(),
     st.times(),
+    st.lists(st.integers(), max_size=2),
     st.sampled_from(
         [
             "a\0b",
@@ -457,6 +459,7 @@ ANYTHING = st.one_of(
             Decimal("1E+30"),
             Decimal("1E+5000"),
             10**4001,
+            10**5001,
             np.str_("17"),
             pd.Timestamp("2026-06-01"),
         ]

@@ -29,7 +29,7 @@ class PricingColumns(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnNames:
-    """What columns of orders, claims and merchants are called besides those of factors, and how their dates are written.
+    """What columns of orders, claims and merchants are called besides those of factors, and how dates are written.
 
     Parameters
     ----------
@@ -70,9 +70,8 @@ class ColumnNames:
         """Return the names that a call gave as keyword arguments."""
         odd = sorted(set(given) - set(PricingColumns.__annotations__))
         if odd:
-            raise TypeError(
-                f"unexpected keyword argument '{odd[0]}'; columns are named by {', '.join(PricingColumns.__annotations__)}"
-            )
+            known = ", ".join(PricingColumns.__annotations__)
+            raise TypeError(f"unexpected keyword argument '{odd[0]}'; columns are named by {known}")
         return cls(**given)
 
     def of_role(self, name: str) -> str:
@@ -106,10 +105,14 @@ class Table:
     clock: str = DEFAULT_CLOCK
     date_format: str | None = None
 
-    def raw(self, name: str) -> Raw:
-        """Return a column as `_intake` takes it."""
+    def refuse_twice(self, name: str) -> None:
+        """Raise if the table has two columns of a name."""
         if self.names.count(name) > 1:
             raise InputError(f"{self.argument}: column '{name}' stands there twice; drop or rename one.")
+
+    def raw(self, name: str) -> Raw:
+        """Return a column as `_intake` takes it."""
+        self.refuse_twice(name)
         if hasattr(self.frame, "column_names"):
             return _intake.of_arrow(self.frame.column(self.frame.column_names.index(name)))
         return _of_series(self.frame.iloc[:, self.names.index(name)])
@@ -325,7 +328,8 @@ def one_order(order: Any, names: ColumnNames) -> Mapping[str, Any]:
             )
         if not order.index.is_unique:
             raise InputError("order has two values of one column; drop or rename one.")
-        order = order.to_dict()
+        values = order.array  # a dictionary of pandas would have a float32 of 4.8 as 4.800000190734863
+        order = {name: values[k] for k, name in enumerate(order.index)}
     renamed = {name: names.of_role(name) for name in ROLES}
     if all(name == own for name, own in renamed.items()):
         return order  # type: ignore[no-any-return]
@@ -383,7 +387,7 @@ def _of_series(column: Any) -> Raw:
 
     dtype = column.dtype
     if isinstance(dtype, np.dtype):
-        return _intake.of_objects(column.to_numpy()) if dtype == object else column.to_numpy()
+        return _intake.of_objects(column.to_numpy()) if dtype.kind == "O" else column.to_numpy()
     if isinstance(dtype, pd.CategoricalDtype):
         return _intake.Coded(column.cat.codes.to_numpy(), _of_series(column.cat.categories.to_series()))
     if isinstance(dtype, (pd.PeriodDtype, pd.IntervalDtype, pd.SparseDtype)):

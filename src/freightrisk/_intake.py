@@ -454,13 +454,20 @@ def _factorized(column: Raw) -> tuple[NDArray[Any], Raw]:
         codes, values = pd.factorize(column)
         return codes, np.asarray(values)
     place: dict[Any, int] = {}  # 1, 1.0 and True are equal, but not the same value
-    keys = [(type(value), value) for value in column.tolist()]
-    try:
-        codes = np.array([-1 if is_missing(key[1]) else place.setdefault(key, len(place)) for key in keys], np.int64)
-    except TypeError:
-        raise Refused("has values that are no plain values, such as lists", A_LEVEL) from None
-    values = np.empty(len(place), dtype=object)
-    values[:] = [value for _, value in place]
+    found: list[Any] = []
+    codes = np.full(len(column), -1, dtype=np.int64)
+    for row, value in enumerate(column.tolist()):
+        if is_missing(value):
+            continue
+        try:
+            codes[row] = place.setdefault((type(value), value), len(found))
+        except TypeError:  # a list, for instance, which no kind takes
+            codes[row] = len(found)
+        if codes[row] == len(found):
+            found.append(value)
+    values = np.empty(len(found), dtype=object)
+    for k, value in enumerate(found):
+        values[k] = value
     return codes, values
 
 

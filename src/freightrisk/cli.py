@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -17,7 +17,7 @@ import freightrisk
 from freightrisk import _check, _text
 from freightrisk._config import book_of, fit_models, read_plan
 from freightrisk._demo import run_demo
-from freightrisk._columns import PricingColumns, read
+from freightrisk._columns import ColumnNames, PricingColumns, read
 from freightrisk._files import arrow_table, check_outputs, row_with_id, source_of, write_table
 from freightrisk._staged import staged
 from freightrisk._text import show
@@ -123,7 +123,7 @@ def _columns(arguments: argparse.Namespace) -> PricingColumns:
     """Return the names of columns that were given."""
     names = {name: f"{name}_column" for name in PricingColumns.__annotations__ if name != "date_format"}
     given = {name: getattr(arguments, names.get(name, name)) for name in PricingColumns.__annotations__}
-    return PricingColumns(**{name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
+    return cast(PricingColumns, {name: value for name, value in given.items() if value is not None})
 
 
 def _encoding_option(parser: argparse.ArgumentParser) -> None:
@@ -187,6 +187,8 @@ def _price(arguments: argparse.Namespace) -> None:
     keep = arguments.keep or [columns.get("order_id", "order_id")]
     kept = read(orders, keep, argument="orders (--keep)")
     _check.columns_present(keep, kept.names, argument="orders (--keep)")
+    for name in keep:
+        kept.refuse_twice(name)
     clash = [name for name in keep if name in quote_names(tariff.payers)]
     if clash:
         raise InputError(f"--keep names '{clash[0]}', which is also a column of the quotes; rename it in the orders.")
@@ -202,16 +204,17 @@ def _explain(arguments: argparse.Namespace) -> None:
     if arguments.order_id is not None and arguments.orders is None:
         raise InputError("--order-id was given without --orders; name the file that holds the order.")
     tariff, columns, encoding = load_tariff(arguments.tariff), _columns(arguments), arguments.encoding
+    needed = [*map(ColumnNames.of(columns).of_role, tariff.columns_read)]
     if arguments.json is not None:
         order = _json_order(arguments.json)
     else:
         source = source_of(arguments.orders, "orders", encoding=encoding)
-        order = row_with_id(source, columns.get("order_id", "order_id"), arguments.order_id, argument="orders")
+        order = row_with_id(source, columns.get("order_id", "order_id"), arguments.order_id, argument="orders", needed=needed)
     if arguments.merchants is not None:
         column = columns.get("merchant_id", "merchant_id")
         _check.columns_present([column], list(order), argument="order")
         source = source_of(arguments.merchants, "merchants", encoding=encoding)
-        order = row_with_id(source, column, order[column], argument="merchants") | order
+        order = row_with_id(source, column, order[column], argument="merchants", needed=needed) | order
     tariff.explain(order, **columns)
 
 

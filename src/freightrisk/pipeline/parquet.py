@@ -9,7 +9,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from freightrisk import _check
-from freightrisk._columns import ColumnNames, PricingColumns
+from freightrisk._columns import ColumnNames, PricingColumns, read
 from freightrisk._staged import staged
 from freightrisk.book.book import SOUND_COLUMNS
 from freightrisk.errors import InputError
@@ -90,6 +90,8 @@ def price_parquet(
 
     paths, out = parquet_files(orders), Path(out)
     keep = [_check.label(name, argument="keep") for name in ([keep] if isinstance(keep, str) else keep)]
+    if len(set(keep)) < len(keep):
+        raise InputError(f"keep names '{max(keep, key=keep.count)}' twice; name each column once.")
     batch_rows = _check.whole(batch_rows, argument="batch_rows", low=1, high=2**30)
     threads = _check.threads(threads)
     if out.resolve() in [path.resolve() for path in paths]:
@@ -106,6 +108,8 @@ def price_parquet(
 
     def encode(table: Any) -> Batch:
         _check.columns_present(keep, table.column_names, argument="orders")
+        for name in keep:
+            read(table, None, argument="orders").refuse_twice(name)
         coded = tariff.encode(table, merchants=merchants, threads=threads, **columns)
         return table.select(keep), coded
 
