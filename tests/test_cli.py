@@ -253,7 +253,10 @@ BAD_CALLS = [
     ('explain --tariff {tariff} --json {{"zone":"far","zone":"near"}}', "--json is not one order: key 'zone' is given"),
     ('explain --tariff {tariff} --json {{"zone":"far"}}', "missing columns 'industry'"),
     ('explain --tariff {tariff} --merchants {merchants} --json {{"zone":"far"}}', "missing column 'merchant_id'"),
-    ('explain --tariff {tariff} --merchants {merchants} --json {{"merchant_id":-5}}', "'merchant_id' is -5, which names no row of merchants"),
+    (
+        'explain --tariff {tariff} --merchants {merchants} --json {{"merchant_id":-5}}',
+        "'merchant_id' is -5, which names no row of merchants",
+    ),
     ("fit --config {new}/none.toml --out {new}/t.json", "none.toml' cannot be read"),
     ("fit --config {bare} --out {new}/t.json", "no orders were given"),
     ("fit --config {bare} --orders {orders} --claims {claims} --out {new}/t.json", "needs a valuation date"),

@@ -106,9 +106,13 @@ def one_of(value: Any, allowed: Iterable[str], *, argument: str) -> str:
 
 
 def label(value: Any, *, argument: str) -> str:
-    """Return a non-empty string."""
+    """Return a non-empty string that any file and database can hold."""
     if not isinstance(value, str) or not value.strip():
         raise InputError(f"{argument} is {value!r}; it must be a non-empty string.")
+    if "\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value):
+        raise InputError(
+            f"{argument} is {value!r}, with a zero character or half of a character; correct its encoding."
+        )
     return value
 
 

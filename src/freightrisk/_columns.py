@@ -110,10 +110,14 @@ class Table:
     clock: str = DEFAULT_CLOCK
     date_format: str | None = None
 
-    def raw(self, name: str) -> Raw:
-        """Return a column as `_intake` takes it."""
+    def refuse_twice(self, name: str) -> None:
+        """Raise if the table has two columns of a name."""
         if self.names.count(name) > 1:
             raise InputError(f"{self.argument}: column '{name}' stands there twice; drop or rename one.")
+
+    def raw(self, name: str) -> Raw:
+        """Return a column as `_intake` takes it."""
+        self.refuse_twice(name)
         if hasattr(self.frame, "column_names"):
             return _intake.of_arrow(self.frame.column(self.frame.column_names.index(name)))
         return _of_series(self.frame.iloc[:, self.names.index(name)])
@@ -329,7 +333,8 @@ def one_order(order: Any, names: ColumnNames) -> Mapping[str, Any]:
             )
         if not order.index.is_unique:
             raise InputError("order has two values of one column; drop or rename one.")
-        order = order.to_dict()
+        values = order.array  # a dictionary of pandas would have a float32 of 4.8 as 4.800000190734863
+        order = {name: values[k] for k, name in enumerate(order.index)}
     renamed = {name: names.of_role(name) for name in ROLES}
     if all(name == own for name, own in renamed.items()):
         return order  # type: ignore[no-any-return]

@@ -59,10 +59,15 @@ def source_of(path: Path, argument: str, *, encoding: str = "utf-8") -> Any:
         raise InputError(f"{argument}: '{path}' is not readable as CSV: {error}; {cure}.") from None
 
 
-def row_with_id(source: Any, column: str, wanted: Any, *, argument: str) -> dict[str, Any]:
-    """Return the one row of a table or file whose id is the wanted one, as a mapping of column to value."""
+def row_with_id(source: Any, column: str, wanted: Any, *, argument: str, needed: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the one row of a table or file whose id is the wanted one, as a mapping of column to value.
+
+    A mapping holds one value of a column, so columns that are `needed` must not stand in the table twice.
+    """
     table = read(source, None, argument=argument, key=column)
     _check.columns_present([column], table.names, argument=argument)
+    for name in needed:
+        table.refuse_twice(name)
     ids = table.ids(column)
     rows = np.flatnonzero(ids == id_of(wanted))
     if len(rows) != 1:

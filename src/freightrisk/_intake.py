@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from difflib import get_close_matches
 from functools import lru_cache
@@ -31,12 +31,17 @@ DEFAULT_CLOCK = "Asia/Shanghai"
 NEAR = 2**10  # from as many whole numbers on, a hash table costs less than looking each of them up
 WHOLE = re.compile(r"0|-?[1-9][0-9]*", re.ASCII)
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
-ISO_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?"
+ISO_ZONE = r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
+ISO_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?" + ISO_ZONE + "?)?"
 ISO = re.compile(ISO_TIME, re.ASCII)
 ZONED_TIME = r".{10}.*(Z|[+-][0-9]{2}:[0-9]{2})"
 MOST_DIGITS = 4_000  # of a whole number that is an id; Python itself refuses to spell longer ones
 MOST_COMPARED = 2_000  # known levels that a message looks through for the one most like another
-EXACT = {np.float16: 2**11, np.float32: 2**24}  # whole floats below these are exact; 2**53 for all others
+EXACT: dict[Any, int] = {
+    np.float16: 2**11,
+    np.float32: 2**24,
+}  # whole floats below these are exact; 2**53 for all others
+NARROW = {"float": np.float32, "halffloat": np.float16}
 DAY = np.dtype("M8[D]")
 MICROSECOND = np.dtype("M8[us]")
 AN_ID = "an id is a whole number or a text"
@@ -49,7 +54,15 @@ NOT_ISO = (
     "cannot be read as dates by ISO 8601",
     "write them as 2026-05-31, or say how they are written by date_format=",
 )
+FAR = ("is outside the years 1 to 9999", "correct it")
+KIND_WORDS: tuple[tuple[Any, str], ...] = (
+    ((bool, np.bool_), "boolean"),
+    ((int, float, np.number, Decimal), "number"),
+    ((datetime, np.datetime64), "datetime"),
+    ((timedelta, np.timedelta64), "timedelta"),
+)
 MISSING_TIME = np.datetime64("NaT", "us")
+FIRST_TIME, LAST_TIME = np.datetime64("0001-01-01", "us"), np.datetime64("9999-12-31T23:59:59.999999", "us")
 
 
 class Refused(Exception):  # noqa: N818 -- caught at every door, which words the message that the user sees
@@ -112,10 +125,7 @@ def id_of(value: Any) -> Id | None:
             raise Refused("is a decimal that is no whole number", AN_ID)
     elif not isinstance(value, (int, np.integer)):
         raise Refused(f"is {_kind(value)}, not an id", AN_ID)
-    whole: int = int(value)
-    if abs(whole) >= 10**MOST_DIGITS:
-        raise Refused(f"is a number of more than {MOST_DIGITS:,} digits", "give a shorter id")
-    return whole if -(2**63) <= whole < 2**63 else str(whole)
+    return _within_64_bits(int(value))
 
 
 def level_of(value: Any) -> Level | None:
@@ -127,8 +137,14 @@ def level_of(value: Any) -> Level | None:
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     if isinstance(value, (int, np.integer)):
-        whole = int(value)
-        return whole if -(2**63) <= whole < 2**63 else str(whole)
+        return _within_64_bits(int(value))
+    if (
+        isinstance(value, Decimal)
+        and value.is_finite()
+        and value == value.to_integral_value()
+        and value.adjusted() < MOST_DIGITS
+    ):
+        return level_of(int(value))
     if isinstance(value, (float, np.floating, Decimal)):
         number = _finite(value)
         return int(number) if number.is_integer() and abs(number) < 2**53 else number
@@ -168,16 +184,21 @@ def time_of(value: Any, clock: str = DEFAULT_CLOCK, date_format: str | None = No
     if isinstance(value, str):
         if date_format is not None:
             return times(np.array([value], dtype=object), clock, date_format)[0]  # type: ignore[no-any-return]
-        value = _iso_time(value)
+        try:
+            return time_of(_iso_time(value), clock)
+        except Refused:
+            raise Refused(*NOT_ISO) from None
     if isinstance(value, datetime):
         if value.tzinfo is not None:
-            value = value.astimezone(zone(clock)).replace(tzinfo=None)
-        nanoseconds = getattr(value, "asm8", None)  # a pandas.Timestamp
-        return np.datetime64(value, "us") if nanoseconds is None else nanoseconds.astype(MICROSECOND)
+            try:
+                value = value.astimezone(zone(clock)).replace(tzinfo=None)
+            except OverflowError:
+                raise Refused(*FAR) from None
+        value = getattr(value, "asm8", np.datetime64(value, "us"))  # a pandas.Timestamp may have nanoseconds
     if isinstance(value, date):
         return np.datetime64(value, "us")
     if isinstance(value, np.datetime64) and np.can_cast(DAY, value.dtype):  # days or finer, not months
-        return value.astype(MICROSECOND)
+        return _microseconds(np.array([value]))[0]  # type: ignore[no-any-return]
     raise Refused(f"cannot be read as dates, being {_kind(value)}", A_TIME)
 
 
@@ -256,7 +277,7 @@ def times(column: Raw, clock: str = DEFAULT_CLOCK, date_format: str | None = Non
         return _named(column.codes, lambda values: times(values, clock, date_format), column.values, MISSING_TIME)
     if isinstance(column, np.ndarray):
         if column.dtype.kind == "M" and np.can_cast(DAY, column.dtype):
-            return column.astype(MICROSECOND)
+            return _microseconds(column)
         texts = np.array([isinstance(value, str) for value in column.tolist()], dtype=bool)
         if date_format is not None and texts.any():
             found = np.full(len(column), MISSING_TIME)
@@ -268,9 +289,9 @@ def times(column: Raw, clock: str = DEFAULT_CLOCK, date_format: str | None = Non
     if pa.types.is_null(kind):
         return np.full(len(column), MISSING_TIME)
     if pa.types.is_date(kind):
-        return np.asarray(column.cast(pa.date32()).to_numpy(), dtype=DAY).astype(MICROSECOND)
+        return _microseconds(np.asarray(column.cast(pa.date32()).to_numpy(), dtype=DAY))
     if pa.types.is_timestamp(kind):
-        instants = np.asarray(column.cast(pa.timestamp("us"), safe=False).to_numpy(), dtype=MICROSECOND)
+        instants = _microseconds(np.asarray(column.to_numpy()))  # a cast of pyarrow would round towards zero
         return instants if kind.tz is None else _on_clock(instants, clock)
     if _is_text(kind):
         return _text_times(column, clock, date_format)
@@ -278,14 +299,17 @@ def times(column: Raw, clock: str = DEFAULT_CLOCK, date_format: str | None = Non
 
 
 def ids(column: Raw) -> NDArray[Any]:
-    """Return a column as ids: int64 if each is a whole number, otherwise objects, each as `id_of` has it."""
+    """Return a column as ids: int64 if each is a whole number, otherwise objects as `id_of` has them."""
     import pyarrow as pa
 
     if isinstance(column, Coded):
-        named = ids(column.values)
-        if (column.codes < 0).any():
-            named = named.astype(object)
-        return _named(column.codes, lambda _: named, column.values, None)
+        absent = bool((column.codes < 0).any())
+
+        def read(values: Raw) -> NDArray[Any]:
+            return ids(values).astype(object) if absent else ids(values)
+
+        found = _named(column.codes, read, column.values, None if absent else 0)
+        return _whole_if_all(found) if found.dtype == object else found
     if isinstance(column, np.ndarray) and column.dtype.kind in "iu":
         if np.can_cast(column.dtype, np.int64) or not len(column) or column.max() < 2**63:
             return column.astype(np.int64, copy=False)
@@ -312,14 +336,11 @@ def id_codes(column: Raw, near: int = NEAR) -> tuple[NDArray[Any], NDArray[Any]]
     if isinstance(column, np.ndarray) and column.dtype.kind in "iu" and (found := _near(column, near)):
         return found
     codes, values = _factorized(column)
-    try:
-        named = ids(values)
-    except Refused as refused:
-        raise _spread(refused, codes) from None
+    codes, named = _read_values(codes, ids, values)
     if named.dtype == np.int64 and len(np.unique(named)) == len(named):
         return codes, named
     again, unique = pd.factorize(named)
-    return _named(codes, lambda _: again, values, -1), np.asarray(unique)
+    return np.append(again, -1)[codes], np.asarray(unique)
 
 
 def levels(column: Raw) -> tuple[NDArray[Any], list[Level]]:
@@ -330,21 +351,25 @@ def levels(column: Raw) -> tuple[NDArray[Any], list[Level]]:
     if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
         named: list[Any] = list(map(level_of, values.tolist())) if values.dtype == np.uint64 else values.tolist()
     else:
-        try:
-            named = _one_by_one(values, level_of, object).tolist()
-        except Refused as refused:
-            raise _spread(refused, codes) from None
-        kinds = {type(value) for value in named}
-        if bool in kinds and kinds & {int, float}:
-            numeric = np.array([type(value) in (int, float) for value in named], dtype=bool)
-            raise _spread(
-                Refused("is a number, and other rows are booleans", "write all rows in one way", numeric), codes
-            )
+        codes, named = _read_values(codes, _levels_of, values)
     place: dict[Any, int] = {}
     numbered = [place.setdefault(value, len(place)) if value is not None else -1 for value in named]
     if -1 in numbered or len(place) < len(named):
-        codes = _named(codes, lambda _: np.array(numbered, dtype=np.int64), values, -1)
+        codes = np.array([*numbered, -1], dtype=np.int64)[codes]
     return codes, list(place)
+
+
+def _levels_of(values: Raw) -> list[Any]:
+    """Return each value as a level; refuses numbers beside booleans."""
+    if isinstance(values, Coded):
+        codes, named = _read_values(values.codes, _levels_of, values.values)
+        return [None if code < 0 else named[code] for code in codes.tolist()]
+    found: list[Any] = _one_by_one(values, level_of, object).tolist()
+    kinds = {type(value) for value in found}
+    if bool in kinds and kinds & {int, float}:
+        numeric = np.array([type(value) in (int, float) for value in found], dtype=bool)
+        raise Refused("is a number, and other rows are booleans", "write all rows in one way", numeric)
+    return found
 
 
 def of_objects(values: NDArray[Any]) -> Raw:
@@ -373,11 +398,15 @@ def of_arrow(column: Any) -> Raw:
     if isinstance(column, pa.Array):
         column = pa.chunked_array([column])
     kind = column.type
-    if pa.types.is_dictionary(kind):
+    if pa.types.is_dictionary(kind) and not pa.types.is_float16(kind.value_type):
         return _of_dictionary(column)
+    if pa.types.is_dictionary(kind):  # pyarrow joins dictionaries of these as if they were whole numbers
+        return of_arrow(column.cast(kind.value_type))
     if str(kind).endswith("_view") or pa.types.is_large_string(kind):
         column = column.cast(pa.large_string() if "string" in str(kind) else pa.large_binary())
     elif pa.types.is_run_end_encoded(kind):
+        if str(kind.value_type).endswith("_view"):  # pyarrow decodes no runs of these
+            return of_arrow(pa.chunked_array([column.to_pylist()], kind.value_type))
         return of_arrow(
             pa.chunked_array([pa.compute.run_end_decode(chunk) for chunk in column.chunks], kind.value_type)
         )
@@ -410,6 +439,10 @@ def _factorized(column: Raw) -> tuple[NDArray[Any], Raw]:
     if not isinstance(column, np.ndarray):
         if pa.types.is_null(column.type):
             return np.full(len(column), -1, dtype=np.int64), np.empty(0, dtype=object)
+        if pa.types.is_float16(column.type):
+            values = np.empty(len(column), dtype=object)
+            values[:] = _listed(column)
+            return _factorized(values)
         try:
             coded = _of_dictionary(column.dictionary_encode())
         except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
@@ -420,13 +453,20 @@ def _factorized(column: Raw) -> tuple[NDArray[Any], Raw]:
         codes, values = pd.factorize(column)
         return codes, np.asarray(values)
     place: dict[Any, int] = {}  # 1, 1.0 and True are equal, but not the same value
-    keys = [(type(value), value) for value in column.tolist()]
-    try:
-        codes = np.array([-1 if is_missing(key[1]) else place.setdefault(key, len(place)) for key in keys], np.int64)
-    except TypeError:
-        raise Refused("has values that are no plain values, such as lists", A_LEVEL) from None
-    values = np.empty(len(place), dtype=object)
-    values[:] = [value for _, value in place]
+    found: list[Any] = []
+    codes = np.full(len(column), -1, dtype=np.int64)
+    for row, value in enumerate(column.tolist()):
+        if is_missing(value):
+            continue
+        try:
+            codes[row] = place.setdefault((type(value), value), len(found))
+        except TypeError:  # a list, for instance, which no kind takes
+            codes[row] = len(found)
+        if codes[row] == len(found):
+            found.append(value)
+    values = np.empty(len(found), dtype=object)
+    for k, value in enumerate(found):
+        values[k] = value
     return codes, values
 
 
@@ -441,12 +481,32 @@ def _near(values: NDArray[Any], near: int) -> tuple[NDArray[Any], NDArray[np.int
 
 def _named(codes: NDArray[Any], read: Callable[[Raw], NDArray[Any]], values: Raw, missing: Any) -> NDArray[Any]:
     """Return for each code what is read of its value; `missing` for codes below zero."""
-    try:
-        named = read(values)
-    except Refused as refused:
-        raise _spread(refused, codes) from None
+    codes, named = _read_values(codes, read, values)
     table = np.append(named, np.array([missing], dtype=named.dtype))
     return np.asarray(table[codes])
+
+
+def _read_values(codes: NDArray[Any], read: Callable[[Raw], Any], values: Raw) -> tuple[NDArray[Any], Any]:
+    """Return codes and what is read of the values that they name; values that no row has may be wrong."""
+    try:
+        return codes, read(values)
+    except Refused:
+        import pandas as pd
+
+        used = pd.unique(codes[codes >= 0])  # as rows have them, so that the fault is that of the first row
+        place = np.full(1 + (int(used.max()) if len(used) else -1) + 1, -1, dtype=np.int64)
+        place[used] = np.arange(len(used))
+        codes = place[codes]
+    try:
+        return codes, read(_taken(values, used))
+    except Refused as refused:
+        raise _spread(refused, codes) from None
+
+
+def _taken(values: Raw, places: NDArray[Any]) -> Raw:
+    if isinstance(values, Coded):
+        return Coded(values.codes[places], values.values)
+    return values[places] if isinstance(values, np.ndarray) else values.take(places)
 
 
 def _spread(refused: Refused, codes: NDArray[Any]) -> Refused:
@@ -456,12 +516,18 @@ def _spread(refused: Refused, codes: NDArray[Any]) -> Refused:
     return Refused(refused.fault, refused.cure, np.append(refused.bad, False)[codes])
 
 
+def _listed(column: "NDArray[Any] | pa.ChunkedArray") -> list[Any]:
+    """Return the values of a column; a plain list would have narrow floats as wide ones, and times as numbers."""
+    if isinstance(column, np.ndarray):
+        as_they_are = column.dtype.kind in "mM" or (column.dtype.kind == "f" and column.dtype.itemsize < 8)
+        return list(column) if as_they_are else column.tolist()
+    listed, narrow = column.to_pylist(), NARROW.get(str(column.type))
+    return listed if narrow is None else [value if value is None else narrow(value) for value in listed]
+
+
 def _one_by_one(column: "NDArray[Any] | pa.ChunkedArray", read: Callable[[Any], Any], dtype: Any) -> NDArray[Any]:
     """Return what is read of each value by itself."""
-    if not isinstance(column, np.ndarray):
-        values = column.to_pylist()
-    else:  # a time as a list has it may be a number of nanoseconds
-        values = list(column) if column.dtype.kind in "mM" else column.tolist()
+    values = _listed(column)
     found = np.empty(len(values), dtype=dtype)
     bad: dict[tuple[str, str], list[int]] = {}
     for row, value in enumerate(values):
@@ -503,11 +569,16 @@ def _text_numbers(column: Any) -> NDArray[np.float64]:
     import pyarrow.compute as pc
 
     spelled = _filled(pc.match_substring_regex(column, f"^({NUMBER.pattern})$"), True)
-    if not spelled.all():
-        raise Refused("is not a number", A_NUMBER, ~spelled)
-    found = _filled(column.cast(pa.float64()), np.nan)
-    if np.isinf(found).any():
-        raise Refused("is infinite", FINITE, np.isinf(found))
+    known = pc.if_else(spelled, pc.utf8_ltrim(column, "+"), None)  # pyarrow reads no plus sign
+    found = _filled(known.cast(pa.float64()), np.nan)
+    infinite = np.isinf(found)
+    bad = ~spelled | infinite
+    if bad.any():
+        raise (
+            Refused("is infinite", FINITE, infinite)
+            if infinite[bad.argmax()]
+            else Refused("is not a number", A_NUMBER, ~spelled)
+        )
     return found
 
 
@@ -534,7 +605,8 @@ def _text_times(column: Any, clock: str, date_format: str | None) -> NDArray[np.
     import pandas as pd
     import pyarrow.compute as pc
 
-    texts = pd.Series(np.asarray(column.to_numpy(), dtype=object))
+    short = pc.replace_substring_regex(column, r"(\.[0-9]{6})[0-9]+", r"\1") if date_format is None else column
+    texts = pd.Series(np.asarray(short.to_numpy(), dtype=object))  # nanoseconds would end in the year 2262
     known = _filled(pc.not_equal(column, ""), False)
     found = np.full(len(texts), MISSING_TIME)
     if date_format is None:
@@ -549,8 +621,11 @@ def _text_times(column: Any, clock: str, date_format: str | None) -> NDArray[np.
         if rows.any():
             read = pd.to_datetime(texts[rows], format=date_format or "ISO8601", utc=utc, errors="coerce")
             bad[rows] |= read.isna().to_numpy()
-            moments = np.asarray((read.dt.tz_localize(None) if utc else read).to_numpy()).astype(MICROSECOND)
-            found[rows] = _on_clock(moments, clock) if utc else moments
+            moments = np.asarray((read.dt.tz_localize(None) if utc else read).to_numpy())
+            try:
+                found[rows] = _on_clock(moments, clock) if utc else _microseconds(moments)
+            except Refused as refused:
+                bad[rows] |= refused.bad
     if bad.any():
         raise Refused(fault, cure, bad)
     return found
@@ -570,7 +645,16 @@ def _on_clock(instants: NDArray[np.datetime64], clock: str) -> NDArray[np.dateti
     import pandas as pd
 
     moved = pd.DatetimeIndex(instants).tz_localize("UTC").tz_convert(zone(clock)).tz_localize(None)
-    return np.asarray(moved).astype(MICROSECOND)
+    return _microseconds(np.asarray(moved))
+
+
+def _microseconds(times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+    """Return times in microseconds; refuses those of years that no text and no Python time can name."""
+    if np.datetime_data(times.dtype)[0] not in ("ns", "ps", "fs", "as"):  # these end within the years
+        far = (times < FIRST_TIME.astype(times.dtype)) | (times > LAST_TIME.astype(times.dtype))
+        if far.any():
+            raise Refused(*FAR, far)
+    return times.astype(MICROSECOND)
 
 
 def _text_id(text: str) -> Id:
@@ -578,6 +662,13 @@ def _text_id(text: str) -> Id:
         return text
     whole = int(text)
     return whole if -(2**63) <= whole < 2**63 else text
+
+
+def _within_64_bits(whole: int) -> Id:
+    """Return a whole number as it is if it fits into 64 bits, otherwise as a text."""
+    if abs(whole) >= 10**MOST_DIGITS:
+        raise Refused(f"is a number of more than {MOST_DIGITS:,} digits", "give a shorter one")
+    return whole if -(2**63) <= whole < 2**63 else str(whole)
 
 
 def _sound_text(value: str) -> str:
@@ -605,4 +696,9 @@ def _is_text(kind: Any) -> bool:
 
 
 def _kind(value: Any) -> str:
-    return f"a {type(value).__name__}"
+    """Return what a value is in words that are the same for each container."""
+    for kinds, word in KIND_WORDS:
+        if isinstance(value, kinds):
+            return f"a {word}"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"

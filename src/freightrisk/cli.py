@@ -16,7 +16,7 @@ import msgspec
 
 import freightrisk
 from freightrisk import _check, _text
-from freightrisk._columns import PricingColumns, read
+from freightrisk._columns import ColumnNames, PricingColumns, read
 from freightrisk._config import book_of, fit_models, read_plan
 from freightrisk._demo import run_demo
 from freightrisk._files import arrow_table, check_outputs, row_with_id, source_of, write_table
@@ -200,6 +200,8 @@ def _price(arguments: argparse.Namespace) -> None:
     keep = arguments.keep or [columns.get("order_id", "order_id")]
     kept = read(orders, keep, argument="orders (--keep)")
     _check.columns_present(keep, kept.names, argument="orders (--keep)")
+    for name in keep:
+        kept.refuse_twice(name)
     clash = [name for name in keep if name in quote_names(tariff.payers)]
     if clash:
         raise InputError(f"--keep names '{clash[0]}', which is also a column of the quotes; rename it in the orders.")
@@ -247,11 +249,13 @@ def _explain(arguments: argparse.Namespace) -> None:
     if arguments.order_id is not None and arguments.orders is None:
         raise InputError("--order-id was given without --orders; name the file that holds the order.")
     tariff, columns, encoding = load_tariff(arguments.tariff), _columns(arguments), arguments.encoding
+    needed = [*map(ColumnNames.of(columns).of_role, tariff.columns_read)]
     if arguments.json is not None:
         order = _json_order(arguments.json)
     else:
         source = source_of(arguments.orders, "orders", encoding=encoding)
-        order = row_with_id(source, columns.get("order_id", "order_id"), arguments.order_id, argument="orders")
+        key = columns.get("order_id", "order_id")
+        order = row_with_id(source, key, arguments.order_id, argument="orders", needed=needed)
     merchants = arguments.merchants
     merchants = None if merchants is None else source_of(merchants, "merchants", encoding=encoding)
     tariff.explain(order, merchants=merchants, **columns)

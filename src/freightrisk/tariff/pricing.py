@@ -206,6 +206,8 @@ class Pricer:
         _check.columns_present([names.merchant_id], table.names, argument="merchants")
         place = unique_ids(table, names.merchant_id).get_indexer([value_of(known, MERCHANT_ID, id_of)])[0]
         needed = [name for name in self.tariff.columns_read if name not in known and name in table.names]
+        for name in needed:
+            table.refuse_twice(name)
         if place >= 0:
             return {name: table.value(name, int(place)) for name in needed} | dict(known)
         strict = [name for name in needed if name not in _may_be_missing(self.tariff)]
