@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -78,6 +79,11 @@ class ColumnNames:
     def of_claims(self) -> list[str | None]:
         """Return the columns of a claim besides its ids: freight, report date and date of reversal."""
         return [self.freight, self.report_date, self.reversed_date]
+
+    @cached_property
+    def renamed(self) -> dict[str, str]:
+        """Return what columns are called that a tariff knows by other names."""
+        return {name: self.of_role(name) for name in ROLES if self.of_role(name) != name}
 
     def of_role(self, name: str) -> str:
         """Return what the column that a tariff calls `name` is called in the tables."""
@@ -325,7 +331,7 @@ def _table_of(frame: Any, wanted: Sequence[str] | None, argument: str) -> tuple[
 
 def one_order(order: Any, names: ColumnNames) -> Mapping[str, Any]:
     """Return one order, given as a mapping or a row of a pandas frame, by the names that a tariff knows columns by."""
-    if not isinstance(order, Mapping):
+    if type(order) is not dict and not isinstance(order, Mapping):
         if not (_is_from(order, "pandas") and getattr(order, "ndim", 0) == 1 and hasattr(order, "index")):
             raise InputError(
                 f"order is {_described(order)}; give a mapping of column and value, such as {{'channel': 'search'}}, "
@@ -335,10 +341,9 @@ def one_order(order: Any, names: ColumnNames) -> Mapping[str, Any]:
             raise InputError("order has two values of one column; drop or rename one.")
         values = order.array  # a dictionary of pandas would have a float32 of 4.8 as 4.800000190734863
         order = {name: values[k] for k, name in enumerate(order.index)}
-    renamed = {name: names.of_role(name) for name in ROLES}
-    if all(name == own for name, own in renamed.items()):
+    if not names.renamed:
         return order  # type: ignore[no-any-return]
-    return {**order, **{name: order[own] for name, own in renamed.items() if own in order}}
+    return {**order, **{name: order[own] for name, own in names.renamed.items() if own in order}}
 
 
 def value_of(order: Mapping[str, Any], name: str, read: Callable[[Any], Any]) -> Any:

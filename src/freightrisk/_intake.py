@@ -28,6 +28,8 @@ Level: TypeAlias = str | int | float | bool
 Id: TypeAlias = int | str
 
 DEFAULT_CLOCK = "Asia/Shanghai"
+MOST_DIGITS = 4_000  # of a whole number that is an id; Python itself refuses to spell longer ones
+LARGEST_WHOLE = 10**MOST_DIGITS
 NEAR = 2**10  # from as many whole numbers on, a hash table costs less than looking each of them up
 WHOLE = re.compile(r"0|-?[1-9][0-9]*", re.ASCII)
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
@@ -35,7 +37,6 @@ ISO_ZONE = r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
 ISO_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?" + ISO_ZONE + "?)?"
 ISO = re.compile(ISO_TIME, re.ASCII)
 ZONED_TIME = r".{10}.*(Z|[+-][0-9]{2}:[0-9]{2})"
-MOST_DIGITS = 4_000  # of a whole number that is an id; Python itself refuses to spell longer ones
 MOST_COMPARED = 2_000  # known levels that a message looks through for the one most like another
 EXACT: dict[Any, int] = {
     np.float16: 2**11,
@@ -108,6 +109,8 @@ def is_missing(value: Any) -> bool:
 
 def id_of(value: Any) -> Id | None:
     """Return the id that a value names: an integer of 64 bits, or a text that spells none; None for a missing one."""
+    if type(value) is int and -(2**63) <= value < 2**63:
+        return value
     if is_missing(value) or (isinstance(value, str) and not value):
         return None
     if isinstance(value, str):
@@ -402,15 +405,13 @@ def of_arrow(column: Any) -> Raw:
         return _of_dictionary(column)
     if pa.types.is_dictionary(kind):  # pyarrow joins dictionaries of these as if they were whole numbers
         return of_arrow(column.cast(kind.value_type))
-    if str(kind).endswith("_view") or pa.types.is_large_string(kind):
-        column = column.cast(pa.large_string() if "string" in str(kind) else pa.large_binary())
-    elif pa.types.is_run_end_encoded(kind):
+    if pa.types.is_run_end_encoded(kind):
         if str(kind.value_type).endswith("_view"):  # pyarrow decodes no runs of these
             return of_arrow(pa.chunked_array([column.to_pylist()], kind.value_type))
         return of_arrow(
             pa.chunked_array([pa.compute.run_end_decode(chunk) for chunk in column.chunks], kind.value_type)
         )
-    elif pa.types.is_nested(kind) or isinstance(kind, pa.BaseExtensionType):
+    if pa.types.is_nested(kind) or isinstance(kind, pa.BaseExtensionType):
         raise Refused(f"is of type {kind}", "give a column of one plain value a row")
     numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
     return np.asarray(column.to_numpy()) if numeric and not column.null_count else column
@@ -568,6 +569,7 @@ def _text_numbers(column: Any) -> NDArray[np.float64]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    column = _whole_texts(column)
     spelled = _filled(pc.match_substring_regex(column, f"^({NUMBER.pattern})$"), True)
     known = pc.if_else(spelled, pc.utf8_ltrim(column, "+"), None)  # pyarrow reads no plus sign
     found = _filled(known.cast(pa.float64()), np.nan)
@@ -587,6 +589,7 @@ def _text_ids(column: Any) -> NDArray[Any]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    column = _whole_texts(column)
     spelled = _filled(pc.match_substring_regex(column, f"^({WHOLE.pattern})$"), False)
     short = spelled & (_filled(pc.binary_length(column), 0) <= 18)
     if short.all():
@@ -605,6 +608,7 @@ def _text_times(column: Any, clock: str, date_format: str | None) -> NDArray[np.
     import pandas as pd
     import pyarrow.compute as pc
 
+    column = _whole_texts(column)
     short = pc.replace_substring_regex(column, r"(\.[0-9]{6})[0-9]+", r"\1") if date_format is None else column
     texts = pd.Series(np.asarray(short.to_numpy(), dtype=object))  # nanoseconds would end in the year 2262
     known = _filled(pc.not_equal(column, ""), False)
@@ -666,7 +670,7 @@ def _text_id(text: str) -> Id:
 
 def _within_64_bits(whole: int) -> Id:
     """Return a whole number as it is if it fits into 64 bits, otherwise as a text."""
-    if abs(whole) >= 10**MOST_DIGITS:
+    if abs(whole) >= LARGEST_WHOLE:
         raise Refused(f"is a number of more than {MOST_DIGITS:,} digits", "give a shorter one")
     return whole if -(2**63) <= whole < 2**63 else str(whole)
 
@@ -692,7 +696,14 @@ def _finite(value: Any) -> float:
 def _is_text(kind: Any) -> bool:
     import pyarrow as pa
 
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or str(kind) == "string_view")
+
+
+def _whole_texts(column: Any) -> Any:
+    """Return a column of texts in a form that every function of pyarrow takes, which views (of polars) are not."""
+    import pyarrow as pa
+
+    return column.cast(pa.large_string()) if str(column.type) == "string_view" else column
 
 
 def _kind(value: Any) -> str:

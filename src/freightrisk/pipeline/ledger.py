@@ -108,8 +108,7 @@ class Ledger:
         try:
             self.clock = self._open(clock)
         except BaseException:
-            if not isinstance(where, sa.Engine):
-                self._engine.dispose()
+            self.close()  # else the refused database stays open until the engine is collected
             raise
 
     def _open(self, clock: str | None) -> str:

@@ -25,6 +25,7 @@ from freightrisk.tariff.subsidy import Gate, periods_of
 REMEMBERED = 2**14
 LARGEST_PLAIN = 1e15
 ABSENT = object()
+FIRST_ORDINAL = date(1970, 1, 1).toordinal()
 # Equal values of these types are the same value. Of others they need not be: two times of one instant in two zones are
 # equal and may lie on two days.
 KEPT_TYPES = frozenset({str, int, float, bool, date})
@@ -151,6 +152,8 @@ def _reader(coding: Coding | Gate, encode: Reader | None = None) -> Reader:
         return _number_reader(encode, columns[0], coding.edges, *coding.declared.valid)
     if isinstance(coding, Gate) and coding.kind == "numbers":
         return _number_reader(encode, columns[0], coding.marks, -np.inf, np.inf)
+    if isinstance(coding, Gate) and coding.kind == "days":
+        return _day_reader(encode, columns[0], coding.marks)
     one = len(columns) == 1
     return _value_reader(encode, columns[0]) if one else _path_reader(encode, tuple(columns))
 
@@ -162,6 +165,19 @@ def _number_reader(encode: Reader, column: str, edges: tuple[float, ...], low: f
         value = order.get(column, ABSENT)
         if value.__class__ in (float, int) and low <= value <= high:
             return bisect_left(edges, value)
+        if value is ABSENT:
+            raise KeyError(column)
+        return encode(order)
+
+    return read
+
+
+def _day_reader(encode: Reader, column: str, marks: tuple[float, ...]) -> Reader:
+    def read(order: Mapping[str, Any]) -> int:
+        value = order.get(column, ABSENT)
+        # A missing time of pandas is a date that does not equal itself; one with a zone has its day on the clock.
+        if isinstance(value, date) and value == value and getattr(value, "tzinfo", None) is None:
+            return bisect_left(marks, value.toordinal() - FIRST_ORDINAL)
         if value is ABSENT:
             raise KeyError(column)
         return encode(order)
