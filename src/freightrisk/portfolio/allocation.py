@@ -343,8 +343,10 @@ def _constraints(
     from scipy import sparse
 
     codes, segments = pd.factorize(offers["segment"])
-    number = np.arange(len(offers))
-    rows = [sparse.csr_array((np.ones(len(offers)), (codes, number)), shape=(len(segments), len(offers)))]
+    # Indices of 32 bits, because scipy 1.14 hands them to the solver as they are, and it takes no others.
+    number = np.arange(len(offers), dtype=np.int32)
+    cells = (codes.astype(np.int32), number)
+    rows = [sparse.csr_array((np.ones(len(offers)), cells), shape=(len(segments), len(offers)))]
     names, kinds = list(segments), ["segment"] * len(segments)
     low, high = [-np.inf] * len(segments), [1.0] * len(segments)
 
