@@ -185,7 +185,7 @@ CELLS = pd.DataFrame({"risk": list("aabb"), "ratio": [1.0, 2.0, 3.0, 5.0], "weig
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"ratio": [1.0, np.inf, 3.0, 5.0]}, InputError, r"column 'ratio' is not finite in 1 row \(first: 1\)"),
+        ({"ratio": [1.0, np.inf, 3.0, 5.0]}, InputError, r"column 'ratio' is infinite in 1 row \(first: 1\)"),
         ({"ratio": [1.0, np.nan, 3.0, 5.0]}, InputError, r"column 'ratio' is not finite in 1 row \(first: 1\)"),
         ({"weight": [1.0, 0.0, 3.0, 5.0]}, InputError, r"column 'weight' is outside \(0, inf\] in 1 row \(first: 1\)"),
         ({"weight": [1.0, 1.0, -3.0, np.nan]}, InputError, r"column 'weight' is missing \(NaN\) in 1 row \(first: 3\)"),

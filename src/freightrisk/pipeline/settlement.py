@@ -208,4 +208,6 @@ def filed_micro(tariff: Tariff, technical: NDArray[np.float64]) -> NDArray[np.in
 
 def _tidy(frame: "pd.DataFrame", keys: list[str]) -> "pd.DataFrame":
     """Return the sums of a frame's rows by its keys, in their order."""
-    return frame.groupby(keys, dropna=False, sort=True).sum().reset_index()
+    sums = frame.groupby(keys, dropna=False, sort=True).sum().reset_index()
+    # Ids stay objects: pandas would give texts, and batches without any merchant, types of their own.
+    return sums.astype({"merchant_id": object})
