@@ -351,7 +351,9 @@ def test_a_ledger_knows_a_batch_again_whatever_holds_it(name, case):
 def content_of(ledger):
     """Return the lines, spending and remainders of a ledger."""
     with ledger._engine.connect() as connection:
-        lines = connection.execute(sa.text("select order_id, campaign, period, merchant, fen from lines")).all()
+        lines = connection.execute(
+            sa.text("select order_id, campaign, period, merchant, fen from freightrisk_lines")
+        ).all()
     shown = [ledger.spending(), ledger.spending_by_merchant(), ledger.remainders()]
     return (tuple(sorted(map(tuple, lines))), *(repr(frame.to_dict("list")) for frame in shown))
 

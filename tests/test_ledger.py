@@ -389,7 +389,7 @@ def test_every_call_gives_a_databases_errors_as_the_librarys_own(where, call):
 def test_texts_that_no_database_holds(where):
     tariff = tariff_of([Subsidy("grant", "platform", fixed_fen=10, budget_fen=55)])
     with Ledger(where) as ledger:
-        with pytest.raises(LedgerError, match="give ids and names that are whole texts"):
+        with pytest.raises(InputError, match="zero character or half of a character"):
             ledger.price(tariff, orders_at(37, 4), batch="\ud800")
         assert not len(ledger.batches())
 

@@ -299,7 +299,7 @@ def test_a_column_that_stands_twice_is_refused_if_it_is_read(tmp_path, orders):
     sound, twice = tmp_path / "1.parquet", tmp_path / "2.parquet"
     pq.write_table(table, sound)
     pq.write_table(table.append_column("zone", table["zone"]), twice)
-    with pytest.raises(InputError, match=r"column 'zone' stands 2 times in '.*2\.parquet'"):
+    with pytest.raises(InputError, match=r"column 'zone' stands twice in '.*2\.parquet'"):
         price_parquet(tariff_of(), [sound, twice], tmp_path / "out.parquet")
     pq.write_table(table.append_column("note", table["note"]), twice)
     with pytest.raises(InputError, match="column 'note' stands 2 times"):

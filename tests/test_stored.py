@@ -325,7 +325,7 @@ def test_names_that_are_no_data_and_columns_that_stand_twice(tmp_path, frames):
     assert book.table_rows == len(orders)
     table = pa.Table.from_pandas(orders, preserve_index=False)
     pq.write_table(table.append_column("zone", table["zone"]), source / "twice.parquet")
-    with pytest.raises(InputError, match=r"column 'zone' stands 2 times in '.*twice\.parquet'"):
+    with pytest.raises(InputError, match=r"column 'zone' stands twice in '.*twice\.parquet'"):
         store_book(tmp_path / "other", source, claims, factors=[Factor("zone")])
 
 

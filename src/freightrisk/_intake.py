@@ -427,7 +427,7 @@ def _of_dictionary(column: Any) -> Coded:
         column = column.chunk(0)
     # Unsigned indices, as polars has them, hold no -1.
     indices = column.indices.cast(pa.int64()).fill_null(-1) if column.indices.null_count else column.indices
-    return Coded(indices.to_numpy(zero_copy_only=False), of_arrow(column.dictionary))
+    return Coded(indices.to_numpy(zero_copy_only=False), of_arrow(_whole_texts(column.dictionary)))
 
 
 def _factorized(column: Raw) -> tuple[NDArray[Any], Raw]:
@@ -703,7 +703,8 @@ def _whole_texts(column: Any) -> Any:
     """Return a column of texts in a form that every function of pyarrow takes, which views (of polars) are not."""
     import pyarrow as pa
 
-    return column.cast(pa.large_string()) if str(column.type) == "string_view" else column
+    whole = {"string_view": pa.large_string(), "binary_view": pa.large_binary()}.get(str(column.type))
+    return column if whole is None else column.cast(whole)
 
 
 def _kind(value: Any) -> str:

@@ -100,9 +100,7 @@ def _readable(path: Path) -> Iterator[None]:
 def _columns_once(path: Path, names: Sequence[str], wanted: set[str]) -> None:
     twice = [name for name in names if name in wanted and names.count(name) > 1]
     if twice:
-        raise InputError(
-            f"orders: column '{twice[0]}' stands {names.count(twice[0])} times in '{path}'; drop or rename the others."
-        )
+        raise InputError(f"orders: column '{twice[0]}' stands twice in '{path}'; drop or rename one.")
 
 
 def _used(use: Callable[[Any], Read], table: Any, where: str) -> Read:

@@ -252,4 +252,5 @@ def _tidy(frame: "pd.DataFrame", keys: list[str]) -> "pd.DataFrame":
     groups = frame.groupby(keys, dropna=False, sort=True)
     for name in frame.columns.difference(keys):
         check_sums(frame[name].to_numpy(), lambda: groups.ngroup().to_numpy(), _most(name))
-    return groups.sum().reset_index()
+    # Ids stay objects: pandas would give texts, and batches without any merchant, types of their own.
+    return groups.sum().reset_index().astype({"merchant_id": object})
