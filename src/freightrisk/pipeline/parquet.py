@@ -9,7 +9,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from freightrisk import _check
-from freightrisk._columns import ColumnNames, PricingColumns, read
+from freightrisk._columns import ColumnNames, PricingColumns
 from freightrisk._staged import staged
 from freightrisk.book.book import SOUND_COLUMNS
 from freightrisk.errors import InputError
@@ -110,8 +110,6 @@ def price_parquet(
     totals: dict[str, int] = {"orders": 0}
 
     def encode(table: Any) -> Batch:
-        for name in keep:
-            read(table, None, argument="orders").refuse_twice(name)
         coded = tariff.encode(table, merchants=merchants, threads=threads, **columns)
         return table.select(keep), coded
 
