@@ -720,7 +720,7 @@ def test_a_column_is_kept_once(tmp_path, capsys):
     tariff = tariffs()["plain"]
     with pytest.raises(InputError, match="keep names 'price' twice; name each column once"):
         price_parquet(tariff, tmp_path / "orders.parquet", tmp_path / "out.parquet", keep=["price", "price"])
-    with pytest.raises(InputError, match="column 'price' stands (there )?twice"):
+    with pytest.raises(InputError, match=r"column 'price' stands (there )?twice"):
         price_parquet(tariff, tmp_path / "twice.parquet", tmp_path / "out.parquet", keep=["price"])
     tariff.save(tmp_path / "tariff.json")
     lines = [",".join(row) for row in ([*small()[0].column_names, "price"], ["1"] * 17)]
