@@ -404,7 +404,7 @@ def _of_series(column: Any) -> Raw:
     if isinstance(dtype, np.dtype):
         return _intake.of_objects(column.to_numpy()) if dtype.kind == "O" else column.to_numpy()
     if isinstance(dtype, pd.CategoricalDtype):
-        return _intake.Coded(column.cat.codes.to_numpy(), _of_series(column.cat.categories.to_series()))
+        return _intake.Coded(column.array.codes, _of_series(dtype.categories))
     if isinstance(dtype, (pd.PeriodDtype, pd.IntervalDtype, pd.SparseDtype)):
         raise Refused(f"is of type {dtype}", "convert it to texts, numbers or datetimes")
     try:

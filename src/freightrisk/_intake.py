@@ -340,7 +340,7 @@ def id_codes(column: Raw, near: int = NEAR) -> tuple[NDArray[Any], NDArray[Any]]
         return found
     codes, values = _factorized(column)
     codes, named = _read_values(codes, ids, values)
-    if named.dtype == np.int64 and len(np.unique(named)) == len(named):
+    if named.dtype == np.int64 and ((named[1:] > named[:-1]).all() or len(np.unique(named)) == len(named)):
         return codes, named
     again, unique = pd.factorize(named)
     return np.append(again, -1)[codes], np.asarray(unique)
