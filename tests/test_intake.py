@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freightrisk import _columns, _intake
-from freightrisk._intake import Refused, id_of, level_of, number_of, time_of
+from freightrisk import _columns, _vectors
+from freightrisk._intake import MISSING_TIME, Refused, id_of, level_of, number_of, time_of
 
 CLOCKS = ("Asia/Shanghai", "UTC", "America/New_York")
 
@@ -23,11 +23,11 @@ CLOCKS = ("Asia/Shanghai", "UTC", "America/New_York")
 def kinds(clock):
     """Return for each kind of values what reads one value, and what reads a column as a list of the same values."""
     return {
-        "id": (id_of, lambda raw: _intake.ids(raw).tolist()),
-        "id code": (id_of, lambda raw: named(*_intake.id_codes(raw))),
-        "level": (level_of, lambda raw: named(*_intake.levels(raw))),
-        "number": (number_of, lambda raw: _intake.numbers(raw).tolist()),
-        "time": (lambda value: time_of(value, clock), lambda raw: list(_intake.times(raw, clock))),
+        "id": (id_of, lambda raw: _vectors.ids(raw).tolist()),
+        "id code": (id_of, lambda raw: named(*_vectors.id_codes(raw))),
+        "level": (level_of, lambda raw: named(*_vectors.levels(raw))),
+        "number": (number_of, lambda raw: _vectors.numbers(raw).tolist()),
+        "time": (lambda value: time_of(value, clock), lambda raw: list(_vectors.times(raw, clock))),
     }
 
 
@@ -484,7 +484,7 @@ def test_texts_of_a_date_format_are_times_as_python_reads_them(date_format, data
 
     def one(value):
         if not value:
-            return _intake.MISSING_TIME
+            return MISSING_TIME
         try:
             return time_of(dt.datetime.strptime(value, date_format), clock)
         except ValueError:
@@ -497,7 +497,7 @@ def test_texts_of_a_date_format_are_times_as_python_reads_them(date_format, data
     for column in [objects(values), *(container(values, family) for container in family.containers)]:
         raw = None if column is None else _columns.read(column, None, argument="orders").raw("x")
         if raw is not None:
-            found = outcome_of_column(lambda raw: list(_intake.times(raw, clock, date_format)), raw, len(values))
+            found = outcome_of_column(lambda raw: list(_vectors.times(raw, clock, date_format)), raw, len(values))
             assert found == expected
     assert outcome(lambda value: time_of(value, clock, date_format), values) == expected
 
@@ -610,6 +610,14 @@ def test_times_outside_the_years_of_texts_are_refused(unit, year):
         else pd.DataFrame({"x": days})
     )
     with pytest.raises(Refused) as refused:
-        _intake.times(_columns.read(column, None, argument="orders").raw("x"))
+        _vectors.times(_columns.read(column, None, argument="orders").raw("x"))
     assert refused.value.fault == "is outside the years 1 to 9999"
     assert refused.value.bad.tolist() == [True, False]
+
+
+def test_the_first_hours_of_the_year_1_are_refused_alike():
+    text = "0001-01-01T00:00+08:00"  # in the year 0 of Greenwich, which neither Python nor numpy's texts can name
+    with pytest.raises(Refused):
+        time_of(text)
+    with pytest.raises(Refused):
+        _vectors.times(_columns.read(pd.DataFrame({"x": [text]}), None, argument="orders").raw("x"))

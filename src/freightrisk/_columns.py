@@ -9,8 +9,9 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk import _check, _intake
-from freightrisk._intake import DEFAULT_CLOCK, NEAR, Level, Raw, Refused
+from freightrisk import _check, _vectors
+from freightrisk._intake import DEFAULT_CLOCK, MISSING_TIME, Level, Refused
+from freightrisk._vectors import NEAR, Raw
 from freightrisk.errors import InputError
 
 FRAMES = "a pandas, polars or pyarrow table, or the path of a Parquet file"
@@ -125,7 +126,7 @@ class Table:
         """Return a column as `_intake` takes it."""
         self.refuse_twice(name)
         if hasattr(self.frame, "column_names"):
-            return _intake.of_arrow(self.frame.column(self.frame.column_names.index(name)))
+            return _vectors.of_arrow(self.frame.column(self.frame.column_names.index(name)))
         return _of_series(self.frame.iloc[:, self.names.index(name)])
 
     def _as(self, name: str, read: Callable[[Raw], Any]) -> Any:
@@ -139,15 +140,15 @@ class Table:
 
     def real(self, name: str) -> NDArray[np.float64]:
         """Return the column as finite float64, NaN where missing."""
-        return self._as(name, _intake.numbers)  # type: ignore[no-any-return]
+        return self._as(name, _vectors.numbers)  # type: ignore[no-any-return]
 
     def levels(self, name: str) -> tuple[NDArray[Any], list[Level]]:
         """Return integer codes (-1 where missing) and the levels that they name, some of which need not occur."""
-        return self._as(name, _intake.levels)  # type: ignore[no-any-return]
+        return self._as(name, _vectors.levels)  # type: ignore[no-any-return]
 
     def times(self, name: str) -> NDArray[np.datetime64]:
         """Return the column as times of the clock in microseconds, NaT where missing."""
-        return self._as(name, lambda raw: _intake.times(raw, self.clock, self.date_format))  # type: ignore[no-any-return]
+        return self._as(name, lambda raw: _vectors.times(raw, self.clock, self.date_format))  # type: ignore[no-any-return]
 
     def days(self, name: str) -> NDArray[np.datetime64]:
         """Return the column as days of the clock, NaT where missing."""
@@ -155,11 +156,11 @@ class Table:
 
     def ids(self, name: str) -> NDArray[Any]:
         """Return the column as ids: int64 if each is a whole number, otherwise objects, None where missing."""
-        return self._as(name, _intake.ids)  # type: ignore[no-any-return]
+        return self._as(name, _vectors.ids)  # type: ignore[no-any-return]
 
     def id_codes(self, name: str, near: int = NEAR) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return integer codes (-1 where missing) and the ids that they name, some of which need not occur."""
-        return self._as(name, lambda raw: _intake.id_codes(raw, near))  # type: ignore[no-any-return]
+        return self._as(name, lambda raw: _vectors.id_codes(raw, near))  # type: ignore[no-any-return]
 
     def rows_text(self, rows: NDArray[np.int64], name: str | None = None) -> str:
         """Return "2 rows (first: 4, 8), such as 'x' of order_id 17": some rows, and what the first has in a column.
@@ -264,7 +265,7 @@ class JoinedColumns:
 
     def times(self, name: str) -> NDArray[np.datetime64]:
         """Return the column as times of the clock in microseconds, NaT where missing."""
-        missing = _intake.MISSING_TIME
+        missing = MISSING_TIME
         return self._read("times", name, lambda home, own: self._spread(home.times(own), own, missing))  # type: ignore[no-any-return]
 
     def days(self, name: str) -> NDArray[np.datetime64]:
@@ -402,15 +403,15 @@ def _of_series(column: Any) -> Raw:
 
     dtype = column.dtype
     if isinstance(dtype, np.dtype):
-        return _intake.of_objects(column.to_numpy()) if dtype.kind == "O" else column.to_numpy()
+        return _vectors.of_objects(column.to_numpy()) if dtype.kind == "O" else column.to_numpy()
     if isinstance(dtype, pd.CategoricalDtype):
-        return _intake.Coded(column.array.codes, _of_series(dtype.categories))
+        return _vectors.Coded(column.array.codes, _of_series(dtype.categories))
     if isinstance(dtype, (pd.PeriodDtype, pd.IntervalDtype, pd.SparseDtype)):
         raise Refused(f"is of type {dtype}", "convert it to texts, numbers or datetimes")
     try:
-        return _intake.of_arrow(pa.array(column, from_pandas=True))
+        return _vectors.of_arrow(pa.array(column, from_pandas=True))
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
-        return _intake.of_objects(column.to_numpy(dtype=object))
+        return _vectors.of_objects(column.to_numpy(dtype=object))
 
 
 def _is_from(frame: Any, package: str) -> bool:

@@ -45,7 +45,7 @@ def warn_of_alike(codings: Iterable[Coding]) -> None:
             continue
         for depth, column in enumerate(coding.columns):
             alike: dict[str, str] = {}
-            for level in coding.values_at(depth):
+            for level in coding.spellings[depth].known:
                 first = alike.setdefault(plain_spelling(level), level) if isinstance(level, str) else level
                 if first != level:
                     warnings.warn(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._columns import JoinedColumns, value_of
-from freightrisk._intake import level_of, nearest_spelling, number_of, same_spelling
+from freightrisk._intake import Spellings, level_of, nearest_spelling, number_of
 from freightrisk.book.recode import banded, exact_sums, in_doubles, looked_up, paired
 from freightrisk.errors import FreightRiskWarning, InputError
 
@@ -266,16 +266,14 @@ class Coding:
         return " > ".join(str(part) for part in (*self.nodes[code - self.n_levels], ALL))
 
     @cached_property
-    def _parts(self) -> tuple[list[Any], ...]:
-        """Return the values that stand at each depth of the known paths."""
-        return tuple(
-            list(dict.fromkeys(path[depth] for path in self.lookup if len(path) > depth))
-            for depth in range(len(self.columns))
-        )
-
-    def values_at(self, depth: int) -> list[Any]:
-        """Return the values that the book had in one of the factor's columns."""
-        return [value for value in self._parts[depth] if value not in (MISSING, OTHER)]
+    def spellings(self) -> tuple[Spellings, ...]:
+        """Return the values that the book had in each of the factor's columns."""
+        parts: list[dict[Any, None]] = [{} for _ in self.columns]
+        for path in self.lookup:
+            for depth, part in enumerate(path):
+                if part not in (MISSING, OTHER):
+                    parts[depth][part] = None
+        return tuple(Spellings(known) for known in parts)
 
     def known_path(self, path: Path) -> Path:
         """Return a path with texts and numbers exchanged for the known levels that are spelled alike.
@@ -284,11 +282,11 @@ class Coding:
         """
         if path in self.lookup or isinstance(self.declared, Band):
             return path
-        met = []
-        for part, known in zip(path, self._parts, strict=False):
-            other = None if part is None or part == MISSING or part in known else same_spelling(part, known)
-            met.append(part if other is None else other)
-        return tuple(met)
+        met = (
+            (part, None if part is None else known.meet(part))
+            for part, known in zip(path, self.spellings, strict=False)
+        )
+        return tuple(part if other is None else other for part, other in met)
 
     def code_of(self, path: Path) -> int:
         """Return the code of one path, or raise for an unseen one if the declaration says so."""

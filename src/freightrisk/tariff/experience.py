@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from freightrisk import _check
 from freightrisk._columns import MERCHANT_ID, JoinedColumns, id_array, value_of
 from freightrisk._frozen import EqualByContent
-from freightrisk._intake import NEAR, Refused, id_of
+from freightrisk._intake import Refused, id_of
+from freightrisk._vectors import NEAR
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Coding, code_type
 from freightrisk.book.maturity import ReportLag

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from freightrisk import _check, _core, _intake
 from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE
 from freightrisk._frozen import FrozenDict
-from freightrisk._intake import DEFAULT_CLOCK, NUMBER, nearest_spelling, same_spelling, spelling
+from freightrisk._intake import DEFAULT_CLOCK, NUMBER, nearest_spelling, spelling
 from freightrisk.book.factors import Band, Coding, CrossCoding
 from freightrisk.errors import FreightRiskWarning, InputError
 from freightrisk.tariff.cover import Cover, LimitCurve
@@ -149,7 +149,7 @@ class TariffRecord:
     def _check_levels(self) -> None:
         """Refuse rules for levels that no order under the tariff can have."""
         for rule, column, level, coding in self.unknown_levels():
-            known = coding.values_at(list(coding.columns).index(column))
+            known = [*coding.spellings[list(coding.columns).index(column)].known]
             what = f"subsidy '{rule.name}' is for {column} {level!r}, which factor '{coding.name}' has not"
             numeric = not any(isinstance(value, str) for value in known)
             if numeric and isinstance(level, str) and not NUMBER.fullmatch(level):
@@ -168,9 +168,9 @@ class TariffRecord:
                     if isinstance(condition, Interval) or isinstance(coding.declared, Band):
                         continue
                     if column in coding.columns:
-                        known = coding.values_at(list(coding.columns).index(column))
+                        known = coding.spellings[list(coding.columns).index(column)]
                         for level in condition:
-                            if level not in known and same_spelling(level, known) is None:
+                            if known.meet(level) is None:
                                 yield rule, column, level, coding
 
     @property
@@ -249,7 +249,7 @@ class TariffRecord:
 def warn_of_unknown_levels(tariff: TariffRecord) -> None:
     """Warn of rules for levels that the book never had: most often these are spelled otherwise."""
     for rule, column, level, coding in tariff.unknown_levels():
-        known = coding.values_at(list(coding.columns).index(column))
+        known = [*coding.spellings[list(coding.columns).index(column)].known]
         warnings.warn(
             f"subsidy '{rule.name}' is for {column} {level!r}, which factor '{coding.name}' has not: it pays only "
             f"orders of levels that are newer than the fit{_nearest(level, known)}.",

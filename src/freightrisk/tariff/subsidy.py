@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from freightrisk import _check
 from freightrisk._columns import SHIP_DATE, JoinedColumns, value_of
 from freightrisk._frozen import FrozenDict
-from freightrisk._intake import DEFAULT_CLOCK, Refused, level_of, number_of, same_spelling, time_of
+from freightrisk._intake import DEFAULT_CLOCK, Refused, Spellings, level_of, number_of, time_of
 from freightrisk.book.factors import code_type
 from freightrisk.book.recode import banded, looked_up
 from freightrisk.errors import InputError
@@ -283,9 +283,12 @@ class Gate:
 
     def _level_code(self, value: Any) -> int:
         """Return the code of a level; a text meets a number only if exactly one level that rules name is spelled so."""
-        if value is not None and value not in self._places:
-            value = same_spelling(value, self.marks)
-        return self._places.get(value, self.n_slots - 1)
+        met = None if value is None else self._spellings.meet(value)
+        return self._places.get(met, self.n_slots - 1)
+
+    @cached_property
+    def _spellings(self) -> Spellings:
+        return Spellings(self.marks)
 
     @cached_property
     def _places(self) -> dict[Any, int]:
