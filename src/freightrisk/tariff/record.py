@@ -37,39 +37,7 @@ Array = NDArray[np.float64]
 class TariffRecord:
     """Everything that decides a price, as data: what a document holds and a `Pricer` prices with.
 
-    Parameters
-    ----------
-    name : str
-    codings : dict of str to Coding
-        Levels of every rating factor.
-    frequency, severity : RateTables
-        Claim intensity an order and mean ground-up freight of a claim, yuan.
-    cover : Cover
-    loadings : Loadings
-    subsidies : tuple of Subsidy
-        In stacking order.
-    count_curve : float64 array, shape (pieces, 4)
-        Curves of the cover, see `freightrisk.tariff.cover`.
-    floor_fen : int
-        Least that the merchant pays an order.
-    rounding : {"half_even", "half_up", "ceiling", "down", "dither", "carry"}
-        How micro-yuan become fen: to the nearest, ties to even or up; to the next or the last whole fen; up with the
-        probability of the fraction, by a keyed hash of the order id; or with what the merchant's earlier orders left.
-    dither_key : str
-        Secret key of the hash, new with every version of the tariff; for rounding by dither alone.
-    provenance : dict
-        What the tariff was built from.
-    pairs : tuple of (str, str)
-        Factors whose interaction has a table, named with " x " between them; either may be a pair named before.
-    lines : str, optional
-        Factor that counts the lines of an order and so chooses among the claim-count curves.
-    shares : dict of str to float64 array
-        Tables of the share of a claim's mean freight that is paid, in place of a limit curve, where a freight schedule
-        says what is left under a limit.
-    experience : Experience, optional
-        Modifications of merchants and the curve of their score.
-    clock : str
-        Time zone whose days count: times with a zone are converted to it, those without are taken as they stand.
+    The fields are those of `Tariff`, where they are described.
     """
 
     name: str
