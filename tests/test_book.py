@@ -20,6 +20,7 @@ from freightrisk import (
     Hierarchy,
     OrderBook,
     SeverityModel,
+    Tariff,
     at_most_one_claim,
     simulate_book,
 )
@@ -564,3 +565,22 @@ def test_what_is_no_book_and_a_book_without_orders_are_refused():
         InputError, match=r"claims: the order was never shipped \(no 'ship_date'\) in 1 row \(first: 2\)"
     ):
         build(claims=bare, report_date=None)
+
+
+@pytest.mark.parametrize("column", [pd.array, pd.Series, pl.Series, pa.array])
+def test_aligned_whole_numbers_beside_missing_ones_stay_whole(column):
+    orders = orders_frame()
+    book = OrderBook.from_frames(orders, claims_frame(), factors=[])
+    far = [2608260000000000017, None, 3, 4, 5, 6]
+    values = column(far, dtype="Int64") if column in (pd.array, pd.Series) else column(far)
+    aligned = book.align(values).tolist()
+    kept = range(len(far)) if book.order_row is None else book.order_row.tolist()
+    assert [None if pd.isna(one) else one for one in aligned] == [far[row] for row in kept]
+
+
+def test_a_tariff_has_the_clock_of_its_book():
+    orders, claims = orders_frame(), claims_frame()
+    book = OrderBook.from_frames(orders, claims, factors=[], clock="Europe/London")
+    frequency, severity = FrequencyModel([]).fit(book), SeverityModel([]).fit(book)
+    assert Tariff.build(frequency, severity).clock == "Europe/London"
+    assert Tariff.build(frequency, severity, clock="Etc/UTC").clock == "Etc/UTC"

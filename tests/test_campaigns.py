@@ -45,6 +45,7 @@ def test_what_is_saved_comes_back(tmp_path_factory, suffix, rules, more):
         assert load_campaigns(path) == in_stacking_order(programme)
 
 
+@pytest.mark.filterwarnings("ignore:subsidy .* which factor:freightrisk.errors.FreightRiskWarning")  # drawn levels
 @given(programmes(), orders())
 def test_a_tariff_with_other_subsidies_prices_as_one_made_with_them(rules, frame):
     import numpy as np

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -179,3 +181,26 @@ def test_polars_in():
     again = Settlement.of(tariff, polars.DataFrame(orders), polars.DataFrame(quotes))
     assert again.payers["fen"].tolist() == found.payers["fen"].tolist()
     assert again.is_balanced
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "arrow"])
+def test_whole_ids_beside_missing_ones_stay_whole(kind, tmp_path):
+    far = [2608260000000000017, 2608260000000000018, None, 5]
+    orders = orders_at(37, 4).assign(merchant_id=pd.array(far, dtype="Int64"))
+    frame = {"pandas": orders, "polars": pl.from_pandas(orders), "arrow": pa.Table.from_pandas(orders)}[kind]
+    tariff = tariff_of([Subsidy("grant", "platform", fixed_fen=5)])
+    settled = Settlement.of(tariff, frame, tariff.price(frame, campaigns=True))
+    for one in (settled, settled + settled, settled + settled - settled):
+        assert one.accounts["merchant_id"].tolist() == [5, *far[:2], None]
+        assert one.is_balanced
+    settled.save(tmp_path, format="csv")
+    assert pd.read_csv(tmp_path / "accounts.csv", dtype=str)["merchant_id"].tolist()[0] == "5"
+
+
+def test_quotes_of_other_orders_are_refused_by_their_ids():
+    orders = orders_at(37, 4)
+    tariff = tariff_of([])
+    quotes = tariff.price(orders, campaigns=True).assign(order_id=orders["order_id"])
+    assert Settlement.of(tariff, pl.from_pandas(orders), pl.from_pandas(quotes)).is_balanced
+    with pytest.raises(InputError, match="'order_id' is another than that of the orders in 4 rows"):
+        Settlement.of(tariff, pl.from_pandas(orders), pl.from_pandas(quotes[::-1]))

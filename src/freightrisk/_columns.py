@@ -1,5 +1,7 @@
 """Frames of any kind as named columns, reading only the columns that are asked for, and the names of those columns."""
 
+import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -12,10 +14,12 @@ from numpy.typing import NDArray
 from freightrisk import _check, _vectors
 from freightrisk._intake import DEFAULT_CLOCK, MISSING_TIME, Level, Refused
 from freightrisk._vectors import NEAR, Raw
-from freightrisk.errors import InputError
+from freightrisk.errors import FreightRiskWarning, InputError
 
 FRAMES = "a pandas, polars or pyarrow table, or the path of a Parquet file"
 ORDER_ID, MERCHANT_ID, SHIP_DATE = "order_id", "merchant_id", "ship_date"
+LOOKED_AT = 1_000  # ids that are looked at for signs of floats
+FLOAT = re.compile(r"-?[0-9]+\.0")
 ROLES = (ORDER_ID, MERCHANT_ID, SHIP_DATE)
 
 
@@ -156,11 +160,27 @@ class Table:
 
     def ids(self, name: str) -> NDArray[Any]:
         """Return the column as ids: int64 if each is a whole number, otherwise objects, None where missing."""
-        return self._as(name, _vectors.ids)  # type: ignore[no-any-return]
+        found: NDArray[Any] = self._as(name, _vectors.ids)
+        self._warn_of_floats(name, found)
+        return found
+
+    def _warn_of_floats(self, name: str, ids: NDArray[Any]) -> None:
+        """Warn of ids such as '17850.0': whole numbers that went through floats on their way into a text file."""
+        first = ids[:LOOKED_AT].tolist() if ids.dtype == object else []
+        texts = [one for one in first if isinstance(one, str)]
+        if texts and len(texts) == len([one for one in first if one is not None]) and all(map(FLOAT.fullmatch, texts)):
+            warnings.warn(
+                f"{self.argument}: ids in column '{name}' are texts such as {texts[0]!r}, which is another id than "
+                f"{texts[0].removesuffix('.0')}; they look like whole numbers that were floats when they were written.",
+                FreightRiskWarning,
+                stacklevel=2,
+            )
 
     def id_codes(self, name: str, near: int = NEAR) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return integer codes (-1 where missing) and the ids that they name, some of which need not occur."""
-        return self._as(name, lambda raw: _vectors.id_codes(raw, near))  # type: ignore[no-any-return]
+        codes, values = self._as(name, lambda raw: _vectors.id_codes(raw, near))
+        self._warn_of_floats(name, values)
+        return codes, values
 
     def rows_text(self, rows: NDArray[np.int64], name: str | None = None) -> str:
         """Return "2 rows (first: 4, 8), such as 'x' of order_id 17": some rows, and what the first has in a column.
@@ -332,6 +352,8 @@ def _table_of(frame: Any, wanted: Sequence[str] | None, argument: str) -> tuple[
 
 def one_order(order: Any, names: ColumnNames) -> Mapping[str, Any]:
     """Return one order, given as a mapping or a row of a pandas frame, by the names that a tariff knows columns by."""
+    if isinstance(order, tuple) and hasattr(order, "_asdict"):  # a row of itertuples
+        order = order._asdict()
     if type(order) is not dict and not isinstance(order, Mapping):
         if not (_is_from(order, "pandas") and getattr(order, "ndim", 0) == 1 and hasattr(order, "index")):
             raise InputError(
@@ -354,6 +376,20 @@ def value_of(order: Mapping[str, Any], name: str, read: Callable[[Any], Any]) ->
         return read(value)
     except Refused as refused:
         raise InputError(f"order: '{name}' is {_shown(value)}, which {refused.fault}; {refused.cure}.") from None
+
+
+def plain_array(values: Any) -> NDArray[Any]:
+    """Return one value a row as an array; whole numbers beside missing ones as objects, for floats round."""
+    import pandas as pd
+
+    if hasattr(values, "__arrow_array__") and isinstance(
+        getattr(values, "dtype", None), pd.api.extensions.ExtensionDtype
+    ):
+        return np.asarray(values.to_numpy(dtype=object) if pd.isna(values).any() else values)
+    missing = getattr(values, "null_count", 0)  # of pyarrow; polars has a method
+    if missing() if callable(missing) else missing:
+        return np.array([*(values.to_list() if callable(missing) else values.to_pylist()), None], dtype=object)[:-1]
+    return np.asarray(values)
 
 
 def id_array(values: Any, *, argument: str) -> NDArray[Any]:

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any, cast
@@ -86,6 +87,7 @@ def _fit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--as-of", type=_day, help="valuation date, e.g. 2026-09-01 (default: as_of)")
     parser.add_argument("--out", type=Path, required=True, help="tariff document to write (JSON)")
     parser.add_argument("--relativities", type=Path, help="relativities to write (CSV)")
+    parser.add_argument("--date-format", help="how texts with dates are written (default: columns.date_format)")
     _encoding_option(parser)
     _threads_option(parser)
 
@@ -160,6 +162,8 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 def _fit(arguments: argparse.Namespace) -> None:
     plan = read_plan(arguments.config)
+    if arguments.date_format is not None:
+        plan = replace(plan, columns=msgspec.structs.replace(plan.columns, date_format=arguments.date_format))
     paths = {name: getattr(arguments, name) or getattr(plan, name) for name in ("orders", "claims", "merchants")}
     for name in ("orders", "claims"):
         if paths[name] is None:
@@ -198,8 +202,9 @@ def _price(arguments: argparse.Namespace) -> None:
     merchants = arguments.merchants
     merchants = None if merchants is None else source_of(merchants, "merchants", encoding=encoding)
     keep = arguments.keep or [columns.get("order_id", "order_id")]
-    kept = read(orders, keep, argument="orders (--keep)")
-    _check.columns_present(keep, kept.names, argument="orders (--keep)")
+    argument = "orders (--keep)" if arguments.keep else "orders (--order-id-column)"
+    kept = read(orders, keep, argument=argument)
+    _check.columns_present(keep, kept.names, argument=argument)
     for name in keep:
         kept.refuse_twice(name)
     clash = [name for name in keep if name in quote_names(tariff.payers)]
@@ -258,6 +263,8 @@ def _explain(arguments: argparse.Namespace) -> None:
         order = row_with_id(source, key, arguments.order_id, argument="orders", needed=needed)
     merchants = arguments.merchants
     merchants = None if merchants is None else source_of(merchants, "merchants", encoding=encoding)
+    if tariff.in_sequence:
+        show(["Budgets, caps and remainders are those of an order that comes before all others.", ""])
     tariff.explain(order, merchants=merchants, **columns)
 
 

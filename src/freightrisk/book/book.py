@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check, _intake
-from freightrisk._columns import ColumnNames, JoinedColumns, Table, read
+from freightrisk._columns import ColumnNames, JoinedColumns, Table, plain_array, read
 from freightrisk._frozen import FrozenDict
 from freightrisk._intake import DEFAULT_CLOCK
 from freightrisk.book.doubts import CLAIM_ID, check_claims, warn_of_alike, warn_of_grams
@@ -156,7 +156,7 @@ class OrderBook:
         claim_id : str or None
             Column of the claims that tells one from another: an id that is missing or repeats is refused. Without a
             column "claim_id", or if None is given, every row counts. If more than 1 % of the rows then equal an earlier
-            one in order, freight and report date, a `FreightRiskWarning` says so.
+            one in order, freight and report date, a `FreightRiskWarning` says so; without report dates nothing does.
         clock : str
             Time zone whose days count: times with a zone are converted to it, those without are taken as they stand.
         date_format : str, optional
@@ -323,7 +323,7 @@ class OrderBook:
         >>> book.align(orders["weight_g"]).tolist()
         [400, 650]
         """
-        array = np.asarray(values)
+        array = plain_array(values)
         rows = self.n_orders if self.table_rows is None else self.table_rows
         if array.shape != (rows,):
             raise InputError(

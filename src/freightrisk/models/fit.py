@@ -143,7 +143,7 @@ def fit_rows(
     if cluster is not None:
         clustered = clustered_covariance(problem, layout, solution, _cluster_codes(cluster))
     report = Report(kind, problem, layout, solution, effects, codings, sums, given, clustered, log_likelihood)
-    return report.model(null, engine)
+    return replace(report.model(null, engine), clock=book.clock)
 
 
 def fitted_shape(problem: Problem, layout: Layout, solver: Callable[..., Solution]) -> float:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
 from freightrisk._frozen import FrozenDict
+from freightrisk._intake import DEFAULT_CLOCK
 from freightrisk.book.book import OrderBook, check_book
 from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import InputError
@@ -101,6 +102,8 @@ class FittedModel:
         Variances of penalised effects on the log scale, from the top of a tree down.
     nodes : dict of str to Nodes
         Own data, parent and credibility of the nodes of each credibility effect.
+    clock : str
+        Time zone of the book's days.
     """
 
     kind: str
@@ -129,6 +132,7 @@ class FittedModel:
     effective_parameters: Mapping[str, float] = field(default_factory=dict)
     variances: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     nodes: Mapping[str, Nodes] = field(default_factory=dict)
+    clock: str = DEFAULT_CLOCK
 
     def __post_init__(self) -> None:
         for name in (

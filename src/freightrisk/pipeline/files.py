@@ -27,6 +27,9 @@ def parquet_files(orders: str | Path | Sequence[str | Path]) -> list[Path]:
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise InputError(f"orders: there is no file '{missing[0]}'; give Parquet files, or folders of them.")
+    texts = [path for path in paths if path.suffix.lower() == ".csv"]
+    if texts:
+        raise InputError(f"orders: '{texts[0]}' is a CSV file; the command line takes these, or write it as Parquet.")
     if not paths:
         raise InputError(
             f"orders: there is no *.parquet in {', '.join(map(repr, map(str, named))) or 'the list'}; names that begin "

@@ -5,7 +5,7 @@ provided that the snapshot still gives the same fen; if not, it is priced again.
 after another, in the order of their numbers, and nothing is written before everything is known.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -262,6 +262,9 @@ class Ledger:
         """
         import pandas as pd
 
+        odd = isinstance(order_ids, (str, bytes, Mapping)) or hasattr(order_ids, "columns")
+        if odd or not isinstance(order_ids, Iterable):
+            raise InputError(f"order_ids is {order_ids!r}; give a list or column of ids, such as ['12', '13'].")
         given = np.array([*order_ids, None], dtype=object)[:-1]
         ids = [str(one) for one in dict.fromkeys(id_array(given, argument="order_ids").tolist()) if one is not None]
         found: list[Any] = []

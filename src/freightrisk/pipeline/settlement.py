@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check
-from freightrisk._columns import MERCHANT_ID, SHIP_DATE, Table, read
+from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE, Table, read
+from freightrisk._intake import is_missing
 from freightrisk._staged import staged
 from freightrisk.errors import InputError
 from freightrisk.tariff.rounding import MICRO_PER_FEN, whole_sums
@@ -29,7 +30,7 @@ MOST_MICRO = 2**62  # half of what 64 bits hold, so that sums of two accounts ar
 class Settlement:
     """Sums of quotes by day and merchant, whole numbers throughout.
 
-    Settlements of batches add up with ``+``; ``-`` before one reverses it.
+    Settlements of batches add up with ``+``, and ``a - b`` takes a batch back.
 
     Parameters
     ----------
@@ -67,6 +68,7 @@ class Settlement:
         quotes: Any,
         *,
         merchant_id: str = MERCHANT_ID,
+        order_id: str = ORDER_ID,
         day: str = SHIP_DATE,
         insurer: str = "insurer",
         date_format: str | None = None,
@@ -81,9 +83,12 @@ class Settlement:
             One row an order, with merchant and day.
         quotes : like orders
             Their quotes, from ``price(..., detail=True, campaigns=True)`` of the tariff or a ledger. Rows are paired by
-            place; two pandas frames must have the same index in the same order, as quotes have from `price`.
+            place, so do not sort one of the two. Two pandas frames must have the same index in the same order, as
+            quotes have from `price`, and ids of orders that both have must be the same.
         merchant_id, day : str
             Columns of the orders; a missing day or merchant has rows of its own.
+        order_id : str
+            Column that tells whether rows are the same, if both orders and quotes have it.
         insurer : str
             The payer whose subsidies are concessions rather than receipts.
         date_format : str, optional
@@ -98,12 +103,17 @@ class Settlement:
         import pandas as pd
 
         asked = read(
-            orders, [merchant_id, day], argument="orders", key=merchant_id, clock=tariff.clock, date_format=date_format
+            orders,
+            [merchant_id, day, order_id],
+            argument="orders",
+            key=merchant_id,
+            clock=tariff.clock,
+            date_format=date_format,
         )
         _check.columns_present([merchant_id, day], asked.names, argument="orders")
         paid = [f"paid: {rule.name}" for rule in tariff.subsidies]
         wanted = ["technical_premium", "list_fen", "merchant_fen", *paid]
-        told = read(quotes, wanted, argument="quotes")
+        told = read(quotes, [*wanted, order_id], argument="quotes", key=order_id)
         lost = [name for name in paid if name not in told.names]
         if lost:
             raise InputError(
@@ -112,7 +122,7 @@ class Settlement:
         _check.columns_present(wanted, told.names, argument="quotes")
         if told.n_rows != asked.n_rows:
             raise InputError(f"quotes have {told.n_rows:,} rows and orders {asked.n_rows:,}; give those of one batch.")
-        _check_same_rows(asked, told)
+        _check_same_rows(asked, told, order_id)
         fen = {name: told.real(name).astype(np.int64) for name in wanted[1:]}
         total = sum((fen[name] for name in paid), fen["merchant_fen"])
         _check.refuse_rows(
@@ -162,6 +172,10 @@ class Settlement:
             _tidy(pd.concat([self.payers, other.payers]), PAYER_KEYS),
             _tidy(pd.concat([self.accounts, other.accounts]), ACCOUNT_KEYS),
         )
+
+    def __sub__(self, other: "Settlement") -> "Settlement":
+        """Return the settlement without another, such as that of a batch that is taken back."""
+        return self + (-other)
 
     def __neg__(self) -> "Settlement":
         """Return the reversal: every amount and every number of orders taken back."""
@@ -219,8 +233,16 @@ def filed_micro(tariff: Tariff, technical: NDArray[np.float64]) -> NDArray[np.in
     return np.clip(micro, loads.filed_min_micro, loads.filed_max_micro)
 
 
-def _check_same_rows(orders: Table, quotes: Table) -> None:
-    """Raise where the indexes of two pandas frames say that their rows are not the same."""
+def _check_same_rows(orders: Table, quotes: Table, order_id: str) -> None:
+    """Raise where the ids of orders, or the indexes of two pandas frames, say that rows are not the same."""
+    if order_id in orders.names and order_id in quotes.names:
+        apart = np.asarray(orders.ids(order_id) != quotes.ids(order_id), dtype=bool)
+        quotes.refuse(
+            apart if apart.shape else np.full(quotes.n_rows, apart),
+            f"quotes: '{order_id}' is another than that of the orders in {{rows}}, so the rows are not the same; give "
+            "quotes in the order of the orders.",
+            order_id,
+        )
     mine, theirs = (getattr(table.frame, "index", None) for table in (orders, quotes))
     if mine is None or theirs is None or mine.equals(theirs):
         return
@@ -249,8 +271,16 @@ def _most(name: str) -> int:
 
 def _tidy(frame: "pd.DataFrame", keys: list[str]) -> "pd.DataFrame":
     """Return the sums of a frame's rows by its keys, in their order."""
-    groups = frame.groupby(keys, dropna=False, sort=True)
+    import pandas as pd
+
+    # Merchants are grouped by number: pandas would make floats of whole ids beside a missing one, and merge large ones.
+    merchants = frame["merchant_id"].tolist()
+    known = sorted({one for one in merchants if not is_missing(one)}, key=lambda one: (isinstance(one, str), one))
+    number = {merchant: k for k, merchant in enumerate(known)}
+    numbered = frame.assign(merchant_id=[number.get(one, len(known)) for one in merchants])
+    groups = numbered.groupby(keys, dropna=False, sort=True)
     for name in frame.columns.difference(keys):
         check_sums(frame[name].to_numpy(), lambda: groups.ngroup().to_numpy(), _most(name))
-    # Ids stay objects: pandas would give texts, and batches without any merchant, types of their own.
-    return groups.sum().reset_index().astype({"merchant_id": object})
+    sums = groups.sum().reset_index()
+    named = [*known, None]
+    return sums.assign(merchant_id=pd.Series([named[k] for k in sums["merchant_id"]], index=sums.index, dtype=object))

@@ -13,6 +13,7 @@ from freightrisk._columns import MERCHANT_ID, ColumnNames, kind, one_order, read
 from freightrisk._intake import id_of
 from freightrisk._parallel import chunks, in_order
 from freightrisk.book.book import columns_with_missing, join, unique_ids
+from freightrisk.book.doubts import warn_of_grams
 from freightrisk.book.factors import CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.tariff.balances import (
@@ -74,6 +75,7 @@ class Pricer:
             orders, merchants, tariff.columns_read, names=names, also=[names.priority], threads=threads,
             may_be_missing=_may_be_missing(tariff), clock=tariff.clock,
         )  # fmt: skip
+        warn_of_grams(joined)
         codes = {name: coding.encode(joined) for name, coding in tariff.codings.items()}
         for coding in tariff.tabled.values():
             if isinstance(coding, CrossCoding):

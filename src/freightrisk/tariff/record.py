@@ -215,7 +215,18 @@ class TariffRecord:
 
 
 def warn_of_unknown_levels(tariff: TariffRecord) -> None:
-    """Warn of rules for levels that the book never had: most often these are spelled otherwise."""
+    """Warn of rules for levels that the book never had, or for single values of a number that is banded."""
+    banded = {coding.columns[0] for coding in tariff.codings.values() if isinstance(coding.declared, Band)}
+    for rule in tariff.subsidies:
+        for column, condition in rule.where.items():
+            if column not in banded or isinstance(condition, Interval):
+                continue
+            warnings.warn(
+                f"subsidy '{rule.name}' is for the values {list(condition)} of {column} alone, which is banded; for "
+                "a range give Interval(above=, at_most=).",
+                FreightRiskWarning,
+                stacklevel=3,
+            )
     for rule, column, level, coding in tariff.unknown_levels():
         known = [*coding.spellings[list(coding.columns).index(column)].known]
         warnings.warn(

@@ -306,6 +306,8 @@ def _day_numbers(days: NDArray[np.datetime64]) -> NDArray[np.float64]:
 
 def in_stacking_order(subsidies: Sequence[Subsidy]) -> tuple[Subsidy, ...]:
     """Return the rules with each group's members together, at the place of the group's first."""
+    if isinstance(subsidies, Subsidy) or not all(isinstance(rule, Subsidy) for rule in subsidies):
+        raise InputError(f"subsidies is {subsidies!r}; it must be a list whose items are each a Subsidy.")
     place: dict[str, int] = {}
     for k, rule in enumerate(subsidies):
         place.setdefault(rule.group if rule.group is not None else f"\0{k}", k)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._columns import ColumnNames, PricingColumns
-from freightrisk._intake import DEFAULT_CLOCK
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
@@ -86,7 +85,7 @@ class Tariff(TariffRecord):
         rounding: str = "half_even",
         dither_key: str = "",
         experience: Experience | None = None,
-        clock: str = DEFAULT_CLOCK,
+        clock: str | None = None,
         name: str = "tariff",
     ) -> "Tariff":
         """Return the tariff of two fitted models, a cover, loadings and subsidies.
@@ -113,8 +112,8 @@ class Tariff(TariffRecord):
             Secret text, for rounding by dither.
         experience : Experience, optional
             Merchants' modifications and the curve of their score, which replace the frequency's table of that score.
-        clock : str
-            Time zone whose days count, see `Tariff`.
+        clock : str, optional
+            Time zone whose days count, see `Tariff`; that of the book of the frequency by default.
         name : str
 
         Examples
@@ -143,7 +142,7 @@ class Tariff(TariffRecord):
             rounding=rounding,
             dither_key=dither_key,
             experience=experience,
-            clock=clock,
+            clock=frequency.clock if clock is None else clock,
             **parts_of_models(frequency, severity, cover=cover, shape=shape, experience=experience),
         )
         warn_of_unknown_levels(tariff)
