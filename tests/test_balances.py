@@ -1,5 +1,6 @@
 """Budgets, caps by merchant and carried rounding: an order at a time by hand, in any rows, pieces and threads."""
 
+import datetime as dt
 import pickle
 from dataclasses import replace
 
@@ -471,3 +472,30 @@ def test_orders_of_other_tables_or_needs_are_refused_by_the_pricing_of_columns()
     ):
         with pytest.raises(InputError, match="other tables, rounding or budgets; encode them with this one"):
             tariff.price_columns(coded_again(**forged(coded, **changes)), threads=1)
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        ({"spent_by_merchant": {"c": {(17, "2026-06-02"): 20, ("17", "2026-06-02"): 1}}}, "two amounts for"),
+        ({"remainders": {17: 1, "17": 2}}, "two amounts for '17'"),
+        ({"spent_by_merchant": {"c": {(17, dt.date(2026, 6, 2)): 20}}}, "name the period datetime.date"),
+        ({"remainders": {17: 10**30}}, "a remainder of balances"),
+        ({"spent": {"c": "5"}}, "an amount of balances"),
+        ({"spent": {"c": -100}}, "an amount of balances"),
+        ({"spent": {"c": 5000.5}}, "an amount of balances"),
+        ({"remainders": {None: 1}}, "missing merchant"),
+    ],
+)
+def test_balances_hold_whole_amounts_of_one_merchant_each(contents, message):
+    with pytest.raises(InputError, match=message):
+        Balances(**contents)
+
+
+def test_balances_know_a_merchant_by_its_id():
+    capped = Subsidy("c", "platform", fixed_fen=5, merchant_cap_fen=20, period="day")
+    spent = Balances(spent_by_merchant={"c": {("17", "2026-06-02"): 20}})
+    assert [spent.left_of(capped, merchant, "2026-06-02") for merchant in (17, "17", 17.0, 18)] == [0, 0, 0, 20]
+    for door in (tariff_of([capped]).quote, tariff_of([capped]).price):
+        with pytest.raises(InputError, match=r"balances is .*; it must be a Balances"):
+            door(orders_at(37, 1) if door.__name__ == "price" else orders_at(37, 1).iloc[0], balances={"c": 1})

@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freightrisk import (
+    Cover,
     Experience,
     Factor,
     FrequencyModel,
@@ -39,6 +40,7 @@ from freightrisk import (
     store_book,
 )
 from freightrisk.cli import main
+from freightrisk.tariff.rates import RateTables
 from strategies import CHANNELS, CLASSES, CODINGS, LEAVES, ZONES, put_together, rate_tables, seeds
 
 N_ORDERS = 1_000
@@ -788,3 +790,37 @@ def test_one_long_id_takes_no_memory_for_the_others():
     finally:
         tracemalloc.stop()
     assert peak < 16 * 2**20
+
+
+def test_a_named_column_that_is_absent_is_refused_at_every_door():
+    plain = put_together(
+        frequency=RateTables(0.1, {}), severity=RateTables(9.0, {}), cover=Cover(max_claims=None),
+        subsidies=[Subsidy("june", "platform", fixed_fen=5, start="2026-06-01", budget_fen=100)],
+    )  # fmt: skip
+    frame = pd.DataFrame({"order_id": [1, 2], "ship_date": pd.Timestamp("2026-06-02"), 5: 1})
+    for door in (plain.quote, plain.explain):
+        with pytest.raises(InputError, match="missing column 'shipped'"):
+            door(frame.iloc[0], ship_date="shipped")
+        with pytest.raises(InputError, match="missing column 'prio'"):
+            door(frame.iloc[0], priority="prio")
+    with pytest.raises(InputError, match="missing column 'shipped'"):
+        plain.price(frame, ship_date="shipped")
+    coded = plain.encode(frame, priority="5")
+    assert plain.price(coded)["platform_fen"].tolist() == [5, 5]
+    assert plain.quote(frame.iloc[0], priority="5")["platform_fen"] == 5
+    with pytest.raises(InputError, match="orders are encoded already"):
+        plain.price(coded, ship_date="shipped")
+
+
+def test_a_reader_of_merchants_serves_every_batch(tmp_path):
+    plain = put_together(
+        frequency=RateTables(0.1, {}), severity=RateTables(9.0, {}), cover=Cover(max_claims=None),
+        subsidies=[Subsidy("far", "platform", fixed_fen=5, where={"segment": ["key"]})],
+    )  # fmt: skip
+    pd.DataFrame({"order_id": range(8), "merchant_id": 17}).to_parquet(tmp_path / "orders.parquet")
+    merchants = pa.table({"merchant_id": [17], "segment": ["key"]})
+    for given_as in (merchants, merchants.to_reader(), pl.from_arrow(merchants).lazy()):
+        totals = price_parquet(
+            plain, tmp_path / "orders.parquet", tmp_path / "quotes.parquet", merchants=given_as, batch_rows=3
+        )
+        assert totals["platform_fen"] == 40

@@ -2,6 +2,7 @@
 
 # ruff: noqa: E501 -- one line for each bad call
 
+import enum
 import math
 import warnings
 from itertools import pairwise
@@ -190,9 +191,9 @@ def test_no_two_levels_share_a_label(rows, least):
     if (
         any(len(values) < frame[name].nunique() for values, name in zip(distinct, "xy", strict=True))
         or len(paths) < len(set(rows))
-        or "(all)" in distinct[0] | distinct[1]
+        or {"(all)", "(other)"} & (distinct[0].keys() | distinct[1].keys())
     ):
-        with pytest.raises(InputError, match=r"both spelled|'\(all\)' names the mean"):
+        with pytest.raises(InputError, match=r"both spelled|stands for other levels"):
             book_of(frame, *(Factor(name, min_claims=least) for name in "xy"), Hierarchy("path", ["x", "y"]))
         return
     book = book_of(frame, Factor("x", min_claims=least), Hierarchy("path", ["x", "y"], min_claims=least))
@@ -210,7 +211,7 @@ def test_no_two_levels_share_a_label(rows, least):
         ({"x": ["True", True, "a"]}, "True.* are two levels that are both spelled 'True'"),
         (
             {"x": ["(all)", "a", "a"]},
-            r"factor 'x': the book has a level '\(all\)', but '\(all\)' names the mean of all levels",
+            r"column 'x' is the text '\(all\)', which stands for other levels in tables in 1 row",
         ),
     ],
 )
@@ -565,3 +566,29 @@ def test_levels_that_differ_in_case_or_width_alone_are_told():
     with pytest.warns(FreightRiskWarning, match="differ in width"):
         book_of({"x": ["Ａ类", "A类"], "y": ["b", "b"]}, Hierarchy("path", ["x", "y"]))
     assert book_of({"x": ["live", "lives"]}, Factor("x")).codings["x"].n_levels == 2
+
+
+def test_one_is_not_true():
+    coding = book_of({"x": [True, False]}, Factor("x", unseen="parent")).codings["x"]
+    assert [coding.code_of((value,)) for value in (True, False, 1, 0, "True", "1")] == [1, 0, 2, 2, 1, 2]
+    numbered = book_of({"x": [1, 0]}, Factor("x", unseen="parent")).codings["x"]
+    assert [numbered.code_of((value,)) for value in (1, 0, True, "1", "True")] == [1, 0, 2, 1, 2]
+
+
+@pytest.mark.parametrize("text", ["(missing)", "(other)", "(all)"])
+def test_texts_that_stand_for_other_levels_are_no_levels(text):
+    with pytest.raises(InputError, match="which stands for other levels in tables in 1 row"):
+        book_of({"x": ["a", text]}, Factor("x", missing="level"))
+    coding = book_of({"x": ["a", None]}, Factor("x", missing="level", unseen="parent")).codings["x"]
+    with pytest.raises(InputError, match="rename this level"):
+        coding.encode_one({"x": text})
+
+
+class Zone(str, enum.Enum):  # noqa: UP042 -- whose str() is no value, unlike that of StrEnum
+    NEAR = "near"
+
+
+def test_a_text_of_an_enumeration_is_its_text():
+    coding = book_of({"zone": ["far", "near"]}, Factor("zone")).codings["zone"]
+    assert coding.encode_one({"zone": Zone.NEAR}) == coding.encode_one({"zone": "near"})
+    assert labels_of(book_of({"zone": pd.Series([Zone.NEAR], dtype=object)}, coding), "zone") == ["near"]

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freightrisk import _columns, _vectors
-from freightrisk._intake import MISSING_TIME, Refused, id_of, level_of, number_of, time_of
+from freightrisk._intake import MISSING_TIME, Refused, id_of, level_of, number_of, time_of, zone
+from freightrisk.errors import InputError
 
 CLOCKS = ("Asia/Shanghai", "UTC", "America/New_York")
 
@@ -621,3 +622,43 @@ def test_the_first_hours_of_the_year_1_are_refused_alike():
         time_of(text)
     with pytest.raises(Refused):
         _vectors.times(_columns.read(pd.DataFrame({"x": [text]}), None, argument="orders").raw("x"))
+
+
+@pytest.mark.parametrize("read", [id_of, level_of, number_of, time_of])
+def test_a_length_of_time_is_no_value(read):
+    column = {id_of: _vectors.ids, level_of: _vectors.levels, number_of: _vectors.numbers, time_of: _vectors.times}[
+        read
+    ]
+    for unit in ("s", "ns", "D"):
+        with pytest.raises(Refused, match="timedelta"):
+            read(np.timedelta64(1, unit))
+    with pytest.raises(Refused, match="timedelta"):
+        columns[read](np.array([1, 2], dtype="m8[ns]"))
+
+
+@pytest.mark.parametrize("form", ["mixed", "%d/%m", "%H:%M", "%Y", "%Q", "%Y-%m-%d %Z", "%Y %U", "%Y%Y-%m-%d", "%", 5])
+def test_a_form_of_dates_names_one_whole_day(form):
+    with pytest.raises(InputError, match=r"date_format is .*; give year, month and day once each"):
+        _columns.ColumnNames(date_format=form)
+    with pytest.raises(InputError, match="date_format is "):
+        _columns.read(pd.DataFrame({"x": ["05/06/2026"]}), None, argument="orders", date_format=form)
+
+
+@pytest.mark.parametrize("form", ["%d/%m/%Y", "%Y-%m-%d %H:%M:%S%z", "%Y%j", "%d %b %y", "%I:%M %p %d.%m.%Y"])
+def test_forms_of_dates(form):
+    assert _columns.ColumnNames(date_format=form).date_format == form
+
+
+@pytest.mark.parametrize("clock", ["localtime", "Shanghai", "", "../etc/passwd", None, 8])
+def test_a_clock_is_the_name_of_a_zone(clock):
+    with pytest.raises(InputError, match=r"clock is .*; it must be the name of a time zone"):
+        zone(clock)
+
+
+def test_texts_that_are_not_utf8_are_refused_by_name():
+    raw = pa.array(["附近".encode("gbk")], pa.binary())
+    bad = pa.table({"x": pa.Array.from_buffers(pa.string(), 1, raw.buffers())})
+    table = _columns.read(bad, None, argument="orders")
+    for read in (table.ids, table.levels, table.real):
+        with pytest.raises(InputError, match=r"column 'x' cannot be read: .*; correct its encoding"):
+            read("x")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -141,6 +141,7 @@ def test_weight_two_is_the_claim_twice(cells, data):
     np.testing.assert_allclose(
         treatment_contrasts(weighted)["coefficient"], treatment_contrasts(repeated)["coefficient"], rtol=0, atol=1e-10
     )
+    assume(weighted.dispersion > 1e-9)  # amounts that the tables fit exactly have no likelihood to compare
     for name in ("deviance", "log_likelihood"):
         assert getattr(weighted, name) == pytest.approx(getattr(repeated, name), rel=1e-8, abs=1e-8)
 

@@ -458,3 +458,13 @@ def test_a_rule_meets_a_level_of_another_type_by_its_spelling(levels, known):
     for values in (known, [str(value) for value in known], [int(value) for value in known]):
         quotes = tariff.price(pd.DataFrame({"channel": pd.Series(values)}))
         assert (quotes["platform_fen"] > 0).tolist() == [True, False]
+
+
+def test_rules_name_the_levels_of_a_column_in_one_way():
+    for levels in ([True], ["1"]):
+        with pytest.raises(InputError, match="subsidies name levels of 'm' by"):
+            compile_gates([gift(where={"m": [1]}), Subsidy("other", "insurer", fixed_fen=1, where={"m": levels})])
+    both = [gift(where={"merchant_id": [17]}), Subsidy("other", "insurer", fixed_fen=1, where={"merchant_id": ["17"]})]
+    (gate,) = compile_gates(both)
+    assert gate.marks == (17,)
+    assert [gate.encode_one({"merchant_id": value}) for value in (17, "17", 17.0, "017")] == [0, 0, 0, 1]

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check, _vectors
-from freightrisk._intake import DEFAULT_CLOCK, MISSING_TIME, Level, Refused
+from freightrisk._intake import DEFAULT_CLOCK, MISSING_TIME, Level, Refused, check_date_format
 from freightrisk._vectors import NEAR, Raw
-from freightrisk.errors import FreightRiskWarning, InputError
+from freightrisk.errors import FreightRiskError, FreightRiskWarning, InputError
 
 FRAMES = "a pandas, polars or pyarrow table, or the path of a Parquet file"
 ORDER_ID, MERCHANT_ID, SHIP_DATE = "order_id", "merchant_id", "ship_date"
@@ -68,7 +68,9 @@ class ColumnNames:
     def __post_init__(self) -> None:
         for name in (one.name for one in fields(self)):
             value = getattr(self, name)
-            if value is not None or name in ("order_id", "merchant_id", "freight"):
+            if name == "date_format" and value is not None:
+                check_date_format(value)
+            elif value is not None or name in ("order_id", "merchant_id", "freight"):
                 _check.label(value, argument=name)
 
     @classmethod
@@ -141,6 +143,12 @@ class Table:
             where = self.rows_text(np.flatnonzero(bad), name)
             message = f"{self.argument}: column '{name}' {refused.fault} in {where}; {refused.cure}."
             raise InputError(message) from None
+        except Exception as error:  # of pyarrow and pandas, such as texts that are not UTF-8
+            if isinstance(error, (FreightRiskError, MemoryError)):
+                raise
+            raise InputError(
+                f"{self.argument}: column '{name}' cannot be read: {error}; correct its encoding or its type."
+            ) from None
 
     def real(self, name: str) -> NDArray[np.float64]:
         """Return the column as finite float64, NaN where missing."""
@@ -325,6 +333,8 @@ def read(
     date_format: str | None = None,
 ) -> Table:
     """Return the columns of a frame or Parquet file; `wanted` limits what is read from a file."""
+    if date_format is not None:
+        check_date_format(date_format)
     table, names = _table_of(frame, wanted, argument)
     return Table(table, argument, names, len(table), key, clock, date_format)
 
@@ -336,7 +346,11 @@ def _table_of(frame: Any, wanted: Sequence[str] | None, argument: str) -> tuple[
     if _is_from(frame, "pandas") and hasattr(frame, "columns"):
         return frame, [str(name) for name in frame.columns]
     if hasattr(frame, "collect") and not hasattr(frame, "__arrow_c_stream__"):
-        frame = frame.collect()
+        try:
+            frame = frame.collect()
+        except Exception as error:
+            why = str(error).splitlines()[0]
+            raise InputError(f"{argument} is a lazy frame that cannot be collected: {why}.") from None
     if hasattr(frame, "__arrow_c_stream__") or hasattr(frame, "__arrow_c_array__"):
         import pyarrow as pa
 
@@ -344,8 +358,10 @@ def _table_of(frame: Any, wanted: Sequence[str] | None, argument: str) -> tuple[
         kept = [name for name in names if wanted is None or name in wanted] if names else None
         try:
             table = frame if isinstance(frame, pa.Table) else pa.table(frame.select(kept) if kept else frame)
-        except pa.ArrowInvalid:
-            raise InputError(f"{argument} is {_described(frame)}; it must be {FRAMES}.") from None
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, TypeError) as error:
+            raise InputError(
+                f"{argument} is {_described(frame)} that cannot be read ({error}); give {FRAMES}."
+            ) from None
         return table, names or list(table.column_names)
     raise InputError(f"{argument} is {_described(frame)}; it must be {FRAMES}.")
 
@@ -363,10 +379,13 @@ def one_order(order: Any, names: ColumnNames) -> Mapping[str, Any]:
         if not order.index.is_unique:
             raise InputError("order has two values of one column; drop or rename one.")
         values = order.array  # a dictionary of pandas would have a float32 of 4.8 as 4.800000190734863
-        order = {name: values[k] for k, name in enumerate(order.index)}
+        order = {str(name): values[k] for k, name in enumerate(order.index)}
+    if type(order) is not dict:
+        order = {str(name): value for name, value in order.items()}
     if not names.renamed:
         return order  # type: ignore[no-any-return]
-    return {**order, **{name: order[own] for name, own in names.renamed.items() if own in order}}
+    given = {name: order[own] for name, own in names.renamed.items() if own in order}
+    return {name: value for name, value in order.items() if name not in names.renamed} | given
 
 
 def value_of(order: Mapping[str, Any], name: str, read: Callable[[Any], Any]) -> Any:
@@ -382,9 +401,7 @@ def plain_array(values: Any) -> NDArray[Any]:
     """Return one value a row as an array; whole numbers beside missing ones as objects, for floats round."""
     import pandas as pd
 
-    if hasattr(values, "__arrow_array__") and isinstance(
-        getattr(values, "dtype", None), pd.api.extensions.ExtensionDtype
-    ):
+    if isinstance(getattr(values, "dtype", None), pd.api.extensions.ExtensionDtype):
         return np.asarray(values.to_numpy(dtype=object) if pd.isna(values).any() else values)
     missing = getattr(values, "null_count", 0)  # of pyarrow; polars has a method
     if missing() if callable(missing) else missing:

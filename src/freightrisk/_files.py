@@ -9,7 +9,7 @@ import numpy as np
 
 from freightrisk import _check
 from freightrisk._columns import read
-from freightrisk._intake import id_of
+from freightrisk._intake import Refused, id_of
 from freightrisk.errors import InputError
 
 
@@ -39,15 +39,17 @@ def source_of(path: Path, argument: str, *, encoding: str = "utf-8") -> Any:
     import pyarrow as pa
     from pyarrow import csv
 
+    notes = csv.ParseOptions(newlines_in_values=True)  # without it, a note of two lines may be cut into two orders
     try:
-        codecs.lookup(encoding)
-        read = csv.ReadOptions(encoding=encoding)
-        names = csv.open_csv(path, read_options=read).schema.names
+        if not codecs.lookup(encoding)._is_text_encoding:
+            raise LookupError
+        how = {"read_options": csv.ReadOptions(encoding=encoding), "parse_options": notes}
+        names = csv.open_csv(path, **how).schema.names
         types = dict.fromkeys(names, pa.string())
         options = csv.ConvertOptions(
             column_types=types, strings_can_be_null=True, quoted_strings_can_be_null=False, null_values=[""]
         )
-        return csv.read_csv(path, read_options=read, convert_options=options)
+        return csv.read_csv(path, **how, convert_options=options)
     except LookupError:
         raise InputError(
             f"encoding is '{encoding}', which is not known; give utf-8 or gb18030, for instance."
@@ -69,7 +71,11 @@ def row_with_id(source: Any, column: str, wanted: Any, *, argument: str, needed:
     for name in needed:
         table.refuse_twice(name)
     ids = table.ids(column)
-    rows = np.flatnonzero(ids == id_of(wanted))
+    try:
+        known = id_of(wanted)
+    except Refused as refused:
+        raise InputError(f"{column} is {wanted!r}, which {refused.fault}; {refused.cure}.") from None
+    rows = np.flatnonzero(ids == known)
     if len(rows) != 1:
         some = ", ".join(map(str, ids[:3].tolist()))
         raise InputError(

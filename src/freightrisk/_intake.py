@@ -36,6 +36,9 @@ EXACT: dict[Any, int] = {
     np.float16: 2**11,
     np.float32: 2**24,
 }  # whole floats below these are exact; 2**53 for all others
+RESERVED = ("(missing)", "(other)", "(all)")
+DIRECTIVE = re.compile(r"%(.)")
+KNOWN_DIRECTIVES = frozenset("YymdjbBHIpMSfz%")
 DAY = np.dtype("M8[D]")
 MICROSECOND = np.dtype("M8[us]")
 AN_ID = "an id is a whole number or a text"
@@ -49,11 +52,12 @@ NOT_ISO = (
     "write them as 2026-05-31, or say how they are written by date_format=",
 )
 FAR = ("is outside the years 1 to 9999", "correct it")
+TIMEDELTA: Any = np.timedelta64
 KIND_WORDS: tuple[tuple[Any, str], ...] = (
     ((bool, np.bool_), "boolean"),
-    ((int, float, np.number, Decimal), "number"),
-    ((datetime, np.datetime64), "datetime"),
     ((timedelta, np.timedelta64), "timedelta"),
+    ((int, float, np.integer, np.floating, Decimal), "number"),
+    ((datetime, np.datetime64), "datetime"),
 )
 MISSING_TIME = np.datetime64("NaT", "us")
 FIRST_TIME, LAST_TIME = np.datetime64("0001-01-01", "us"), np.datetime64("9999-12-31T23:59:59.999999", "us")
@@ -107,7 +111,7 @@ def id_of(value: Any) -> Id | None:
     elif isinstance(value, Decimal):
         if not value.is_finite() or value != value.to_integral_value() or value.adjusted() >= MOST_DIGITS:
             raise Refused("is a decimal that is no whole number", AN_ID)
-    elif not isinstance(value, (int, np.integer)):
+    elif not _is_whole(value):
         raise Refused(f"is {_kind(value)}, not an id", AN_ID)
     return _within_64_bits(int(value))
 
@@ -117,10 +121,12 @@ def level_of(value: Any) -> Level | None:
     if is_missing(value):
         return None
     if isinstance(value, str):
+        if value in RESERVED:
+            raise Refused(f"is the text '{value}', which stands for other levels in tables", "rename this level")
         return _sound_text(value)
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
-    if isinstance(value, (int, np.integer)):
+    if _is_whole(value):
         return _within_64_bits(int(value))
     if (
         isinstance(value, Decimal)
@@ -147,7 +153,7 @@ def number_of(value: Any) -> float:
         if not NUMBER.fullmatch(value):
             raise Refused("is not a number", A_NUMBER)
         return _finite(float(value))
-    if isinstance(value, (int, np.integer, float, np.floating, Decimal)):
+    if _is_whole(value) or isinstance(value, (float, np.floating, Decimal)):
         return _finite(value)
     raise Refused(f"is not a number but {_kind(value)}", A_NUMBER)
 
@@ -203,14 +209,15 @@ class Spellings:
 
     def __init__(self, known: Iterable[Level]) -> None:
         self.known = dict.fromkeys(known)
+        self._typed = {(isinstance(level, bool), level): level for level in self.known}  # 1 equals True, but is another
         self._alike: dict[tuple[bool, str], list[Level]] = {}
         for level in self.known:
             self._alike.setdefault((isinstance(level, str), spelling(level)), []).append(level)
 
     def meet(self, value: Level) -> Level | None:
         """Return the known level that a value is, or else the only one of another type that is spelled so."""
-        if value in self.known:
-            return value
+        if (isinstance(value, bool), value) in self._typed:
+            return self._typed[isinstance(value, bool), value]
         found = self._alike.get((not isinstance(value, str), spelling(value)), [])
         return found[0] if len(found) == 1 else None
 
@@ -227,10 +234,29 @@ def nearest_spelling(text: str, known: Iterable[str]) -> str | None:
     return next(iter(alike or get_close_matches(text, known, n=1)), None)
 
 
+@lru_cache(maxsize=64)
+def check_date_format(date_format: str) -> None:
+    """Refuse a format of texts that names no whole day, or leaves something to be guessed."""
+    try:
+        names = DIRECTIVE.findall(date_format)
+    except TypeError:
+        names = []
+    given = set(names) - {"%"}
+    a_year, a_day = given & set("Yy"), "j" in given or ("d" in given and given & set("mbB"))
+    once = len(given) == len([name for name in names if name != "%"])
+    if not (a_year and a_day and once and set(names) <= KNOWN_DIRECTIVES):
+        raise InputError(
+            f"date_format is {date_format!r}; give year, month and day once each as strptime writes them, such as "
+            "'%d/%m/%Y' or '%Y-%m-%d %H:%M:%S'."
+        )
+
+
 @lru_cache(maxsize=16)
 def zone(clock: str) -> ZoneInfo:
     """Return the time zone of a clock by its name, such as "Asia/Shanghai"."""
     try:
+        if clock == "localtime":  # another zone on another machine
+            raise ValueError
         return ZoneInfo(clock)
     except (KeyError, ValueError, TypeError, OSError):
         raise InputError(f"clock is {clock!r}; it must be the name of a time zone, such as 'Asia/Shanghai'.") from None
@@ -269,6 +295,11 @@ def not_of_form(date_format: str) -> tuple[str, str]:
     return f"cannot be read as dates of the form '{date_format}'", "correct them, or the date_format="
 
 
+def _is_whole(value: Any) -> bool:
+    """Return whether a value is a whole number; a timedelta64 of numpy calls itself one, and is none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, TIMEDELTA)
+
+
 def text_id(text: str) -> Id:
     """Return the integer that a text spells, or the text if it spells none of 64 bits."""
     if not WHOLE.fullmatch(text) or len(text) > 20:
@@ -287,7 +318,7 @@ def _within_64_bits(whole: int) -> Id:
 def _sound_text(value: str) -> str:
     if "\0" in value or (not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value)):
         raise Refused(*HALF_TEXT)
-    return str(value)
+    return str.__str__(value)  # the text itself, of an enumeration too
 
 
 def _finite(value: Any) -> float:

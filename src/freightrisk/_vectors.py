@@ -101,6 +101,8 @@ def times(column: Raw, clock: str = DEFAULT_CLOCK, date_format: str | None = Non
     kind = column.type
     if pa.types.is_null(kind):
         return np.full(len(column), MISSING_TIME)
+    if pa.types.is_date64(kind):  # which may hold a time of day, although it should not
+        return microseconds(np.asarray(column.cast(pa.timestamp("ms")).to_numpy()))
     if pa.types.is_date(kind):
         return microseconds(np.asarray(column.cast(pa.date32()).to_numpy(), dtype=DAY))
     if pa.types.is_timestamp(kind):

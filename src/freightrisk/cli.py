@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (FreightRiskError, OSError) as error:
+    except (FreightRiskError, OSError, UnicodeError) as error:
         print(f"freightrisk: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -207,6 +207,8 @@ def _price(arguments: argparse.Namespace) -> None:
     _check.columns_present(keep, kept.names, argument=argument)
     for name in keep:
         kept.refuse_twice(name)
+    if len(set(keep)) < len(keep):
+        raise InputError(f"--keep names '{max(keep, key=keep.count)}' twice; name each column once.")
     clash = [name for name in keep if name in quote_names(tariff.payers)]
     if clash:
         raise InputError(f"--keep names '{clash[0]}', which is also a column of the quotes; rename it in the orders.")

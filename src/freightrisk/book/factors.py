@@ -25,6 +25,7 @@ OTHER = "(other)"
 MOST_LINES = 255
 ALL = "(all)"
 
+UNKNOWN = object()
 UNSEEN_SHARE = 0.01  # of the orders, from which on unseen levels are warned of
 UNSEEN_ORDERS = 10
 SHOWN_LEVELS = 3
@@ -275,24 +276,24 @@ class Coding:
                     parts[depth][part] = None
         return tuple(Spellings(known) for known in parts)
 
-    def known_path(self, path: Path) -> Path:
-        """Return a path with texts and numbers exchanged for the known levels that are spelled alike.
+    def known_path(self, path: Path) -> tuple[Any, ...]:
+        """Return a path with each part exchanged for the known level that it is, or that alone is spelled so.
 
-        A text meets a number, and a number a text, only if exactly one level at its place is spelled so.
+        A part that meets none is `UNKNOWN`, which equals nothing: Python takes 1 for True.
         """
-        if path in self.lookup or isinstance(self.declared, Band):
+        if isinstance(self.declared, Band):
             return path
-        met = (
-            (part, None if part is None else known.meet(part))
-            for part, known in zip(path, self.spellings, strict=False)
-        )
-        return tuple(part if other is None else other for part, other in met)
+        met = []
+        for part, known in zip(path, self.spellings, strict=False):
+            level = part if part is None or part in (MISSING, OTHER) else known.meet(part)
+            met.append(UNKNOWN if level is None else level)
+        return tuple(met)
 
     def code_of(self, path: Path) -> int:
         """Return the code of one path, or raise for an unseen one if the declaration says so."""
-        path = self.known_path(path)
-        if path in self.lookup:
-            return self.lookup[path]
+        met = self.known_path(path)
+        if met in self.lookup:
+            return self.lookup[met]
         if MISSING in path and self.declared.missing == "error":
             raise InputError(f"factor '{self.name}': the value is missing; give one, or declare missing='level'.")
         if self.declared.unseen == "error":
@@ -300,7 +301,7 @@ class Coding:
                 f"factor '{self.name}': level {_path_text(path)} was not in the book; "
                 "correct it, or declare the factor with unseen='parent'."
             )
-        return next(self.fallback[path[:depth]] for depth in range(len(path), -1, -1) if path[:depth] in self.fallback)
+        return next(self.fallback[met[:depth]] for depth in range(len(met), -1, -1) if met[:depth] in self.fallback)
 
     def encode(self, columns: JoinedColumns) -> NDArray[Any]:
         """Return the code of every row: uint8, uint16 or uint32."""

@@ -54,8 +54,8 @@ def check_files(paths: Iterable[Path], wanted: set[str], required: Sequence[str]
 
 
 def table_of(source: Any, argument: str) -> Any:
-    """Return the table of a Parquet file, to be read once; anything else as it is."""
-    return read(source, None, argument=argument).frame if isinstance(source, (str, Path)) else source
+    """Return the table of a file, a lazy frame or a reader, each of which is read once; None as it is."""
+    return None if source is None else read(source, None, argument=argument).frame
 
 
 def batches(paths: Sequence[Path], wanted: set[str], batch_rows: int, use: Callable[[Any], Read]) -> Iterator[Read]:

@@ -265,8 +265,13 @@ class Ledger:
         odd = isinstance(order_ids, (str, bytes, Mapping)) or hasattr(order_ids, "columns")
         if odd or not isinstance(order_ids, Iterable):
             raise InputError(f"order_ids is {order_ids!r}; give a list or column of ids, such as ['12', '13'].")
-        given = np.array([*order_ids, None], dtype=object)[:-1]
-        ids = [str(one) for one in dict.fromkeys(id_array(given, argument="order_ids").tolist()) if one is not None]
+        listed = order_ids.to_pylist() if hasattr(order_ids, "to_pylist") else [*order_ids]
+        given = id_array(np.array([*listed, None], dtype=object)[:-1], argument="order_ids")
+        _check.refuse_rows(
+            np.array([one is None for one in given.tolist()], dtype=bool),
+            "order_ids has no id in {rows}; name every order by its id.",
+        )
+        ids = [str(one) for one in dict.fromkeys(given.tolist())]
         found: list[Any] = []
         with self._locked() as connection:
             for start in range(0, len(ids), IDS_AT_ONCE):

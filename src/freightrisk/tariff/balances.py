@@ -1,6 +1,7 @@
 """What earlier orders leave to later ones: budgets, caps by merchant, and the remainders of rounding."""
 
-from collections.abc import Hashable, Iterator, Mapping
+import re
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk import _core
+from freightrisk import _check, _core
 from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE, JoinedColumns, value_of
 from freightrisk._intake import DEFAULT_CLOCK, Id, Refused, id_of, time_of
 from freightrisk._parallel import in_order
@@ -21,6 +22,8 @@ Whole = NDArray[np.int64]
 UNSPENDABLE = 2**62
 WAVE = 8
 UNIT = {"day": "D", "month": "M"}
+MOST_REMAINDER = 10**10  # micro-yuan
+PERIOD = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2})?")
 NO_ROWS: Whole = np.empty(0, dtype=np.int64)
 NO_DRAWS: NDArray[np.uint16] = np.empty(0, dtype=np.uint16)
 
@@ -57,9 +60,10 @@ class Balances:
     met: set[tuple[str, Hashable, str]] = field(default_factory=set, compare=False)
 
     def __post_init__(self) -> None:
-        self.remainders = {known_id(merchant): micro for merchant, micro in self.remainders.items()}
+        self.spent = {name: _fen(fen) for name, fen in self.spent.items()}
+        self.remainders = _once(self.remainders, known_id, _micro)
         self.spent_by_merchant = {
-            name: {(known_id(merchant), period): fen for (merchant, period), fen in spent.items()}
+            name: _once(spent, lambda pair: (known_id(pair[0]), _period(pair[1])), _fen)
             for name, spent in self.spent_by_merchant.items()
         }
 
@@ -73,12 +77,15 @@ class Balances:
         """Return the fen left of a rule's cap for one merchant and period; a very large number without a cap."""
         if rule.merchant_cap_fen is None:
             return UNSPENDABLE
-        return max(0, rule.merchant_cap_fen - self.spent_by_merchant.get(rule.name, {}).get((merchant, period), 0))
+        key = known_id(merchant), period
+        return max(0, rule.merchant_cap_fen - self.spent_by_merchant.get(rule.name, {}).get(key, 0))
 
     def copy(self) -> "Balances":
         """Return balances that change apart from these."""
-        by_merchant = {name: dict(spent) for name, spent in self.spent_by_merchant.items()}
-        return Balances(dict(self.spent), by_merchant, dict(self.remainders), set(self.met))
+        after = Balances()  # what stands here was checked when it came
+        after.spent, after.remainders, after.met = dict(self.spent), dict(self.remainders), set(self.met)
+        after.spent_by_merchant = {name: dict(spent) for name, spent in self.spent_by_merchant.items()}
+        return after
 
 
 def known_id(merchant: Hashable) -> Id:
@@ -97,9 +104,42 @@ def become(balances: Balances, after: Balances) -> None:
     vars(balances).update(vars(after))  # one call, which no interrupt divides
 
 
+def _once(given: Mapping[Any, Any], key: Callable[[Any], Any], amount: Callable[[Any], int]) -> dict[Any, int]:
+    """Return amounts by the keys that ids and periods are, refusing two spellings of one."""
+    found: dict[Any, int] = {}
+    for name, value in given.items():
+        if (known := key(name)) in found:
+            raise InputError(f"balances have two amounts for {name!r}, one of them under another spelling; keep one.")
+        found[known] = amount(value)
+    return found
+
+
+def _fen(value: Any) -> int:
+    return _check.whole(value, argument="an amount of balances, in fen,", low=0, high=2**62)
+
+
+def _micro(value: Any) -> int:
+    return _check.whole(
+        value, argument="a remainder of balances, in micro-yuan,", low=-MOST_REMAINDER, high=MOST_REMAINDER
+    )
+
+
+def _period(value: Any) -> str:
+    if not isinstance(value, str) or not PERIOD.fullmatch(value):
+        raise InputError(f"balances name the period {value!r}; write a day as '2026-06-02' and a month as '2026-06'.")
+    return value
+
+
+def check_balances(balances: Any) -> None:
+    """Refuse what is no `Balances`."""
+    if balances is not None and not isinstance(balances, Balances):
+        raise InputError(f"balances is {balances!r}; it must be a Balances.")
+
+
 @contextmanager
 def spending(balances: Balances | None) -> Iterator[Balances]:
     """Give a copy to spend from; the balances become it at the end, and stay as they were if anything fails."""
+    check_balances(balances)
     after = Balances() if balances is None else balances.copy()
     yield after
     if balances is not None:

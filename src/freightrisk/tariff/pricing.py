@@ -1,5 +1,6 @@
 """The pricer: from columns of orders to codes, through the kernel in pieces, to columns of money; or one order."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -10,16 +11,17 @@ from numpy.typing import NDArray
 
 from freightrisk import _check, _core
 from freightrisk._columns import MERCHANT_ID, ColumnNames, kind, one_order, read, value_of
-from freightrisk._intake import id_of
+from freightrisk._intake import id_of, number_of
 from freightrisk._parallel import chunks, in_order
-from freightrisk.book.book import columns_with_missing, join, unique_ids
+from freightrisk.book.book import SOUND_COLUMNS, columns_with_missing, join, unique_ids
 from freightrisk.book.doubts import warn_of_grams
 from freightrisk.book.factors import CrossCoding
-from freightrisk.errors import InputError
+from freightrisk.errors import FreightRiskWarning, InputError
 from freightrisk.tariff.balances import (
     NO_DRAWS,
     Balances,
     Left,
+    check_balances,
     order_ids,
     sequence_of,
     settle_in_order,
@@ -109,6 +111,8 @@ class Pricer:
     ) -> Any:
         """Return a row for each order in the caller's kind of frame."""
         coded = orders
+        if isinstance(orders, CodedOrders) and (merchants is not None or names != PLAIN_NAMES):
+            raise InputError("orders are encoded already; give merchants and names of columns to encode.")
         if not isinstance(orders, CodedOrders):
             coded = self.encode(orders, merchants=merchants, names=names, threads=threads)
         if coded.key is not self.tariff.key and coded.key != self.tariff.key:
@@ -201,24 +205,39 @@ class Pricer:
     def whole_order(self, order: Any, merchants: Any, names: ColumnNames) -> Mapping[str, Any]:
         """Return one order by the names that the tariff knows columns by, with what merchants say of its merchant."""
         known = one_order(order, names)
+        if names.priority is not None and self.tariff.in_sequence:
+            _check.columns_present([names.priority], list(known), argument="order")
+            if np.isnan(value_of(known, names.priority, number_of)):
+                raise InputError(f"order: '{names.priority}' is missing; give the order a number.")
         if merchants is None:
+            if names.renamed:
+                _check.columns_present(
+                    map(names.of_role, self.tariff.columns_read), [*map(names.of_role, known)], argument="order"
+                )
             return known
         _check.columns_present([MERCHANT_ID], list(known), argument="order")
         table = read(merchants, None, argument="merchants", key=names.merchant_id)
         _check.columns_present([names.merchant_id], table.names, argument="merchants")
         place = unique_ids(table, names.merchant_id).get_indexer([value_of(known, MERCHANT_ID, id_of)])[0]
-        needed = [name for name in self.tariff.columns_read if name not in known and name in table.names]
+        asked = dict.fromkeys([*self.tariff.columns_read, *SOUND_COLUMNS])
+        needed = [name for name in asked if name not in known and names.of_role(name) in table.names]
         for name in needed:
-            table.refuse_twice(name)
+            table.refuse_twice(names.of_role(name))
         if place >= 0:
-            return {name: table.value(name, int(place)) for name in needed} | dict(known)
+            return {name: table.value(names.of_role(name), int(place)) for name in needed} | dict(known)
         strict = [name for name in needed if name not in _may_be_missing(self.tariff)]
         if strict:
             raise InputError(
                 f"order: '{names.merchant_id}' is {known[MERCHANT_ID]!r}, which names no row of merchants; add this "
                 f"merchant, or declare the factor of '{strict[0]}' with missing='level'."
             )
-        return dict.fromkeys(needed) | dict(known)
+        warnings.warn(
+            f"order: '{names.merchant_id}' is {known[MERCHANT_ID]!r}, which names no row of merchants; its columns of "
+            "merchants are missing.",
+            FreightRiskWarning,
+            stacklevel=4,
+        )
+        return {name: None for name in needed if name in self.tariff.columns_read} | dict(known)
 
     def quote(
         self, order: Any, *, merchants: Any = None, balances: Balances | None = None, names: ColumnNames = PLAIN_NAMES
@@ -228,6 +247,7 @@ class Pricer:
         if self.quoter is not None and names.date_format is None:
             return self.quoter.quote(known)
         coded = encode_one(self.tariff, known, date_format=names.date_format)
+        check_balances(balances)
         before = None if balances is None else balances.copy()
         priced = self.price_columns(coded, threads=1, balances=before)
         return {name: values[0].item() for name, values in priced.items()}

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check
-from freightrisk._columns import SHIP_DATE, JoinedColumns, value_of
+from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE, JoinedColumns, value_of
 from freightrisk._frozen import FrozenDict
-from freightrisk._intake import DEFAULT_CLOCK, Refused, Spellings, level_of, number_of, time_of
+from freightrisk._intake import DEFAULT_CLOCK, Refused, Spellings, id_of, level_of, number_of, spelling, time_of
 from freightrisk.book.factors import code_type
 from freightrisk.book.recode import banded, looked_up
 from freightrisk.errors import InputError
@@ -231,9 +231,9 @@ def _condition(rule: str, column: str, condition: Any) -> Condition:
 
 
 def _level(rule: str, column: str, level: Any) -> Any:
-    """Return a level of a condition."""
+    """Return a level of a condition; those of columns of ids are ids."""
     try:
-        found = level_of(level)
+        found = (id_of if column in (MERCHANT_ID, ORDER_ID) else level_of)(level)
     except Refused:
         found = None
     if found is None:
@@ -362,7 +362,9 @@ def _day_interval(rule: Subsidy) -> Interval:
 
 def _gate(column: str, kind: str, asked: Mapping[int, Condition], n_rules: int) -> Gate:
     if kind == "levels":
-        marks = tuple(sorted({level for levels in asked.values() for level in levels}, key=str))  # type: ignore[union-attr]
+        named = {(isinstance(level, bool), level): level for levels in asked.values() for level in levels}  # type: ignore[union-attr]
+        marks = tuple(sorted(named.values(), key=str))
+        _refuse_alike(column, marks)
         slots = len(marks) + 1
     else:
         bounds = {bound for span in asked.values() for bound in (span.above, span.at_most)}  # type: ignore[union-attr]
@@ -373,6 +375,16 @@ def _gate(column: str, kind: str, asked: Mapping[int, Condition], n_rules: int) 
         for slot in range(slots)
     ]
     return Gate(column, kind, marks, np.array(masks, dtype=np.uint64))
+
+
+def _refuse_alike(column: str, marks: Sequence[Any]) -> None:
+    """Refuse levels of one column that rules name in two types, since a table may hold either."""
+    whole = [mark for mark in marks if not isinstance(mark, str)]
+    mixed = {isinstance(mark, bool) for mark in whole}
+    alike = next((mark for mark in whole if spelling(mark) in map(spelling, set(marks) - {*whole})), None)
+    if len(mixed) > 1 or alike is not None:
+        what = "booleans and numbers" if len(mixed) > 1 else f"{alike!r} and the text that is spelled so"
+        raise InputError(f"subsidies name levels of '{column}' by {what}; write the levels of a column in one way.")
 
 
 def _passes(condition: Condition, kind: str, marks: tuple[Any, ...], slot: int) -> bool:
