@@ -626,9 +626,7 @@ def test_the_first_hours_of_the_year_1_are_refused_alike():
 
 @pytest.mark.parametrize("read", [id_of, level_of, number_of, time_of])
 def test_a_length_of_time_is_no_value(read):
-    column = {id_of: _vectors.ids, level_of: _vectors.levels, number_of: _vectors.numbers, time_of: _vectors.times}[
-        read
-    ]
+    columns = {id_of: _vectors.ids, level_of: _vectors.levels, number_of: _vectors.numbers, time_of: _vectors.times}
     for unit in ("s", "ns", "D"):
         with pytest.raises(Refused, match="timedelta"):
             read(np.timedelta64(1, unit))
