@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from freightrisk import _check, _vectors
 from freightrisk._intake import DEFAULT_CLOCK, MISSING_TIME, Level, Refused, check_date_format
 from freightrisk._vectors import NEAR, Raw
 from freightrisk.errors import FreightRiskError, FreightRiskWarning, InputError
+
+Read = TypeVar("Read")
 
 FRAMES = "a pandas, polars or pyarrow table, or the path of a Parquet file"
 ORDER_ID, MERCHANT_ID, SHIP_DATE = "order_id", "merchant_id", "ship_date"
@@ -135,7 +137,7 @@ class Table:
             return _vectors.of_arrow(self.frame.column(self.frame.column_names.index(name)))
         return _of_series(self.frame.iloc[:, self.names.index(name)])
 
-    def _as(self, name: str, read: Callable[[Raw], Any]) -> Any:
+    def _as(self, name: str, read: Callable[[Raw], Read]) -> Read:
         try:
             return read(self.raw(name))
         except Refused as refused:
@@ -152,15 +154,15 @@ class Table:
 
     def real(self, name: str) -> NDArray[np.float64]:
         """Return the column as finite float64, NaN where missing."""
-        return self._as(name, _vectors.numbers)  # type: ignore[no-any-return]
+        return self._as(name, _vectors.numbers)
 
     def levels(self, name: str) -> tuple[NDArray[Any], list[Level]]:
         """Return integer codes (-1 where missing) and the levels that they name, some of which need not occur."""
-        return self._as(name, _vectors.levels)  # type: ignore[no-any-return]
+        return self._as(name, _vectors.levels)
 
     def times(self, name: str) -> NDArray[np.datetime64]:
         """Return the column as times of the clock in microseconds, NaT where missing."""
-        return self._as(name, lambda raw: _vectors.times(raw, self.clock, self.date_format))  # type: ignore[no-any-return]
+        return self._as(name, lambda raw: _vectors.times(raw, self.clock, self.date_format))
 
     def days(self, name: str) -> NDArray[np.datetime64]:
         """Return the column as days of the clock, NaT where missing."""
@@ -271,30 +273,31 @@ class JoinedColumns:
                 values = values[self.merchant_row]
         return values if self.rows is None else values[self.rows]
 
-    def _read(self, kind: str, name: str, read: Callable[[Table, str], Any]) -> Any:
+    def _read(self, kind: str, name: str, read: Callable[[Table, str], Read]) -> Read:
         """Return what is read of a column, once."""
         name = self.names_of.of_role(name)
         if (kind, name) not in self._seen:
             self._seen[kind, name] = read(self._home(name), name)
-        return self._seen[kind, name]
+        found: Read = self._seen[kind, name]
+        return found
 
     def real(self, name: str) -> NDArray[np.float64]:
         """Return the column as finite float64, NaN where missing."""
-        return self._read("real", name, lambda home, own: self._spread(home.real(own), own, np.nan))  # type: ignore[no-any-return]
+        return self._read("real", name, lambda home, own: self._spread(home.real(own), own, np.nan))
 
     def levels(self, name: str) -> tuple[NDArray[Any], list[Level]]:
         """Return integer codes (-1 where missing) and the levels that they name, some of which need not occur."""
 
-        def read(home: Table, own: str) -> Any:
+        def read(home: Table, own: str) -> tuple[NDArray[Any], list[Level]]:
             codes, values = home.levels(own)
             return self._spread(_signed(codes), own, -1), values
 
-        return self._read("levels", name, read)  # type: ignore[no-any-return]
+        return self._read("levels", name, read)
 
     def times(self, name: str) -> NDArray[np.datetime64]:
         """Return the column as times of the clock in microseconds, NaT where missing."""
         missing = MISSING_TIME
-        return self._read("times", name, lambda home, own: self._spread(home.times(own), own, missing))  # type: ignore[no-any-return]
+        return self._read("times", name, lambda home, own: self._spread(home.times(own), own, missing))
 
     def days(self, name: str) -> NDArray[np.datetime64]:
         """Return the column as days of the clock, NaT where missing."""
@@ -302,16 +305,16 @@ class JoinedColumns:
 
     def ids(self, name: str) -> NDArray[Any]:
         """Return the column as ids: int64 if each is a whole number, otherwise objects, None where missing."""
-        return self._read("ids", name, lambda home, own: self._spread(home.ids(own), own, None))  # type: ignore[no-any-return]
+        return self._read("ids", name, lambda home, own: self._spread(home.ids(own), own, None))
 
     def id_codes(self, name: str, near: int = NEAR) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return integer codes (-1 where missing) and the ids that they name, some of which need not occur."""
 
-        def read(home: Table, own: str) -> Any:
+        def read(home: Table, own: str) -> tuple[NDArray[Any], NDArray[Any]]:
             codes, values = home.id_codes(own, near)
             return self._spread(_signed(codes), own, -1), values
 
-        return self._read(f"id codes {near}", name, read)  # type: ignore[no-any-return]
+        return self._read(f"id codes {near}", name, read)
 
     def refuse(self, bad: NDArray[np.bool_], message: str, column: str | None = None) -> None:
         """Raise `message` with its "{rows}" told as the caller knows them, if any element of `bad` is true."""

@@ -341,7 +341,7 @@ class Tariff(TariffRecord):
         order : mapping of column to value, or a row of a pandas frame
             With the tariff's columns (`columns_read`).
         merchants : as for `encode`, optional
-            With those of the columns that the order lacks; read anew for every order.
+            With those of the columns that the order lacks; read again for every order.
         balances : Balances, optional
         **columns
             As for `encode`.
