@@ -592,3 +592,9 @@ def test_a_text_of_an_enumeration_is_its_text():
     coding = book_of({"zone": ["far", "near"]}, Factor("zone")).codings["zone"]
     assert coding.encode_one({"zone": Zone.NEAR}) == coding.encode_one({"zone": "near"})
     assert labels_of(book_of({"zone": pd.Series([Zone.NEAR], dtype=object)}, coding), "zone") == ["near"]
+
+
+def test_a_warning_names_the_callers_own_line():
+    with pytest.warns(FreightRiskWarning) as told:
+        book_of({"x": ["live", "Live"]}, Factor("x"))
+    assert told[0].filename == __file__

@@ -1,9 +1,12 @@
 """The only code that coerces or refuses input. Each message says what was wrong, where, what is allowed, what to do."""
 
 import os
+import sys
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -12,9 +15,19 @@ from numpy.typing import ArrayLike, NDArray
 from freightrisk import _core
 from freightrisk._mapped import largest
 from freightrisk._staged import probe
-from freightrisk.errors import InputError
+from freightrisk.errors import FreightRiskWarning, InputError
 
 SHOWN_ROWS = 5
+PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+def warn(message: str) -> None:
+    """Warn of something worth a look, with the line of the caller's own code that led to it."""
+    frame: FrameType | None = sys._getframe(1)
+    level = 2
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, FreightRiskWarning, stacklevel=level)
 
 
 def rows_text(rows: NDArray[Any], total: int | None = None) -> str:

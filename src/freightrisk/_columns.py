@@ -1,7 +1,6 @@
 """Frames of any kind as named columns, reading only the columns that are asked for, and the names of those columns."""
 
 import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from freightrisk import _check, _vectors
 from freightrisk._intake import DEFAULT_CLOCK, MISSING_TIME, Level, Refused, check_date_format
 from freightrisk._vectors import NEAR, Raw
-from freightrisk.errors import FreightRiskError, FreightRiskWarning, InputError
+from freightrisk.errors import FreightRiskError, InputError
 
 Read = TypeVar("Read")
 
@@ -179,11 +178,9 @@ class Table:
         first = ids[:LOOKED_AT].tolist() if ids.dtype == object else []
         texts = [one for one in first if isinstance(one, str)]
         if texts and len(texts) == len([one for one in first if one is not None]) and all(map(FLOAT.fullmatch, texts)):
-            warnings.warn(
+            _check.warn(
                 f"{self.argument}: ids in column '{name}' are texts such as {texts[0]!r}, which is another id than "
-                f"{texts[0].removesuffix('.0')}; they look like whole numbers that were floats when they were written.",
-                FreightRiskWarning,
-                stacklevel=2,
+                f"{texts[0].removesuffix('.0')}; they look like whole numbers that were floats when they were written."
             )
 
     def id_codes(self, name: str, near: int = NEAR) -> tuple[NDArray[Any], NDArray[Any]]:

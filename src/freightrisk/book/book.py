@@ -1,6 +1,5 @@
 """The order book: what is insured, coded for the kernels, with its claims."""
 
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,7 +23,7 @@ from freightrisk.book.factors import (
     learn,
     line_coding,
 )
-from freightrisk.errors import FreightRiskWarning, InputError
+from freightrisk.errors import InputError
 
 # Columns that must be sound wherever they are present, rated or not: (low, high).
 OUT = {"not_shipped": "were never shipped", "shipped_after_as_of": "were shipped after that day"}
@@ -516,10 +515,8 @@ def _check_absent(orders: Table, rows: NDArray[np.int64], needed: Sequence[str],
             f"orders: '{merchant_id}' names no row of merchants in {where}; add these merchants, or declare the factor "
             f"of '{needed[0]}' with missing='level'."
         )
-    warnings.warn(
-        f"orders: '{merchant_id}' names no row of merchants in {where}; their columns of merchants are missing.",
-        FreightRiskWarning,
-        stacklevel=2,
+    _check.warn(
+        f"orders: '{merchant_id}' names no row of merchants in {where}; their columns of merchants are missing."
     )
 
 

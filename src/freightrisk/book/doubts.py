@@ -1,6 +1,5 @@
 """What is most likely a slip in the rows of a book: claims that stand there twice, weights in another unit."""
 
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,7 +10,7 @@ from freightrisk import _check
 from freightrisk._columns import JoinedColumns, Table
 from freightrisk._intake import plain_spelling
 from freightrisk.book.factors import Band, Coding
-from freightrisk.errors import FreightRiskWarning, InputError
+from freightrisk.errors import InputError
 
 CLAIM_ID = "claim_id"
 MOST_REPEATS = 0.01
@@ -32,11 +31,9 @@ def warn_of_grams(columns: JoinedColumns) -> None:
     known = known[~np.isnan(known)]
     median = float(np.median(known)) if len(known) else 0.0
     if median > HEAVIEST_KG:
-        warnings.warn(
+        _check.warn(
             f"column '{WEIGHT_KG}' has a median of {median:,.4g} kg, more than parcels weigh ({HEAVIEST_KG} kg), so it "
-            "may be in grams; divide it by 1,000, or rename the column if its unit is another.",
-            FreightRiskWarning,
-            stacklevel=4,
+            "may be in grams; divide it by 1,000, or rename the column if its unit is another."
         )
 
 
@@ -50,11 +47,9 @@ def warn_of_alike(codings: Iterable[Coding]) -> None:
             for level in coding.spellings[depth].known:
                 first = alike.setdefault(plain_spelling(level), level) if isinstance(level, str) else level
                 if first != level:
-                    warnings.warn(
+                    _check.warn(
                         f"factor '{coding.name}': levels {first!r} and {level!r} of column '{column}' differ in width, "
-                        "spaces or letter case alone, and are two levels; write them alike if they are one.",
-                        FreightRiskWarning,
-                        stacklevel=4,
+                        "spaces or letter case alone, and are two levels; write them alike if they are one."
                     )
                     return
 
@@ -116,10 +111,8 @@ def _warn_of_repeats(table: Table, order: NDArray[np.int64], order_id: str, read
     again = several[pd.DataFrame(columns).duplicated().to_numpy()]
     if len(again) > MOST_REPEATS * len(order):
         ids = list(dict.fromkeys(table.ids(order_id)[again[:100]].tolist()))[: _check.SHOWN_ROWS]
-        warnings.warn(
+        _check.warn(
             f"claims: {len(again):,} of {len(order):,} rows equal an earlier row in order, {', '.join(read)} (first "
             f"orders: {', '.join(map(str, ids))}), and every row counts as a claim. Drop rows that were given twice; "
-            "if they are different claims, give them a column of ids (claim_id=).",
-            FreightRiskWarning,
-            stacklevel=6,
+            "if they are different claims, give them a column of ids (claim_id=)."
         )

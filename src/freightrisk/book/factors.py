@@ -4,7 +4,6 @@ A declaration (`Factor`, `Band`, `Hierarchy`) says where a rating factor comes f
 and rare levels. A `Coding` is that declaration after a book has been seen: the levels and the code of each.
 """
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +17,7 @@ from freightrisk import _check
 from freightrisk._columns import JoinedColumns, value_of
 from freightrisk._intake import Spellings, level_of, nearest_spelling, number_of
 from freightrisk.book.recode import banded, exact_sums, in_doubles, looked_up, paired
-from freightrisk.errors import FreightRiskWarning, InputError
+from freightrisk.errors import InputError
 
 MISSING = "(missing)"
 OTHER = "(other)"
@@ -332,12 +331,10 @@ class Coding:
             return
         places = np.where(which < 0, len(paths) - 1, which)[unseen]
         found = [paths[place] for place in np.unique(places)[:SHOWN_LEVELS].tolist()]
-        warnings.warn(
+        _check.warn(
             f"factor '{self.name}': {n_unseen:,} of {len(codes):,} orders ({n_unseen / len(codes):.1%}) have levels "
             f"that the book never had, and are priced on the mean of their parent: "
-            f"{', '.join(map(self._nearest, found))}.",
-            FreightRiskWarning,
-            stacklevel=2,
+            f"{', '.join(map(self._nearest, found))}."
         )
 
     def _nearest(self, path: Path) -> str:

@@ -1,6 +1,5 @@
 """Maturity: how much of an order's claims has been reported by its age, net of those that were reversed."""
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
 from freightrisk.book.book import OrderBook
-from freightrisk.errors import FitError, FreightRiskWarning, InputError
+from freightrisk.errors import FitError, InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -223,12 +222,10 @@ class ReportLag:
 def _warn_of_short_history(age: NDArray[np.int64], cover_days: int, method: str) -> None:
     oldest = int(age.max(initial=-1))
     if oldest < cover_days and method == "empirical":
-        warnings.warn(
+        _check.warn(
             f"the oldest order is {oldest} days old, short of {cover_days} days of cover: shares are of the claims "
             f"within {oldest} days, and later ones are missing from any frequency; fit a distribution "
-            "(method='gamma').",
-            FreightRiskWarning,
-            stacklevel=3,
+            "(method='gamma')."
         )
 
 

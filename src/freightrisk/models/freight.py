@@ -1,6 +1,5 @@
 """Freight schedules: what a parcel costs by zone and weight, and severity priced on the distribution of weight."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from freightrisk import _check
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Band, Coding, CrossCoding
-from freightrisk.errors import FreightRiskWarning, InputError
+from freightrisk.errors import InputError
 from freightrisk.models.design import Array, Whole
 
 if TYPE_CHECKING:
@@ -521,11 +520,9 @@ def _warn_of_kilograms(weight_g: ArrayLike) -> None:
     found = np.asarray(weight_g)
     median = float(np.median(found)) if found.dtype.kind in "iuf" and found.size else np.inf
     if median < LIGHTEST_G:
-        warnings.warn(
+        _check.warn(
             f"weight_g has a median of {median:.3g} g, less than parcels weigh ({LIGHTEST_G} g), so it may be in "
-            "kilograms; multiply it by 1,000.",
-            FreightRiskWarning,
-            stacklevel=3,
+            "kilograms; multiply it by 1,000."
         )
 
 

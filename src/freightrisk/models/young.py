@@ -1,12 +1,10 @@
 """Orders that are too young to have reported their claims."""
 
-import warnings
-
 import numpy as np
 
+from freightrisk import _check
 from freightrisk._mapped import let_go
 from freightrisk.book.book import OrderBook
-from freightrisk.errors import FreightRiskWarning
 
 MOST_UNREPORTED = 0.05
 PIECE = 2**20
@@ -35,10 +33,8 @@ def warn_of_young_orders(book: OrderBook) -> None:
     """Warn if orders are so young that a frequency fitted without an offset is clearly too low."""
     share = unreported_share(book)
     if share > MOST_UNREPORTED:
-        warnings.warn(
+        _check.warn(
             f"about {share:.1%} of the book's claims are still to be reported on {book.as_of}, because many orders are "
             "younger than the lag of its claims; the fit is too low by as much. Leave young orders out "
-            "(book.mature(days)), or give offset=ReportLag.fit(book).offset(book).",
-            FreightRiskWarning,
-            stacklevel=3,
+            "(book.mature(days)), or give offset=ReportLag.fit(book).offset(book)."
         )

@@ -1,6 +1,5 @@
 """The pricer: from columns of orders to codes, through the kernel in pieces, to columns of money; or one order."""
 
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -16,7 +15,7 @@ from freightrisk._parallel import chunks, in_order
 from freightrisk.book.book import SOUND_COLUMNS, columns_with_missing, join, unique_ids
 from freightrisk.book.doubts import warn_of_grams
 from freightrisk.book.factors import CrossCoding
-from freightrisk.errors import FreightRiskWarning, InputError
+from freightrisk.errors import InputError
 from freightrisk.tariff.balances import (
     NO_DRAWS,
     Balances,
@@ -231,11 +230,9 @@ class Pricer:
                 f"order: '{names.merchant_id}' is {known[MERCHANT_ID]!r}, which names no row of merchants; add this "
                 f"merchant, or declare the factor of '{strict[0]}' with missing='level'."
             )
-        warnings.warn(
+        _check.warn(
             f"order: '{names.merchant_id}' is {known[MERCHANT_ID]!r}, which names no row of merchants; its columns of "
-            "merchants are missing.",
-            FreightRiskWarning,
-            stacklevel=4,
+            "merchants are missing."
         )
         return {name: None for name in needed if name in self.tariff.columns_read} | dict(known)
 

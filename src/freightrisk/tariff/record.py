@@ -1,6 +1,5 @@
 """The tariff as data: its frozen fields, their checks, and what follows from them without pricing anything."""
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +13,7 @@ from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE
 from freightrisk._frozen import FrozenDict
 from freightrisk._intake import DEFAULT_CLOCK, NUMBER, nearest_spelling, spelling
 from freightrisk.book.factors import Band, Coding, CrossCoding
-from freightrisk.errors import FreightRiskWarning, InputError
+from freightrisk.errors import InputError
 from freightrisk.tariff.cover import Cover, LimitCurve
 from freightrisk.tariff.experience import Experience
 from freightrisk.tariff.loading import Loadings
@@ -221,19 +220,15 @@ def warn_of_unknown_levels(tariff: TariffRecord) -> None:
         for column, condition in rule.where.items():
             if column not in banded or isinstance(condition, Interval):
                 continue
-            warnings.warn(
+            _check.warn(
                 f"subsidy '{rule.name}' is for the values {list(condition)} of {column} alone, which is banded; for "
-                "a range give Interval(above=, at_most=).",
-                FreightRiskWarning,
-                stacklevel=3,
+                "a range give Interval(above=, at_most=)."
             )
     for rule, column, level, coding in tariff.unknown_levels():
         known = [*coding.spellings[list(coding.columns).index(column)].known]
-        warnings.warn(
+        _check.warn(
             f"subsidy '{rule.name}' is for {column} {level!r}, which factor '{coding.name}' has not: it pays only "
-            f"orders of levels that are newer than the fit{_nearest(level, known)}.",
-            FreightRiskWarning,
-            stacklevel=3,
+            f"orders of levels that are newer than the fit{_nearest(level, known)}."
         )
 
 
