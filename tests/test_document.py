@@ -454,8 +454,14 @@ def test_a_document_may_be_written_in_another_layout(tariff, parts):
 @pytest.mark.parametrize("bracket", ["[", '{"a":'])
 def test_endless_brackets_are_refused(parts, bracket):
     for cut in (bracket * 5_000, json.dumps(parts | {"provenance": 7}).replace(": 7", f": {bracket * 5_000}")):
-        with pytest.raises(TariffDocumentError, match=r"brackets are nested too deeply|Expected `object`"):
+        with pytest.raises(TariffDocumentError, match="brackets are nested too deeply"):
             parse_tariff(cut.encode())
+
+
+def test_brackets_in_a_text_are_no_levels(tariff):
+    name = '[{"' * 5_000 + "\\" * 3
+    same = replace(tariff, provenance=dict(tariff.provenance) | {"note": name})
+    assert parse_tariff(bytes_of(same)).provenance["note"] == name
 
 
 # Equality

@@ -384,7 +384,7 @@ def times(unit, zone):
         pa.timestamp(unit, zone),
         numpy,
         None if zone is None else f"datetime64[{unit}, {zone}]",
-        hole=np.datetime64("NaT"),
+        hole=np.datetime64("NaT", "us"),
         without=without,
     )
 

@@ -1,6 +1,7 @@
 """Documents as text: JSON and YAML in which every key is given once, and files written whole or not at all."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,17 +9,38 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from freightrisk import _check
 from freightrisk._staged import staged
 from freightrisk.errors import InputError
 
+MOST_LEVELS = 100
+"""Levels of brackets that a text may have; a document has some ten, and Pythons differ in how many they follow."""
+
+TOO_DEEP = "brackets are nested too deeply; a document has some ten levels"
+
+JSON_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+
 
 def json_document(data: bytes, kind: Any = Any) -> Any:
     """Return a JSON text as an object of a kind; msgspec alone would take the last of repeated keys."""
+    refuse_depth(data)
     with refusing_depth():
         refuse_repeated_keys(data)
         return msgspec.json.decode(data, type=kind)
+
+
+def refuse_depth(data: bytes) -> None:
+    """Raise `msgspec.DecodeError` for a JSON text of more levels than `MOST_LEVELS`, whatever a parser would do."""
+    if data.count(b"[") + data.count(b"{") <= MOST_LEVELS:
+        return
+    step = np.zeros(256, dtype=np.int8)
+    step[list(b"[{")] = 1
+    step[list(b"]}")] = -1
+    levels = np.cumsum(step[np.frombuffer(JSON_TEXT.sub(b"", data), dtype=np.uint8)], dtype=np.int64)
+    if levels.max(initial=0) > MOST_LEVELS:
+        raise msgspec.DecodeError(TOO_DEEP)
 
 
 @contextmanager
@@ -27,7 +49,7 @@ def refusing_depth() -> Iterator[None]:
     try:
         yield
     except RecursionError:
-        raise msgspec.DecodeError("brackets are nested too deeply; a document has some ten levels") from None
+        raise msgspec.DecodeError(TOO_DEEP) from None
 
 
 def refuse_repeated_keys(data: bytes) -> None:
