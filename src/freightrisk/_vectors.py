@@ -74,6 +74,8 @@ def numbers(column: Raw) -> NDArray[np.float64]:
     if pa.types.is_integer(kind):
         return _filled(column.cast(pa.float64(), safe=False), np.nan)
     if pa.types.is_floating(kind):
+        if pa.types.is_float16(kind):  # pyarrow 16 fills no gaps of these
+            return numbers(np.array([np.nan if value is None else value for value in column.to_pylist()], np.float16))
         return numbers(_filled(column, np.nan))
     if pa.types.is_decimal(kind):
         return _filled(column.cast(pa.string()).cast(pa.float64()), np.nan)
@@ -220,6 +222,9 @@ def of_arrow(column: Any) -> Raw:
     if pa.types.is_run_end_encoded(kind):
         if str(kind.value_type).endswith("_view"):  # pyarrow decodes no runs of these
             return of_arrow(pa.chunked_array([column.to_pylist()], kind.value_type))
+        if pa.types.is_float16(kind.value_type):  # nor, in pyarrow 16, of these
+            halves = [None if value is None else np.float16(value) for value in column.to_pylist()]
+            return of_arrow(pa.chunked_array([halves], kind.value_type))
         return of_arrow(
             pa.chunked_array([pa.compute.run_end_decode(chunk) for chunk in column.chunks], kind.value_type)
         )
@@ -443,6 +448,12 @@ def _text_times(column: Any, clock: str, date_format: str | None) -> NDArray[np.
                 found[rows] = _on_clock(moments, clock) if utc else moments
             except Refused as refused:
                 bad[rows] |= refused.bad
+    for row in np.flatnonzero(bad & spelled):  # before pandas 3, texts outside 1677 to 2262 too
+        try:
+            found[row] = time_of(texts[row], clock, date_format)
+            bad[row] = False
+        except Refused:
+            pass
     if bad.any():
         raise Refused(fault, cure, bad)
     return found
@@ -467,4 +478,10 @@ def _whole_texts(column: Any) -> Any:
     import pyarrow as pa
 
     whole = {"string_view": pa.large_string(), "binary_view": pa.large_binary()}.get(str(column.type))
-    return column if whole is None else column.cast(whole)
+    if whole is None:
+        return column
+    try:
+        return column.cast(whole)
+    except pa.ArrowNotImplementedError:  # pyarrow 16
+        values = pa.array(column.to_pylist(), whole)
+        return pa.chunked_array([values]) if isinstance(column, pa.ChunkedArray) else values
