@@ -130,7 +130,11 @@ def draw_table(rng, ids, zone, n_orders=N_ORDERS, *, some_missing=False):
 def with_types(table, change):
     """Return the table with each column cast to another type, or as it is."""
     schema = pa.schema([(field.name, change(field) or field.type) for field in table.schema])
-    return table.cast(schema)
+    columns = []
+    for column, kind in zip(table.columns, schema.types, strict=True):
+        views = kind == pa.string_view()  # to which pyarrow 16 casts nothing
+        columns.append(pa.array(column.to_pylist(), kind) if views else column.cast(kind))
+    return pa.table(columns, schema=schema)
 
 
 def narrow(field):
