@@ -448,12 +448,16 @@ def _text_times(column: Any, clock: str, date_format: str | None) -> NDArray[np.
                 found[rows] = _on_clock(moments, clock) if utc else moments
             except Refused as refused:
                 bad[rows] |= refused.bad
-    for row in np.flatnonzero(bad & spelled):  # before pandas 3, texts outside 1677 to 2262 too
-        try:
-            found[row] = time_of(texts[row], clock, date_format)
-            bad[row] = False
-        except Refused:
-            pass
+    if bad.any() and date_format is None:
+        # Before its version 3, pandas counts these texts in nanoseconds, which hold no other years.
+        year = pc.utf8_slice_codeunits(column, 0, 4)
+        far = _filled(pc.or_(pc.less(year, "1678"), pc.greater(year, "2261")), False)
+        for row in np.flatnonzero(bad & spelled & far).tolist():
+            try:
+                found[row] = time_of(texts.iat[row], clock)
+                bad[row] = False
+            except Refused:
+                pass
     if bad.any():
         raise Refused(fault, cure, bad)
     return found
