@@ -188,7 +188,8 @@ def own_errors(url: sa.URL) -> Iterator[None]:
         yield
     except (sa.exc.SQLAlchemyError, UnicodeError, OverflowError) as error:
         said = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-        for secret in (url.password, *url.normalized_query.get("password", ())):
+        given = url.query.get("password", ())  # normalized_query fails in SQLAlchemy 2.0.0
+        for secret in (url.password, *((given,) if isinstance(given, str) else given)):
             said = said.replace(str(secret), "***") if secret else said
         other = "check that the database runs, that its address and user are right, and what the user may do"
         cure = next((cure for sign, cure in CURES.items() if sign in said.lower()), other)
