@@ -32,10 +32,7 @@ ISO_ZONE = r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
 ISO_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?" + ISO_ZONE + "?)?"
 ISO = re.compile(ISO_TIME, re.ASCII)
 MOST_COMPARED = 2_000  # known levels that a message looks through for the one most like another
-EXACT: dict[Any, int] = {
-    np.float16: 2**11,
-    np.float32: 2**24,
-}  # whole floats below these are exact; 2**53 for all others
+EXACT: dict[Any, int] = {np.float16: 2**11, np.float32: 2**24}  # whole floats below are exact; 2**53 for all others
 RESERVED = ("(missing)", "(other)", "(all)")
 DIRECTIVE = re.compile(r"%(.)")
 KNOWN_DIRECTIVES = frozenset("YymdjbBHIpMSfz%")

@@ -29,9 +29,8 @@ SHAPE_RANGE = (1e-6, 1e3)
 CORRELATION_RANGE = (1e-6, 1.0 - 1e-6)
 SHAPE_ROUNDS = 50
 SHAPE_TOLERANCE = 1e-10
-SHAPE_NOISE = (
-    1e-7  # changes below this end the rounds once they no longer halve: a shape near zero is known to rounding
-)
+# Changes below this end the rounds once they no longer halve: a shape near zero is known to rounding.
+SHAPE_NOISE = 1e-7
 
 
 @dataclass(frozen=True)

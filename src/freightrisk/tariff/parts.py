@@ -16,7 +16,7 @@ from freightrisk.tariff.campaigns import SubsidyPart, subsidy_from_part, subsidy
 from freightrisk.tariff.cover import ByLevel, Cover, LimitCurve
 from freightrisk.tariff.experience import Experience
 from freightrisk.tariff.loading import Loadings
-from freightrisk.tariff.plain import json_document, refusing_depth
+from freightrisk.tariff.plain import json_document
 from freightrisk.tariff.rates import RateTables
 from freightrisk.tariff.record import TariffRecord
 from freightrisk.tariff.score import ScoreCurve
@@ -164,14 +164,11 @@ def fields_of(data: bytes, *, source: str) -> tuple[dict[str, Any], bool]:
             raise TariffDocumentError(
                 f"'{source}' is a tariff document of version {head.version}; this release reads version {VERSION}."
             )
-        with refusing_depth():
-            part = msgspec.json.decode(data, type=TariffPart)
+        part = msgspec.json.decode(data, type=TariffPart)
         return _from_parts(part, source), part.digest in ("", _digest(part))
     except msgspec.ValidationError as error:
         raise TariffDocumentError(f"'{source}' is not a valid tariff document: {error}.") from None
-    except msgspec.DecodeError as error:
-        raise TariffDocumentError(f"'{source}' is not whole: {error}. Take the file from its source again.") from None
-    except UnicodeDecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise TariffDocumentError(f"'{source}' is not whole: {error}. Take the file from its source again.") from None
     except TariffDocumentError:
         raise

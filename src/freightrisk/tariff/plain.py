@@ -26,9 +26,8 @@ JSON_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 def json_document(data: bytes, kind: Any = Any) -> Any:
     """Return a JSON text as an object of a kind; msgspec alone would take the last of repeated keys."""
     refuse_depth(data)
-    with refusing_depth():
-        refuse_repeated_keys(data)
-        return msgspec.json.decode(data, type=kind)
+    refuse_repeated_keys(data)
+    return msgspec.json.decode(data, type=kind)
 
 
 def refuse_depth(data: bytes) -> None:
@@ -45,7 +44,7 @@ def refuse_depth(data: bytes) -> None:
 
 @contextmanager
 def refusing_depth() -> Iterator[None]:
-    """Raise `msgspec.DecodeError` for a text that is nested deeper than a parser goes."""
+    """Raise `msgspec.DecodeError` for YAML that is nested deeper than its parser, written in Python, goes."""
     try:
         yield
     except RecursionError:
