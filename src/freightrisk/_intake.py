@@ -271,9 +271,13 @@ def _iso_time(text: str) -> datetime:
 def microseconds(times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
     """Return times in microseconds; refuses those of years that no text and no Python time can name."""
     if np.datetime_data(times.dtype)[0] not in ("ns", "ps", "fs", "as"):  # these end within the years
-        far = (times < FIRST_TIME.astype(times.dtype)) | (times > LAST_TIME.astype(times.dtype))
-        if far.any():
-            raise Refused(*FAR, far)
+        times = times.astype(times.dtype.newbyteorder("="), copy=False)
+        counts = times.view(np.int64)
+        low, high = (int(time.astype(times.dtype).astype(np.int64)) for time in (FIRST_TIME, LAST_TIME))
+        if len(counts) and (counts.min() < low or counts.max() > high):  # NaT is the least of all counts
+            far = ((counts < low) | (counts > high)) & ~np.isnat(times)
+            if far.any():
+                raise Refused(*FAR, far)
     return times.astype(MICROSECOND)
 
 

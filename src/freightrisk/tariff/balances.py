@@ -202,7 +202,7 @@ def sequence_of(
     for k, period in enumerate(periods):
         when = joined.days(SHIP_DATE).astype(f"datetime64[{UNIT[period]}]")
         known = (merchants >= 0) & ~np.isnat(when)
-        number = when[known].astype(np.int64)
+        number = when[known].view(np.int64)
         first = number.min(initial=2**62)
         keys[k, known], pairs = pd.factorize(merchants[known].astype(np.int64) * 2**31 + (number - first))
         texts = (pairs % 2**31 + first).astype(when.dtype).astype(str).tolist()
@@ -246,7 +246,8 @@ def sequence_of_one(
 def _fixed_order(joined: JoinedColumns, ids: NDArray[Any]) -> Whole:
     """Return the rows by priority, ship time and order id; nothing where they stand so already."""
     times, priority = joined.times(SHIP_DATE), joined.names_of.priority
-    shipped = np.where(np.isnat(times), np.iinfo(np.int64).max, times.astype("datetime64[us]").astype(np.int64))
+    shipped = times.astype("datetime64[us]").view(np.int64)
+    shipped[np.isnat(times)] = np.iinfo(np.int64).max
     first = np.zeros(len(ids)) if priority is None else -joined.real(priority)
     joined.refuse(np.isnan(first), f"orders: '{priority}' is missing in {{rows}}; give each order a number.")
     last = ids if ids.dtype != object else _ranks(ids)

@@ -301,7 +301,10 @@ class Gate:
 
 
 def _day_numbers(days: NDArray[np.datetime64]) -> NDArray[np.float64]:
-    return np.where(np.isnat(days), np.nan, days.astype("datetime64[D]").astype(np.int64))
+    whole = days.astype("datetime64[D]", copy=False).view(np.int64)  # a cast of times takes ten times as long as a view
+    numbers = whole.astype(np.float64)
+    numbers[np.isnat(days)] = np.nan
+    return numbers
 
 
 def in_stacking_order(subsidies: Sequence[Subsidy]) -> tuple[Subsidy, ...]:
