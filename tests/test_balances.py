@@ -407,7 +407,7 @@ def test_quotes_in_other_frames_and_buffers():
         assert columns["paid: grant"].tolist() == [10, 10, 5, 0]
     with pytest.raises(InputError, match="without detail or campaigns"):
         tariff.price_columns(coded, threads=1, campaigns=True, buffers=tariff.buffers(4))
-    with pytest.raises(InputError, match="other payers or limits"):
+    with pytest.raises(InputError, match="other rounded than this tariff writes"):
         tariff.price_columns(coded, threads=1, buffers=tariff_of([Subsidy("a", "platform", fixed_fen=1)]).buffers(4))
 
 
@@ -470,7 +470,7 @@ def test_orders_of_other_tables_or_needs_are_refused_by_the_pricing_of_columns()
         {"draws": lambda draws: draws[:0]},
         {"sequence": lambda _: None},
     ):
-        with pytest.raises(InputError, match="other tables, rounding or budgets; encode them with this one"):
+        with pytest.raises(InputError, match="rounding or budgets; encode them with this one"):
             tariff.price_columns(coded_again(**forged(coded, **changes)), threads=1)
 
 

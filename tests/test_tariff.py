@@ -441,9 +441,9 @@ def test_buffers_that_do_not_fit_are_refused(tariff, frame):
     coded = tariff.encode(frame)
     with pytest.raises(InputError, match=f"buffers hold 3 orders, fewer than the {len(frame)} to price"):
         tariff.price_columns(coded, threads=1, buffers=tariff.buffers(3))
-    with pytest.raises(InputError, match="other payers or limits, or without detail"):
+    with pytest.raises(InputError, match="other steps than this tariff writes"):
         tariff.price_columns(coded, threads=1, buffers=tariff.buffers(len(frame), detail=False))
-    with pytest.raises(InputError, match="other payers"):
+    with pytest.raises(InputError, match="other payers than this tariff writes"):
         tariff.price_columns(coded, threads=1, buffers=replace(tariff, subsidies=()).buffers(len(frame)))
     with pytest.raises(InputError, match="n_orders is -1"):
         tariff.buffers(-1)
@@ -706,9 +706,7 @@ def test_orders_encoded_for_another_tariff_are_refused(tariff, frame):
     wider = replace(CODINGS["score"], declared=Band("score", [4.2, 4.5, 4.8], column="experience_score", valid=(0, 9)))
     others = [fewer, replace(tariff, codings=dict(tariff.codings) | {"score": wider})]
     for other in others:
-        with pytest.raises(
-            InputError, match="encoded for a tariff with other levels or rules; encode them with this one"
-        ):
+        with pytest.raises(InputError, match="encoded for a tariff with other levels, rules"):
             other.price(coded)
     dearer = replace(tariff, frequency=replace(tariff.frequency, base=0.1), loadings=Loadings())
     same(dearer.price(coded), dearer.price(frame))

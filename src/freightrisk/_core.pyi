@@ -66,6 +66,7 @@ class PricePlan:
     def rounding(self) -> int: ...
     def __init__(
         self,
+        sizes: NDArray[np.int64],
         frequency_base: float,
         severity_base: float,
         limit: float,

@@ -257,6 +257,31 @@ cdef double FARTHEST = 690.0  # exp(-690) is above the smallest double
 cdef double LARGEST_ETA = 708.0
 
 
+# What the kernels take on trust is proved once a call: lengths here, codes by whoever makes the columns.
+
+cdef int need(bint holds, str what) except -1:
+    """Raise unless arrays are as long as a kernel is told."""
+    if not holds:
+        raise ValueError(f"a kernel was given {what}")
+    return 0
+
+
+cdef inline bint reaches(Py_ssize_t length, Py_ssize_t stop) noexcept:
+    """Whether a column that may have no rows has those up to `stop`."""
+    return length == 0 or length >= stop
+
+
+cdef int prove_tables(const int32_t[::1] columns, const int64_t[::1] offsets, Py_ssize_t length, list slots,
+                      str what) except -1:
+    """Raise unless each table lies in an array of `length`, with an entry for each slot of its column."""
+    cdef Py_ssize_t f
+    need(columns.shape[0] == offsets.shape[0], f"{what} tables without places")
+    for f in range(columns.shape[0]):
+        need(0 <= columns[f] < len(slots) and 0 <= offsets[f] <= length - slots[columns[f]],
+             f"{what} tables that are shorter than their columns")
+    return 0
+
+
 @cython.auto_pickle(False)
 cdef class CodeColumns:
     """Code columns of one length and how many slots each may name; keeps the arrays alive.
@@ -280,10 +305,13 @@ cdef class CodeColumns:
                  const int64_t[::1] largest=None):
         cdef const uint8_t[::1] view
         cdef int f
+        need(len(codes) <= MAX_COLUMNS and sizes.shape[0] == len(codes) and rows >= 0, "too many columns of codes")
+        need(largest is None or largest.shape[0] == len(codes), "another number of largest codes")
         self.count = <int>len(codes)
         self.rows = rows
         self.views = [array.view("u1") for array in codes]
         for f in range(self.count):
+            need(codes[f].dtype.str in ("|u1", "<u2", "<u4") and codes[f].shape == (rows,), "other columns of codes")
             view = self.views[f]
             self.itemsize[f] = codes[f].dtype.itemsize
             self.size[f] = sizes[f]
@@ -297,8 +325,11 @@ cdef class CodeColumns:
 
     @property
     def arrays(self):
-        """Return the codes of each column in their own type."""
-        return [self.views[f].view(f"u{self.itemsize[f]}") for f in range(self.count)]
+        """Return the codes of each column in their own type, which cannot be written to."""
+        found = [self.views[f].view(f"u{self.itemsize[f]}") for f in range(self.count)]
+        for codes in found:
+            codes.flags.writeable = False
+        return found
 
 
 @cython.auto_pickle(False)
@@ -313,14 +344,17 @@ cdef class RowValues:
 
     cdef const uint8_t* column[4]
     cdef int kind[4]
+    cdef Py_ssize_t length[4]
     cdef list views
 
     def __init__(self, list arrays not None):
         cdef const uint8_t[::1] view
         cdef int k
+        need(len(arrays) == 4, "other than four columns of values")
         self.views = [array.view("u1") for array in arrays]
         for k in range(4):
-            view = self.views[k]
+            need(arrays[k].ndim == 1, "values of two dimensions")
+            view, self.length[k] = self.views[k], len(arrays[k])
             self.kind[k] = NUMBERS[arrays[k].dtype.str[1:]] if len(arrays[k]) else ONES
             self.column[k] = &view[0] if view.shape[0] > 0 else NULL
 
@@ -396,6 +430,10 @@ def recode(const uint8_t[::1] categories not None, int itemsize, const uint8_t[:
     cdef int32_t last = <int32_t>(table.shape[0] // slot_size) - 1
     cdef Py_ssize_t step, block
     cdef int n
+    if stop <= start:
+        return
+    need(start >= 0 and categories.shape[0] >= stop * itemsize and last >= 0 and out.shape[0] >= stop * slot_size,
+         "categories, a table or slots of other lengths")
     with nogil:
         for step in range((stop - start + BLOCK - 1) // BLOCK):
             block = start + step * BLOCK
@@ -413,14 +451,25 @@ def pair_categories(const uint8_t[::1] categories not None, int itemsize, int32_
     cdef int32_t place[BLOCK]
     cdef Py_ssize_t step, block
     cdef int n, i
+    cdef int64_t pair
+    cdef bint fits = True
+    if stop <= start:
+        return
+    need(start >= 0 and categories.shape[0] >= stop * itemsize and which.shape[0] >= stop and size > 0,
+         "categories of other lengths")
     with nogil:
         for step in range((stop - start + BLOCK - 1) // BLOCK):
             block = start + step * BLOCK
             n = <int>min(<Py_ssize_t>BLOCK, stop - block)
             read_places(&categories[0], itemsize, block, n, size - 1, &place[0])
             for i in range(n):
-                which[block + i] = which[block + i] * size + place[i]
-                seen[which[block + i]] = 1
+                pair = <int64_t>which[block + i] * size + place[i]
+                if 0 <= pair < seen.shape[0]:
+                    which[block + i] = <int32_t>pair
+                    seen[pair] = 1
+                else:
+                    fits = False
+    need(fits, "pairs of categories without a place")
 
 
 cdef wide_void search_half(const double* values, const double* edges, int64_t half, int n,
@@ -446,6 +495,10 @@ def band_codes(const double[::1] values not None, const double[::1] edges not No
     cdef int64_t half
     cdef Py_ssize_t step, block
     cdef int n
+    if stop <= start:
+        return
+    need(start >= 0 and values.shape[0] >= stop and out.shape[0] >= stop, "values or bands of other lengths")
+    need(0 < edges.shape[0] <= 256 and not edges.shape[0] & (edges.shape[0] - 1), "edges that are no power of two")
     with nogil:
         for step in range((stop - start + BLOCK - 1) // BLOCK):
             block = start + step * BLOCK
@@ -688,6 +741,23 @@ cdef double total_of(const double* values, int n) noexcept nogil:
             + rest)
 
 
+cdef int prove_cells(CodeColumns columns, const int32_t[::1] members, const int32_t[::1] firsts,
+                     const int64_t[::1] places, int n_scores, Py_ssize_t length) except -1:
+    """Raise unless the cells of every table lie in the output."""
+    cdef int t, m
+    cdef int64_t cells
+    need(places.shape[0] >= firsts.shape[0] - 1, "tables without places")
+    for t in range(<int>firsts.shape[0] - 1):
+        need(0 <= firsts[t] < firsts[t + 1] <= members.shape[0], "tables without columns")
+        cells = 1
+        for m in range(firsts[t], firsts[t + 1]):
+            need(0 <= members[m] < columns.count, "a table of a column that is not there")
+            cells *= columns.size[members[m]]
+            need(cells < <int64_t>1 << 31, "a table of too many cells")
+        need(0 <= places[t] <= length - (2 * cells if t < n_scores else cells), "fewer cells than tables have")
+    return 0
+
+
 def accumulate(int family, double shape, CodeColumns columns not None, const int64_t[::1] offsets not None, double base,
                const double[::1] tables not None, RowValues values not None, Py_ssize_t start, Py_ssize_t stop,
                const int32_t[::1] members not None, const int32_t[::1] firsts not None,
@@ -722,6 +792,14 @@ def accumulate(int family, double shape, CodeColumns columns not None, const int
     cdef const int32_t* cells
     cdef Py_ssize_t step, block
     cdef int n, f, t, m, side, count = columns.count, n_tables = <int>firsts.shape[0] - 1
+    if stop <= start:
+        return
+    need(start >= 0 and columns.rows >= stop and sums_out.shape[0] >= 4, "fewer rows than to add")
+    need(all([reaches(values.length[f], stop) for f in range(4)]), "fewer values than rows")
+    need(offsets.shape[0] >= count, "fewer tables than columns")
+    for f in range(count):
+        need(0 <= offsets[f] <= tables.shape[0] - columns.size[f], "tables that are shorter than their columns")
+    prove_cells(columns, members, firsts, places, n_scores, cells_out.shape[0])
     with nogil:
         for step in range((stop - start + BLOCK - 1) // BLOCK):
             block = start + step * BLOCK
@@ -807,9 +885,11 @@ cdef class PricePlan:
     cdef const int32_t[::1] rule_kind, rule_cap, rule_payer, rule_group
     cdef const int64_t[::1] rule_amount
     cdef const uint8_t[::1] rule_limited  # whether a budget or a cap by merchant may stop the rule
+    cdef const int64_t[::1] sizes  # slots of each code column
+    cdef int payers
     cdef readonly int rules, rounding
 
-    def __init__(self, double frequency_base, double severity_base, double limit,
+    def __init__(self, sizes not None, double frequency_base, double severity_base, double limit,
                  frequency_columns not None, frequency_offsets not None, frequency_tables not None,
                  severity_columns not None, severity_offsets not None, severity_tables not None,
                  share_columns not None, share_offsets not None, share_tables not None,
@@ -823,6 +903,7 @@ cdef class PricePlan:
                  double filed_min_micro, double filed_max_micro, int32_t floor_fen,
                  int rounding, rule_kind not None, rule_amount not None, rule_cap not None, rule_payer not None,
                  rule_group not None, rule_limited not None):
+        need(count_curves > 0, "no curve of counts")
         self.frequency_base, self.severity_base, self.limit = frequency_base, severity_base, limit
         self.frequency_columns, self.severity_columns = frequency_columns, severity_columns
         self.share_columns, self.share_offsets, self.share_tables = share_columns, share_offsets, share_tables
@@ -845,6 +926,67 @@ cdef class PricePlan:
         self.rule_payer, self.rule_group, self.rule_limited = rule_payer, rule_group, rule_limited
         self.rounding = rounding
         self.rules = <int>rule_kind.shape[0]
+        self.sizes = sizes
+        self.payers = 1 + max([payer for payer in rule_payer], default=-1)
+        self._prove(count_curves)
+
+    cdef int _prove(self, int count_curves) except -1:
+        """Raise unless every table has an entry for each code of its column."""
+        cdef list slots = list(self.sizes)
+        cdef int64_t products
+        cdef Py_ssize_t k, fused = self.fused_first.shape[0], pairs = self.pair_offsets.shape[0]
+        need(len(slots) <= MAX_COLUMNS and len(slots) == self.known.shape[0], "too many columns of codes")
+        need(fused == self.fused_second.shape[0] == self.fused_width.shape[0] <= MAX_COLUMNS, "other fused columns")
+        for k in range(fused):
+            need(0 <= self.fused_first[k] < len(slots) and 0 <= self.fused_second[k] < len(slots)
+                 and self.fused_width[k] == slots[self.fused_second[k]], "fused columns of other columns")
+            products = slots[self.fused_first[k]] * slots[self.fused_second[k]]
+            need(products < <int64_t>1 << 15, "fused columns of too many products")
+            slots.append(products)
+        prove_tables(self.frequency_columns, self.frequency_offsets, self.frequency_tables.shape[0], slots, "frequency")
+        prove_tables(self.severity_columns, self.severity_offsets, self.severity_tables.shape[0], slots, "severity")
+        prove_tables(self.share_columns, self.share_offsets, self.share_tables.shape[0], slots, "share")
+        prove_tables(self.limit_columns, self.limit_offsets, self.limit_tables.shape[0], slots, "limit")
+        prove_tables(self.mask_columns, self.mask_offsets, self.mask_halves.shape[1], slots, "mask")
+        need(pairs <= min(self.frequency_columns.shape[0], self.severity_columns.shape[0], MAX_COLUMNS), "other pairs")
+        if pairs:
+            prove_tables(self.frequency_columns[:pairs], self.pair_offsets, self.pair_tables.shape[0],
+                         [2 * size for size in slots], "paired")
+        need(self.count_curve.shape[0] == self.count_pieces * count_curves
+             and (self.count_curve.shape[0] == 0 or self.count_curve.shape[1] == 4), "other curves of counts")
+        need(self.count_column < self.sizes.shape[0], "curves of counts by a column that is not there")
+        need(count_curves >= (1 if self.count_column < 0 else slots[self.count_column]), "fewer curves of counts")
+        need(self.limit_curve.shape[0] == 0 or self.limit_curve.shape[1] == 4, "another curve of limits")
+        need(self.rules <= MAX_RULES and self.payers <= MAX_RULES
+             and min([payer for payer in self.rule_payer], default=0) >= 0, "too many rules or payers")
+        need(self.rules == self.rule_amount.shape[0] == self.rule_cap.shape[0] == self.rule_payer.shape[0]
+             == self.rule_group.shape[0] == self.rule_limited.shape[0], "rules of other lengths")
+        return 0
+
+    cdef int prove_columns(self, CodeColumns columns) except -1:
+        """Raise unless codes are of the columns that this plan has tables for."""
+        cdef int f
+        need(columns.count == self.sizes.shape[0], "codes of another plan")
+        for f in range(columns.count):
+            need(columns.size[f] == self.sizes[f], "codes of another plan")
+        return 0
+
+    cdef int prove_outputs(self, Py_ssize_t start, Py_ssize_t stop, const int32_t[::1] list_out,
+                           const int32_t[:, ::1] payers_out, const int32_t[::1] merchant_out,
+                           const uint8_t[::1] flags_out, MoneyColumns money, const int64_t[::1] spent_out) except -1:
+        """Raise unless the outputs take rows [start, stop) of a quote."""
+        need(0 <= start, "rows below zero")
+        need(min(list_out.shape[0], merchant_out.shape[0], flags_out.shape[0]) >= stop, "outputs of fewer rows")
+        need(self.payers <= payers_out.shape[0] <= MAX_RULES, "outputs of other payers")
+        need(payers_out.shape[0] == 0 or payers_out.shape[1] >= stop, "outputs of fewer rows")
+        need(spent_out is None or spent_out.shape[0] == 0 or spent_out.shape[0] >= self.rules, "fewer sums than rules")
+        if money is not None:
+            need(reaches(money.draws.shape[0], stop) and reaches(money.micro.shape[0], stop)
+                 and reaches(money.rounded.shape[0], stop) and reaches(money.masks.shape[0], stop),
+                 "columns of money of fewer rows")
+            need(money.paid.shape[0] == 0 or (money.paid.shape[0] >= self.rules and money.paid.shape[1] >= stop),
+                 "what rules pay with fewer rows")
+        return 0
 
 
 cdef inline double nearest_integer(double x) noexcept nogil:
@@ -983,6 +1125,7 @@ cdef wide_void count_place(const double* intensity, int32_t pieces, int n, real_
         place *= pieces
         k = <int32_t>place
         k = k if k < last else last
+        k = k if k > 0 else 0  # of a NaN
         piece[i] = 4 * k
         u[i] = place - k
 
@@ -1234,11 +1377,21 @@ cdef class Limits:
     cdef const int32_t[:, ::1] keys
     cdef const int32_t[::1] rule_keys
     cdef const int64_t[::1] rule_start
+    cdef bint astray  # whether an order counted against a place that is not there
 
     def __init__(self, budget not None, keys not None, rule_keys not None, rule_start not None, left not None,
                  budget_met not None, left_met not None):
         self.budget, self.keys, self.rule_keys, self.rule_start = budget, keys, rule_keys, rule_start
         self.left, self.budget_met, self.left_met = left, budget_met, left_met
+
+    cdef int prove(self, int rules, Py_ssize_t stop) except -1:
+        """Raise unless there is a limit for every rule and a key for every row."""
+        need(min(self.budget.shape[0], self.budget_met.shape[0], self.rule_keys.shape[0],
+                 self.rule_start.shape[0]) >= rules, "limits of fewer rules")
+        need(self.left_met.shape[0] == self.left.shape[0], "limits of other lengths")
+        need(self.keys.shape[0] == 0 or self.keys.shape[1] >= stop, "limits of fewer rows")
+        need(max([key for key in self.rule_keys], default=-1) < self.keys.shape[0], "limits without keys")
+        return 0
 
 
 cdef inline int32_t within(int32_t value, int j, Py_ssize_t row, Limits limits) noexcept nogil:
@@ -1252,6 +1405,9 @@ cdef inline int32_t within(int32_t value, int j, Py_ssize_t row, Limits limits) 
         if key < 0:
             return 0
         place = limits.rule_start[j] + key
+        if not 0 <= place < limits.left.shape[0]:
+            limits.astray = True
+            return 0
         if limits.left[place] < value:
             limits.left_met[place] = 1
         least = min(least, limits.left[place])
@@ -1413,6 +1569,15 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
     cdef int n, f, column, first, second, times, half
     cdef bint detailed = detail_out.shape[0] == 5
     cdef int64_t* spent = NULL
+    if stop <= start:
+        return
+    need(columns.rows >= stop, "fewer codes than rows")
+    need(not detailed or detail_out.shape[1] >= stop, "outputs of fewer rows")
+    plan.prove_columns(columns)
+    plan.prove_outputs(start, stop, list_out, payers_out, merchant_out, flags_out, money, spent_out)
+    need(plan.rounding != DITHER or (money is not None and money.draws.shape[0] > 0), "no draws to round by")
+    need(plan.rounding != CARRY or (money is not None and money.micro.shape[0] > 0 and money.masks.shape[0] > 0),
+         "no columns to carry by")
     if spent_out is not None and spent_out.shape[0]:
         spent = &spent_out[0]
     with nogil:
@@ -1545,6 +1710,8 @@ cdef wide_void each_flag(const uint8_t* flags, Py_ssize_t n, flag_out floor, fla
 
 def spread_flags(const uint8_t[::1] flags not None, Py_ssize_t start, Py_ssize_t stop, uint8_t[:, ::1] hits not None):
     """Write the four bits of the flags of rows [start, stop) to a row of `hits` each."""
+    need(stop <= start or (start >= 0 and flags.shape[0] >= stop and hits.shape[0] >= 4 and hits.shape[1] >= stop),
+         "flags of fewer rows")
     with nogil:
         if stop > start:
             each_flag(&flags[start], stop - start, &hits[0, start], &hits[1, start], &hits[2, start], &hits[3, start])
@@ -1564,9 +1731,15 @@ def carry(const int64_t[::1] micro not None, const int32_t[::1] merchants not No
     """
     cdef Py_ssize_t k, row
     cdef int64_t owed, fen, over
+    cdef bint astray = False
+    need(merchants.shape[0] >= micro.shape[0] and rounded_out.shape[0] >= micro.shape[0]
+         and order.shape[0] in (0, micro.shape[0]), "columns of other lengths to carry")
     with nogil:
         for k in range(micro.shape[0]):
             row = order[k] if order.shape[0] else k
+            if not (0 <= row < micro.shape[0] and 0 <= merchants[row] < remainders.shape[0]):
+                astray = True
+                break
             owed = micro[row] + remainders[merchants[row]]
             fen = owed // MICRO_PER_FEN if owed > 0 else 0
             over = 2 * (owed - fen * MICRO_PER_FEN)
@@ -1574,6 +1747,7 @@ def carry(const int64_t[::1] micro not None, const int32_t[::1] merchants not No
                 fen += 1
             rounded_out[row] = <int32_t>fen
             remainders[merchants[row]] = owed - fen * MICRO_PER_FEN
+    need(not astray, "a place or merchant that is not there")
 
 
 def settle(PricePlan plan not None, Py_ssize_t start, Py_ssize_t stop, int32_t[::1] list_out not None,
@@ -1588,6 +1762,12 @@ def settle(PricePlan plan not None, Py_ssize_t start, Py_ssize_t stop, int32_t[:
     cdef Py_ssize_t step, block
     cdef int n
     cdef int64_t* spent = NULL
+    if stop <= start:
+        return
+    plan.prove_outputs(start, stop, list_out, payers_out, merchant_out, flags_out, money, spent_out)
+    need(money.rounded.shape[0] > 0 and money.masks.shape[0] > 0, "no rounded fen to settle")
+    if limits is not None:
+        limits.prove(plan.rules, stop)
     if spent_out is not None and spent_out.shape[0]:
         spent = &spent_out[0]
     with nogil:
@@ -1600,6 +1780,7 @@ def settle(PricePlan plan not None, Py_ssize_t start, Py_ssize_t stop, int32_t[:
             half_mask(&money.masks[block], 32, n, &eligible[1][0])
             settle_rows(plan, &list_out[block], eligible, block, n, &merchant_out[block], payers_out,
                         &flags_out[block], money, spent, allowed, limits)
+    need(limits is None or not limits.astray, "a merchant and period that are not there")
 
 
 @cython.overflowcheck(False)
@@ -1628,6 +1809,7 @@ def keyed_hash(const uint8_t[:, ::1] texts not None, bint trimmed, uint64_t firs
     cdef uint64_t v[4]
     cdef uint64_t word
     cdef Py_ssize_t row, length, place, k
+    need(out.shape[0] >= texts.shape[0], "fewer places than texts")
     with nogil:
         for row in range(texts.shape[0]):
             length = texts.shape[1]

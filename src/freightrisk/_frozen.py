@@ -2,12 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from hashlib import blake2b
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
 Key = TypeVar("Key")
 Item = TypeVar("Item")
+
+
+def digest(content: object) -> str:
+    """Return a hash of tuples of plain values, the same in every process; 1, 1.0, True and "1" differ."""
+    return blake2b(repr(content).encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 class FrozenDict(dict[Key, Item]):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._columns import JoinedColumns, value_of
+from freightrisk._frozen import digest
 from freightrisk._intake import Spellings, level_of, nearest_spelling, number_of
 from freightrisk.book.recode import banded, exact_sums, in_doubles, looked_up, paired
 from freightrisk.errors import InputError
@@ -232,6 +233,15 @@ class Coding:
         return self.n_levels + len(self.nodes)
 
     @cached_property
+    def digest(self) -> str:
+        """Return a hash of what the codes mean."""
+        declared = self.declared
+        valid = tuple(map(float, declared.valid)) if isinstance(declared, Band) else ()
+        rules = (type(declared).__name__, declared.name, tuple(declared.columns), declared.missing, declared.unseen)
+        edges, known = tuple(map(float, self.edges)), sorted((code, repr(path)) for path, code in self.lookup.items())
+        return digest((rules, valid, edges, self.paths, known))
+
+    @cached_property
     def nodes(self) -> tuple[Path, ...]:
         """Return the inner nodes of the tree, the root first."""
         inner = {path[:depth] for path in self.lookup for depth in range(len(path))}
@@ -424,6 +434,11 @@ class CrossCoding:
         """Return the names of both slots."""
         first, second = divmod(code, self.second.n_slots)
         return f"{self.first.slot_label(first)} x {self.second.slot_label(second)}"
+
+    @property
+    def digest(self) -> str:
+        """Return a hash of what the codes mean."""
+        return digest((self.first.digest, self.second.digest))
 
     def pair(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
         """Return the code of each pair of codes."""

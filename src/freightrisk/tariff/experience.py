@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
 from freightrisk._columns import MERCHANT_ID, JoinedColumns, id_array, value_of
-from freightrisk._frozen import EqualByContent
+from freightrisk._frozen import EqualByContent, digest
 from freightrisk._intake import Refused, id_of
 from freightrisk._vectors import NEAR
 from freightrisk.book.book import OrderBook
@@ -253,10 +253,10 @@ class Experience(EqualByContent):
         return [reader(k) for k in range(len(scores))] or [own]
 
     @cached_property
-    def key(self) -> tuple[Any, ...]:
-        """Return what the codes mean."""
-        curves = tuple((curve.coding, curve.version, curve.version_column) for curve in self.curves)
-        return curves, tuple(self.mods)
+    def digest(self) -> str:
+        """Return a hash of what the codes mean."""
+        curves = tuple((curve.coding.digest, curve.version, curve.version_column) for curve in self.curves)
+        return digest((curves, tuple(self.mods)))
 
     def without_effect(self) -> "Experience":
         """Return the experience with the same codes and every relativity 1."""

@@ -35,6 +35,7 @@ def plan_arguments(tariff: TariffRecord) -> dict[str, Any]:
     by_column = {what: {place[name]: t for name, t in rates[what].tables.items()} for what in rates} | {"mask": gates}
     fused, tables = _fuse(by_column, len(known))
     return {
+        "sizes": np.array(list(tariff.sizes.values()), dtype=np.int64),
         "frequency_base": tariff.frequency.base,
         "severity_base": tariff.severity.base,
         "limit": tariff.cover.flat_limit,

@@ -114,8 +114,6 @@ class Pricer:
             raise InputError("orders are encoded already; give merchants and names of columns to encode.")
         if not isinstance(orders, CodedOrders):
             coded = self.encode(orders, merchants=merchants, names=names, threads=threads)
-        if coded.key is not self.tariff.key and coded.key != self.tariff.key:
-            raise InputError("orders were encoded for a tariff with other levels or rules; encode them with this one.")
         threads = _check.threads(threads)
         with spending(balances) as after:
             priced = self.price_columns(
@@ -136,13 +134,17 @@ class Pricer:
     ) -> dict[str, NDArray[Any]]:
         """Return quotes as arrays; balances are spent from as pricing goes on, and not given back if it fails."""
         tariff = self.tariff
-        coded.check(tuple(tariff.sizes.values()), draws=tariff.rounding == "dither", in_sequence=tariff.in_sequence)
+        if not isinstance(coded, CodedOrders):
+            raise InputError(f"coded is a {type(coded).__name__}; give what encode(orders) returns.")
+        needs = {"draws": tariff.rounding == "dither", "in_sequence": tariff.in_sequence}
+        coded.check(tariff.key, tuple(tariff.sizes.values()), **needs)
         n = coded.n_orders
         rules = len(tariff.subsidies)
         into = self.buffers(n, detail=detail, campaigns=campaigns) if buffers is None else buffers
         into.check(
-            n, len(tariff.payers), detail=detail, settles=tariff.in_sequence, campaigns=rules if campaigns else 0
-        )
+            n, len(tariff.payers), rules, detail=detail, settles=tariff.in_sequence,
+            carries=tariff.rounding == "carry", campaigns=campaigns,
+        )  # fmt: skip
         plan, pieces, sequence = self.plan, chunks(n, PRICE_CHUNK), coded.sequence
         steps = into.steps if detail else np.empty((0, 0))
         asked = len(coded.draws) or len(into.micro) or len(into.masks) or len(into.paid)

@@ -13,6 +13,7 @@ from freightrisk.errors import InputError
 
 Array = NDArray[np.float64]
 
+DAMAGED = "coded orders are damaged: columns are of other lengths or types; encode them again."
 DETAIL = ("claim_intensity", "expected_claims", "expected_payout", "pure_premium", "technical_premium")
 
 
@@ -20,8 +21,8 @@ DETAIL = ("claim_intensity", "expected_claims", "expected_payout", "pure_premium
 class CodedOrders:
     """Orders as code columns of one tariff, ready to be priced again and again.
 
-    They pickle, so that worker processes can price what was encoded once. Codes are proved to be in range again when a
-    pickle is read.
+    They pickle, so that worker processes can price what was encoded once. That codes, places and merchants lie in their
+    tables is proved when these orders are made, also out of a pickle; their arrays cannot be written to.
 
     Parameters
     ----------
@@ -31,8 +32,8 @@ class CodedOrders:
         The caller's index.
     kind : {"pandas", "polars", "arrow"}
         Kind of frame to return.
-    key : object
-        What the codes mean; a tariff with the same key can price them.
+    key : str
+        A hash of what the codes mean; a tariff with the same key can price them.
     draws : uint16 array, shape (n_orders,) or empty
         Draws of rounding by dither.
     sequence : Sequence or None
@@ -43,9 +44,18 @@ class CodedOrders:
     n_orders: int
     index: Any
     kind: str
-    key: tuple[Any, ...] = field(repr=False)
+    key: str = field(repr=False)
     draws: NDArray[np.uint16] = field(default_factory=lambda: np.empty(0, dtype=np.uint16), repr=False)
     sequence: Any = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        n, draws = self.n_orders, self.draws
+        whole = self.columns.rows == n and draws.dtype == np.uint16 and draws.shape in ((0,), (n,))
+        if not whole or (self.sequence is not None and not _is_in_range(self.sequence, n)):
+            raise InputError(DAMAGED)
+        kept = [] if self.sequence is None else [self.sequence.order, self.sequence.merchants, self.sequence.keys]
+        for array in (draws, *kept):
+            array.flags.writeable = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return how a pickle makes these orders again, with everything that the kernel takes on trust proved again."""
@@ -54,15 +64,17 @@ class CodedOrders:
         rest = (self.n_orders, self.index, self.kind, self.key, self.draws, self.sequence)
         return coded_again, (arrays, columns.sizes, *rest)
 
-    def check(self, sizes: Sequence[int], *, draws: bool, in_sequence: bool) -> None:
-        """Raise unless a tariff with such tables, and such needs besides, can price these orders."""
+    def check(self, key: str, sizes: Sequence[int], *, draws: bool, in_sequence: bool) -> None:
+        """Raise unless a tariff with this key, such tables and such needs besides can price these orders."""
         if (
-            self.columns.sizes != tuple(sizes)
+            self.key != key
+            or self.columns.sizes != tuple(sizes)
             or len(self.draws) != (self.n_orders if draws else 0)
             or (self.sequence is not None) != in_sequence
         ):
             raise InputError(
-                "orders were encoded for a tariff with other tables, rounding or budgets; encode them with this one."
+                "orders were encoded for a tariff with other levels, rules, rounding or budgets; encode them with this "
+                "one."
             )
 
 
@@ -72,20 +84,17 @@ def coded_again(
     n_orders: int,
     index: Any,
     kind: str,
-    key: tuple[Any, ...],
+    key: str,
     draws: NDArray[np.uint16],
     sequence: Any,
 ) -> CodedOrders:
     """Return coded orders out of a pickle, or raise where the kernel could leave its arrays."""
+    if len(arrays) != len(sizes) or any(array.ndim != 1 for array in arrays):
+        raise InputError(DAMAGED)
     columns = _core.CodeColumns([], np.empty(0, np.int64), n_orders)
-    whole = len(arrays) == len(sizes) and all(array.ndim == 1 for array in arrays)
-    if arrays and whole:
+    if arrays:
         named = {f"column {k}": array for k, array in enumerate(arrays)}
         columns = _check.code_columns(named, dict(zip(named, sizes, strict=True)))
-    whole &= columns.rows == n_orders
-    whole &= draws.dtype == np.uint16 and draws.shape in ((0,), (n_orders,))
-    if not whole or (sequence is not None and not _is_in_range(sequence, n_orders)):
-        raise InputError("the pickled orders are damaged: columns are of other lengths or types; encode them again.")
     return CodedOrders(columns, n_orders, index, kind, key, draws, sequence)
 
 
@@ -172,16 +181,35 @@ class QuoteBuffers:
         """Write the bits of the flags of some rows to a column each."""
         _core.spread_flags(self.flags, start, stop, self.hits.view(np.uint8))
 
-    def check(self, n_orders: int, n_payers: int, *, detail: bool, settles: bool, campaigns: int) -> None:
-        """Raise unless the arrays can take so many orders and payers."""
-        if len(self.list_fen) < n_orders:
-            raise InputError(f"buffers hold {len(self.list_fen):,} orders, fewer than the {n_orders:,} to price.")
-        other = len(self.payers) != n_payers or (settles and len(self.masks) != len(self.list_fen))
-        if other or (detail and not len(self.steps)) or len(self.paid) < campaigns:
-            raise InputError(
-                "buffers were made by a tariff with other payers or limits, or without detail or campaigns; "
-                "make new ones."
-            )
+    def check(
+        self, n_orders: int, n_payers: int, n_rules: int, *, detail: bool, settles: bool, carries: bool, campaigns: bool
+    ) -> None:
+        """Raise unless the arrays can take what a tariff writes of so many orders."""
+        room = np.size(self.list_fen)
+        if room < n_orders:
+            raise InputError(f"buffers hold {room:,} orders, fewer than the {n_orders:,} to price.")
+        # Of each array its type and the shapes that it may have.
+        needed: dict[str, tuple[type, list[tuple[int, ...]]]] = {
+            "steps": (np.float64, [(len(DETAIL), room), *([] if detail else [(0, room), (0, 0)])]),
+            "list_fen": (np.int32, [(room,)]),
+            "payers": (np.int32, [(n_payers, room)]),
+            "merchant_fen": (np.int32, [(room,)]),
+            "flags": (np.uint8, [(room,)]),
+            "hits": (np.bool_, [(len(_core.FLAGS), room)]),
+            "micro": (np.int64, [(room,), *([] if carries else [(0,)])]),
+            "rounded": (np.int32, [(room,), *([] if settles else [(0,)])]),
+            "masks": (np.uint64, [(room,), *([] if settles else [(0,)])]),
+            "paid": (np.int32, [(n_rules, room), *([] if campaigns else [(0, 0)])]),
+        }
+        for name, (kind, shapes) in needed.items():
+            array = getattr(self, name)
+            if not isinstance(array, np.ndarray) or array.dtype != kind or array.shape not in shapes:
+                raise InputError(
+                    f"buffers have other {name} than this tariff writes: they were made by a tariff with other payers, "
+                    "rules or rounding, or without detail or campaigns; make new ones."
+                )
+            if not (array.flags.c_contiguous and array.flags.writeable):
+                raise InputError(f"{name} of buffers cannot be written row by row; make new ones.")
 
 
 def quote_names(payers: Sequence[str]) -> tuple[str, ...]:

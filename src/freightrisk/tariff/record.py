@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check, _core, _intake
 from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE
-from freightrisk._frozen import FrozenDict
+from freightrisk._frozen import FrozenDict, digest
 from freightrisk._intake import DEFAULT_CLOCK, NUMBER, nearest_spelling, spelling
 from freightrisk.book.factors import Band, Coding, CrossCoding
 from freightrisk.errors import InputError
@@ -199,17 +199,19 @@ class TariffRecord:
         return rated | {f"{gate.kind} of {gate.column}": gate.n_slots for gate in self.gates}
 
     @cached_property
-    def key(self) -> tuple[Any, ...]:
-        """Return what the codes of encoded orders mean."""
-        return (
-            tuple(self.tabled.values()),
-            tuple((gate.column, gate.kind, gate.marks) for gate in self.gates),
-            self.rounding if self.rounding in ("carry", "dither") else "",
-            self.dither_key,
-            self.in_sequence,
-            periods_of(self.subsidies),
-            None if self.experience is None else self.experience.key,
-            self.clock,
+    def key(self) -> str:
+        """Return a hash of what the codes of encoded orders mean, the same in every process."""
+        return digest(
+            (
+                tuple(coding.digest for coding in self.tabled.values()),
+                tuple(gate.meaning for gate in self.gates),
+                self.rounding if self.rounding in ("carry", "dither") else "",
+                self.dither_key,
+                self.in_sequence,
+                periods_of(self.subsidies),
+                None if self.experience is None else self.experience.digest,
+                self.clock,
+            )
         )
 
 

@@ -286,6 +286,11 @@ class Gate:
         met = None if value is None else self._spellings.meet(value)
         return self._places.get(met, self.n_slots - 1)
 
+    @property
+    def meaning(self) -> tuple[Any, ...]:
+        """Return what the codes mean, as plain values."""
+        return self.column, self.kind, self.marks if self.kind == "levels" else tuple(map(float, self.marks))
+
     @cached_property
     def _spellings(self) -> Spellings:
         return Spellings(self.marks)
