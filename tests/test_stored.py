@@ -1,8 +1,11 @@
 """Books on disk: the same as books in memory, whatever the files and batches, or nothing at all."""
 
+import os
+import shutil
 import tempfile
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -24,9 +27,11 @@ from freightrisk import (
     ReportLag,
     SeverityModel,
     Smooth,
+    _mapped,
     open_book,
     store_book,
 )
+from freightrisk.pipeline.opened import StoredBook
 from interrupts import interrupted, lines_of
 
 FACTORS = (
@@ -367,5 +372,134 @@ def test_a_folder_in_use_or_broken_is_refused(tmp_path, frames):
     description.write_text(whole)
     with (tmp_path / "book" / "claim_count.bin").open("ab") as file:
         file.write(b"x")
-    with pytest.raises(InputError, match=r"'.*claim_count.bin' should hold [\d,]+ values of type \|u1"):
+    with pytest.raises(InputError, match=r"is damaged: '.*claim_count.bin' should hold [\d,]+ values of type \|u1"):
+        open_book(tmp_path / "book")
+
+
+def signed(folder, change):
+    """Change the document of a stored book and sign it again, as one who means harm could."""
+    path = folder / "book.json"
+    document = msgspec.json.decode(path.read_bytes())
+    change(document)
+    try:
+        path.write_bytes(msgspec.json.decode(msgspec.json.encode(document), type=StoredBook).document())
+    except msgspec.ValidationError:
+        path.write_bytes(msgspec.json.encode(document))
+
+
+def retype(name, kind):
+    """Return a change of a column's type, by whose size its length becomes another."""
+
+    def change(document):
+        was, length = document["columns"][name]
+        size = max(1, np.dtype(kind).itemsize) if kind != "what" else 8
+        document["columns"][name] = [kind, length * np.dtype(was).itemsize // size]
+
+    return change
+
+
+def put(*keys):
+    """Return a change that sets the value at a path of keys."""
+    *path, last, value = keys
+
+    def change(document):
+        for key in path:
+            document = document[key]
+        document[last] = value
+
+    return change
+
+
+def without(name):
+    return lambda document: document["columns"].pop(name)
+
+
+DAMAGES = [
+    *(retype("exposure", kind) for kind in ("<f4", "<c16", "|O", "|V8", "|S8", ">f8", "what", "<M8[D]", "<i8")),
+    *(retype("claim_row", kind) for kind in ("<u8", "<i4", "|O", "<f8")),
+    *(retype("codes.0", kind) for kind in (">u2", "<u2", "|i1", "|b1", "|S1")),
+    *(without(name) for name in ("codes.0", "claim_count", "claim_row", "claim_amount", "reversed_day")),
+    put("columns", "../book/exposure", ["<f8", 200]),
+    put("columns", "exposure", ["<f8", -5]),
+    put("columns", "exposure", ["<f8", 2**62]),
+    put("columns", "exposure", ["<f8", "5"]),
+    put("as_of", "yesterday"),
+    put("clock", "Mars/Olympus"),
+    put("lines", "zone of another book"),
+    put("table_rows", 3),
+    put("factors", []),
+    put("factors", 0, "kind", "x"),
+    put("factors", 0, "levels", []),
+    put("left_out", {"a": {"b": 1}}),
+    put("format", 1),
+    put("format", "2"),
+]
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory, frames):
+    orders, claims, _ = frames
+    folder = tmp_path_factory.mktemp("stored")
+    source = parquet(orders.assign(weight_kg=1.0), folder / "orders", 1)
+    names = {"exposure": "exposed", "reversed_date": "undone", "as_of": "2026-06-01"}
+    return store_book(folder / "book", source, claims, factors=[Factor("zone")], **names), folder / "book"
+
+
+@pytest.mark.parametrize("change", DAMAGES)
+def test_a_book_whose_document_contradicts_its_columns_is_refused(tmp_path, stored, change):
+    shutil.copytree(stored[1], tmp_path / "book")
+    signed(tmp_path / "book", change)
+    with pytest.raises(InputError, match=r"is damaged: .* Store it again|holds no stored book"):
+        open_book(tmp_path / "book")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("codes.0", 250),
+        ("claim_row", 10**12),
+        ("claim_row", -1),
+        ("order_row", -1),
+        ("order_row", 10**9),
+        ("exposure", np.nan),
+        ("exposure", -1e9),
+        ("exposure", 0.0),
+        ("exposure", np.inf),
+        ("claim_amount", np.nan),
+        ("claim_amount", -8.0),
+        ("claim_count", 200),
+    ],
+)
+@pytest.mark.parametrize("piece", [2**24, 7])
+def test_a_book_with_values_that_no_book_has_is_refused(tmp_path, stored, name, value, piece, monkeypatch):
+    monkeypatch.setattr(_mapped, "PIECE", piece)
+    shutil.copytree(stored[1], tmp_path / "book")
+    kinds = msgspec.json.decode((tmp_path / "book" / "book.json").read_bytes())["columns"]
+    column = np.memmap(tmp_path / "book" / f"{name}.bin", kinds[name][0], mode="r+")
+    column[len(column) // 2] = value
+    column.flush()
+    with pytest.raises(InputError, match=r"is damaged: .* Store it again"):
+        open_book(tmp_path / "book")
+
+
+def test_columns_of_other_lengths_are_refused(tmp_path, stored):
+    names = msgspec.json.decode((stored[1] / "book.json").read_bytes())["columns"]
+    assert len(names) == 11
+    for name, (kind, length) in names.items():
+        for other in {0, 1, length - 1} - {length, -1}:
+            folder = tmp_path / f"{name} {other}"
+            shutil.copytree(stored[1], folder)
+            os.truncate(folder / f"{name}.bin", other * np.dtype(kind).itemsize)
+            signed(folder, put("columns", name, [kind, other]))
+            with pytest.raises(InputError, match=r"is damaged: .* Store it again"):
+                open_book(folder)
+
+
+def test_a_changed_document_is_seen_and_a_whole_one_opens(tmp_path, stored):
+    shutil.copytree(stored[1], tmp_path / "book")
+    signed(tmp_path / "book", lambda document: None)
+    assert_same_book(open_book(tmp_path / "book"), stored[0])
+    path = tmp_path / "book" / "book.json"
+    path.write_text(path.read_text().replace("near", "afar", 1))
+    with pytest.raises(InputError, match=r"book\.json was changed after it was written"):
         open_book(tmp_path / "book")

@@ -23,9 +23,10 @@ from freightrisk.models.inference import NestedTest, likelihood_ratio_test, wald
 from freightrisk.models.lines import LineReturns, expected_line_claims, fit_line_returns
 from freightrisk.models.pure_premium import PurePremiumModel
 from freightrisk.models.severity import SeverityModel
+from freightrisk.pipeline.opened import open_book
 from freightrisk.pipeline.parquet import price_parquet
 from freightrisk.pipeline.settlement import Settlement
-from freightrisk.pipeline.stored import open_book, store_book
+from freightrisk.pipeline.stored import store_book
 from freightrisk.portfolio.allocation import Allocation, allocate, subsidy_offers
 from freightrisk.portfolio.validation import actual_vs_expected
 from freightrisk.tariff.balances import Balances

@@ -19,6 +19,16 @@ def largest(array: NDArray[Any]) -> int:
     return found
 
 
+def bounds(array: NDArray[Any]) -> tuple[Any, Any]:
+    """Return the least and the largest of some numbers, NaN where one of them is none."""
+    least = most = array[0]
+    for start in range(0, len(array), PIECE):
+        piece = array[start : start + PIECE]
+        least, most = np.minimum(least, piece.min()), np.maximum(most, piece.max())
+        let_go([array], start, start + PIECE)
+    return least, most
+
+
 def on_disk(array: NDArray[Any]) -> TypeGuard["np.memmap[Any, Any]"]:
     """Return whether an array is a file mapped into memory."""
     return isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap)

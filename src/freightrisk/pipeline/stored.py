@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,27 +32,12 @@ from freightrisk.book.factors import (
 from freightrisk.book.recode import exact_sums, in_doubles
 from freightrisk.errors import InputError
 from freightrisk.pipeline.files import ahead, batches, check_files, parquet_files, progress_bar, table_of
-from freightrisk.tariff.parts import FactorPart, coding_from_part, factor_part
-from freightrisk.tariff.plain import json_document
+from freightrisk.pipeline.opened import DESCRIPTION, FORMAT, StoredBook, open_book
+from freightrisk.tariff.parts import factor_part
 
 BATCH_ROWS = 2**19
-FORMAT = 1
-DESCRIPTION = "book.json"
 CLAIM_COLUMNS = ("claim_row", "claim_amount", "claim_day", "reversed_row", "reversed_report_day", "reversed_day")
 ORDER_COLUMNS = ("claim_count", "exposure", "ship_day", "order_row")
-
-
-class StoredBook(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What stands beside the columns; `columns` has type and length of each."""
-
-    format: int
-    factors: list[FactorPart]
-    columns: dict[str, tuple[str, int]]
-    as_of: str | None
-    left_out: dict[str, int]
-    lines: str | None
-    table_rows: int
-    clock: str
 
 
 def store_book(
@@ -163,44 +147,6 @@ def _make(part: Path, final: Path) -> None:
         part.mkdir()
     except (OSError, ValueError) as error:
         raise InputError(f"folder is '{final}', which cannot be written: {error}; give another path.") from None
-
-
-def open_book(folder: str | Path) -> OrderBook:
-    """Return the book that `store_book` has stored in a folder; its columns are read when they are needed.
-
-    Raises
-    ------
-    InputError
-        Where there is no such book, or a column is not of its length.
-    """
-    folder = Path(folder)
-    try:
-        stored: StoredBook = json_document((folder / DESCRIPTION).read_bytes(), StoredBook)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, InputError) as error:
-        raise InputError(f"folder is '{folder}', which holds no stored book: {error}") from None
-    if stored.format != FORMAT:
-        raise InputError(f"the book in '{folder}' is of format {stored.format}; this version reads format {FORMAT}.")
-    codings = [coding_from_part(part) for part in stored.factors]
-    columns: dict[str, Any] = {"exposure": None}
-    columns |= {name: _mapped(folder / f"{name}.bin", *kind) for name, kind in stored.columns.items()}
-    codes = {coding.name: columns.pop(f"codes.{k}") for k, coding in enumerate(codings)}
-    return OrderBook(
-        codings={coding.name: coding for coding in codings},
-        codes=codes,
-        as_of=None if stored.as_of is None else np.datetime64(stored.as_of, "D"),
-        left_out=stored.left_out,
-        lines=stored.lines,
-        table_rows=stored.table_rows,
-        clock=stored.clock,
-        **columns,
-    )
-
-
-def _mapped(path: Path, kind: str, length: int) -> NDArray[Any]:
-    dtype = np.dtype(kind)
-    if not path.is_file() or path.stat().st_size != length * dtype.itemsize:
-        raise InputError(f"'{path}' should hold {length:,} values of type {kind}; store the book again.")
-    return np.memmap(path, dtype, mode="r", shape=(length,)) if length else np.empty(0, dtype)
 
 
 class _Claims:
@@ -373,7 +319,7 @@ def _write(source: _Source, codings: list[Coding], folder: Path) -> None:
         as_of=None if as_of is None else str(as_of), left_out=left_out, lines=source.lines, table_rows=table_rows,
         clock=source.clock,
     )  # fmt: skip
-    (folder / DESCRIPTION).write_bytes(msgspec.json.format(msgspec.json.encode(stored), indent=1))
+    (folder / DESCRIPTION).write_bytes(stored.document())
 
 
 def _append(file: BinaryIO, values: NDArray[Any], kind: np.dtype[Any]) -> int:

@@ -1,0 +1,159 @@
+"""Books on disk, opened: what their document says of the columns is proved before anything reads them."""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk import _check, _intake
+from freightrisk._mapped import bounds
+from freightrisk.book.book import OrderBook
+from freightrisk.book.factors import Coding, code_type
+from freightrisk.errors import FreightRiskError, InputError
+from freightrisk.tariff.parts import FactorPart, coding_from_part
+from freightrisk.tariff.plain import json_document
+
+FORMAT = 2
+DESCRIPTION = "book.json"
+COUNT, PLACE, REAL, DAY = ("|u1", "<u2", "<u4"), ("<i8",), ("<f8",), ("<M8[D]",)
+ORDER_KINDS = {"claim_count": COUNT, "exposure": REAL, "ship_day": DAY, "order_row": PLACE}
+CLAIM_KINDS = {"claim_row": PLACE, "claim_amount": REAL, "claim_day": DAY}
+REVERSED_KINDS = {"reversed_row": PLACE, "reversed_report_day": DAY, "reversed_day": DAY}
+MAY_LACK = ("exposure", "ship_day", "order_row", "claim_day")
+
+
+class StoredBook(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What stands beside the columns; `columns` has type and length of each, `checksum` is of all else."""
+
+    format: int
+    factors: list[FactorPart]
+    columns: dict[str, tuple[str, int]]
+    as_of: str | None
+    left_out: dict[str, int]
+    lines: str | None
+    table_rows: int
+    clock: str
+    checksum: str = ""
+
+    def document(self) -> bytes:
+        """Return the text of these fields, with their checksum."""
+        signed = msgspec.structs.replace(self, checksum=self.own_checksum())
+        return msgspec.json.format(msgspec.json.encode(signed), indent=1)
+
+    def own_checksum(self) -> str:
+        """Return the hash of all fields but the checksum."""
+        unsigned = msgspec.json.encode(msgspec.structs.replace(self, checksum=""))
+        return blake2b(unsigned, digest_size=16).hexdigest()
+
+
+def open_book(folder: str | Path) -> OrderBook:
+    """Return the book that `store_book` has stored in a folder; its columns are read when they are needed.
+
+    Every column is read once, piece by piece, to prove that it is of its type and length, that codes lie in their
+    tables and that claims belong to orders.
+
+    Raises
+    ------
+    InputError
+        Where there is no such book, or its columns are not what its document says.
+    """
+    folder = _check.path(folder, argument="folder")
+    stored = _described(folder)
+    try:
+        codings = [coding_from_part(part) for part in stored.factors]
+        _intake.zone(stored.clock)
+        as_of = None if stored.as_of is None else _check.day(stored.as_of, argument="as_of")
+        if stored.lines is not None and stored.lines not in [coding.name for coding in codings]:
+            raise InputError(f"lines is '{stored.lines}', which is no factor.")
+        columns = _columns(folder, stored, codings)
+    except FreightRiskError as error:
+        raise InputError(f"the book in '{folder}' is damaged: {error} Store it again.") from None
+    codes = {coding.name: columns.pop(f"codes.{k}") for k, coding in enumerate(codings)}
+    return OrderBook(
+        codings={coding.name: coding for coding in codings},
+        codes=codes,
+        as_of=as_of,
+        left_out=stored.left_out,
+        lines=stored.lines,
+        table_rows=stored.table_rows,
+        clock=stored.clock,
+        exposure=columns.pop("exposure", None),
+        **columns,
+    )
+
+
+def _described(folder: Path) -> StoredBook:
+    """Return the document of a book, unchanged since it was written."""
+    try:
+        data = (folder / DESCRIPTION).read_bytes()
+        head = json_document(data)
+        found = head.get("format") if isinstance(head, dict) else None
+        if found != FORMAT and isinstance(found, int):
+            raise InputError(f"it is of format {found}, and this release reads format {FORMAT}; store the book again.")
+        stored: StoredBook = msgspec.json.decode(data, type=StoredBook)
+        if stored.checksum != stored.own_checksum():
+            raise InputError(f"{DESCRIPTION} was changed after it was written; store the book again.")
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, InputError) as error:
+        raise InputError(f"folder is '{folder}', which holds no stored book: {error}") from None
+    return stored
+
+
+def _columns(folder: Path, stored: StoredBook, codings: list[Coding]) -> dict[str, Any]:
+    """Return the columns of a book, proved to be what its document says."""
+    kinds: dict[str, tuple[str, ...]] = {
+        f"codes.{k}": (np.dtype(code_type(coding.n_slots)).str,) for k, coding in enumerate(codings)
+    }
+    orders = [*kinds, *ORDER_KINDS]
+    kinds |= ORDER_KINDS | CLAIM_KINDS | REVERSED_KINDS
+    _check_names(stored.columns, kinds)
+    lengths = {name: length for name, (_, length) in stored.columns.items()}
+    for group in (orders, [*CLAIM_KINDS], [*REVERSED_KINDS]):
+        if len({lengths[name] for name in group if name in lengths}) > 1:
+            raise InputError(f"columns {', '.join(name for name in group if name in lengths)} are of other lengths.")
+    if not lengths["claim_count"]:
+        raise InputError("it has no orders.")
+    columns = {name: _mapped(folder / f"{name}.bin", *kind) for name, kind in stored.columns.items()}
+    n_orders = lengths["claim_count"]
+    for k, coding in enumerate(codings):
+        _within(columns, f"codes.{k}", 0, coding.n_slots - 1)
+    for name, size in (("claim_row", n_orders), ("reversed_row", n_orders), ("order_row", stored.table_rows)):
+        _within(columns, name, 0, size - 1)
+    for name in ("exposure", "claim_amount"):
+        _within(columns, name, np.nextafter(0.0, 1.0), np.finfo(np.float64).max)
+    if stored.table_rows < n_orders:
+        raise InputError(f"its table had {stored.table_rows:,} rows, fewer than its {n_orders:,} orders.")
+    if int(columns["claim_count"].sum(dtype=np.int64)) != lengths["claim_row"]:
+        raise InputError(f"its orders count another number of claims than its {lengths['claim_row']:,}.")
+    return columns
+
+
+def _check_names(columns: Mapping[str, tuple[str, int]], kinds: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse columns that no book has, that are absent, or that are of another type."""
+    for name, (kind, length) in columns.items():
+        if name not in kinds:
+            raise InputError(f"it has a column '{name}', which no book has.")
+        if kind not in kinds[name] or length < 0:
+            raise InputError(f"column '{name}' is of type {kind} and length {length}; its type is {kinds[name][0]}.")
+    absent = [name for name in kinds if name not in columns and name not in MAY_LACK]
+    if absent:
+        raise InputError(f"it lacks the column '{absent[0]}'.")
+
+
+def _mapped(path: Path, kind: str, length: int) -> NDArray[Any]:
+    dtype = np.dtype(kind)
+    if not path.is_file() or path.stat().st_size != length * dtype.itemsize:
+        raise InputError(f"'{path}' should hold {length:,} values of type {kind}.")
+    return np.memmap(path, dtype, mode="r", shape=(length,)) if length else np.empty(0, dtype)
+
+
+def _within(columns: Mapping[str, NDArray[Any]], name: str, low: float, high: float) -> None:
+    """Refuse values of a column outside an interval, and values that are no number."""
+    if name not in columns or not len(columns[name]):
+        return
+    least, most = bounds(columns[name])
+    if not (least >= low and most <= high):
+        raise InputError(f"column '{name}' has values from {least} to {most}, outside {low:g} to {high:g}.")
