@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freightrisk import Factor, Subsidy, _core, load_tariff
+from freightrisk import Band, Factor, Subsidy, _core, load_tariff
 from freightrisk.book.factors import Coding
 from freightrisk.errors import InputError
 from freightrisk.tariff.plan import RateTables
@@ -166,6 +166,17 @@ def test_what_the_kernel_trusts_cannot_be_written_to():
 def test_what_is_no_encoded_orders_is_refused(given):
     with pytest.raises(InputError, match=r"coded is a .*; give what encode\(orders\) returns"):
         tariff_of().price_columns(given, threads=1)
+
+
+def test_a_coding_names_no_code_beyond_its_levels():
+    whole = coded_as(["a", "b"]).codings["tier"]
+    for code in (3, -1, 10**6, 1.0):
+        with pytest.raises(InputError, match="codes of factor 'tier' are not below its"):
+            replace(whole, lookup={("a",): 0, ("b",): code})
+    with pytest.raises(TypeError, match="does not change"):
+        whole.lookup["a",] = 9
+    with pytest.raises(InputError, match="codes of factor 'kg' are not below its 3 levels"):
+        Coding(Band("kg", [1, 2, 3]), ((0,), (1,)), {(0,): 0, (1,): 1}, (1.0, 2.0, 3.0))
 
 
 # The kernels

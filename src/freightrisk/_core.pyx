@@ -1124,8 +1124,7 @@ cdef wide_void count_place(const double* intensity, int32_t pieces, int n, real_
         t[i] = place
         place *= pieces
         k = <int32_t>place
-        k = k if k < last else last
-        k = k if k > 0 else 0  # of a NaN
+        k = <int32_t>min(<uint32_t>k, <uint32_t>last)  # unsigned, so that a NaN has a piece too
         piece[i] = 4 * k
         u[i] = place - k
 

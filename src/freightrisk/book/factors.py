@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._columns import JoinedColumns, value_of
-from freightrisk._frozen import digest
+from freightrisk._frozen import FrozenDict, digest
 from freightrisk._intake import Spellings, level_of, nearest_spelling, number_of
 from freightrisk.book.recode import banded, exact_sums, in_doubles, looked_up, paired
 from freightrisk.errors import InputError
@@ -206,6 +206,13 @@ class Coding:
     paths: tuple[Path, ...]
     lookup: Mapping[Path, int]
     edges: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lookup", FrozenDict(self.lookup))
+        codes = self.lookup.values()
+        whole = all(isinstance(code, int) for code in codes) and {*codes} <= {*range(self.n_slots)}
+        if not whole or (isinstance(self.declared, Band) and len(self.edges) >= self.n_slots):
+            raise InputError(f"the codes of factor '{self.name}' are not below its {self.n_slots:,} levels.")
 
     @property
     def name(self) -> str:
