@@ -3,6 +3,7 @@
 # ruff: noqa: E501 -- one line for each bad call
 
 import datetime as dt
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -584,3 +585,26 @@ def test_a_tariff_has_the_clock_of_its_book():
     frequency, severity = FrequencyModel([]).fit(book), SeverityModel([]).fit(book)
     assert Tariff.build(frequency, severity).clock == "Europe/London"
     assert Tariff.build(frequency, severity, clock="Etc/UTC").clock == "Etc/UTC"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"exposure": np.ones(2)},
+        {"claim_count": np.zeros(2, np.uint8)},
+        {"claim_count": [0, 0, 0]},
+        {"claim_count": np.zeros((3, 1), np.uint8)},
+        {"claim_row": np.zeros(2, np.int64)},
+        {"claim_weight": np.ones(5)},
+        {"order_row": np.arange(4)},
+        {"reversed_day": np.zeros(1, "M8[D]")},
+        {"codes": {}},
+        {"codes": {"zone": np.zeros(2, np.uint8)}},
+    ],
+)
+def test_columns_of_other_lengths_are_no_book(changes):
+    orders = pd.DataFrame({"order_id": [1, 2, 3], "zone": ["near", "far", "near"]})
+    claims = pd.DataFrame({"order_id": [1], "freight": [8.0]})
+    book = OrderBook.from_frames(orders, claims, factors=[Factor("zone")], ship_date=None, report_date=None)
+    with pytest.raises(InputError, match=r"has shape \(.*; \w+ is a column of shape|codes are of the factors"):
+        replace(book, **changes)

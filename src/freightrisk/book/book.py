@@ -95,6 +95,7 @@ class OrderBook:
     def __post_init__(self) -> None:
         for name in ("codings", "codes", "left_out"):
             object.__setattr__(self, name, FrozenDict(dict(getattr(self, name))))
+        self._check_lengths()
         arrays = (
             *self.codes.values(), self.claim_count, self.claim_row, self.claim_amount, self.reversed_row,
             self.reversed_report_day, self.reversed_day,
@@ -102,6 +103,23 @@ class OrderBook:
         for array in (*arrays, self.exposure, self.claim_weight, self.claim_day, self.ship_day, self.order_row):
             if array is not None:
                 array.flags.writeable = False
+
+    def _check_lengths(self) -> None:
+        """Refuse columns that are no arrays of one length: of orders, of claims, and of claims that were reversed."""
+        if self.codes.keys() != self.codings.keys():
+            raise InputError(f"codes are of the factors {[*self.codes]} and codings of {[*self.codings]}.")
+        groups: list[dict[str, Any]] = [
+            {"claim_count": self.claim_count, "exposure": self.exposure, "ship_day": self.ship_day,
+             "order_row": self.order_row, **{f"codes of '{name}'": codes for name, codes in self.codes.items()}},
+            {name: getattr(self, name) for name in ("claim_row", "claim_amount", "claim_weight", "claim_day")},
+            {name: getattr(self, name) for name in ("reversed_row", "reversed_report_day", "reversed_day")},
+        ]  # fmt: skip
+        for group in groups:
+            first, *_ = group
+            shape = np.shape(group[first])
+            for name, array in group.items():
+                if array is not None and (not isinstance(array, np.ndarray) or array.shape != shape or len(shape) != 1):
+                    raise InputError(f"{name} has shape {np.shape(array)}; {first} is a column of shape {shape}.")
 
     @classmethod
     def from_frames(
