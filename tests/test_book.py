@@ -95,7 +95,7 @@ def test_one_row_an_order_in_force_with_its_claims():
     book = build()
     assert (book.n_orders, book.n_claims, book.total_exposure) == (5, 4, 5.0)
     assert book.claim_count.tolist() == [1, 2, 0, 1, 0]
-    assert book.claim_count.dtype == np.uint8
+    assert book.counts.dtype == np.uint8
     assert book.exposure is None
     assert book.claim_row.tolist() == [1, 3, 1, 0]
     assert book.claim_amount.tolist() == [8.0, 12.5, 6.5, 10.0]
@@ -184,7 +184,7 @@ def test_claim_on_the_day_of_shipment_is_sound():
 def test_an_order_may_have_any_number_of_claims():
     claims = pd.DataFrame({"order_id": 12, "freight": np.full(300, 4.0), "report_date": pd.Timestamp("2026-06-01")})
     book = build(claims=claims.assign(claim_id=range(300)))
-    assert book.claim_count.dtype == np.uint16
+    assert book.counts.dtype == np.uint16
     assert book.claim_count.tolist() == [0, 300, 0, 0, 0]
 
 
@@ -375,8 +375,8 @@ def test_counted_rows():
     assert book.claim_row.tolist() == [0, 2, 3]
     assert book.claim_amount.tolist() == [10.0, 7.0, 2.0]
     assert book.claim_weight.tolist() == [3.0, 1.0, 400.0]
-    assert book.claim_count.dtype == np.uint16
-    assert counted(CELLS.assign(n=[70_000, 1, 2, 3])).claim_count.dtype == np.uint32
+    assert book.counts.dtype == np.uint16
+    assert counted(CELLS.assign(n=[70_000, 1, 2, 3])).counts.dtype == np.uint32
     assert counted().claim_amount.size == 0
 
 

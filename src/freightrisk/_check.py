@@ -129,6 +129,18 @@ def label(value: Any, *, argument: str) -> str:
     return value
 
 
+def secret(value: Any, *, argument: str) -> str:
+    """Return a label without ever showing it."""
+    try:
+        return label(value, argument=argument)
+    except InputError:
+        pass
+    raise InputError(
+        f"{argument} is not as it must be: a non-empty string without zero characters or halves of characters. It is "
+        "not shown here because it is secret."
+    )
+
+
 def path(value: Any, *, argument: str) -> Path:
     """Return `value` as a path."""
     if not isinstance(value, (str, os.PathLike)) or not str(value):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from freightrisk import _check
 from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE, Table, read
 from freightrisk._intake import is_missing
+from freightrisk._shown import shown
 from freightrisk._staged import staged
 from freightrisk.errors import InputError
 from freightrisk.tariff.rounding import MICRO_PER_FEN, whole_sums
@@ -219,7 +220,7 @@ class Settlement:
         paid = ", ".join(f"{payer} {fen / 100:,.2f}" for payer, fen in by_payer.items())
         # All merchants and days together may be more than 64 bits hold.
         sums = self.accounts[ACCOUNTS].astype(np.float64).sum()
-        return (
+        return shown(
             f"Settlement: {int(sums['orders']):,} orders, {sums['list_fen'] / 100:,.2f} yuan (rounding "
             f"{sums['rounding_micro'] / 1e6:+,.2f}, floor {sums['floor_income_micro'] / 1e6:+,.2f}); "
             f"paid by {paid or 'nobody'}"

@@ -184,6 +184,7 @@ def open_book(folder: str | Path) -> OrderBook:
     columns: dict[str, Any] = {"exposure": None}
     columns |= {name: _mapped(folder / f"{name}.bin", *kind) for name, kind in stored.columns.items()}
     codes = {coding.name: columns.pop(f"codes.{k}") for k, coding in enumerate(codings)}
+    columns["counts"] = columns.pop("claim_count")
     return OrderBook(
         codings={coding.name: coding for coding in codings},
         codes=codes,
@@ -300,7 +301,7 @@ def _learned(source: _Source, factors: Sequence[Declaration | Coding], lines: st
             codes, paths = book.codes[name], book.codings[name].paths
             present = np.bincount(codes, minlength=len(paths)) > 0
             exposure = exact_sums(codes, book.exposure if name in pooling else None, len(paths))
-            claims = np.bincount(codes, book.claim_count, len(paths)).tolist()
+            claims = np.bincount(codes, book.counts, len(paths)).tolist()
             for k in np.flatnonzero(present[: len(paths)]).tolist():
                 before = tally.get(paths[k], (0, 0.0))
                 tally[paths[k]] = (before[0] + exposure[k], before[1] + claims[k])

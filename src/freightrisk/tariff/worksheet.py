@@ -9,6 +9,7 @@ import numpy as np
 from freightrisk import _reference
 from freightrisk._columns import MERCHANT_ID, SHIP_DATE, value_of
 from freightrisk._intake import id_of, time_of
+from freightrisk._shown import shown
 from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import FreightRiskError
 from freightrisk.tariff.balances import Balances, period_of
@@ -78,7 +79,7 @@ def worksheet(
         *_premium_lines(tariff, codes, priced),
         *_money_lines(tariff, priced),
     ]
-    return Worksheet((*lines, _last_line(tariff, quote)), quote)
+    return Worksheet(tuple(map(shown, (*lines, _last_line(tariff, quote)))), quote)
 
 
 def _left(rule: Subsidy, order: Mapping[str, Any], known: Balances, clock: str, date_format: str | None) -> int:
