@@ -10,7 +10,7 @@ import numpy as np
 from freightrisk import _check
 from freightrisk._columns import read
 from freightrisk._intake import Refused, id_of
-from freightrisk._shown import cell
+from freightrisk._shown import cell, shown
 from freightrisk.errors import InputError
 
 if TYPE_CHECKING:
@@ -103,14 +103,14 @@ def arrow_table(frame: Any) -> Any:
 
 
 def write_report(frame: "pd.DataFrame", path: Path) -> None:
-    """Write a report as CSV for people: a text that a spreadsheet would run as a formula begins with an apostrophe.
+    """Write a report as CSV for people: what a spreadsheet would run as a formula begins with an apostrophe.
 
     Data that programs read again, such as quotes with their ids, goes through `write_table` and stays as it is.
     """
-    safe = frame.rename(columns=lambda name: cell(str(name)))
+    safe = frame.rename(columns=lambda name: cell(shown(str(name))))
     for place, column in enumerate(frame.columns):
         if not np.issubdtype(np.asarray(frame[column]).dtype, np.number):
-            texts = [cell(value) if isinstance(value, str) else value for value in frame[column].tolist()]
+            texts = [cell(shown(value)) if isinstance(value, str) else value for value in frame[column].tolist()]
             safe.isetitem(place, np.array(texts, dtype=object))
     safe.to_csv(path, index=False)
 
