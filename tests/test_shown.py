@@ -238,7 +238,6 @@ def test_objects_are_printed_on_their_own_lines(tariff):
     quotes = tariff.price(ORDERS, campaigns=True)
     for thing in (
         book,
-        fitted,
         schedule,
         tariff,
         Settlement.of(tariff, ORDERS, quotes),

@@ -1,6 +1,5 @@
 """Damaged tariff and campaign documents: each is refused in the library's words, or prices by every law of a price."""
 
-import json
 import random
 import tempfile
 from functools import cache
@@ -38,9 +37,8 @@ def require(holds: Any, law: str) -> None:
 
 
 @cache
-def _documents() -> dict[str, tuple[bytes, Any]]:
-    texts = {name: document_of(tariff) for name, tariff in tariffs().items()}
-    return {name: (text, json.loads(text)) for name, text in texts.items()}
+def _documents() -> dict[str, bytes]:
+    return {name: document_of(tariff) for name, tariff in tariffs().items()}
 
 
 @cache
@@ -57,12 +55,17 @@ def _orders() -> Any:
     return draw_orders(10, 3)
 
 
+@cache
+def _records() -> list[dict[str, Any]]:
+    return _orders().to_dict("records")
+
+
 def make_tariff(rng: random.Random) -> bytes:
     """Return the bytes of a damaged tariff document."""
-    text, tree = _documents()[rng.choice(list(_documents()))]
+    text = _documents()[rng.choice(list(_documents()))]
     if rng.random() < TEXT_SHARE:
         return rng.choice((mutations.damaged_text, mutations.damaged_text, mutations.repeated_key))(text, rng)
-    damaged = mutations.damaged_tree(tree, rng)
+    damaged = mutations.damaged_tree(text, rng)
     if isinstance(damaged, dict) and rng.random() > KEPT_DIGEST:
         damaged["digest"] = ""
     return mutations.as_json(damaged)
@@ -75,7 +78,7 @@ def make_campaigns(rng: random.Random) -> tuple[bytes, str]:
     if suffix == ".yaml" and rng.random() < 0.6:
         return mutations.damaged_yaml(text.decode(), rng), suffix
     if suffix == ".json" and rng.random() > TEXT_SHARE:
-        return mutations.as_json(mutations.damaged_tree(json.loads(text), rng)), suffix
+        return mutations.as_json(mutations.damaged_tree(text, rng)), suffix
     return mutations.damaged_text(text, rng), suffix
 
 
@@ -133,7 +136,7 @@ def _priced(tariff: Tariff, *, thorough: bool) -> str:
         again = parse_tariff(document_of(tariff))
         require(again.price(orders, campaigns=True, threads=1).equals(quotes), "a saved tariff prices the same")
         require(again == tariff and again.digest == tariff.digest, "a saved tariff is the same")
-        sheet = "".join((*tariff.pricer.explain(orders.iloc[0].to_dict()).lines, repr(tariff)))
+        sheet = "".join((*tariff.pricer.explain(_records()[0]).lines, repr(tariff)))
         require(all(map(printed, sheet)), "a worksheet holds only signs that are printed")
     return "priced"
 
@@ -143,7 +146,7 @@ def _check_single(tariff: Tariff, quotes: Any) -> None:
     if tariff.in_sequence or tariff.rounding == "dither":
         return
     for row in (0, 7):
-        order = _orders().iloc[row].to_dict()
+        order = _records()[row]
         twin = _reference.price_order(tariff.codes_of(order), tariff.plan_arguments, len(tariff.payers))
         found = [int(quotes[f"{name}_fen"].iloc[row]) for name in ("list", *tariff.payers, "merchant")]
         require(found == [twin.list_fen, *twin.payers_fen, twin.merchant_fen], "the slow twin prices the same")

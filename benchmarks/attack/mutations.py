@@ -115,9 +115,9 @@ DAMAGES: list[Callable[[Any, Any, Any, random.Random], None]] = [
 GENTLE = [_scaled, _all_scaled, _respelled]
 
 
-def damaged_tree(tree: Any, rng: random.Random) -> Any:
-    """Return a parsed document with a few damages; half of the time only numbers and texts, so that more is priced."""
-    tree = copy.deepcopy(tree)
+def damaged_tree(text: bytes, rng: random.Random) -> Any:
+    """Return a JSON document, parsed, with a few damages; half of the time only numbers and texts, so that more is priced."""
+    tree = json.loads(text)
     damages = GENTLE if rng.random() < 0.5 else DAMAGES
     for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
         place = any_place(tree, rng)
