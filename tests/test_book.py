@@ -584,3 +584,11 @@ def test_a_tariff_has_the_clock_of_its_book():
     frequency, severity = FrequencyModel([]).fit(book), SeverityModel([]).fit(book)
     assert Tariff.build(frequency, severity).clock == "Europe/London"
     assert Tariff.build(frequency, severity, clock="Etc/UTC").clock == "Etc/UTC"
+
+
+def test_claims_of_an_order_are_numbers_to_compute_with():
+    book = counted(CELLS.assign(n=[0, 1, 2, 300]))
+    assert (book.claim_count - 1).tolist() == [-1, 0, 1, 299]
+    assert (book.claim_count * 10**9).tolist() == [0, 10**9, 2 * 10**9, 300 * 10**9]
+    assert book.counts.dtype == np.uint16
+    assert not book.claim_count.flags.writeable

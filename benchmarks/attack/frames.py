@@ -23,6 +23,7 @@ from benchmarks.attack.world import FACTORS, draw_orders, tariffs
 from freightrisk import Factor, FreightRiskError, FrequencyModel, OrderBook, Settlement, Tariff, price_parquet
 
 Column = Any
+OUR_FILES = "freightrisk-attack-"
 NUMBERS: list[Any] = [
     np.inf, -np.inf, np.nan, 0, -0.0, -1, 0.5, 1e308, 5e-324, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1, -(2**63), 10**40,
     np.float32(1.5), np.int8(3), decimal.Decimal("4.8"), decimal.Decimal("NaN"), True, 3 + 1j,
@@ -132,7 +133,7 @@ def _dictionaries(frame: pd.DataFrame, rng: random.Random) -> Any:
 
 
 def _as_file(frame: pd.DataFrame, rng: random.Random) -> Any:
-    path = Path(tempfile.gettempdir(), f"freightrisk-attack-{rng.randrange(10**9)}.parquet")
+    path = Path(tempfile.gettempdir(), f"{OUR_FILES}{rng.randrange(10**9)}.parquet")
     frame.to_parquet(path, index=False)
     return path
 
@@ -334,6 +335,6 @@ def case(seed: int) -> str:
         check_message(error)
         return f"{name} refused"
     finally:
-        if isinstance(given, Path):
+        if isinstance(given, Path) and given.name.startswith(OUR_FILES):
             given.unlink(missing_ok=True)
     return f"{name} done"

@@ -116,7 +116,7 @@ GENTLE = [_scaled, _all_scaled, _respelled]
 
 
 def damaged_tree(text: bytes, rng: random.Random) -> Any:
-    """Return a JSON document, parsed, with a few damages; half of the time only numbers and texts, so that more is priced."""
+    """Return a JSON document, parsed, with a few damages, half of the time of numbers and texts alone."""
     tree = json.loads(text)
     damages = GENTLE if rng.random() < 0.5 else DAMAGES
     for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):

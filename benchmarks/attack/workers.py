@@ -48,6 +48,10 @@ class Report:
             for k, (seed, text) in enumerate(shown):
                 self.add_fault(kind, seed, text, count - len(shown) + 1 if k == 0 else 1)
 
+    def plain(self) -> dict[str, Any]:
+        """Return the report as plain data."""
+        return {"outcomes": self.outcomes, "faults": self.faults}
+
     @property
     def n_cases(self) -> int:
         """Return the number of cases that ended."""
@@ -68,9 +72,9 @@ class Report:
 
 
 def _case_of(attack: str) -> Callable[[int], str]:
-    from benchmarks.attack import documents, frames
+    from benchmarks.attack import broken, documents, frames
 
-    return {"documents": documents.case, "frames": frames.case}[attack]
+    return {"broken": broken.case, "documents": documents.case, "frames": frames.case}[attack]
 
 
 def _place(error: BaseException) -> str:
@@ -82,7 +86,7 @@ def _place(error: BaseException) -> str:
 
 
 def run_here(attack: str, first: int, count: int, *, at: Path | None = None) -> Report:
-    """Run cases in this process; `at` is a file that always holds the seed of the case that runs."""
+    """Run cases in this process; `at` is a file that always holds the seed that runs and the report before it."""
     from freightrisk import FreightRiskWarning
 
     case, report = _case_of(attack), Report()
@@ -97,7 +101,7 @@ def run_here(attack: str, first: int, count: int, *, at: Path | None = None) -> 
             warnings.simplefilter("ignore", FreightRiskWarning)
             for seed in range(first, first + count):
                 if at is not None:
-                    at.write_text(str(seed))
+                    at.write_text(json.dumps({"seed": seed, **report.plain()}))
                 signal.alarm(SECONDS)
                 try:
                     report.outcomes[case(seed)] += 1
@@ -129,24 +133,24 @@ def run_apart(attack: str, first: int, count: int) -> Report:
                 str(at),
             ]
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+            told = json.loads(at.read_text()) if at.exists() else {"seed": seed, "outcomes": {}, "faults": {}}
+            at.unlink(missing_ok=True)
+            report.add(Report(Counter(told["outcomes"]), told["faults"]))
             if done.returncode == 0:
-                told = json.loads(done.stdout.splitlines()[-1])
-                report.add(Report(Counter(told["outcomes"]), told["faults"]))
                 break
-            died = int(at.read_text()) if at.exists() else seed
+            died = told["seed"]
             report.add_fault(f"process ended with {done.returncode}", died, done.stderr[-600:])
             report.outcomes["fault"] += 1
-            report.outcomes["not counted, before the end of a process"] += died - seed
             seed = died + 1
     return report
 
 
 def work(attack: str, first: int, count: int, at: Path) -> None:
-    """Run cases as a worker and print the report as JSON."""
+    """Run cases as a worker and leave the report in a file."""
     if "ASAN_OPTIONS" not in os.environ:  # the sanitizer reserves terabytes that it never touches
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     report = run_here(attack, first, count, at=at)
-    print(json.dumps({"outcomes": report.outcomes, "faults": report.faults}))
+    at.write_text(json.dumps(report.plain()))
 
 
 def run(attack: str, *, cases: int, seed: int, workers: int, show: Callable[[str], None]) -> Report:
