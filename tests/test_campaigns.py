@@ -195,5 +195,5 @@ def test_the_schema_names_every_field():
 def test_yaml_that_cannot_be_a_value_is_refused(tmp_path, line):
     path = tmp_path / "rules.yaml"
     path.write_text(WRITTEN_BY_HAND.rstrip() + "\n  - payer: platform\n    " + line + "\n", encoding="utf-8")
-    with pytest.raises(InputError, match="campaigns '.*rules.yaml'"):
+    with pytest.raises(InputError, match=r"campaigns '.*rules\.yaml'"):
         load_campaigns(path)
