@@ -130,14 +130,15 @@ def label(value: Any, *, argument: str) -> str:
 
 
 def secret(value: Any, *, argument: str) -> str:
-    """Return a label without ever showing it."""
+    """Return a label without ever showing it, except that it is empty."""
     try:
         return label(value, argument=argument)
     except InputError:
-        pass
+        if isinstance(value, str) and not value.strip():
+            raise
     raise InputError(
-        f"{argument} is not as it must be: a non-empty string without zero characters or halves of characters. It is "
-        "not shown here because it is secret."
+        f"{argument} must be a string without zero characters or halves of characters; it is a {type(value).__name__} "
+        "that is not shown, because it is secret."
     )
 
 

@@ -65,7 +65,7 @@ def worksheet(
     codes = codes_of(tariff, order, date_format=date_format)
     draw = int(draw_of(order, tariff.dither_key)[0]) if tariff.dither_key else 0
     carries = tariff.rounding == "carry"
-    remainder = balances.remainders.get(value_of(order, MERCHANT_ID, id_of), 0) if carries else 0
+    remainder = balances.remainder_of(value_of(order, MERCHANT_ID, id_of)) if carries else 0
     left = [_left(rule, order, balances, tariff.clock, date_format) for rule in tariff.subsidies]
     priced = _reference.price_order(codes, plan, len(tariff.payers), draw=draw, remainder=remainder, left=left)
     steps = (priced.list_fen, *priced.payers_fen, priced.merchant_fen)
