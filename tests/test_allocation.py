@@ -224,3 +224,21 @@ def test_what_cannot_be_allocated():
         allocate(offers, 10, limits=pd.DataFrame({"max_fen": [1]}, index=["absent"]))
     with pytest.raises(InputError, match="no column"):
         allocate(offers.drop(columns="platform_fen"), 10)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("list_fen", 1e30, r"column 'list_fen' is outside \[0, 1e\+10\] in 1 row"),
+        ("list_fen", 1.5, r"'list_fen' is no whole number in 1 row"),
+        ("technical_premium", -1.0, r"column 'technical_premium' is outside \[0, 1e\+08\] in 1 row"),
+        ("technical_premium", 1e13, r"column 'technical_premium' is outside \[0, 1e\+08\] in 1 row"),
+        ("technical_premium", np.nan, r"quotes: 'technical_premium' is not finite in 1 row"),
+    ],
+)
+def test_quotes_whose_sums_would_wrap_are_refused(column, value, message):
+    quotes = pd.DataFrame({"list_fen": [30.0, 50.0], "technical_premium": [0.20, 0.50]})
+    quotes.loc[1, column] = value
+    response = pd.DataFrame({"segment": "new", "subsidy_fen": [0, 20], "take_up": [0.5, 0.8]})
+    with pytest.raises(InputError, match=message):
+        subsidy_offers(quotes, ["new", "new"], response)

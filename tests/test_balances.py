@@ -499,3 +499,31 @@ def test_balances_know_a_merchant_by_its_id():
     for door in (tariff_of([capped]).quote, tariff_of([capped]).price):
         with pytest.raises(InputError, match=r"balances is .*; it must be a Balances"):
             door(orders_at(37, 1) if door.__name__ == "price" else orders_at(37, 1).iloc[0], balances={"c": 1})
+
+
+WRONG_REMAINDERS = [10**14, 2**63 - 1, -(2**63), 2**63, 2**70, 1.5, np.nan, np.inf, "9", None, True]
+WRONG_FEN = [-1, -(2**63), 2**63, 10**30, 1.5, np.nan, "9", None, True]
+
+
+@pytest.mark.parametrize(
+    ("where", "wrong"),
+    [("remainders", value) for value in WRONG_REMAINDERS]
+    + [(where, value) for where in ("spent", "spent_by_merchant") for value in WRONG_FEN],
+)
+def test_amounts_that_were_put_into_balances_later_are_checked_where_they_are_used(where, wrong):
+    rule = Subsidy("gift", "platform", fixed_fen=5, budget_fen=100, merchant_cap_fen=50, period="day")
+    tariff, orders = tariff_of([rule], "carry"), orders_at(37, 3)
+    merchant, day = orders["merchant_id"].iloc[0], str(orders["ship_date"].iloc[0].date())
+    balances = Balances()
+    change = {"spent": {"gift": wrong}, "remainders": {merchant: wrong}}
+    change["spent_by_merchant"] = {"gift": {(merchant, day): wrong}}
+    getattr(balances, where).update(change[where])
+    before = balances.copy()
+    for door in (
+        lambda: tariff.price(orders, balances=balances),
+        lambda: tariff.quote(orders.iloc[0], balances=balances),
+        lambda: tariff.explain(orders.iloc[0], balances=balances),
+    ):
+        with pytest.raises(InputError, match=r"of balances, in .*; it must be a whole number in"):
+            door()
+    assert repr(balances) == repr(before)

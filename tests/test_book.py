@@ -96,7 +96,7 @@ def test_one_row_an_order_in_force_with_its_claims():
     book = build()
     assert (book.n_orders, book.n_claims, book.total_exposure) == (5, 4, 5.0)
     assert book.claim_count.tolist() == [1, 2, 0, 1, 0]
-    assert book.claim_count.dtype == np.uint8
+    assert book.counts.dtype == np.uint8
     assert book.exposure is None
     assert book.claim_row.tolist() == [1, 3, 1, 0]
     assert book.claim_amount.tolist() == [8.0, 12.5, 6.5, 10.0]
@@ -185,7 +185,7 @@ def test_claim_on_the_day_of_shipment_is_sound():
 def test_an_order_may_have_any_number_of_claims():
     claims = pd.DataFrame({"order_id": 12, "freight": np.full(300, 4.0), "report_date": pd.Timestamp("2026-06-01")})
     book = build(claims=claims.assign(claim_id=range(300)))
-    assert book.claim_count.dtype == np.uint16
+    assert book.counts.dtype == np.uint16
     assert book.claim_count.tolist() == [0, 300, 0, 0, 0]
 
 
@@ -376,8 +376,8 @@ def test_counted_rows():
     assert book.claim_row.tolist() == [0, 2, 3]
     assert book.claim_amount.tolist() == [10.0, 7.0, 2.0]
     assert book.claim_weight.tolist() == [3.0, 1.0, 400.0]
-    assert book.claim_count.dtype == np.uint16
-    assert counted(CELLS.assign(n=[70_000, 1, 2, 3])).claim_count.dtype == np.uint32
+    assert book.counts.dtype == np.uint16
+    assert counted(CELLS.assign(n=[70_000, 1, 2, 3])).counts.dtype == np.uint32
     assert counted().claim_amount.size == 0
 
 
@@ -591,9 +591,9 @@ def test_a_tariff_has_the_clock_of_its_book():
     "changes",
     [
         {"exposure": np.ones(2)},
-        {"claim_count": np.zeros(2, np.uint8)},
-        {"claim_count": [0, 0, 0]},
-        {"claim_count": np.zeros((3, 1), np.uint8)},
+        {"counts": np.zeros(2, np.uint8)},
+        {"counts": [0, 0, 0]},
+        {"counts": np.zeros((3, 1), np.uint8)},
         {"claim_row": np.zeros(2, np.int64)},
         {"claim_weight": np.ones(5)},
         {"order_row": np.arange(4)},
@@ -608,3 +608,11 @@ def test_columns_of_other_lengths_are_no_book(changes):
     book = OrderBook.from_frames(orders, claims, factors=[Factor("zone")], ship_date=None, report_date=None)
     with pytest.raises(InputError, match=r"has shape \(.*; \w+ is a column of shape|codes are of the factors"):
         replace(book, **changes)
+
+
+def test_claims_of_an_order_are_numbers_to_compute_with():
+    book = counted(CELLS.assign(n=[0, 1, 2, 300]))
+    assert (book.claim_count - 1).tolist() == [-1, 0, 1, 299]
+    assert (book.claim_count * 10**9).tolist() == [0, 10**9, 2 * 10**9, 300 * 10**9]
+    assert book.counts.dtype == np.uint16
+    assert not book.claim_count.flags.writeable

@@ -175,3 +175,25 @@ def test_the_schema_names_every_field():
     assert set(rule["properties"]) == {field.name for field in fields(Subsidy)}
     assert rule["additionalProperties"] is False
     assert schema["$defs"]["CampaignsPart"]["required"] == ["schema", "version", "subsidies"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "start: 2026-02-30",
+        "start: !!timestamp 2026-99-01",
+        'payer: "\\ud800"',
+        "group: {[1]: 2}",
+        "budget_fen: !!int 1x",
+        "cap_fen: !!float x",
+        "budget_fen: " + "9" * 5_000,
+        "name: !!python/object/apply:os.getcwd []",
+        "name: !!binary x",
+        "where: !!set {a, b}",
+    ],
+)
+def test_yaml_that_cannot_be_a_value_is_refused(tmp_path, line):
+    path = tmp_path / "rules.yaml"
+    path.write_text(WRITTEN_BY_HAND.rstrip() + "\n  - payer: platform\n    " + line + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"campaigns '.*rules\.yaml'"):
+        load_campaigns(path)

@@ -135,7 +135,7 @@ def test_coded_orders_serve_a_loaded_tariff(tariff, text):
 
 
 def test_floats_keep_every_bit(tariff):
-    awkward = [0.1 + 0.2, 1 / 3, 5e-324, np.nextafter(1e9, 0.0)]
+    awkward = [0.1 + 0.2, 1 / 3, np.nextafter(1e-90, 1.0), np.nextafter(1e9, 0.0)]
     table = np.array(awkward)
     rates = replace(tariff.severity, tables={**tariff.severity.tables, "zone": table})
     again = parse_tariff(bytes_of(replace(tariff, severity=rates)))

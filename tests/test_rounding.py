@@ -243,3 +243,11 @@ def test_a_report_of_nobody_and_bad_calls():
         rounding_report([0.1], ["a"], bands=[0.1, 0.1])
     with pytest.raises(InputError, match="order_id has shape"):
         rounding_report([0.1], ["a"], order_id=[1, 2])
+
+
+def test_a_report_whose_sums_would_wrap_is_refused():
+    premium = np.full(500_000, 1e7)
+    with pytest.raises(InputError, match=r"premiums and floors come to 5e\+12 yuan, and their sums hold 4.61e\+12"):
+        rounding_report(premium, np.zeros(len(premium), dtype=np.int64))
+    report = rounding_report(premium[:400_000], np.zeros(400_000, dtype=np.int64), modes=["half_even"])
+    assert report.loc[("half_even", "all"), "premium"] == 4e12

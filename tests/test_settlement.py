@@ -138,10 +138,13 @@ def test_sums_are_exact_or_refused(premiums, times):
     orders = orders_at(37, len(premiums))
     quotes = tariff.price(orders, campaigns=True).assign(technical_premium=premiums)
     one = Settlement.of(tariff, orders, quotes)
-    many = Settlement(
-        one.payers.assign(fen=times * one.payers["fen"]),
-        one.accounts.assign(**{name: times * one.accounts[name] for name in ACCOUNTS}),
-    )
+    payers = one.payers.assign(fen=times * one.payers["fen"])
+    accounts = one.accounts.assign(**{name: times * one.accounts[name] for name in ACCOUNTS})
+    if accounts[ACCOUNTS].abs().max().max() >= MOST_MICRO:
+        with pytest.raises(InputError, match="it must stay within"):
+            Settlement(payers, accounts)
+        return
+    many = Settlement(payers, accounts)
     exact = {name: 2 * times * int(one.accounts[name].iloc[0]) for name in ACCOUNTS}
     if max(map(abs, exact.values())) >= MOST_MICRO:
         with pytest.raises(InputError, match="amounts of one merchant and day come to"):
@@ -151,6 +154,48 @@ def test_sums_are_exact_or_refused(premiums, times):
         assert {name: int(both.accounts[name].iloc[0]) for name in ACCOUNTS} == exact
         assert both.is_balanced
     assert "Settlement: " in repr(many)
+
+
+@pytest.mark.parametrize("premium", [0.02, 3.0, 9e3, 1e7])
+def test_ten_thousand_million_orders_by_doubling_are_exact_or_refused(premium):
+    tariff = tariff_of([])
+    orders = orders_at(37, 10)
+    found = Settlement.of(tariff, orders, tariff.price(orders, campaigns=True).assign(technical_premium=premium))
+    exact = {name: [*map(int, found.accounts[name])] for name in ACCOUNTS}
+    fen = [*map(int, found.payers["fen"])]
+    for k in range(30):  # ten orders doubled thirty times are 10,737,418,240
+        largest = max(abs(value) for name in ACCOUNTS for value in exact[name]) << k + 1
+        if largest >= MOST_MICRO:
+            for wrong in (found, -found):
+                with pytest.raises(InputError, match="amounts of one merchant and day come to"):
+                    wrong + wrong
+                with pytest.raises(InputError, match="amounts of one merchant and day come to"):
+                    wrong - -wrong
+            assert premium > 1e3
+            return
+        found = found + found
+        assert found.is_balanced
+        assert {name: found.accounts[name].tolist() for name in ACCOUNTS} == {
+            name: [value << k + 1 for value in exact[name]] for name in ACCOUNTS
+        }
+        assert found.payers["fen"].tolist() == [value << k + 1 for value in fen]
+        if 2 * largest < MOST_MICRO:
+            nothing = found - found
+            assert nothing.is_balanced
+            assert not nothing.accounts[ACCOUNTS].any().any()
+    assert found.accounts["orders"].sum() == 10 << 30
+    assert premium < 1e3
+
+
+@pytest.mark.parametrize("value", [-(2**63), -(2**62), 2**62, 2**63 - 1])
+@pytest.mark.parametrize("name", ACCOUNTS)
+def test_settlements_that_no_orders_come_to_are_refused(name, value):
+    tariff, orders = tariff_of([]), orders_at(37, 3)
+    found = Settlement.of(tariff, orders, tariff.price(orders, campaigns=True))
+    with pytest.raises(InputError, match=f"settlement: column '{name}' goes from "):
+        replace(found, accounts=found.accounts.assign(**{name: np.int64(value)}))
+    with pytest.raises(InputError, match=f"settlement: column '{name}' is of type float64; it must be int64"):
+        replace(found, accounts=found.accounts.assign(**{name: 1.0}))
 
 
 def test_orders_whose_sum_would_wrap_are_refused():

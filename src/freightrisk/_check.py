@@ -129,6 +129,19 @@ def label(value: Any, *, argument: str) -> str:
     return value
 
 
+def secret(value: Any, *, argument: str) -> str:
+    """Return a label without ever showing it, except that it is empty."""
+    try:
+        return label(value, argument=argument)
+    except InputError:
+        if isinstance(value, str) and not value.strip():
+            raise
+    raise InputError(
+        f"{argument} must be a string without zero characters or halves of characters; it is a {type(value).__name__} "
+        "that is not shown, because it is secret."
+    )
+
+
 def path(value: Any, *, argument: str) -> Path:
     """Return `value` as a path."""
     if not isinstance(value, (str, os.PathLike)) or not str(value):

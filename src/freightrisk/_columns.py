@@ -219,7 +219,11 @@ class Table:
         if hasattr(self.frame, "column_names"):
             found = self.frame.column(self.frame.column_names.index(name))[row]
             narrow = {"float": np.float32, "halffloat": np.float16}.get(str(found.type))
-            return found.as_py() if narrow is None or not found.is_valid else narrow(found.as_py())
+            try:
+                plain = found.as_py()
+            except (OverflowError, ValueError):  # a time outside the years of Python, or of a part of a microsecond
+                return found.cast("string").as_py()
+            return plain if narrow is None or plain is None else narrow(plain)
         return self.frame.iloc[row, self.names.index(name)]
 
 

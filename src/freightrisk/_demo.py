@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check, _text
 from freightrisk._config import Fitted, book_of, fit_models, parse_plan
-from freightrisk._files import arrow_table, check_outputs, row_of, write_table
+from freightrisk._files import arrow_table, check_outputs, row_of, write_report, write_table
 from freightrisk._staged import staged
 from freightrisk._text import show
 from freightrisk.book.book import OrderBook
@@ -169,7 +169,7 @@ def _held_out(book: SimulatedBook, claims: "pd.DataFrame", quotes: Quotes, *, li
         first=np.datetime64(FIT_DATE, "D") + np.timedelta64(1, "D"),
         last=np.datetime64(book.as_of, "D") + np.timedelta64(-MATURE_DAYS, "D"),
         merchant=book.orders["merchant_id"].to_numpy()[rows],
-        claims=seen.claim_count.astype(np.float64),
+        claims=seen.counts.astype(np.float64),
         expected_claims=quotes["claim_intensity"][rows],
         paid=paid.astype(np.float64, copy=False),
         expected_paid=quotes["pure_premium"][rows],
@@ -212,8 +212,8 @@ def _write(
     quotes: Quotes,
 ) -> None:
     fitted.tariff.save(paths["tariff.json"])
-    fitted.relativities.to_csv(paths["relativities.csv"], index=False)
-    held_out.calibration.to_csv(paths["calibration.csv"], index=False)
+    write_report(fitted.relativities, paths["relativities.csv"])
+    write_report(held_out.calibration, paths["calibration.csv"])
     paths["freightrisk.toml"].write_text(config, encoding="utf-8")
     for name, frame in {"orders": book.orders, "claims": claims, "merchants": book.merchants}.items():
         write_table(arrow_table(frame), paths[f"{name}.parquet"])

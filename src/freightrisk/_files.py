@@ -3,14 +3,18 @@
 import codecs
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from freightrisk import _check
 from freightrisk._columns import read
 from freightrisk._intake import Refused, id_of
+from freightrisk._shown import cell, shown
 from freightrisk.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def check_outputs(outputs: Sequence[Path], *, inputs: Iterable[Path | None], may_make_folder: bool = False) -> None:
@@ -96,6 +100,19 @@ def arrow_table(frame: Any) -> Any:
     import pyarrow as pa
 
     return pa.table(frame) if isinstance(frame, dict) else pa.Table.from_pandas(frame, preserve_index=False)
+
+
+def write_report(frame: "pd.DataFrame", path: Path) -> None:
+    """Write a report as CSV for people: what a spreadsheet would run as a formula begins with an apostrophe.
+
+    Data that programs read again, such as quotes with their ids, goes through `write_table` and stays as it is.
+    """
+    safe = frame.rename(columns=lambda name: cell(shown(str(name))))
+    for place, column in enumerate(frame.columns):
+        if not np.issubdtype(np.asarray(frame[column]).dtype, np.number):
+            texts = [cell(shown(value)) if isinstance(value, str) else value for value in frame[column].tolist()]
+            safe.isetitem(place, np.array(texts, dtype=object))
+    safe.to_csv(path, index=False)
 
 
 def write_table(table: Any, path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk._config import FitPlan, Fitted
+from freightrisk._shown import shown
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import OTHER
 from freightrisk.models.fitted import FittedModel
@@ -32,13 +33,14 @@ Quotes = Mapping[str, NDArray[Any]]
 
 
 def show(lines: Iterable[str]) -> None:
-    """Print lines at once."""
-    sys.stdout.write("\n".join(lines) + "\n")
+    """Print lines at once, each on a line of its own whatever signs its names hold."""
+    sys.stdout.write("\n".join(map(shown, lines)) + "\n")
     sys.stdout.flush()
 
 
 def aligned(rows: Sequence[Sequence[str]], *, indent: int = 2, gap: int = 3) -> Lines:
     """Return rows of cells as lines, the first column flush left and the others flush right."""
+    rows = [[shown(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for first, *rest in rows:
@@ -55,7 +57,7 @@ def heading(title: str) -> Lines:
 
 def wrapped(text: str) -> Lines:
     """Return a text broken at the page width, with its continuation lines indented."""
-    return textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(shown(text), WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def percent(share: float) -> str:
@@ -115,14 +117,14 @@ def _factor_rows(name: str, frequency: FittedModel, severity: FittedModel) -> li
     home = frequency if name in frequency.tables else severity
     pairs = home.kinds[name] == "interaction"
     exposure = home.exposure[name][: home.codings[name].n_levels]
-    shown = np.flatnonzero(exposure > 0) if pairs else np.arange(len(exposure))
-    n_levels = len(shown)
+    chosen = np.flatnonzero(exposure > 0) if pairs else np.arange(len(exposure))
+    n_levels = len(chosen)
     title = name
     if n_levels > SHOWN_LEVELS:
-        shown = np.argsort(-exposure, kind="stable")[:LONG_FACTOR_LEVELS]
+        chosen = np.argsort(-exposure, kind="stable")[:LONG_FACTOR_LEVELS]
         title = f"{name}: {LONG_FACTOR_LEVELS} largest of {n_levels}"
     rows = [[title, *[""] * 6]]
-    for code in shown.tolist():
+    for code in chosen.tolist():
         orders = f"{exposure[code]:,.0f}" if home is frequency else ""
         claims = f"{home.claims[name][code]:,.0f}"
         cells = [*_relativity(frequency, name, code), *_relativity(severity, name, code)]
@@ -144,9 +146,9 @@ def _relativity(model: FittedModel, name: str, code: int) -> list[str]:
 
 def _short(label: str) -> str:
     """Return a label that fits its column: of a path the leaf, or "(other)" and its parent."""
-    parts = label.split(" > ")
-    shown = " > ".join(parts[-2 if parts[-1] == OTHER else -1 :])
-    return shown if len(shown) <= LABEL_WIDTH else ".." + shown[-LABEL_WIDTH + 2 :]
+    parts = shown(label).split(" > ")
+    short = " > ".join(parts[-2 if parts[-1] == OTHER else -1 :])
+    return short if len(short) <= LABEL_WIDTH else ".." + short[-LABEL_WIDTH + 2 :]
 
 
 def quote_lines(tariff: Tariff, quotes: Quotes) -> Lines:

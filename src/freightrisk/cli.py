@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import msgspec
 
@@ -20,7 +20,8 @@ from freightrisk import _check, _text
 from freightrisk._columns import ColumnNames, PricingColumns, read
 from freightrisk._config import book_of, fit_models, read_plan
 from freightrisk._demo import run_demo
-from freightrisk._files import arrow_table, check_outputs, row_with_id, source_of, write_table
+from freightrisk._files import arrow_table, check_outputs, row_with_id, source_of, write_report, write_table
+from freightrisk._shown import shown
 from freightrisk._staged import staged
 from freightrisk._text import show
 from freightrisk.errors import FreightRiskError, InputError
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (FreightRiskError, OSError, UnicodeError) as error:
-        print(f"freightrisk: {' '.join(str(error).split())}", file=sys.stderr)
+        print(shown(f"freightrisk: {' '.join(str(error).split())}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("freightrisk: stopped; nothing was written", file=sys.stderr)
@@ -55,8 +56,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors show arguments as text, whatever signs they hold."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(shown(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="freightrisk", description="Pricing of return-freight insurance.")
+    parser = _Parser(prog="freightrisk", description="Pricing of return-freight insurance.")
     parser.add_argument("--version", action="version", version=f"freightrisk {freightrisk.__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
 
@@ -185,7 +193,7 @@ def _fit(arguments: argparse.Namespace) -> None:
     with staged(outputs) as parts:
         fitted.tariff.save(parts[0])
         if len(parts) > 1:
-            fitted.relativities.to_csv(parts[1], index=False)
+            write_report(fitted.relativities, parts[1])
     show(["", f"wrote {' and '.join(map(str, outputs))}"])
 
 

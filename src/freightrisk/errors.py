@@ -1,8 +1,21 @@
-"""The errors and the warning that freightrisk raises."""
+"""The errors and the warning that freightrisk raises.
+
+Their messages show values of the caller's data, which others may have written. So every message is made of signs that a
+terminal prints, whoever raises it.
+"""
+
+from freightrisk._shown import shown
+
+
+def _printable(message: object) -> object:
+    return shown(message) if isinstance(message, str) else message
 
 
 class FreightRiskError(ValueError):
     """Base of every error that freightrisk raises on purpose."""
+
+    def __init__(self, *message: object) -> None:
+        super().__init__(*map(_printable, message))
 
 
 class InputError(FreightRiskError):
@@ -19,6 +32,9 @@ class TariffDocumentError(FreightRiskError):
 
 class FreightRiskWarning(UserWarning):
     """Something worth a look that does not stop the work."""
+
+    def __init__(self, *message: object) -> None:
+        super().__init__(*map(_printable, message))
 
 
 class LedgerError(FreightRiskError):

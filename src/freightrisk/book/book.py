@@ -11,6 +11,7 @@ from freightrisk import _check, _intake
 from freightrisk._columns import ColumnNames, JoinedColumns, Table, plain_array, read
 from freightrisk._frozen import FrozenDict
 from freightrisk._intake import DEFAULT_CLOCK
+from freightrisk._shown import shown
 from freightrisk.book.doubts import CLAIM_ID, check_claims, warn_of_alike, warn_of_grams
 from freightrisk.book.factors import (
     MOST_LINES,
@@ -42,8 +43,8 @@ class OrderBook:
         Levels of each rating factor.
     codes : dict of str to uint8, uint16 or uint32 array, shape (n_orders,)
         Code of each order on each factor.
-    claim_count : unsigned array, shape (n_orders,)
-        Claims of each order.
+    counts : unsigned array, shape (n_orders,)
+        Claims of each order, in as few bytes as hold them; `claim_count` gives them as numbers to compute with.
     exposure : float64 array, shape (n_orders,), optional
         Orders in force from shipment; None means one each.
     claim_row : int64 array, shape (n_claims,)
@@ -75,7 +76,7 @@ class OrderBook:
 
     codings: Mapping[str, Coding]
     codes: Mapping[str, NDArray[Any]]
-    claim_count: NDArray[Any]
+    counts: NDArray[Any]
     exposure: NDArray[np.float64] | None
     claim_row: NDArray[np.int64]
     claim_amount: NDArray[np.float64]
@@ -97,7 +98,7 @@ class OrderBook:
             object.__setattr__(self, name, FrozenDict(dict(getattr(self, name))))
         self._check_lengths()
         arrays = (
-            *self.codes.values(), self.claim_count, self.claim_row, self.claim_amount, self.reversed_row,
+            *self.codes.values(), self.counts, self.claim_row, self.claim_amount, self.reversed_row,
             self.reversed_report_day, self.reversed_day,
         )  # fmt: skip
         for array in (*arrays, self.exposure, self.claim_weight, self.claim_day, self.ship_day, self.order_row):
@@ -109,7 +110,7 @@ class OrderBook:
         if self.codes.keys() != self.codings.keys():
             raise InputError(f"codes are of the factors {[*self.codes]} and codings of {[*self.codings]}.")
         groups: list[dict[str, Any]] = [
-            {"claim_count": self.claim_count, "exposure": self.exposure, "ship_day": self.ship_day,
+            {"counts": self.counts, "exposure": self.exposure, "ship_day": self.ship_day,
              "order_row": self.order_row, **{f"codes of '{name}'": codes for name, codes in self.codes.items()}},
             {name: getattr(self, name) for name in ("claim_row", "claim_amount", "claim_weight", "claim_day")},
             {name: getattr(self, name) for name in ("reversed_row", "reversed_report_day", "reversed_day")},
@@ -293,12 +294,19 @@ class OrderBook:
     @property
     def n_orders(self) -> int:
         """Return the number of orders in force."""
-        return len(self.claim_count)
+        return len(self.counts)
 
     @property
     def n_claims(self) -> int:
         """Return the number of claims."""
-        return int(self.claim_count.sum(dtype=np.int64))
+        return int(self.counts.sum(dtype=np.int64))
+
+    @property
+    def claim_count(self) -> NDArray[np.int64]:
+        """Return the number of claims of each order; differences and sums are right, unlike those of `counts`."""
+        found = self.counts.astype(np.int64)
+        found.flags.writeable = False
+        return found
 
     @property
     def total_exposure(self) -> float:
@@ -367,7 +375,7 @@ class OrderBook:
         return replace(
             self,
             codes={name: codes[rows] for name, codes in self.codes.items()},
-            claim_count=self.claim_count[rows],
+            counts=self.counts[rows],
             exposure=None if self.exposure is None else self.exposure[rows],
             claim_row=place[self.claim_row[used]].astype(np.int64),
             claim_amount=self.claim_amount[used],
@@ -391,7 +399,7 @@ class OrderBook:
     def __repr__(self) -> str:
         valued = "" if self.as_of is None else f", as of {self.as_of}"
         factors = ", ".join(f"{name} ({coding.n_levels})" for name, coding in self.codings.items())
-        return f"OrderBook: {self.n_orders:,} orders, {self.n_claims:,} claims{valued}; factors {factors}"
+        return shown(f"OrderBook: {self.n_orders:,} orders, {self.n_claims:,} claims{valued}; factors {factors}")
 
 
 def frames_book(
@@ -667,7 +675,7 @@ def _read_claims(
 def _types_apart(keys: Any, ids: NDArray[Any]) -> str:
     """Return a note that ids of orders and claims are of two types, if none of them meet for that."""
     whole = [values.dtype.kind == "i" for values in (np.asarray(keys), ids)]
-    if whole[0] == whole[1]:
+    if whole[0] == whole[1] or not len(keys):
         return ""
     return f" (ids of orders are {'numbers' if whole[0] else 'texts'}, such as {keys[0]!r})"
 
@@ -708,7 +716,7 @@ def _assemble(
     return OrderBook(
         codings={name: coding for name, (coding, _) in learned.items()},
         codes={name: codes for name, (_, codes) in learned.items()},
-        claim_count=count,
+        counts=count,
         exposure=weight,
         claim_row=claim_row,
         claim_amount=claim_amount,

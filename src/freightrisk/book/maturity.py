@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
+from freightrisk._shown import shown
 from freightrisk.book.book import OrderBook
 from freightrisk.errors import FitError, InputError
 
@@ -213,7 +214,7 @@ class ReportLag:
     def __repr__(self) -> str:
         points = ", ".join(f"{day}d {self.share(day):.3f}" for day in (7, 14, 30, 60) if day <= self.cover_days)
         curves = "" if self.by is None else f", {int(self.own[:-1].sum())} of {len(self.levels)} levels of {self.by}"
-        return (
+        return shown(
             f"ReportLag: {self.method}, {int(self.claims[-1]):,} claims within {self.cover_days} days{curves}; "
             f"{points}; reversed {self.reversed_share:.1%}"
         )

@@ -279,7 +279,7 @@ def merchant_periods(
     offset = None if lag is None else lag.offset(book)
     expected = fitted.expected_claims(book, offset=offset, without=without)
     frame = pd.DataFrame({"merchant_id": names, "period": book.age_days // days, "expected": expected})
-    frame["claims"], frame["orders"] = book.claim_count.astype(np.int64), 1
+    frame["claims"], frame["orders"] = book.claim_count, 1
     counted = ["orders", "claims", "expected"]
     if excluded is not None:
         frame["excluded"] = _check.real_array(excluded, argument="excluded", length=book.n_orders)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from freightrisk import _check
 from freightrisk._frozen import FrozenDict
 from freightrisk._intake import DEFAULT_CLOCK
+from freightrisk._shown import shown
 from freightrisk.book.book import OrderBook, check_book
 from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import InputError
@@ -333,17 +334,16 @@ class FittedModel:
         deviance = "" if np.isnan(self.deviance) else deviance
         shape = f"; shape {self.shape:.4g}" if self.shape else ""
         parameters = self.n_rows - self.df_residual
-        return "\n".join(
-            [
-                f"{self.kind} model, {self.family}, log link, engine {self.engine}",
-                f"rows {self.n_rows:,}; parameters {parameters:.6g}; residual df {self.df_residual:,.10g}",
-                f"factors: {factors}",
-                f"base {self.base:.6g} (intercept {self.intercept:.6f}, std error {self.intercept_std_error:.6f})",
-                f"{deviance}dispersion {self.dispersion:.4f}{shape}",
-                f"log likelihood {self.log_likelihood:,.2f}; AIC {self.aic:,.2f}; BIC {self.bic:,.2f}",
-                f"converged in {len(self.steps)} steps, last move {self.steps[-1].largest_move:.1e}",
-            ]
-        )
+        lines = [
+            f"{self.kind} model, {self.family}, log link, engine {self.engine}",
+            f"rows {self.n_rows:,}; parameters {parameters:.6g}; residual df {self.df_residual:,.10g}",
+            f"factors: {factors}",
+            f"base {self.base:.6g} (intercept {self.intercept:.6f}, std error {self.intercept_std_error:.6f})",
+            f"{deviance}dispersion {self.dispersion:.4f}{shape}",
+            f"log likelihood {self.log_likelihood:,.2f}; AIC {self.aic:,.2f}; BIC {self.bic:,.2f}",
+            f"converged in {len(self.steps)} steps, last move {self.steps[-1].largest_move:.1e}",
+        ]
+        return "\n".join(map(shown, lines))
 
     def _factor_text(self, name: str) -> str:
         kind, levels = self.kinds[name], self.codings[name].n_levels

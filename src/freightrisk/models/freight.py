@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
+from freightrisk._shown import shown
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Band, Coding, CrossCoding
 from freightrisk.errors import InputError
@@ -193,7 +194,7 @@ class FreightSchedule:
 
     def __repr__(self) -> str:
         bills = "weight" if self.volume_divisor is None else f"weight or volume / {self.volume_divisor:g}"
-        return f"FreightSchedule: {len(self.fees)} zones by {' and '.join(self.zone)}, billed by {bills}"
+        return shown(f"FreightSchedule: {len(self.fees)} zones by {' and '.join(self.zone)}, billed by {bills}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,7 +277,7 @@ class ScheduleSeverity:
         billed = self.schedule.billed_weight(weight_g, volume_cm3)
         if len(billed) != book.n_orders:
             raise InputError(f"weight_g has {len(billed):,} values; give one for each of {book.n_orders:,} orders.")
-        parcels = book.claim_count.astype(np.float64) if claims_only else np.ones(book.n_orders)
+        parcels = book.counts.astype(np.float64) if claims_only else np.ones(book.n_orders)
         if not parcels.any():
             raise InputError("the book has no claims, so claims_only=True leaves no parcel; use all orders.")
         edges = self.schedule.breakpoints(int(billed[parcels > 0].max()))
@@ -442,7 +443,7 @@ class FittedSchedule:
 
     def __repr__(self) -> str:
         by = "" if self.weight is None else f" by {self.weight.n_levels:,} levels of {self.weight.name}"
-        return (
+        return shown(
             f"FittedSchedule: {self.zone.n_levels} zones{by}, {self.basis} basis; "
             f"{self.weight_parcels.sum():,.0f} parcels, mean freight {self.base:.2f} yuan"
         )

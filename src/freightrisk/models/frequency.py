@@ -102,9 +102,9 @@ class FrequencyModel:
         """
         check_book(book)
         effects = chosen_effects(book.codings, self.factors, lines=book.lines)
-        if self.family == "bernoulli" and largest(book.claim_count) > 1:
+        if self.family == "bernoulli" and largest(book.counts) > 1:
             _check.refuse_rows(
-                book.claim_count > 1,
+                book.counts > 1,
                 "family='bernoulli' means at most one claim an order, but there are more in {rows}; "
                 "use family='poisson', or build the book with one claim an order.",
             )
@@ -115,13 +115,13 @@ class FrequencyModel:
             self.family,
             codes_of(book, effects, None),
             {},
-            book.claim_count,
+            book.counts,
             offset_scale(offset, book.n_orders, book.exposure),
             prior_weight(weight, book.n_orders),
             trials=trials,
         )
         exposure = np.ones(1) if book.exposure is None else book.exposure
-        rows = Rows(problem, exposure * trials if len(trials) else exposure, book.claim_count, np.empty(0))
+        rows = Rows(problem, exposure * trials if len(trials) else exposure, book.counts, np.empty(0))
         fitted = fit_rows(
             "frequency",
             rows,
@@ -145,7 +145,7 @@ def _trials(book: OrderBook, effects: Mapping[str, Effect]) -> NDArray[np.float6
         )
     trials = book.line_count.astype(np.float64)
     _check.refuse_rows(
-        book.claim_count > trials,
+        book.counts > trials,
         f"there are more claims than '{book.lines}' in {{rows}}; a line comes back once, so correct one of the two.",
     )
     return trials
@@ -172,7 +172,7 @@ def at_most_one_claim(book: OrderBook) -> OrderBook:
     first = by_day[place]
     return replace(
         book,
-        claim_count=np.minimum(book.claim_count, 1),
+        counts=np.minimum(book.counts, 1),
         claim_row=book.claim_row[first],
         claim_amount=book.claim_amount[first],
         claim_day=None if book.claim_day is None else book.claim_day[first],

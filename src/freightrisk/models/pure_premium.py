@@ -92,7 +92,7 @@ class PurePremiumModel:
         )
         return fit_rows(
             "pure premium",
-            Rows(problem, exposure, book.claim_count.astype(np.float64), amount),
+            Rows(problem, exposure, book.counts.astype(np.float64), amount),
             book,
             effects,
             engine=engine,

@@ -73,6 +73,7 @@ def open_book(folder: str | Path) -> OrderBook:
     except FreightRiskError as error:
         raise InputError(f"the book in '{folder}' is damaged: {error} Store it again.") from None
     codes = {coding.name: columns.pop(f"codes.{k}") for k, coding in enumerate(codings)}
+    columns["counts"] = columns.pop("claim_count")
     return OrderBook(
         codings={coding.name: coding for coding in codings},
         codes=codes,

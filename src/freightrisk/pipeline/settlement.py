@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from freightrisk import _check
 from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE, Table, read
 from freightrisk._intake import is_missing
+from freightrisk._shown import shown
 from freightrisk._staged import staged
 from freightrisk.errors import InputError
-from freightrisk.tariff.rounding import MICRO_PER_FEN, whole_sums
+from freightrisk.tariff.rounding import MICRO_PER_FEN, MOST_MICRO, whole_sums
 from freightrisk.tariff.tariff import Tariff
 
 if TYPE_CHECKING:
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
 PAYER_KEYS = ["day", "merchant_id", "payer", "campaign"]
 ACCOUNT_KEYS = ["day", "merchant_id"]
+PAYER_SUMS = ["orders", "fen"]
 ACCOUNTS = ["orders", "list_fen", "received_fen", "filed_micro", "rounding_micro", "floor_income_micro"]
 FORMATS = ("parquet", "csv")
-MOST_MICRO = 2**62  # half of what 64 bits hold, so that sums of two accounts are whole too
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,6 +60,11 @@ class Settlement:
 
     payers: "pd.DataFrame"
     accounts: "pd.DataFrame"
+
+    def __post_init__(self) -> None:
+        for frame, names in ((self.payers, PAYER_SUMS), (self.accounts, ACCOUNTS)):
+            for name in names:
+                _check_column(frame[name], _most(name))
 
     @classmethod
     def of(
@@ -219,7 +225,7 @@ class Settlement:
         paid = ", ".join(f"{payer} {fen / 100:,.2f}" for payer, fen in by_payer.items())
         # All merchants and days together may be more than 64 bits hold.
         sums = self.accounts[ACCOUNTS].astype(np.float64).sum()
-        return (
+        return shown(
             f"Settlement: {int(sums['orders']):,} orders, {sums['list_fen'] / 100:,.2f} yuan (rounding "
             f"{sums['rounding_micro'] / 1e6:+,.2f}, floor {sums['floor_income_micro'] / 1e6:+,.2f}); "
             f"paid by {paid or 'nobody'}"
@@ -255,13 +261,25 @@ def _check_same_rows(orders: Table, quotes: Table, order_id: str) -> None:
 
 def check_sums(values: NDArray[np.int64], codes: Callable[[], NDArray[Any]], most: int) -> None:
     """Refuse whole numbers whose sums by code may not fit: sums that wrap would still agree with each other."""
-    if len(values) * float(np.abs(values).max(initial=0)) < most:
+    if len(values) * max(float(values.max(initial=0)), -float(values.min(initial=0))) < most:
         return
     largest = np.bincount(codes(), np.abs(values.astype(np.float64))).max()
     if largest >= most:
         raise InputError(
             f"amounts of one merchant and day come to about {largest:.3g}, and their sums hold {most:.3g} at most; "
             "look at the premiums of these orders, or settle fewer orders at a time."
+        )
+
+
+def _check_column(column: Any, most: int) -> None:
+    """Refuse a column that is not of whole numbers, or whose numbers are larger than sums may be."""
+    if column.dtype != np.int64:
+        raise InputError(f"settlement: column '{column.name}' is of type {column.dtype}; it must be int64.")
+    values = column.to_numpy()
+    if len(values) and not -most < values.min() <= values.max() < most:
+        raise InputError(
+            f"settlement: column '{column.name}' goes from {values.min():,} to {values.max():,}; it must stay within "
+            f"{most:.3g} of zero, so that sums of two are right."
         )
 
 

@@ -246,7 +246,7 @@ def _learned(source: _Source, factors: Sequence[Declaration | Coding], lines: st
             codes, paths = book.codes[name], book.codings[name].paths
             present = np.bincount(codes, minlength=len(paths)) > 0
             exposure = exact_sums(codes, book.exposure if name in pooling else None, len(paths))
-            claims = np.bincount(codes, book.claim_count, len(paths)).tolist()
+            claims = np.bincount(codes, book.counts, len(paths)).tolist()
             for k in np.flatnonzero(present[: len(paths)]).tolist():
                 before = tally.get(paths[k], (0, 0.0))
                 tally[paths[k]] = (before[0] + exposure[k], before[1] + claims[k])

@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 
 INSURER = "insurer"
 MICRO_PER_YUAN = 1e6
+LARGEST_YUAN = 1e8  # of an order: 64 bits hold the fen of some hundred million such orders
 LIMITS = ("max_fen", "min_fen", "max_covered", "min_covered")
 AMOUNTS = ("subsidy_fen", "received_fen", "technical_fen", "margin_fen")
 RESPONSE = ("segment", "subsidy_fen", "take_up")
@@ -95,8 +96,10 @@ def subsidy_offers(
     _refuse_falling(response)
     order = np.argsort(codes, kind="stable")
     ends = np.cumsum(np.bincount(codes, minlength=len(names)))
-    list_fen = quotes["list_fen"].to_numpy(dtype=np.int64)[order]
-    premium = quotes["technical_premium"].to_numpy(dtype=np.float64)[order]
+    listed = _money(quotes, "list_fen", LARGEST_YUAN * 100)
+    _check.refuse_rows(listed != np.floor(listed), "quotes: 'list_fen' is no whole number in {rows}; give whole fen.")
+    list_fen = listed.astype(np.int64)[order]
+    premium = _money(quotes, "technical_premium", LARGEST_YUAN)[order]
     needed = round_micro(np.rint(premium * MICRO_PER_YUAN).astype(np.int64), "ceiling")
     place = {name: slice(0 if k == 0 else int(ends[k - 1]), int(ends[k])) for k, name in enumerate(names)}
     rows = []
@@ -139,6 +142,13 @@ def _cost(
         **{f"{who}_fen": fen for who, fen in spent.items()}, "received_fen": received, "technical_fen": technical,
         "margin_fen": received - technical, "below_technical": short,
     }  # fmt: skip
+
+
+def _money(quotes: "pd.DataFrame", name: str, most: float) -> NDArray[np.float64]:
+    """Return a column of money whose sums 64 bits hold, whatever the number of orders."""
+    values = _check.real_array(quotes[name].to_numpy(), argument=f"quotes: '{name}'", length=len(quotes))
+    _check.in_interval(values, column=name, low=0.0, high=most)
+    return values
 
 
 def _refuse_falling(response: "pd.DataFrame") -> None:

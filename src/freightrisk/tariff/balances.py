@@ -71,18 +71,22 @@ class Balances:
         """Return the fen left of a rule's budget; a very large number without one."""
         if rule.budget_fen is None:
             return UNSPENDABLE
-        return max(0, rule.budget_fen - self.spent.get(rule.name, 0))
+        return max(0, rule.budget_fen - _fen(self.spent.get(rule.name, 0)))
 
     def left_of(self, rule: Subsidy, merchant: Hashable, period: str) -> int:
         """Return the fen left of a rule's cap for one merchant and period; a very large number without a cap."""
         if rule.merchant_cap_fen is None:
             return UNSPENDABLE
         key = known_id(merchant), period
-        return max(0, rule.merchant_cap_fen - self.spent_by_merchant.get(rule.name, {}).get(key, 0))
+        return max(0, rule.merchant_cap_fen - _fen(self.spent_by_merchant.get(rule.name, {}).get(key, 0)))
+
+    def remainder_of(self, merchant: Hashable) -> int:
+        """Return the micro-yuan that a merchant was charged too little so far."""
+        return _micro(self.remainders.get(merchant, 0))
 
     def copy(self) -> "Balances":
         """Return balances that change apart from these."""
-        after = Balances()  # what stands here was checked when it came
+        after = Balances()  # what stands here was checked when it came, and is again where it is used
         after.spent, after.remainders, after.met = dict(self.spent), dict(self.remainders), set(self.met)
         after.spent_by_merchant = {name: dict(spent) for name, spent in self.spent_by_merchant.items()}
         return after
@@ -114,8 +118,20 @@ def _once(given: Mapping[Any, Any], key: Callable[[Any], Any], amount: Callable[
     return found
 
 
+def _amounts(values: list[Any], check: Callable[[Any], int], most: int) -> Whole:
+    """Return amounts as an array, each checked: a dictionary can be changed after it was."""
+    if (
+        all(type(value) is int for value in values)
+        and -most <= min(values, default=0) <= max(values, default=0) <= most
+    ):
+        found = np.array(values, dtype=np.int64)
+        if check is _micro or found.min(initial=0) >= 0:
+            return found
+    return np.array([check(value) for value in values], dtype=np.int64)
+
+
 def _fen(value: Any) -> int:
-    return _check.whole(value, argument="an amount of balances, in fen,", low=0, high=2**62)
+    return _check.whole(value, argument="an amount of balances, in fen,", low=0, high=UNSPENDABLE)
 
 
 def _micro(value: Any) -> int:
@@ -306,7 +322,7 @@ class Left:
                 continue
             spent = balances.spent_by_merchant.get(rule.name, {})
             labels = sequence.labels[rule.period]
-            taken = np.fromiter((spent.get(label, 0) for label in labels), dtype=np.int64, count=len(labels))
+            taken = _amounts([spent.get(label, 0) for label in labels], _fen, UNSPENDABLE)
             rule_keys[k], start[k] = periods.index(rule.period), size
             parts.append(np.maximum(rule.merchant_cap_fen - taken, 0))
             size += len(labels)
@@ -387,7 +403,7 @@ def settle_in_order(
     n = pieces[-1][1] if pieces else 0
     money = into.money(NO_DRAWS)
     if plan.rounding == _core.ROUNDING_MODES["carry"]:
-        remainders = np.array([balances.remainders.get(name, 0) for name in sequence.names], dtype=np.int64)
+        remainders = _amounts([balances.remainders.get(name, 0) for name in sequence.names], _micro, MOST_REMAINDER)
         _core.carry(into.micro[:n], sequence.merchants, sequence.order, remainders, into.rounded)
         balances.remainders.update(zip(sequence.names, remainders.tolist(), strict=True))
         _settle_as_if_unlimited(plan, into, money, sums, pieces, left.allowed(), threads=threads)

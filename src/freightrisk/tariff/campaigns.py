@@ -120,7 +120,7 @@ def load_campaigns(path: str | Path) -> tuple[Subsidy, ...]:
         return rules
     except msgspec.ValidationError as error:
         raise InputError(f"campaigns '{path}' are not valid: {error}.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeError) as error:
         raise InputError(f"campaigns '{path}' cannot be parsed: {error}.") from None
     except FreightRiskError as error:
         raise InputError(f"campaigns '{path}': {error}") from None

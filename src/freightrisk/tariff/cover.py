@@ -229,6 +229,16 @@ def _count_ratio(claims: Callable[[Array], Array], most: float, *, start: float 
     return ratio
 
 
+def cubics_within(cubics: Array, most: float) -> bool:
+    """Return whether cubic pieces, constant first, stay above zero and at or below `most` all along.
+
+    A cubic lies between the least and the largest of its four Bernstein coefficients.
+    """
+    a, b, c, d = np.reshape(cubics, (-1, 4)).T
+    corners = np.array([a, a + b / 3.0, a + (2.0 * b + c) / 3.0, a + b + c + d])
+    return bool(np.all((corners > 0.0) & (corners <= most)))
+
+
 @dataclass(frozen=True, eq=False)
 class LimitCurve(EqualByContent):
     """What a limit leaves of the mean, as cubic pieces over octaves of the mean.
@@ -262,10 +272,13 @@ class LimitCurve(EqualByContent):
                 "pieces; build the tariff again."
             )
         _check.whole(self.first, argument="first octave of limit_curve", low=-FARTHEST_OCTAVE, high=FARTHEST_OCTAVE)
+        _check.whole(self.last, argument="last octave of limit_curve", low=-FARTHEST_OCTAVE, high=FARTHEST_OCTAVE)
+        if not np.all(np.isfinite(curve)):
+            raise InputError("limit_curve has pieces that are not finite; build the tariff again.")
         starts, stops = curve[:, :, 0].ravel(), curve.sum(axis=2).ravel()
         ends = (starts[0], stops[-1] * 2.0**self.last) if len(starts) else (1.0, 1.0)
         whole = np.allclose(starts[1:], stops[:-1], rtol=1e-9, atol=0.0)
-        if not (whole and all(0.0 < end < 1.0 + 1e-9 for end in ends)):
+        if not (whole and all(0.0 < end < 1.0 + 1e-9 for end in ends) and cubics_within(curve, 2.0)):
             raise InputError("limit_curve is no unbroken curve from the mean to the limit; build the tariff again.")
 
     @property

@@ -12,6 +12,7 @@ from freightrisk import _check
 from freightrisk._columns import MERCHANT_ID, JoinedColumns, id_array, value_of
 from freightrisk._frozen import EqualByContent, digest
 from freightrisk._intake import Refused, id_of
+from freightrisk._shown import shown
 from freightrisk._vectors import NEAR
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Coding, code_type
@@ -305,7 +306,7 @@ class Experience(EqualByContent):
         mods = np.array(list(self.mods.values()))
         own = f"{len(mods):,} merchants" + (f" from {mods.min():.3f} to {mods.max():.3f}" if len(mods) else "")
         scores = ", ".join(f"'{curve.name}' {curve.version}" for curve in self.curves) or "no score"
-        return f"Experience, version {self.version}: {own}; {scores}; scale {self.scale:.4f}"
+        return shown(f"Experience, version {self.version}: {own}; {scores}; scale {self.scale:.4f}")
 
 
 def _last_prior(book: OrderBook, merchant: NDArray[Any], curves: Sequence[ScoreCurve]) -> dict[Any, float]:

@@ -168,7 +168,7 @@ def fields_of(data: bytes, *, source: str) -> tuple[dict[str, Any], bool]:
         return _from_parts(part, source), part.digest in ("", _digest(part))
     except msgspec.ValidationError as error:
         raise TariffDocumentError(f"'{source}' is not a valid tariff document: {error}.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeError) as error:
         raise TariffDocumentError(f"'{source}' is not whole: {error}. Take the file from its source again.") from None
     except TariffDocumentError:
         raise

@@ -13,7 +13,7 @@ import numpy as np
 
 from freightrisk import _check
 from freightrisk._staged import staged
-from freightrisk.errors import InputError
+from freightrisk.errors import FreightRiskError, InputError
 
 MOST_LEVELS = 100
 """Levels of brackets that a text may have; a document has some ten, and Pythons differ in how many they follow."""
@@ -105,7 +105,9 @@ def yaml_document(data: bytes) -> Any:
             node = loader.get_single_node()
             _refuse_repeated_nodes(node, yaml)
             return None if node is None else loader.construct_document(node)
-    except yaml.YAMLError as error:
+    except FreightRiskError:
+        raise
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # such as a date that the calendar does not have
         raise InputError(f"it cannot be parsed: {' '.join(str(error).split())}.") from None
 
 

@@ -11,11 +11,16 @@ from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
-from freightrisk.tariff.cover import CURVE_PIECES, ByLevel, Cover
+from freightrisk.tariff.cover import CURVE_PIECES, ByLevel, Cover, cubics_within
 
 Array = NDArray[np.float64]
 
 LARGEST_RATE = 1e9
+LARGEST_PRODUCT = 1e100
+"""Most that a base and its tables come to, and one over the least: far from premiums, and far from the ends of doubles.
+
+A premium multiplies two such products and loadings of at most 1e27, which stays below 1e300.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +101,26 @@ def check_rates(rates: RateTables, codings: Mapping[str, Coding | CrossCoding], 
             raise InputError(f"{what} table '{name}' has a relativity not above zero and below {LARGEST_RATE:g}.")
 
 
+def check_products(what: str, base: float, tables: Mapping[str, Array]) -> None:
+    """Refuse tables whose relativities, multiplied, leave the numbers that pricing computes with.
+
+    The largest product takes only relativities above one, the smallest only those below, so that all products of some
+    of the tables lie between the two.
+    """
+    logs = {name: np.log10([np.min(table), np.max(table)]) for name, table in tables.items() if len(table)}
+    most = max(np.log10(base), 0.0) + sum(max(high, 0.0) for _, high in logs.values())
+    least = min(np.log10(base), 0.0) + sum(min(low, 0.0) for low, _ in logs.values())
+    bound = np.log10(LARGEST_PRODUCT)
+    for size, of, end in ((most, "largest", 1), (-least, "smallest", 0)):
+        if size > bound:
+            widest = max(logs, key=lambda name: abs(logs[name][end]), default="")
+            raise InputError(
+                f"{what} base and the {of} relativities of its {len(tables)} tables multiply to about "
+                f"1e{'' if end else '-'}{size:.0f}; the product must lie within 1e-{bound:.0f} and 1e{bound:.0f}. Look "
+                f"at table '{widest}', whose relativities are the farthest from 1."
+            )
+
+
 def check_curves(curves: Array, ends: Sequence[float], what: str, *, of_lines: bool = False) -> None:
     """Refuse curves that the cover does not call for, do not run from 1 to their ends, or are broken in between.
 
@@ -105,13 +130,16 @@ def check_curves(curves: Array, ends: Sequence[float], what: str, *, of_lines: b
         if len(curves):
             raise InputError(f"{what} has {len(curves)} pieces, but the cover has no such limit; it must be empty.")
         return
+    if not np.all(np.isfinite(curves)):
+        raise InputError(f"{what} is not finite in {int((~np.isfinite(curves)).sum())} places; build the tariff again.")
     pieces = len(curves) // len(ends)
     whole = np.ndim(curves) == 2 and np.shape(curves) == (pieces * len(ends), 4) and pieces in CURVE_PIECES
     for k, end in enumerate(ends):
         curve = curves[k * pieces : (k + 1) * pieces]
         stops = np.append(curve[1:, 0], end) if whole else np.empty(0)
         starts = whole and (0.0 < curve[0, 0] <= 1.0 if of_lines else curve[0, 0] == 1.0)
-        if not starts or not np.allclose(curve.sum(axis=1), stops, rtol=1e-9, atol=0.0):
+        joined = starts and np.allclose(curve.sum(axis=1), stops, rtol=1e-9, atol=0.0)
+        if not joined or not cubics_within(curve, 2.0 * max(end, 1.0)):
             raise InputError(
                 f"{what} is no unbroken curve from 1 to {end:g} of {', '.join(map(str, CURVE_PIECES))} cubic pieces; "
                 "build the tariff again."

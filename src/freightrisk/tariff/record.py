@@ -17,7 +17,7 @@ from freightrisk.errors import InputError
 from freightrisk.tariff.cover import Cover, LimitCurve
 from freightrisk.tariff.experience import Experience
 from freightrisk.tariff.loading import Loadings
-from freightrisk.tariff.rates import RateTables, check_curves, check_rates, limit_table
+from freightrisk.tariff.rates import RateTables, check_curves, check_products, check_rates, limit_table
 from freightrisk.tariff.rounding import ROUNDING_MODES
 from freightrisk.tariff.subsidy import (
     Gate,
@@ -65,7 +65,7 @@ class TariffRecord:
         object.__setattr__(self, "floor_fen", floor_fen)
         _check.one_of(self.rounding, ROUNDING_MODES, argument="rounding")
         if self.rounding == "dither":
-            _check.label(self.dither_key, argument="dither_key of a tariff that rounds by dither")
+            _check.secret(self.dither_key, argument="dither_key of a tariff that rounds by dither")
         elif self.dither_key:
             raise InputError(f"dither_key is given, but rounding is '{self.rounding}'; leave one out.")
         object.__setattr__(self, "codings", FrozenDict(dict(self.codings)))
@@ -80,6 +80,10 @@ class TariffRecord:
         check_rates(self.frequency, self.tabled, "frequency")
         check_rates(self.severity, self.tabled, "severity")
         check_rates(RateTables(1.0, self.shares), self.tabled, "shares")
+        rated = {} if self.experience is None else self.experience.tables
+        check_products("frequency", self.frequency.base, {**self.frequency.tables, **rated})
+        shares = {f"shares of {name}": table for name, table in self.shares.items()}
+        check_products("severity", self.severity.base, {**self.severity.tables, **shares})
         check_curves(self.count_curve, self._count_ends, "count_curve", of_lines=self.lines is not None)
         if (self.limit_curve is not None) != (self.cover.is_limited and not self.shares):
             raise InputError(

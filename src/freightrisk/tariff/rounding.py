@@ -17,6 +17,7 @@ from freightrisk.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_MICRO = 2**62  # half of what 64 bits hold, so that sums of two accounts are whole too
 ROUNDING_MODES = tuple(_core.ROUNDING_MODES)
 ADDED = {"down": 0, "half_up": 5_000, "ceiling": 9_999}
 SHORT_BYTES = 64
@@ -171,6 +172,12 @@ def rounding_report(
     codes, _ = pd.factorize(id_array(names, argument="merchant"))
     _check.refuse_rows(codes < 0, "merchant is missing in {rows}; name one for every order.")
     codes = codes.astype(np.int32)
+    total = yuan.sum() * 1e6 + len(yuan) * (floor_fen + 1.0) * MICRO_PER_FEN
+    if total >= MOST_MICRO:
+        raise InputError(
+            f"premiums and floors come to {total / 1e6:.3g} yuan, and their sums hold {MOST_MICRO / 1e6:.3g} at most; "
+            "report on fewer orders."
+        )
     micro = np.rint(yuan * 1e6).astype(np.int64)
     count = np.bincount(codes)
     ids = np.arange(len(micro)) if order_id is None else id_array(order_id, argument="order_id")

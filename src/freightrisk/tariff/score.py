@@ -11,6 +11,7 @@ from freightrisk import _check
 from freightrisk._columns import JoinedColumns, read, value_of
 from freightrisk._frozen import EqualByContent
 from freightrisk._intake import DEFAULT_CLOCK, level_of, spelling
+from freightrisk._shown import shown
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Band, Coding
 from freightrisk.book.maturity import ReportLag
@@ -256,7 +257,7 @@ class ScoreCurve(EqualByContent):
 
     def __repr__(self) -> str:
         bands = self.relativity[self._bands]
-        return (
+        return shown(
             f"ScoreCurve of '{self.name}', version {self.version}: {len(bands)} bands, relativities from "
             f"{bands.max():.3f} to {bands.min():.3f}, {self.lag_days} days before shipment"
         )

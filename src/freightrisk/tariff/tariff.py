@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._columns import ColumnNames, PricingColumns
+from freightrisk._shown import shown
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
@@ -388,7 +389,7 @@ class Tariff(TariffRecord):
         return {name: value for name, value in vars(self).items() if name not in ("pricer",)}
 
     def __repr__(self) -> str:
-        return (
+        return shown(
             f"Tariff '{self.name}': {len(self.codings)} factors, "
             f"{sum(coding.n_levels for coding in self.codings.values())} levels, "
             f"{len(self.subsidies)} subsidies by {', '.join(self.payers) or 'nobody'}, floor {self.floor_fen} fen"

@@ -9,6 +9,7 @@ import numpy as np
 from freightrisk import _reference
 from freightrisk._columns import MERCHANT_ID, SHIP_DATE, value_of
 from freightrisk._intake import id_of, time_of
+from freightrisk._shown import shown
 from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import FreightRiskError
 from freightrisk.tariff.balances import Balances, period_of
@@ -64,7 +65,7 @@ def worksheet(
     codes = codes_of(tariff, order, date_format=date_format)
     draw = int(draw_of(order, tariff.dither_key)[0]) if tariff.dither_key else 0
     carries = tariff.rounding == "carry"
-    remainder = balances.remainders.get(value_of(order, MERCHANT_ID, id_of), 0) if carries else 0
+    remainder = balances.remainder_of(value_of(order, MERCHANT_ID, id_of)) if carries else 0
     left = [_left(rule, order, balances, tariff.clock, date_format) for rule in tariff.subsidies]
     priced = _reference.price_order(codes, plan, len(tariff.payers), draw=draw, remainder=remainder, left=left)
     steps = (priced.list_fen, *priced.payers_fen, priced.merchant_fen)
@@ -78,7 +79,7 @@ def worksheet(
         *_premium_lines(tariff, codes, priced),
         *_money_lines(tariff, priced),
     ]
-    return Worksheet((*lines, _last_line(tariff, quote)), quote)
+    return Worksheet(tuple(map(shown, (*lines, _last_line(tariff, quote)))), quote)
 
 
 def _left(rule: Subsidy, order: Mapping[str, Any], known: Balances, clock: str, date_format: str | None) -> int:
