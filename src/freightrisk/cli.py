@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import msgspec
 
@@ -24,6 +24,7 @@ from freightrisk._files import arrow_table, check_outputs, row_with_id, source_o
 from freightrisk._staged import staged
 from freightrisk._text import show
 from freightrisk.errors import FreightRiskError, InputError
+from freightrisk.pipeline.addresses import without_addresses
 from freightrisk.tariff.document import load_tariff
 from freightrisk.tariff.plain import json_document
 from freightrisk.tariff.quotes import quote_names
@@ -55,8 +56,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose messages repeat no password of an argument."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(without_addresses(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="freightrisk", description="Pricing of return-freight insurance.")
+    parser = _Parser(prog="freightrisk", description="Pricing of return-freight insurance.")
     parser.add_argument("--version", action="version", version=f"freightrisk {freightrisk.__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
 

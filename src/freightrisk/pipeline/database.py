@@ -1,8 +1,9 @@
 """The database of a ledger: connections of its own, transactions that count one after another, and its errors.
 
-Whatever engine is given, a transaction of the ledger has the isolation that its proof needs: on SQLite it is the only
-writer from its beginning, on PostgreSQL it is READ COMMITTED and writers wait for one row. Connections are the ledger's
-own where the database allows it, so that nothing changes for others who use the engine, and none crosses a fork.
+Whatever engine is given, a transaction of the ledger has the isolation that its proof needs. One that writes is the
+only writer from its beginning on SQLite; on PostgreSQL it is READ COMMITTED and waits for one row. One that reads sees
+one moment. Connections are the ledger's own where the database allows it, so that nothing changes for others who use
+the engine, and none crosses a fork.
 """
 
 import functools
@@ -27,6 +28,8 @@ Result = TypeVar("Result")
 
 RETRIES = 8
 TO_REPEAT = ("40001", "40P01")  # serialization failure, deadlock: the same transaction may succeed when repeated
+# Writers wait for one row; what reads sees one moment. PostgreSQL never asks for either to be repeated, others may.
+ISOLATION = {False: "REPEATABLE READ", True: "READ COMMITTED"}
 LEGACY = -1  # sqlite3.LEGACY_TRANSACTION_CONTROL, of Python 3.12: transactions begin as the ledger says
 OWN = "its tables named freightrisk_... are of another program or release; give the ledger a database of its own"
 CURES = {
@@ -82,10 +85,9 @@ class Database:
             )
         self.is_sqlite = engine.dialect.name == "sqlite"
         self._is_own, self._process = is_own, os.getpid()
-        # A pool of one connection is shared, since another would be another memory, or the same one under a new name.
-        self.is_shared = isinstance(engine.pool, sa.StaticPool)
-        options: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "READ COMMITTED"}
-        self.engine = _Apart(engine, options)
+        # A pool of one connection is shared, since another connection would be another memory.
+        self.is_shared = self.is_sqlite and isinstance(engine.pool, sa.StaticPool)
+        self.engine = _Apart(engine, {})
         self.engine.pool = engine.pool if self.is_shared else engine.pool.recreate()
         self._lock = self._new_lock()
         _LIVE[id(self)] = self
@@ -124,19 +126,20 @@ class Database:
             self._refuse_apart_memories()
             return
         asked = sa.select(sa.func.current_setting("transaction_isolation"), sa.func.now())
-        with self.transaction() as connection:
-            isolation, begun = connection.execute(asked).one()
-            again = connection.execute(asked).one()[1]
-        if isolation != "read committed" or again != begun:
+        for alone, wanted in ISOLATION.items():
+            with self.transaction(alone=alone) as connection:
+                isolation, begun = connection.execute(asked).one()
+                again = connection.execute(asked).one()[1]
             found = isolation if again == begun else "autocommit"
-            raise InputError(
-                f"where is an engine whose transactions are {found}, although the ledger asked for read committed; "
-                "remove the listener or the setting that changes it, or give the URL of the database."
-            )
+            if found.upper() != wanted:
+                raise InputError(
+                    f"where is an engine whose transactions are {found}, although the ledger asked for "
+                    f"{wanted.lower()}; remove the listener or setting that changes it, or give the database's URL."
+                )
 
     def _refuse_apart_memories(self) -> None:
         """Refuse databases in memory of which each connection has its own, so that budgets would count for each."""
-        with self.transaction(alone=False) as connection:
+        with self.transaction() as connection:
             path = next(row[2] for row in connection.exec_driver_sql("PRAGMA database_list") if row[1] == "main")
         if not path and not self.is_shared:
             raise InputError(
@@ -145,8 +148,8 @@ class Database:
             )
 
     @contextmanager
-    def transaction(self, *, alone: bool = True) -> Iterator[sa.Connection]:
-        """Begin a transaction; every call of the ledger reaches the database through here."""
+    def transaction(self, *, alone: bool = False) -> Iterator[sa.Connection]:
+        """Begin a transaction that reads, or one that may write; every call of the ledger comes through here."""
         if self.is_shared and os.getpid() != self._process:
             raise LedgerError(
                 "the ledger's database is in memory, or its engine has one connection, so a forked process cannot "
@@ -155,19 +158,27 @@ class Database:
         with (
             self._lock,
             self._own_errors(),
-            self._connection() as connection,
+            self._connection(alone=alone) as connection,
             self._as_it_was(connection),
             connection.begin(),
         ):
-            if self.is_sqlite and alone:
-                _begin_alone(connection)
+            if self.is_sqlite:
+                _begin(connection, "BEGIN IMMEDIATE" if alone else "BEGIN")
             yield connection
 
     @contextmanager
-    def _connection(self) -> Iterator[sa.Connection]:
+    def _connection(self, *, alone: bool) -> Iterator[sa.Connection]:
         """Give a connection; whatever keeps it from being made is an error of the ledger."""
+        pool: Any = self.engine.pool
+        if self.is_shared and pool.connection.dbapi_connection.in_transaction:
+            # Giving back a connection rolls back, so it is not even taken.
+            raise LedgerError(
+                "the engine of the ledger has one connection, and a transaction is open on it; end that first."
+            )
         try:
             connection = self.engine.connect()
+            if not self.is_sqlite:
+                connection = connection.execution_options(isolation_level=ISOLATION[alone])
         except sa.exc.SQLAlchemyError:
             raise
         except Exception as error:  # of a user's creator or listener
@@ -186,10 +197,6 @@ class Database:
             return
         raw: Any = connection.connection.dbapi_connection
         before = raw.isolation_level, getattr(raw, "autocommit", LEGACY)
-        if self.is_shared and raw.in_transaction:
-            raise LedgerError(
-                "the engine of the ledger has one connection, and a transaction is open on it; end that first."
-            )
         # With a level, since SQLAlchemy can be told to roll nothing back on connections without one.
         raw.isolation_level = "IMMEDIATE"
         if before[1] != LEGACY:
@@ -240,12 +247,12 @@ class Database:
         return kind(f"the ledger in {shown(self.engine.url)} cannot be used: {said}; {cure}.")
 
 
-def _begin_alone(connection: sa.Connection) -> None:
-    """Begin an SQLite transaction as its only writer, in place of one that a listener of the engine began."""
+def _begin(connection: sa.Connection, statement: str) -> None:
+    """Begin an SQLite transaction, in place of one that a listener of the engine began."""
     raw: Any = connection.connection.dbapi_connection
     if raw.in_transaction:
         connection.exec_driver_sql("ROLLBACK")
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    connection.exec_driver_sql(statement)
 
 
 def _sqlstate(original: BaseException) -> str:

@@ -122,13 +122,14 @@ def give_back(connection: sa.Connection, asked: Any) -> list[Any]:
     return rows
 
 
-def check_terms(connection: sa.Connection, limited: dict[str, Subsidy]) -> None:
-    """Refuse campaigns whose terms in the ledger are not those of the tariff."""
+def check_terms(connection: sa.Connection, limited: dict[str, Subsidy]) -> list[Subsidy]:
+    """Refuse campaigns whose terms in the ledger are not those of the tariff, and return those it does not have."""
     known = {row.campaign: row._asdict() for row in connection.execute(sa.select(CAMPAIGNS))}
     for name, rule in limited.items():
-        other = [what for what, value in campaign_row(rule).items() if known[name][what] != value]
+        other = [what for what, value in campaign_row(rule).items() if name in known and known[name][what] != value]
         if other:
             raise LedgerError(
                 f"campaign '{name}' has {other[0]} {known[name][other[0]]} in the ledger and "
                 f"{campaign_row(rule)[other[0]]} in the tariff; call amend(tariff) where the tariff is right."
             )
+    return [rule for name, rule in limited.items() if name not in known]

@@ -41,7 +41,6 @@ from freightrisk.pipeline.tables import (
     engine_of,
 )
 from freightrisk.tariff.quotes import frame_of
-from freightrisk.tariff.subsidy import Subsidy
 from freightrisk.tariff.tariff import Tariff
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ class Ledger:
     @repeated
     def _open(self, clock: str | None) -> str:
         """Make the tables where there are none, refuse those of another release or clock, and return the clock."""
-        with self._begin() as connection:
+        with self._database.transaction(alone=True) as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_NUMBER)))
             TABLES.create_all(connection)
@@ -201,7 +200,6 @@ class Ledger:
             unpriced = encoded(tariff)
             if unpriced.coded.sequence is None:
                 return frame_of(tariff.price_columns(unpriced.coded, **options, campaigns=campaigns), unpriced.coded)
-            self._register(unpriced.limited)
             done = self._price_new(batch, unpriced)
         if isinstance(done, Recorded):
             unpriced = encoded(done.tariff(tariff))
@@ -230,9 +228,18 @@ class Ledger:
 
     @repeated
     def _opening(self, batch: str, unpriced: Unpriced) -> Snapshot | Recorded:
-        """Return what has been spent, unless the batch is recorded already."""
+        """Return what has been spent, unless the batch is recorded already; enter campaigns that are new."""
         with self._begin() as connection:
-            return recorded_of(connection, batch) or spent_now(connection, unpriced)
+            recorded = recorded_of(connection, batch)
+            if recorded is not None:
+                return recorded
+            missing = check_terms(connection, unpriced.limited)
+            now = spent_now(connection, unpriced)
+        if missing:
+            with self._locked() as connection:
+                for rule in check_terms(connection, unpriced.limited):
+                    connection.execute(CAMPAIGNS.insert().values(**campaign_row(rule)))
+        return now
 
     @repeated
     def _enter(self, batch: str, unpriced: Unpriced, done: PricedBatch | None) -> PricedBatch | Recorded | None:
@@ -384,31 +391,16 @@ class Ledger:
 
     @contextmanager
     def _begin(self) -> Iterator[sa.Connection]:
-        """Begin a transaction; every call of the ledger reaches the database through here."""
+        """Begin a transaction that reads."""
         with self._database.transaction() as connection:
             yield connection
 
     @contextmanager
     def _locked(self) -> Iterator[sa.Connection]:
         """Begin a transaction that no other writer shares; an SQLite transaction is alone as it begins."""
-        with self._begin() as connection:
+        with self._database.transaction(alone=True) as connection:
             connection.execute(sa.select(HEAD.c.version).with_for_update())
             yield connection
-
-    @repeated
-    def _register(self, limited: dict[str, Subsidy]) -> None:
-        """Enter campaigns, and refuse those that are there with other terms."""
-        with self._begin() as connection:
-            known = {row.campaign: row._asdict() for row in connection.execute(sa.select(CAMPAIGNS))}
-        missing = [rule for name, rule in limited.items() if name not in known]
-        if missing:
-            with self._locked() as connection:
-                known = {row.campaign: row._asdict() for row in connection.execute(sa.select(CAMPAIGNS))}
-                for rule in missing:
-                    if rule.name not in known:
-                        connection.execute(CAMPAIGNS.insert().values(**campaign_row(rule)))
-        with self._begin() as connection:
-            check_terms(connection, limited)
 
 
 def _whole(where: "str | Path | sa.Engine") -> "str | Path | sa.Engine":

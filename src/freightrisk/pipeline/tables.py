@@ -123,10 +123,10 @@ def engine_of(where: Any) -> sa.Engine:
         raise InputError(
             f"where names the driver '{url.drivername}', which SQLAlchemy does not know; give a URL such as {EXAMPLE}."
         ) from None
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         raise InputError(
-            f"where names the driver '{url.drivername}', whose package '{error.name}' is not installed; install it, or "
-            f"name another driver, such as {EXAMPLE}."
+            f"where names the driver '{url.drivername}', whose package '{error.name or 'greenlet'}' is not installed; "
+            f"install it, or name another driver, such as {EXAMPLE}."
         ) from None
     except (sa.exc.SQLAlchemyError, TypeError, ValueError):
         # Their messages repeat the address.
