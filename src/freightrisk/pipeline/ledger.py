@@ -65,14 +65,17 @@ class Ledger:
     Raises
     ------
     InputError
-        For a folder, or a URL of an unknown database or driver.
+        For a folder, a URL of an unknown database or driver, or an engine that cannot give the isolation that a ledger
+        needs: one for asyncio, or in memory with a database for each connection.
     LedgerError
         If the database cannot be reached, is no ledger, or refuses; so do all calls of a ledger.
 
     Notes
     -----
-    Needs ``pip install freightrisk[ledger]``. Any number of processes may use one ledger at a time. Merchants and order
-    ids are kept as texts.
+    Needs ``pip install freightrisk[ledger]``. Any number of processes and threads may use one ledger at a time. The
+    ledger has connections of its own and sets their isolation, whatever that of the engine; it keeps the engine's
+    options and listeners. Forked processes get new connections. A ledger of a path or URL can be pickled, with the
+    password of the URL. Merchants and order ids are kept as texts.
 
     Examples
     --------
