@@ -25,6 +25,7 @@ from freightrisk._shown import shown
 from freightrisk._staged import staged
 from freightrisk._text import show
 from freightrisk.errors import FreightRiskError, InputError
+from freightrisk.pipeline.addresses import without_addresses
 from freightrisk.tariff.document import load_tariff
 from freightrisk.tariff.plain import json_document
 from freightrisk.tariff.quotes import quote_names
@@ -57,10 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors show arguments as text, whatever signs they hold."""
+    """A parser whose errors show arguments as text, whatever signs they hold, and repeat no password."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(shown(message))
+        super().error(shown(without_addresses(message)))
 
 
 def _parser() -> argparse.ArgumentParser:

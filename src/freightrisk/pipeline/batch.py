@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers
 from freightrisk.tariff.subsidy import Subsidy
 from freightrisk.tariff.tariff import Tariff
 
+LIMITS = ("budget_fen", "merchant_cap_fen", "period")
 Key = tuple[str, str, str]  # campaign, period, merchant
 
 
@@ -88,23 +90,81 @@ class PricedBatch:
         return all(now.spent.get(key, 0) == self.opening.spent.get(key, 0) for key in self.met)
 
 
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """What a ledger keeps of a batch, so that it can be priced again to the same fen.
+
+    Parameters
+    ----------
+    opening : Snapshot
+        What was spent before the batch.
+    fingerprint : str
+    terms : dict of campaign to limits
+        The limits under which it was priced.
+    """
+
+    opening: Snapshot
+    fingerprint: str
+    terms: dict[str, dict[str, Any]]
+
+    def tariff(self, tariff: Tariff) -> Tariff:
+        """Return a tariff with the limits of then."""
+        none = dict.fromkeys(LIMITS)
+        rules = [
+            replace(rule, **self.terms.get(rule.name, none)) if rule.is_limited or rule.name in self.terms else rule
+            for rule in tariff.subsidies
+        ]
+        return tariff.with_subsidies(rules) if rules != list(tariff.subsidies) else tariff
+
+
+@dataclass(frozen=True, eq=False)
+class Unpriced:
+    """The orders of a batch as codes, to be priced from any snapshot.
+
+    Parameters
+    ----------
+    tariff : Tariff
+    coded : CodedOrders
+    options : dict
+        Of `Tariff.price_columns`: threads, detail and progress.
+    """
+
+    tariff: Tariff
+    coded: CodedOrders
+    options: dict[str, Any]
+
+    @cached_property
+    def into(self) -> QuoteBuffers:
+        """Return what every pricing of the batch writes to."""
+        return self.tariff.buffers(self.coded.n_orders, detail=self.options["detail"], campaigns=True)
+
+    @property
+    def limited(self) -> dict[str, Subsidy]:
+        """Return the rules with limits by name."""
+        return {rule.name: rule for rule in self.tariff.subsidies if rule.is_limited}
+
+    def priced(self, opening: Snapshot) -> PricedBatch:
+        """Return the batch priced from a snapshot."""
+        return price_batch(self.tariff, self.coded, opening, self.into, self.options)
+
+    def priced_again(self, recorded: Recorded, batch: str) -> PricedBatch:
+        """Return the batch as it is recorded, refusing other orders or another tariff."""
+        done = None if self.coded.sequence is None else self.priced(recorded.opening)
+        if done is None or done.fingerprint != recorded.fingerprint:
+            raise LedgerError(
+                f"batch '{batch}' is in the ledger with other orders or another tariff; give the new orders a new id."
+            )
+        return done
+
+
 def price_batch(
-    tariff: Tariff,
-    coded: CodedOrders,
-    opening: Snapshot,
-    into: QuoteBuffers,
-    *,
-    threads: int,
-    detail: bool,
-    progress: bool,
+    tariff: Tariff, coded: CodedOrders, opening: Snapshot, into: QuoteBuffers, options: dict[str, Any]
 ) -> PricedBatch:
     """Return a batch priced from a snapshot."""
     sequence: Sequence = coded.sequence
     before = opening.balances(tariff.subsidies, sequence)
     after = before.copy()
-    columns = tariff.price_columns(
-        coded, threads=threads, detail=detail, campaigns=True, progress=progress, balances=after, buffers=into
-    )
+    columns = tariff.price_columns(coded, **options, campaigns=True, balances=after, buffers=into)
     spent: dict[Key, int] = {}
     met = {(name, period, WHOLE if merchant is None else str(merchant)) for name, merchant, period in after.met}
     lines: list[dict[str, Any]] = []
@@ -144,11 +204,3 @@ def _fingerprint(tariff: Tariff, coded: CodedOrders, into: QuoteBuffers) -> str:
         # No id holds a zero character, and no text spells a whole number, so the joined texts say which ids these are.
         found.update("\0".join(map(str, ordered.tolist())).encode() if ordered.dtype == object else ordered.tobytes())
     return found.hexdigest()
-
-
-def check_same(done: PricedBatch, batch: str, fingerprint: str) -> None:
-    """Refuse a batch that is recorded with another fingerprint."""
-    if done.fingerprint != fingerprint:
-        raise LedgerError(
-            f"batch '{batch}' is in the ledger with other orders or another tariff; give the new orders a new id."
-        )

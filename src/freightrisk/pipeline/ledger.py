@@ -7,7 +7,6 @@ after another, in the order of their numbers, and nothing is written before ever
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -18,7 +17,9 @@ from freightrisk import _check
 from freightrisk._columns import PricingColumns, id_array
 from freightrisk._intake import DEFAULT_CLOCK, zone
 from freightrisk.errors import InputError, LedgerError
-from freightrisk.pipeline.batch import Key, PricedBatch, Snapshot, check_same, price_batch
+from freightrisk.pipeline.batch import PricedBatch, Recorded, Snapshot, Unpriced
+from freightrisk.pipeline.database import Database, repeated
+from freightrisk.pipeline.entries import check_terms, give_back, record, recorded_of, spent_now
 from freightrisk.pipeline.tables import (
     BATCHES,
     CAMPAIGNS,
@@ -32,17 +33,14 @@ from freightrisk.pipeline.tables import (
     SPENDING,
     TABLES,
     TERMS,
-    UPSERTS,
     VERSION,
     WHOLE,
     add_to,
     campaign_row,
+    counted,
     engine_of,
-    own_errors,
 )
-from freightrisk.tariff.balances import Sequence
 from freightrisk.tariff.quotes import frame_of
-from freightrisk.tariff.subsidy import Subsidy
 from freightrisk.tariff.tariff import Tariff
 
 if TYPE_CHECKING:
@@ -50,7 +48,6 @@ if TYPE_CHECKING:
 
 TRIES = 4
 IDS_AT_ONCE = 500
-LIMITS = ("budget_fen", "merchant_cap_fen", "period")
 
 
 class Ledger:
@@ -68,14 +65,17 @@ class Ledger:
     Raises
     ------
     InputError
-        For a folder, or a URL of an unknown database or driver.
+        For a folder, a URL of an unknown database or driver, or an engine that cannot give the isolation that a ledger
+        needs: one for asyncio, or in memory with a database for each connection.
     LedgerError
         If the database cannot be reached, is no ledger, or refuses; so do all calls of a ledger.
 
     Notes
     -----
-    Needs ``pip install freightrisk[ledger]``. Any number of processes may use one ledger at a time. Merchants and order
-    ids are kept as texts.
+    Needs ``pip install freightrisk[ledger]``. Any number of processes and threads may use one ledger at a time. The
+    ledger has connections of its own and sets their isolation, whatever that of the engine; it keeps the engine's
+    options and listeners. Forked processes get new connections. A ledger of a path or URL can be pickled, with the
+    password of the URL. Merchants and order ids are kept as texts.
 
     Examples
     --------
@@ -104,19 +104,31 @@ class Ledger:
     def __init__(self, where: "str | Path | sa.Engine", *, clock: str | None = None) -> None:
         if clock is not None:
             zone(clock)
-        self._engine = where if isinstance(where, sa.Engine) else engine_of(where)
+        # An engine made from a path or URL can be made again in another process.
+        self._given = _whole(where)
+        is_own = not isinstance(where, sa.Engine)
+        self._database = Database(where if isinstance(where, sa.Engine) else engine_of(where), is_own=is_own)
+        self._engine = self._database.engine
         try:
+            self._database.check_isolation()
             self.clock = self._open(clock)
         except BaseException:
             self.close()  # else the refused database stays open until the engine is collected
             raise
 
+    def __reduce__(self) -> Any:
+        if isinstance(self._given, sa.Engine) or self._database.is_shared:
+            raise LedgerError(
+                "a ledger of an engine or in memory cannot be pickled; give another process the path or URL, and make "
+                "the ledger there."
+            )
+        return type(self), (self._given,)
+
+    @repeated
     def _open(self, clock: str | None) -> str:
         """Make the tables where there are none, refuse those of another release or clock, and return the clock."""
-        if self._engine.dialect.name not in UPSERTS:
-            raise InputError(f"where is a {self._engine.dialect.name} database; give one of {', '.join(UPSERTS)}.")
-        with self._begin() as connection:
-            if self._engine.dialect.name == "postgresql":
+        with self._database.transaction(alone=True) as connection:
+            if connection.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_NUMBER)))
             TABLES.create_all(connection)
             version = connection.execute(sa.select(HEAD.c.version)).scalar()
@@ -135,7 +147,7 @@ class Ledger:
 
     def close(self) -> None:
         """Let go of the database."""
-        self._engine.dispose()
+        self._database.close()
 
     def __enter__(self) -> "Ledger":
         return self
@@ -180,47 +192,75 @@ class Ledger:
                 f"the tariff's clock is '{tariff.clock}' and the ledger's '{self.clock}', so that days of caps would "
                 "differ; build the tariff with the ledger's clock, or keep a ledger for each."
             )
-        tariff, is_new = self._as_recorded(tariff, batch)
-        coded = tariff.encode(orders, merchants=merchants, threads=threads, **columns)
-        if coded.sequence is None:
-            return frame_of(
-                tariff.price_columns(coded, threads=threads, detail=detail, campaigns=campaigns, progress=progress),
-                coded,
-            )
-        into = tariff.buffers(coded.n_orders, detail=detail, campaigns=True)
-        limited = {rule.name: rule for rule in tariff.subsidies if rule.is_limited}
-        if is_new:
-            self._register(limited)
+        options: dict[str, Any] = {"threads": threads, "detail": detail, "progress": progress}
 
-        def run(opening: Snapshot) -> PricedBatch:
-            return price_batch(tariff, coded, opening, into, threads=threads, detail=detail, progress=progress)
+        def encoded(tariff: Tariff) -> Unpriced:
+            coded = tariff.encode(orders, merchants=merchants, threads=threads, **columns)
+            return Unpriced(tariff, coded, options)
 
-        for attempt in range(TRIES):
-            with self._begin() as connection:
-                recorded = self._recorded(connection, batch, coded.sequence)
-                opening = self._now(connection, limited, coded.sequence) if recorded is None else recorded[0]
-            if recorded is not None:
-                done = run(opening)
-                check_same(done, batch, recorded[1])
-                break
-            if attempt < TRIES - 1:
-                done = run(opening)
-            with self._locked() as connection:
-                if self._recorded(connection, batch, coded.sequence) is not None:
-                    continue  # by another process, while this one priced
-                _check_terms(connection, limited)
-                now = self._now(connection, limited, coded.sequence)
-                if attempt == TRIES - 1:
-                    done = run(now)  # others were faster each time: now they wait
-                elif not done.holds(now, limited):
-                    continue
-                self._record(connection, batch, done, now, coded.n_orders, limited)
-                break
-        else:
-            raise LedgerError(f"batch '{batch}' was recorded and released by others {TRIES} times; price it again.")
+        done: PricedBatch | Recorded | None = self._find(batch)
+        if done is None:
+            unpriced = encoded(tariff)
+            if unpriced.coded.sequence is None:
+                return frame_of(tariff.price_columns(unpriced.coded, **options, campaigns=campaigns), unpriced.coded)
+            done = self._price_new(batch, unpriced)
+        if isinstance(done, Recorded):
+            unpriced = encoded(done.tariff(tariff))
+            done = unpriced.priced_again(done, batch)
         wanted = [name for name in done.columns if campaigns or not name.startswith("paid: ")]
-        return frame_of({name: done.columns[name] for name in wanted}, coded)
+        return frame_of({name: done.columns[name] for name in wanted}, unpriced.coded)
 
+    def _price_new(self, batch: str, unpriced: Unpriced) -> PricedBatch | Recorded:
+        """Return a batch priced and recorded, or what another process has recorded of it meanwhile."""
+        tries = 0
+        while True:
+            opening = self._opening(batch, unpriced)
+            if isinstance(opening, Recorded):
+                return opening
+            # Others were faster each time: on the last try they wait.
+            done = unpriced.priced(opening) if tries < TRIES - 1 else None
+            found = self._enter(batch, unpriced, done)
+            if found is not None:
+                return found
+            tries += 1
+
+    @repeated
+    def _find(self, batch: str) -> Recorded | None:
+        with self._begin() as connection:
+            return recorded_of(connection, batch)
+
+    @repeated
+    def _opening(self, batch: str, unpriced: Unpriced) -> Snapshot | Recorded:
+        """Return what has been spent, unless the batch is recorded already; enter campaigns that are new."""
+        with self._begin() as connection:
+            recorded = recorded_of(connection, batch)
+            if recorded is not None:
+                return recorded
+            missing = check_terms(connection, unpriced.limited)
+            now = spent_now(connection, unpriced)
+        if missing:
+            with self._locked() as connection:
+                for rule in check_terms(connection, unpriced.limited):
+                    connection.execute(CAMPAIGNS.insert().values(**campaign_row(rule)))
+        return now
+
+    @repeated
+    def _enter(self, batch: str, unpriced: Unpriced, done: PricedBatch | None) -> PricedBatch | Recorded | None:
+        """Record a batch, pricing it if it is not priced; None if it is priced from what is spent no more."""
+        with self._locked() as connection:
+            recorded = recorded_of(connection, batch)
+            if recorded is not None:
+                return recorded
+            check_terms(connection, unpriced.limited)
+            now = spent_now(connection, unpriced)
+            if done is None:
+                done = unpriced.priced(now)
+            elif not done.holds(now, unpriced.limited):
+                return None
+            record(connection, batch, done, now, unpriced)
+        return done
+
+    @repeated
     def confirm(self, batch: str) -> None:
         """Turn what a batch has reserved into spending, once its quotes are where they belong; twice is once."""
         with self._locked() as connection:
@@ -228,6 +268,7 @@ class Ledger:
             if not changed.rowcount:
                 raise LedgerError(f"there is no batch '{batch}' in the ledger.")
 
+    @repeated
     def release(self, batch: str) -> None:
         """Give back what a batch has reserved, as if it had never been priced; its id is free again.
 
@@ -238,7 +279,7 @@ class Ledger:
             if state != "reserved":
                 why = "is not in the ledger" if state is None else "is confirmed; reverse its orders instead"
                 raise LedgerError(f"batch '{batch}' {why}.")
-            self._give_back(connection, sa.select(LINES).where(LINES.c.batch == batch))
+            give_back(connection, sa.select(LINES).where(LINES.c.batch == batch))
             carried = connection.execute(sa.select(CARRIED).where(CARRIED.c.batch == batch)).all()
             add_to(
                 connection, REMAINDERS, REMAINDERS.c.micro,
@@ -271,12 +312,17 @@ class Ledger:
             np.array([one is None for one in given.tolist()], dtype=bool),
             "order_ids has no id in {rows}; name every order by its id.",
         )
-        ids = [str(one) for one in dict.fromkeys(given.tolist())]
+        found = self._reverse([str(one) for one in dict.fromkeys(given.tolist())])
+        names = ["order_id", "campaign", "batch", "merchant", "period", "fen"]
+        return pd.DataFrame([[getattr(row, name) for name in names] for row in found], columns=names)
+
+    @repeated
+    def _reverse(self, ids: list[str]) -> list[Any]:
         found: list[Any] = []
         with self._locked() as connection:
             for start in range(0, len(ids), IDS_AT_ONCE):
                 some = LINES.c.order_id.in_(ids[start : start + IDS_AT_ONCE])
-                rows = self._give_back(connection, sa.select(LINES).where(some))
+                rows = give_back(connection, sa.select(LINES).where(some))
                 if rows:
                     copied = [
                         {"batch": row.batch, "order_id": row.order_id, "campaign": row.campaign, "fen": row.fen}
@@ -285,9 +331,9 @@ class Ledger:
                     connection.execute(REVERSED.insert(), copied)
                     connection.execute(LINES.delete().where(some))
                 found += rows
-        names = ["order_id", "campaign", "batch", "merchant", "period", "fen"]
-        return pd.DataFrame([[getattr(row, name) for name in names] for row in found], columns=names)
+        return found
 
+    @repeated
     def amend(self, tariff: Tariff) -> None:
         """Give campaigns the limits that they have in a tariff; what was spent stays spent."""
         with self._locked() as connection:
@@ -296,6 +342,7 @@ class Ledger:
                     connection.execute(CAMPAIGNS.delete().where(CAMPAIGNS.c.campaign == rule.name))
                     connection.execute(CAMPAIGNS.insert().values(**campaign_row(rule)))
 
+    @repeated
     def spending(self) -> "pd.DataFrame":
         """Return a row for each campaign: payer, budget_fen, spent_fen (confirmed), reserved_fen and left_fen."""
         import pandas as pd
@@ -309,8 +356,8 @@ class Ledger:
         whole = sa.select(SPENDING).where(SPENDING.c.period == WHOLE)
         with self._begin() as connection:
             campaigns = connection.execute(sa.select(CAMPAIGNS).order_by(CAMPAIGNS.c.campaign)).all()
-            spent = {row.campaign: int(row.spent_fen) for row in connection.execute(whole)}
-            held = {row.campaign: int(row.fen) for row in connection.execute(reserved)}
+            spent = {row.campaign: counted(row.spent_fen) for row in connection.execute(whole)}
+            held = {row.campaign: counted(int(row.fen)) for row in connection.execute(reserved)}
         rows = {}
         for row in campaigns:
             total, part = spent.get(row.campaign, 0), held.get(row.campaign, 0)
@@ -337,6 +384,7 @@ class Ledger:
         """Return what rounding owes merchants: merchant, micro (micro-yuan charged too little so far)."""
         return self._frame(sa.select(REMAINDERS).order_by(REMAINDERS.c.merchant))
 
+    @repeated
     def _frame(self, asked: Any) -> "pd.DataFrame":
         import pandas as pd
 
@@ -346,137 +394,20 @@ class Ledger:
 
     @contextmanager
     def _begin(self) -> Iterator[sa.Connection]:
-        """Begin a transaction; every call of the ledger reaches the database through here."""
-        with own_errors(self._engine.url), self._engine.begin() as connection:
+        """Begin a transaction that reads."""
+        with self._database.transaction() as connection:
             yield connection
 
     @contextmanager
     def _locked(self) -> Iterator[sa.Connection]:
         """Begin a transaction that no other writer shares; an SQLite transaction is alone as it begins."""
-        with self._begin() as connection:
+        with self._database.transaction(alone=True) as connection:
             connection.execute(sa.select(HEAD.c.version).with_for_update())
             yield connection
 
-    def _register(self, limited: dict[str, Subsidy]) -> None:
-        """Enter campaigns, and refuse those that are there with other terms."""
-        with self._begin() as connection:
-            known = {row.campaign: row._asdict() for row in connection.execute(sa.select(CAMPAIGNS))}
-        missing = [rule for name, rule in limited.items() if name not in known]
-        if missing:
-            with self._locked() as connection:
-                known = {row.campaign: row._asdict() for row in connection.execute(sa.select(CAMPAIGNS))}
-                for rule in missing:
-                    if rule.name not in known:
-                        connection.execute(CAMPAIGNS.insert().values(**campaign_row(rule)))
-        with self._begin() as connection:
-            _check_terms(connection, limited)
 
-    def _as_recorded(self, tariff: Tariff, batch: str) -> tuple[Tariff, bool]:
-        """Return a tariff with the limits under which a batch was recorded, and whether the batch is a new one."""
-        with self._begin() as connection:
-            found = connection.execute(sa.select(BATCHES.c.batch).where(BATCHES.c.batch == batch)).scalar()
-            rows = connection.execute(sa.select(TERMS).where(TERMS.c.batch == batch)).all()
-        if found is None:
-            return tariff, True
-        terms = {row.campaign: row for row in rows}
-        rules = []
-        for rule in tariff.subsidies:
-            then = terms.get(rule.name)
-            limits: dict[str, Any] = {name: None if then is None else getattr(then, name) for name in LIMITS}
-            rules.append(replace(rule, **limits) if rule.is_limited or then is not None else rule)
-        return tariff.with_subsidies(rules) if rules != list(tariff.subsidies) else tariff, False
-
-    def _now(self, connection: sa.Connection, limited: dict[str, Subsidy], sequence: Sequence) -> Snapshot:
-        """Return what has been spent of the limits that a batch meets."""
-        spent: dict[Key, int] = {}
-        for name, rule in limited.items():
-            pairs = [] if rule.period is None else [(when, str(who)) for who, when in sequence.labels[rule.period]]
-            met = {(WHOLE, WHOLE), *pairs}
-            periods = list(dict.fromkeys(when for when, _ in met))
-            asked = sa.select(SPENDING).where(SPENDING.c.campaign == name, SPENDING.c.period.in_(periods))
-            for row in connection.execute(asked):
-                if (row.period, row.merchant) in met:
-                    spent[name, row.period, row.merchant] = int(row.spent_fen)
-        remainders = {}
-        if len(sequence.merchants):
-            names = set(map(str, sequence.names))
-            every = connection.execute(sa.select(REMAINDERS))
-            remainders = {row.merchant: int(row.micro) for row in every if row.merchant in names}
-        return Snapshot(spent, remainders)
-
-    def _recorded(self, connection: sa.Connection, batch: str, sequence: Sequence) -> tuple[Snapshot, str] | None:
-        """Return the opening and the fingerprint of a batch that the ledger has."""
-        fingerprint = connection.execute(sa.select(BATCHES.c.fingerprint).where(BATCHES.c.batch == batch)).scalar()
-        if fingerprint is None:
-            return None
-        openings = connection.execute(sa.select(OPENINGS).where(OPENINGS.c.batch == batch))
-        spent = {(row.campaign, row.period, row.merchant): int(row.opening_fen) for row in openings}
-        carried = connection.execute(sa.select(CARRIED).where(CARRIED.c.batch == batch))
-        return Snapshot(spent, {row.merchant: int(row.opening_micro) for row in carried}), str(fingerprint)
-
-    def _record(
-        self,
-        connection: sa.Connection,
-        batch: str,
-        done: PricedBatch,
-        now: Snapshot,
-        n_orders: int,
-        limited: dict[str, Subsidy],
-    ) -> None:
-        connection.execute(HEAD.update().values(batches=HEAD.c.batches + 1))
-        number = connection.execute(sa.select(HEAD.c.batches)).scalar()
-        row = {"batch": batch, "number": number, "state": "reserved", "orders": n_orders}
-        connection.execute(BATCHES.insert().values(**row, fingerprint=done.fingerprint))
-        keys = {key for key, fen in now.spent.items() if fen} | set(done.spent)
-        names = ("campaign", "period", "merchant")
-        openings = [
-            dict(zip(names, key, strict=True))
-            | {"batch": batch, "opening_fen": now.spent.get(key, 0), "spent_fen": done.spent.get(key, 0)}
-            for key in sorted(keys)
-        ]
-        carried = [
-            {"batch": batch, "merchant": name, "opening_micro": now.remainders.get(name, 0), "closing_micro": micro}
-            for name, micro in done.remainders.items()
-        ]
-        lines = [line | {"batch": batch} for line in done.lines]
-        terms = [
-            {name: value for name, value in campaign_row(rule).items() if name != "payer"} | {"batch": batch}
-            for rule in limited.values()
-        ]
-        for table, rows in ((OPENINGS, openings), (CARRIED, carried), (TERMS, terms)):
-            if rows:
-                connection.execute(table.insert(), rows)
-        try:
-            if lines:
-                connection.execute(LINES.insert(), lines)
-        except sa.exc.IntegrityError:
-            raise LedgerError(
-                f"batch '{batch}': an order has money of the same campaign already, from another batch or twice in "
-                "this one; reverse it there first, or give each order one id."
-            ) from None
-        add_to(connection, SPENDING, SPENDING.c.spent_fen, done.spent)
-        change = {(name,): micro - now.remainders.get(name, 0) for name, micro in done.remainders.items()}
-        add_to(connection, REMAINDERS, REMAINDERS.c.micro, change)
-
-    def _give_back(self, connection: sa.Connection, asked: Any) -> list[Any]:
-        """Take the fen of some lines off what was spent, and return the lines."""
-        rows = list(connection.execute(asked))
-        back: dict[Key, int] = {}
-        for row in rows:
-            keys = {(row.campaign, WHOLE, WHOLE), (row.campaign, row.period, row.merchant)}
-            for key in keys:
-                back[key] = back.get(key, 0) - int(row.fen)
-        add_to(connection, SPENDING, SPENDING.c.spent_fen, back)
-        return rows
-
-
-def _check_terms(connection: sa.Connection, limited: dict[str, Subsidy]) -> None:
-    """Refuse campaigns whose terms in the ledger are not those of the tariff."""
-    known = {row.campaign: row._asdict() for row in connection.execute(sa.select(CAMPAIGNS))}
-    for name, rule in limited.items():
-        other = [what for what, value in campaign_row(rule).items() if known[name][what] != value]
-        if other:
-            raise LedgerError(
-                f"campaign '{name}' has {other[0]} {known[name][other[0]]} in the ledger and "
-                f"{campaign_row(rule)[other[0]]} in the tariff; call amend(tariff) where the tariff is right."
-            )
+def _whole(where: "str | Path | sa.Engine") -> "str | Path | sa.Engine":
+    """Return a path with its folders, so that a process with another working folder finds the same file."""
+    if isinstance(where, Path) or (isinstance(where, str) and "://" not in where and where != ":memory:"):
+        return Path(where).absolute()
+    return where

@@ -1,7 +1,7 @@
 """The tables of a ledger, and the databases that hold them."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,13 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from freightrisk.errors import InputError, LedgerError
+from freightrisk.pipeline.addresses import EXAMPLE, looks_like_an_address
 from freightrisk.tariff.subsidy import Subsidy
 
 VERSION = 1
 LOCK_NUMBER = 7_210_661  # any constant: the advisory lock under which tables are made
 WHOLE = ""  # the merchant and period of a budget
+MOST_FEN = 2**62  # as in Balances; what one batch adds still fits into 64 bits
 SECONDS_TO_WAIT = 120
 SYNCHRONOUS = "FULL"  # an SQLite transaction is on the disk before it counts, so that it outlives a loss of power
 
@@ -103,50 +105,56 @@ TERMS = sa.Table(
     sa.Column("period", sa.Text),
 )
 
-EXAMPLE = "postgresql+psycopg://user@host/database"
-SHOWN = 200  # characters of a database's own message
-OWN = "its tables named freightrisk_... are of another program or release; give the ledger a database of its own"
-CURES = {
-    "not a database": "give the path of a ledger, or of a new file",
-    "malformed": "restore the file from a copy",
-    "lock": "another program holds it; let that end, then try again",
-    "readonly": "let this process write to the file and its folder",
-    "unable to open": "check that the folder exists and that this process may write to it",
-    "disk is full": "make room, then run the batch again under its id",
-    "column": OWN,
-    "relation": OWN,
-    "codec can't encode": "give ids and names that are whole texts",
-}
-
 UPSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
-def engine_of(where: str | Path) -> sa.Engine:
-    """Return the engine of a path or URL; an SQLite one makes its file and begins every transaction alone."""
+def engine_of(where: Any) -> sa.Engine:
+    """Return the engine of a path or URL; an SQLite one makes its file."""
     if not isinstance(where, (str, Path)):
-        raise InputError(f"where is {where!r}; give the path of an SQLite file, a URL or an engine.")
+        if hasattr(where, "sync_engine"):
+            raise InputError("where is an engine for asyncio; give a URL, or an engine of sqlalchemy.create_engine.")
+        # Whatever else it is may hold a password.
+        given = repr(where) if where is None or isinstance(where, (int, float)) else f"a {type(where).__name__}"
+        raise InputError(f"where is {given}; give the path of an SQLite file, a URL or an engine.")
     url = _url(where) if isinstance(where, str) and "://" in where else _file(where)
-    sqlite_only = {"connect_args": {"timeout": SECONDS_TO_WAIT}} if url.get_backend_name() == "sqlite" else {}
     try:
-        engine = sa.create_engine(url, **sqlite_only)
+        return sa.create_engine(url, **_options(url))
     except sa.exc.NoSuchModuleError:
         raise InputError(
             f"where names the driver '{url.drivername}', which SQLAlchemy does not know; give a URL such as {EXAMPLE}."
         ) from None
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         raise InputError(
-            f"where names the driver '{url.drivername}', whose package '{error.name}' is not installed; install it, or "
-            f"name another driver, such as {EXAMPLE}."
+            f"where names the driver '{url.drivername}', whose package '{error.name or 'greenlet'}' is not installed; "
+            f"install it, or name another driver, such as {EXAMPLE}."
         ) from None
-    if sqlite_only:
-        _alone(engine)
-    return engine
+    except (sa.exc.SQLAlchemyError, TypeError, ValueError):
+        # Their messages repeat the address.
+        raise InputError(
+            f"where begins with '{url.drivername}://' but its parts do not fit this database; write it as "
+            f"{EXAMPLE}, or sqlite:///name.db for a file."
+        ) from None
+
+
+def _options(url: sa.URL) -> dict[str, Any]:
+    """Return how an engine of the ledger's own is made: any number of threads share it."""
+    if url.get_backend_name() != "sqlite":
+        return {"pool_timeout": SECONDS_TO_WAIT}
+    if url.database in (None, "", ":memory:"):
+        return {"poolclass": sa.StaticPool, "connect_args": {"check_same_thread": False}}
+    return {"poolclass": sa.QueuePool, "max_overflow": -1, "connect_args": {"check_same_thread": False}}
 
 
 def _file(where: str | Path) -> sa.URL:
     """Return the URL of exactly this file, whatever the characters of its name."""
     if where == ":memory:":
         return sa.URL.create("sqlite", database=":memory:")
+    if isinstance(where, str) and looks_like_an_address(where):
+        # The message does not repeat the text, which may hold a password.
+        raise InputError(
+            f"where has no '://' but looks like the address of a database; write it as {EXAMPLE}, or give a file of "
+            "such a name as pathlib.Path."
+        )
     path = Path(where)
     if path.is_dir():
         raise InputError(f"where is '{path}', which is a folder; give the name of a file in it.")
@@ -161,40 +169,26 @@ def _url(text: str) -> sa.URL:
         url = sa.make_url(text)
     except (sa.exc.ArgumentError, ValueError):
         kind = text.partition("://")[0]
-        raise InputError(f"where begins with '{kind}://' but is no URL of a database; write it as {EXAMPLE}.") from None
-    if url.get_backend_name() not in UPSERTS:
-        raise InputError(f"where is a {url.get_backend_name()} database; give one of {', '.join(UPSERTS)}.")
+        begins = f"begins with '{kind}://'" if re.fullmatch(r"[a-z0-9+_]{0,30}", kind) else "has a '://'"
+        raise InputError(f"where {begins} but is no URL of a database; write it as {EXAMPLE}.") from None
+    check_kind(url)
     return url
 
 
-def _alone(engine: sa.Engine) -> None:
-    """Let every transaction of an SQLite database begin as its only writer."""
-
-    @sa.event.listens_for(engine, "connect")
-    def on_connect(raw: Any, _: object) -> None:
-        raw.isolation_level = None  # the driver begins no transaction of its own
-        raw.execute("PRAGMA journal_mode=WAL")
-        raw.execute(f"PRAGMA synchronous={SYNCHRONOUS}")
-
-    @sa.event.listens_for(engine, "begin")
-    def on_begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+def check_kind(url: sa.URL) -> None:
+    """Refuse databases whose SQL is not known."""
+    if url.get_backend_name() not in UPSERTS:
+        raise InputError(f"where is a {url.get_backend_name()} database; give one of {', '.join(UPSERTS)}.")
 
 
-@contextmanager
-def own_errors(url: sa.URL) -> Iterator[None]:
-    """Raise the errors of a database and its driver as a LedgerError that says what to do and shows no password."""
-    try:
-        yield
-    except (sa.exc.SQLAlchemyError, UnicodeError, OverflowError) as error:
-        said = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-        given = url.query.get("password", ())  # normalized_query fails in SQLAlchemy 2.0.0
-        for secret in (url.password, *((given,) if isinstance(given, str) else given)):
-            said = said.replace(str(secret), "***") if secret else said
-        other = "check that the database runs, that its address and user are right, and what the user may do"
-        cure = next((cure for sign, cure in CURES.items() if sign in said.lower()), other)
-        name = url.set(query={}).render_as_string(hide_password=True)
-        raise LedgerError(f"the ledger in {name} cannot be used: {said[:SHOWN]}; {cure}.") from None
+def counted(value: Any, *, most: int = MOST_FEN) -> int:
+    """Return an amount that a ledger holds, refusing what no ledger writes."""
+    if not isinstance(value, int) or abs(value) > most:
+        raise LedgerError(
+            f"the ledger holds the amount {value!r}, which is not a whole number from -{most} to {most}; restore the "
+            "database from a copy, or begin a new ledger."
+        )
+    return value
 
 
 def campaign_row(rule: Subsidy) -> dict[str, Any]:

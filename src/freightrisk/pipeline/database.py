@@ -1,0 +1,297 @@
+"""The database of a ledger: connections of its own, transactions that count one after another, and its errors.
+
+Whatever engine is given, a transaction of the ledger has the isolation that its proof needs. One that writes is the
+only writer from its beginning on SQLite; on PostgreSQL it is READ COMMITTED and waits for one row. One that reads sees
+one moment. Connections are the ledger's own where the database allows it, so that nothing changes for others who use
+the engine, and none crosses a fork.
+"""
+
+import functools
+import os
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, ParamSpec, TypeVar, cast
+
+import sqlalchemy as sa
+from sqlalchemy.engine.base import OptionEngine
+
+from freightrisk.errors import InputError, LedgerError
+from freightrisk.pipeline import tables
+from freightrisk.pipeline.addresses import shown, without_secrets
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+RETRIES = 8
+TO_REPEAT = ("40001", "40P01")  # serialization failure, deadlock: the same transaction may succeed when repeated
+# Writers wait for one row; what reads sees one moment. PostgreSQL never asks for either to be repeated, others may.
+ISOLATION = {False: "REPEATABLE READ", True: "READ COMMITTED"}
+LEGACY = -1  # sqlite3.LEGACY_TRANSACTION_CONTROL, of Python 3.12: transactions begin as the ledger says
+OWN = "its tables named freightrisk_... are of another program or release; give the ledger a database of its own"
+CURES = {
+    "not a database": "give the path of a ledger, or of a new file",
+    "malformed": "restore the file from a copy",
+    "lock": "another program holds it; let that end, then try again",
+    "readonly": "let this process write to the file and its folder",
+    "read-only": "give the address of the server that writes, not of its replica, and a user who may write",
+    "unable to open": "check that the folder exists and that this process may write to it",
+    "disk is full": "make room, then run the batch again under its id",
+    "within a transaction": "end the transaction on the engine's only connection first",
+    "column": OWN,
+    "relation": OWN,
+    "codec can't encode": "give ids and names that are whole texts",
+    "out of range": "a sum is beyond 64 bits; begin a new ledger",
+    "overflow": "a sum is beyond 64 bits; begin a new ledger",
+}
+STATIC = 'sa.create_engine("sqlite://", poolclass=sa.StaticPool, connect_args={"check_same_thread": False})'
+
+_LOCKS: "weakref.WeakKeyDictionary[sa.Pool, threading.RLock]" = weakref.WeakKeyDictionary()
+_LIVE: "weakref.WeakValueDictionary[int, Database]" = weakref.WeakValueDictionary()
+_INHERITED: list[sa.Pool] = []  # of the parent process: closing their connections here would disturb it
+
+
+class RepeatError(LedgerError):
+    """The database asks for the transaction to be repeated."""
+
+
+class _Apart(OptionEngine):
+    """An engine with the dialect, the options and the listeners of another, and with a pool that is its own."""
+
+    pool = cast(sa.Pool, None)  # an attribute, where an engine with options shares the pool of the other
+
+
+class Database:
+    """A database, reached through connections of its own.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+    is_own : bool
+        Whether the engine was made for the ledger, and nobody else uses it.
+    """
+
+    def __init__(self, engine: sa.Engine, *, is_own: bool) -> None:
+        tables.check_kind(engine.url)
+        if engine.dialect.name not in tables.UPSERTS:
+            raise InputError(f"where is a {engine.dialect.name} database; give one of {', '.join(tables.UPSERTS)}.")
+        if engine.dialect.is_async:
+            raise InputError(
+                f"where uses the driver '{engine.driver}', which is for asyncio; name another driver, such as "
+                "postgresql+psycopg or sqlite."
+            )
+        self.is_sqlite = engine.dialect.name == "sqlite"
+        self._is_own, self._process = is_own, os.getpid()
+        # A pool of one connection is shared, since another connection would be another memory.
+        self.is_shared = self.is_sqlite and isinstance(engine.pool, sa.StaticPool)
+        self.engine = _Apart(engine, {})
+        self.engine.pool = engine.pool if self.is_shared else engine.pool.recreate()
+        self._lock = self._new_lock()
+        _LIVE[id(self)] = self
+
+    def _new_lock(self) -> AbstractContextManager[Any]:
+        """Return what one transaction at a time holds, if the pool gives several threads one connection."""
+        if self.is_shared:
+            return _LOCKS.setdefault(self.engine.pool, threading.RLock())
+        return nullcontext() if isinstance(self.engine.pool, (sa.QueuePool, sa.NullPool)) else threading.RLock()
+
+    def close(self) -> None:
+        """Close the connections, except one that the engine's owner uses too."""
+        if self._is_own or not self.is_shared:
+            self.engine.pool.dispose()
+            self._begin_again()
+
+    def before_fork(self) -> None:
+        """Close idle connections, so that a child process inherits none."""
+        if not self.is_shared:
+            with self._lock:
+                self.close()
+
+    def after_fork(self) -> None:
+        """Begin with new connections in a child process, and leave those of the parent alone."""
+        if not self.is_shared:
+            _INHERITED.append(self.engine.pool)
+            self._begin_again()
+
+    def _begin_again(self) -> None:
+        self.engine.pool = self.engine.pool.recreate()
+        self._lock = self._new_lock()
+
+    def check_isolation(self) -> None:
+        """Refuse engines under which transactions are not what the ledger needs."""
+        if self.is_sqlite:
+            self._refuse_apart_memories()
+            return
+        asked = sa.select(sa.func.current_setting("transaction_isolation"), sa.func.now())
+        for alone, wanted in ISOLATION.items():
+            with self.transaction(alone=alone) as connection:
+                isolation, begun = connection.execute(asked).one()
+                again = connection.execute(asked).one()[1]
+            found = isolation if again == begun else "autocommit"
+            if found.upper() != wanted:
+                raise InputError(
+                    f"where is an engine whose transactions are {found}, although the ledger asked for "
+                    f"{wanted.lower()}; remove the listener or setting that changes it, or give the database's URL."
+                )
+
+    def _refuse_apart_memories(self) -> None:
+        """Refuse databases in memory of which each connection has its own, so that budgets would count for each."""
+        with self.transaction() as connection:
+            path = next(row[2] for row in connection.exec_driver_sql("PRAGMA database_list") if row[1] == "main")
+        if not path and not self.is_shared:
+            raise InputError(
+                "where is a database in memory of which every connection or thread has its own, so that budgets would "
+                f'count for each apart; give ":memory:", a file, or an engine made by {STATIC}.'
+            )
+
+    @contextmanager
+    def transaction(self, *, alone: bool = False) -> Iterator[sa.Connection]:
+        """Begin a transaction that reads, or one that may write; every call of the ledger comes through here."""
+        if self.is_shared and os.getpid() != self._process:
+            raise LedgerError(
+                "the ledger's database is in memory, or its engine has one connection, so a forked process cannot "
+                "share it; make the ledger in each process, from a file or a URL."
+            )
+        with (
+            self._lock,
+            self._own_errors(),
+            self._connection(alone=alone) as connection,
+            self._as_it_was(connection),
+            connection.begin(),
+        ):
+            if self.is_sqlite:
+                _begin(connection, "BEGIN IMMEDIATE" if alone else "BEGIN")
+            yield connection
+
+    @contextmanager
+    def _connection(self, *, alone: bool) -> Iterator[sa.Connection]:
+        """Give a connection; whatever keeps it from being made is an error of the ledger."""
+        pool: Any = self.engine.pool
+        if self.is_shared and pool.connection.dbapi_connection.in_transaction:
+            # Giving back a connection rolls back, so it is not even taken.
+            raise LedgerError(
+                "the engine of the ledger has one connection, and a transaction is open on it; end that first."
+            )
+        try:
+            connection = self.engine.connect()
+            if not self.is_sqlite:
+                connection = connection.execution_options(isolation_level=ISOLATION[alone])
+        except sa.exc.SQLAlchemyError:
+            raise
+        except Exception as error:  # of a user's creator or listener
+            raise LedgerError(
+                f"the ledger in {shown(self.engine.url)} cannot be reached: {type(error).__name__}: "
+                f"{without_secrets(str(error), self.engine.url)}; check the function that connects."
+            ) from None
+        with connection:
+            yield connection
+
+    @contextmanager
+    def _as_it_was(self, connection: sa.Connection) -> Iterator[None]:
+        """Let the ledger say when a transaction of SQLite begins; a shared connection is given back as it was."""
+        if not self.is_sqlite:
+            yield
+            return
+        raw: Any = connection.connection.dbapi_connection
+        before = raw.isolation_level, getattr(raw, "autocommit", LEGACY)
+        # With a level, since SQLAlchemy can be told to roll nothing back on connections without one.
+        raw.isolation_level = "IMMEDIATE"
+        if before[1] != LEGACY:
+            raw.autocommit = LEGACY
+            raw.rollback()
+        if not self.is_shared:
+            self._settle(raw, connection.connection.info)
+        try:
+            yield
+        finally:
+            if self.is_shared:
+                raw.isolation_level = before[0]
+                if before[1] != LEGACY:
+                    raw.autocommit = before[1]
+
+    def _settle(self, raw: Any, info: dict[Any, Any]) -> None:
+        """Set once how a connection of the ledger's own waits and writes."""
+        if "freightrisk" in info:
+            return
+        raw.execute(f"PRAGMA busy_timeout={1000 * tables.SECONDS_TO_WAIT}")
+        if self._is_own:  # the journal is a property of the file, which others may use through an engine of theirs
+            raw.execute("PRAGMA journal_mode=WAL")
+        raw.execute(f"PRAGMA synchronous={tables.SYNCHRONOUS}")
+        info["freightrisk"] = True
+
+    @contextmanager
+    def _own_errors(self) -> Iterator[None]:
+        """Raise the errors of a database and its driver as a LedgerError that says what to do and shows no password."""
+        try:
+            yield
+        except (sa.exc.SQLAlchemyError, UnicodeError, OverflowError, self._driver_error()) as error:
+            raise self._told(error) from None
+
+    def _driver_error(self) -> type[Exception]:
+        """Return the base of the driver's errors, which reach us bare where its own connection is used."""
+        found: type[Exception] = getattr(self.engine.dialect.dbapi, "Error", sa.exc.SQLAlchemyError)
+        return found
+
+    def _told(self, error: Exception) -> LedgerError:
+        """Return what an error of the database says, without a password, and what to do."""
+        original = getattr(error, "orig", None) or error
+        said = without_secrets(str(original), self.engine.url)
+        other = "check that the database runs, that its address and user are right, and what the user may do"
+        cure = next((cure for sign, cure in CURES.items() if sign in said.lower()), other)
+        kind = LedgerError
+        if _sqlstate(original) in TO_REPEAT:
+            kind, cure = RepeatError, "others changed the same rows each time; try again"
+        return kind(f"the ledger in {shown(self.engine.url)} cannot be used: {said}; {cure}.")
+
+
+def _begin(connection: sa.Connection, statement: str) -> None:
+    """Begin an SQLite transaction, in place of one that a listener of the engine began."""
+    raw: Any = connection.connection.dbapi_connection
+    if raw.in_transaction:
+        connection.exec_driver_sql("ROLLBACK")
+    connection.exec_driver_sql(statement)
+
+
+def _sqlstate(original: BaseException) -> str:
+    """Return the code of an error of PostgreSQL, as psycopg, psycopg2 or pg8000 give it."""
+    code = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
+    if code is None and original.args and isinstance(original.args[0], dict):
+        code = original.args[0].get("C")
+    return str(code)
+
+
+def repeated(call: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Repeat a call of one transaction, a bounded number of times, while the database asks for it."""
+
+    @functools.wraps(call)
+    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        for attempt in range(RETRIES):
+            try:
+                return call(*args, **kwargs)
+            except RepeatError:
+                time.sleep(random.uniform(0.5, 1.0) * min(0.01 * 2**attempt, 1.0))
+        try:
+            return call(*args, **kwargs)
+        except RepeatError as error:
+            raise LedgerError(f"{error} It was tried {RETRIES + 1} times.") from None
+
+    return run
+
+
+def _before_fork() -> None:
+    for found in _LIVE.valuerefs():
+        if (database := found()) is not None:
+            database.before_fork()
+
+
+def _after_fork() -> None:
+    for found in _LIVE.valuerefs():
+        if (database := found()) is not None:
+            database.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

@@ -1,0 +1,135 @@
+"""What a ledger reads and writes of a batch, within one transaction."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from freightrisk.errors import LedgerError
+from freightrisk.pipeline.batch import LIMITS, Key, PricedBatch, Recorded, Snapshot, Unpriced
+from freightrisk.pipeline.tables import (
+    BATCHES,
+    CAMPAIGNS,
+    CARRIED,
+    HEAD,
+    LINES,
+    MOST_FEN,
+    OPENINGS,
+    REMAINDERS,
+    SPENDING,
+    TERMS,
+    WHOLE,
+    add_to,
+    campaign_row,
+    counted,
+)
+from freightrisk.tariff.balances import MOST_REMAINDER, Sequence
+from freightrisk.tariff.subsidy import Subsidy
+
+
+def spent_now(connection: sa.Connection, unpriced: Unpriced) -> Snapshot:
+    """Return what has been spent of the limits that a batch meets."""
+    sequence: Sequence = unpriced.coded.sequence
+    spent: dict[Key, int] = {}
+    for name, rule in unpriced.limited.items():
+        pairs = [] if rule.period is None else [(when, str(who)) for who, when in sequence.labels[rule.period]]
+        met = {(WHOLE, WHOLE), *pairs}
+        periods = list(dict.fromkeys(when for when, _ in met))
+        asked = sa.select(SPENDING).where(SPENDING.c.campaign == name, SPENDING.c.period.in_(periods))
+        for row in connection.execute(asked):
+            if (row.period, row.merchant) in met:
+                spent[name, row.period, row.merchant] = counted(row.spent_fen)
+    remainders = {}
+    if len(sequence.merchants):
+        names = set(map(str, sequence.names))
+        every = connection.execute(sa.select(REMAINDERS))
+        remainders = {row.merchant: counted(row.micro, most=MOST_REMAINDER) for row in every if row.merchant in names}
+    return Snapshot(spent, remainders)
+
+
+def recorded_of(connection: sa.Connection, batch: str) -> Recorded | None:
+    """Return what the ledger has of a batch."""
+    fingerprint = connection.execute(sa.select(BATCHES.c.fingerprint).where(BATCHES.c.batch == batch)).scalar()
+    if fingerprint is None:
+        return None
+    openings = connection.execute(sa.select(OPENINGS).where(OPENINGS.c.batch == batch))
+    spent = {(row.campaign, row.period, row.merchant): counted(row.opening_fen) for row in openings}
+    carried = connection.execute(sa.select(CARRIED).where(CARRIED.c.batch == batch))
+    remainders = {row.merchant: counted(row.opening_micro, most=MOST_REMAINDER) for row in carried}
+    kept = connection.execute(sa.select(TERMS).where(TERMS.c.batch == batch))
+    terms = {row.campaign: {name: getattr(row, name) for name in LIMITS} for row in kept}
+    return Recorded(Snapshot(spent, remainders), str(fingerprint), terms)
+
+
+def record(
+    connection: sa.Connection,
+    batch: str,
+    done: PricedBatch,
+    now: Snapshot,
+    unpriced: Unpriced,
+) -> None:
+    """Enter a batch: what it spends, and what pricing it again needs."""
+    for key, fen in done.spent.items():
+        if now.spent.get(key, 0) + fen > MOST_FEN:
+            raise LedgerError(
+                f"campaign '{key[0]}' would have spent {now.spent[key] + fen} fen with batch '{batch}'; a ledger "
+                f"counts to {MOST_FEN}; give the campaign a new name, or begin a new ledger."
+            )
+    connection.execute(HEAD.update().values(batches=HEAD.c.batches + 1))
+    number = connection.execute(sa.select(HEAD.c.batches)).scalar()
+    row = {"batch": batch, "number": number, "state": "reserved", "orders": unpriced.coded.n_orders}
+    connection.execute(BATCHES.insert().values(**row, fingerprint=done.fingerprint))
+    keys = {key for key, fen in now.spent.items() if fen} | set(done.spent)
+    names = ("campaign", "period", "merchant")
+    openings = [
+        dict(zip(names, key, strict=True))
+        | {"batch": batch, "opening_fen": now.spent.get(key, 0), "spent_fen": done.spent.get(key, 0)}
+        for key in sorted(keys)
+    ]
+    carried = [
+        {"batch": batch, "merchant": name, "opening_micro": now.remainders.get(name, 0), "closing_micro": micro}
+        for name, micro in done.remainders.items()
+    ]
+    lines = [line | {"batch": batch} for line in done.lines]
+    terms = [
+        {name: value for name, value in campaign_row(rule).items() if name != "payer"} | {"batch": batch}
+        for rule in unpriced.limited.values()
+    ]
+    for table, rows in ((OPENINGS, openings), (CARRIED, carried), (TERMS, terms)):
+        if rows:
+            connection.execute(table.insert(), rows)
+    try:
+        if lines:
+            connection.execute(LINES.insert(), lines)
+    except sa.exc.IntegrityError:
+        raise LedgerError(
+            f"batch '{batch}': an order has money of the same campaign already, from another batch or twice in "
+            "this one; reverse it there first, or give each order one id."
+        ) from None
+    add_to(connection, SPENDING, SPENDING.c.spent_fen, done.spent)
+    change = {(name,): micro - now.remainders.get(name, 0) for name, micro in done.remainders.items()}
+    add_to(connection, REMAINDERS, REMAINDERS.c.micro, change)
+
+
+def give_back(connection: sa.Connection, asked: Any) -> list[Any]:
+    """Take the fen of some lines off what was spent, and return the lines."""
+    rows = list(connection.execute(asked))
+    back: dict[Key, int] = {}
+    for row in rows:
+        keys = {(row.campaign, WHOLE, WHOLE), (row.campaign, row.period, row.merchant)}
+        for key in keys:
+            back[key] = back.get(key, 0) - int(row.fen)
+    add_to(connection, SPENDING, SPENDING.c.spent_fen, back)
+    return rows
+
+
+def check_terms(connection: sa.Connection, limited: dict[str, Subsidy]) -> list[Subsidy]:
+    """Refuse campaigns whose terms in the ledger are not those of the tariff, and return those it does not have."""
+    known = {row.campaign: row._asdict() for row in connection.execute(sa.select(CAMPAIGNS))}
+    for name, rule in limited.items():
+        other = [what for what, value in campaign_row(rule).items() if name in known and known[name][what] != value]
+        if other:
+            raise LedgerError(
+                f"campaign '{name}' has {other[0]} {known[name][other[0]]} in the ledger and "
+                f"{campaign_row(rule)[other[0]]} in the tariff; call amend(tariff) where the tariff is right."
+            )
+    return [rule for name, rule in limited.items() if name not in known]
