@@ -10,7 +10,10 @@ import numpy as np
 from freightrisk import _check
 from freightrisk._columns import read
 from freightrisk._intake import Refused, id_of
+from freightrisk._staged import probe
 from freightrisk.errors import InputError
+
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".zip": "zip"}
 
 
 def check_outputs(outputs: Sequence[Path], *, inputs: Iterable[Path | None], may_make_folder: bool = False) -> None:
@@ -24,6 +27,12 @@ def check_outputs(outputs: Sequence[Path], *, inputs: Iterable[Path | None], may
         folder = path.parent.parent if may_make_folder and not path.parent.exists() else path.parent
         if not folder.is_dir():
             raise InputError(f"output '{path}' is to go to '{folder}', which is no folder; create it first.")
+        if path.exists() and not path.is_file():
+            raise InputError(f"output '{path}' is no regular file; give the name of a file.")
+        try:
+            probe(path if path.parent.exists() else path.parent)
+        except (OSError, ValueError) as error:
+            raise InputError(f"output '{path}' cannot be written: {error}; give another path.") from None
         taken[path.resolve()] = path
 
 
@@ -98,9 +107,17 @@ def arrow_table(frame: Any) -> Any:
     return pa.table(frame) if isinstance(frame, dict) else pa.Table.from_pandas(frame, preserve_index=False)
 
 
-def write_table(table: Any, path: Path) -> None:
-    """Write a table as Parquet, or as CSV where the name says so."""
-    if path.suffix.lower() == ".csv":
+def compression_of(path: Path) -> dict[str, str] | None:
+    """Return how pandas compresses a CSV file of that name."""
+    method = COMPRESSIONS.get(path.suffix.lower())
+    if method == "zip":
+        return {"method": method, "archive_name": path.stem}
+    return None if method is None else {"method": method}
+
+
+def write_table(table: Any, path: Path, *, name: Path | None = None) -> None:
+    """Write a table as Parquet, or as CSV where its final name says so."""
+    if (name or path).suffix.lower() == ".csv":
         from pyarrow import csv
 
         csv.write_csv(table, path)
