@@ -1,36 +1,74 @@
 """Fixed chunks of rows over Python threads: the chunks depend on the rows alone, so any number of threads agrees."""
 
 import os
+import sys
+import threading
+from _thread import start_new_thread
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import starmap
 from queue import SimpleQueue
-from threading import Event, Lock, Thread
+from threading import Lock
 from typing import TypeVar
 
 Result = TypeVar("Result")
 
 
-class _Turn:
-    """Work that one helper takes up, unless it is called off before."""
+class Turn:
+    """Work that another thread takes up, unless it is called off before; nothing divides the one from the other."""
 
     def __init__(self, work: Callable[[], None]) -> None:
-        self.work, self.begun, self.over = work, Lock(), Event()
+        self.work, self.claim, self.over = work, dict[str, str](), Lock()
+        self.is_over = False
+        self.over.acquire()
 
     def take(self) -> None:
         """Do the work, if it was not called off."""
-        if self.begun.acquire(blocking=False):
+        if self.claim.setdefault("by", "helper") == "helper":
             try:
                 self.work()
             finally:
-                self.over.set()
+                self.is_over = True
+                self.over.release()
+
+    def wait(self) -> None:
+        """Wait until the work is done."""
+        if not self.is_over:
+            self.over.acquire()  # and keep it: nobody else waits, and what is let go of could be held by an interrupt
 
     def end(self) -> None:
-        """Call the work off, or wait until it is done if it has begun."""
-        if self.begun.acquire(blocking=False):
-            del self.work  # it holds arrays, and the turn may wait in the queue for long
+        """Call the work off, or wait until it is done if it has begun; may be repeated."""
+        if self.claim.setdefault("by", "caller") == "helper":
+            self.wait()
         else:
-            self.over.wait()
+            self.work = _nothing  # the work holds arrays, and the turn may be in a queue for long
+
+
+def _nothing() -> None:
+    pass
+
+
+def end_all(turns: list[Turn]) -> None:
+    """End some turns; interrupts meanwhile wait until all are at their end."""
+    left, stopped = list(turns), None
+    while left:
+        try:
+            left[-1].end()
+            left.pop()
+        except BaseException as error:
+            stopped = error
+    if stopped is not None:
+        raise stopped
+
+
+def start(work: Callable[[], None]) -> None:
+    """Start a thread; `threading.Thread` raises `RuntimeError` where an interrupt comes at the wrong moment."""
+
+    def run() -> None:
+        sys.settrace(threading.gettrace())  # as `threading.Thread` does, for debuggers and coverage
+        work()
+
+    start_new_thread(run, ())
 
 
 class _Helpers:
@@ -40,14 +78,14 @@ class _Helpers:
     """
 
     def __init__(self) -> None:
-        self.turns: SimpleQueue[_Turn] = SimpleQueue()
+        self.turns: SimpleQueue[Turn] = SimpleQueue()
         self.lock, self.n_threads = Lock(), 0
 
-    def offer(self, turns: list[_Turn]) -> None:
+    def offer(self, turns: list[Turn]) -> None:
         """Let helpers take some turns, when they are free; there are fewer where the system starts no more threads."""
         with self.lock, suppress(RuntimeError):
             while self.n_threads < len(turns):
-                Thread(target=self._serve, name=f"freightrisk_{self.n_threads}", daemon=True).start()
+                start(self._serve)
                 self.n_threads += 1
         for turn in turns[: self.n_threads]:
             self.turns.put(turn)
@@ -104,7 +142,7 @@ def in_order(work: Callable[[int, int], Result], pieces: list[tuple[int, int]], 
         while take():
             pass
 
-    turns = [_Turn(take_all) for _ in range(min(threads, len(pieces)) - 1)]
+    turns = [Turn(take_all) for _ in range(min(threads, len(pieces)) - 1)]
     try:
         _helpers.offer(turns)
         first = 0
@@ -115,8 +153,7 @@ def in_order(work: Callable[[int, int], Result], pieces: list[tuple[int, int]], 
     finally:
         for _ in left:
             pass
-        for turn in turns:
-            turn.end()
+        end_all(turns)
     for result in done[first:]:
         if isinstance(result, BaseException):
             raise result

@@ -4,10 +4,11 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from freightrisk._parallel import Turn, end_all, start
 from freightrisk._unfinished import HiddenFolder, sweep
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -17,18 +18,22 @@ NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)  # of a folde
 
 def uninterrupted(work: Callable[[], None]) -> None:
     """Do all of some work or nothing: another thread does it, because an interrupt reaches only the main thread."""
-    stopped: BaseException | None = None
-    with ThreadPoolExecutor(1) as other:
-        other.submit(int).result()  # the thread runs before it has the work, because its start can be interrupted
-        doing = other.submit(work)
-        while not doing.done():
-            try:
-                wait([doing])
-            except BaseException as error:  # the stop key may be hit again and again
-                stopped = error
-        doing.result()
-    if stopped is not None:
-        raise stopped
+    failed: list[BaseException] = []
+
+    def tried() -> None:
+        try:
+            work()
+        except BaseException as error:
+            failed.append(error)
+
+    turn = Turn(tried)
+    try:
+        start(turn.take)
+        turn.wait()
+    finally:
+        end_all([turn])  # the stop key may be hit again and again
+    if failed:
+        raise failed[0]
 
 
 def followed(path: Path) -> Path:
