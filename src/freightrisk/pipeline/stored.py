@@ -86,7 +86,8 @@ def store_book(
     ----------
     folder : path
         Where the book is to stand; must not exist, or be empty. It appears whole or not at all, and is on disk then; a
-        full disk is an `OSError`. `open_book` opens it again. A byte or two a factor and order, and 8 each for exposure, day of shipment and row where there are any.
+        full disk is an `OSError`. `open_book` opens it again. A byte or two a factor and order, and 8 each for
+        exposure, day of shipment and row where there are any.
     orders : path, or sequence of paths
         Parquet files; a folder stands for the ``*.parquet`` files in it, by name, except names that begin with "." or
         "_".
