@@ -1,5 +1,6 @@
 """Interrupts at any line of the library, as the stop key gives them, to see what a stopped run leaves behind."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -47,3 +48,45 @@ def lines_of(call):
     with Interrupt() as counted:
         call()
     return counted.lines
+
+
+class At:
+    """Do something once, before the line of some number that the main thread runs in the library."""
+
+    def __init__(self, at, action):
+        self.counted, self.action, self.at = Interrupt(), action, at
+
+    def _trace(self, frame, event, argument):
+        inner = self.counted._trace(frame, event, argument)
+        if event == "line" and self.counted.lines == self.at:
+            self.at = None
+            self.action()
+        return None if inner is None else self._trace
+
+    def __enter__(self):
+        self.before = sys.gettrace()
+        sys.settrace(self._trace)
+
+    def __exit__(self, *_):
+        sys.settrace(self.before)
+
+
+def stopped_after(call, at, seconds):
+    """Run a call and return whether a real signal stopped it, which comes some seconds after a line of the library.
+
+    So it comes anywhere, in other libraries and in the midst of C code too, however slow the machine.
+    """
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        with At(at, lambda: signal.setitimer(signal.ITIMER_REAL, seconds)):
+            call()
+        return False
+    except KeyboardInterrupt:
+        return True
+    except RuntimeError as error:  # what an interrupt becomes where the standard library waits for a lock
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        return True
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)

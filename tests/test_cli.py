@@ -310,7 +310,7 @@ def test_a_failure_while_writing_keeps_the_old_file(error, code, files, small, t
     old = tmp_path / "q.parquet"
     old.write_bytes(b"old quotes")
 
-    def fail(table, path):
+    def fail(table, path, **_):
         path.write_bytes(b"half")
         raise error
 
@@ -384,7 +384,7 @@ def test_a_failure_while_writing_gives_the_money_back(error, code, was_priced, f
         with Ledger(days / "spending.db") as ledger:
             return ledger.batches().to_dict("index"), ledger.spending()["spent_fen"].sum()
 
-    def fail(table, path):
+    def fail(table, path, **_):
         raise error
 
     before = state()
@@ -411,7 +411,7 @@ def test_a_run_stopped_behind_its_file_has_spent(files, days, monkeypatch):
 
 
 def test_a_failed_demo_leaves_no_folder(tmp_path, monkeypatch):
-    def fail(table, path):
+    def fail(table, path, **_):
         raise OSError("no space left")
 
     monkeypatch.setattr(_demo, "write_table", fail)

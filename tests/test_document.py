@@ -565,7 +565,7 @@ def test_a_folder_without_permission_is_refused(tariff, tmp_path, monkeypatch):
     def forbidden(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "touch", forbidden)
+    monkeypatch.setattr(Path, "mkdir", forbidden)
     with pytest.raises(InputError, match=r"t.json', which cannot be written: .*Permission denied; give another path"):
         tariff.save(tmp_path / "t.json")
 

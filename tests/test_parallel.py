@@ -1,11 +1,18 @@
 """Pieces over threads: every result once and in order, errors raised, nothing left running."""
 
+import _thread
+import os
+import signal
 import threading
 import time
+import weakref
+from functools import partial
 
 import pytest
 
+from freightrisk import _parallel
 from freightrisk._parallel import chunks, in_order
+from interrupts import stopped_after
 
 PIECES = chunks(1003, 10)
 
@@ -79,3 +86,91 @@ def test_callers_in_several_threads_do_not_wait_for_each_other():
     other.start()
     assert list(results) == [start for start, _ in PIECES]
     other.join()
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    """Helpers of a test's own, and the number of threads before; those of other tests stay."""
+    monkeypatch.setattr(_parallel, "_helpers", _parallel._Helpers())
+    return _thread._count()
+
+
+def test_no_more_threads_are_kept_than_the_most_that_were_asked_for(fresh):
+    for threads in [*range(2, 41), 3, 40, 17, 40]:
+        assert list(in_order(lambda start, stop: start, PIECES, threads=threads)) == [start for start, _ in PIECES]
+        assert _thread._count() - fresh <= 39
+    while _thread._count() - fresh < 39:  # a thread is counted once it runs
+        time.sleep(0.001)
+    assert _thread._count() - fresh == 39
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_calls_inside_calls_from_several_threads_come_to_an_end(threads):
+    def inner(start, stop):
+        return sum(in_order(lambda a, b: b - a, chunks(stop - start, 3), threads=threads))
+
+    found = []
+
+    def outer():
+        found.append(sum(in_order(inner, PIECES, threads=threads)))
+
+    callers = [threading.Thread(target=outer) for _ in range(6)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(timeout=120)
+    assert found == [1003] * 6
+
+
+def test_work_that_was_called_off_is_let_go(fresh):
+    done = []
+    for _ in range(3):
+        turn = _parallel.Turn(partial(done.append, threading.Event()))
+        held = weakref.ref(turn.work.args[0])
+        turn.end()
+        assert held() is None
+        turn.take()
+        turn.end()
+    assert done == []
+
+
+def test_without_new_threads_the_calling_thread_does_all(fresh, monkeypatch):
+    def refused(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_parallel, "start_new_thread", refused)
+    assert list(in_order(lambda start, stop: (start, stop), PIECES, threads=4)) == PIECES
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_has_helpers_of_its_own():
+    meet = threading.Barrier(2)
+
+    def work(start, stop):
+        meet.wait(timeout=60)
+        return start
+
+    assert list(in_order(work, [(0, 1), (1, 2)], threads=2)) == [0, 1]
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if list(in_order(work, [(0, 1), (1, 2)], threads=2)) == [0, 1] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="stops by a timer of the system")
+def test_nothing_runs_on_after_an_interrupt():
+    running = []
+
+    def work(start, stop):
+        running.append(start)
+        time.sleep(0.0005)
+        running.remove(start)
+
+    stops = 0
+    for k in range(1, 40):
+        stops += stopped_after(lambda: list(in_order(work, PIECES, threads=3)), k, k / 10_000.0)
+        before = sorted(running)
+        time.sleep(0.001)
+        assert sorted(running) == before  # at most pieces of the calling thread, which were cut short
+    assert stops > 20

@@ -328,7 +328,7 @@ def without_work(self, *arguments, **more):
         ({"out": "in.parquet/out.parquet"}, "out is .* which does not exist"),
         ({"out": "folder"}, "out is '.*folder', which is a folder"),
         ({"out": "folder/out.parquet", "orders": "folder"}, "out is .* in a folder of orders"),
-        ({"out": 250 * "x"}, "out is .* which cannot be written"),
+        ({"out": 300 * "x"}, "out is .* which cannot be written"),
         ({"out": "a\0b"}, "out is .* which cannot be written"),
         ({"merchants": "none.parquet"}, "merchants is the path 'none.parquet', which does not exist"),
         ({"merchants": __file__}, "merchants is the file '.*', which is not readable as Parquet"),

@@ -150,11 +150,13 @@ def path(value: Any, *, argument: str) -> Path:
 
 
 def output_path(value: Any, *, argument: str) -> Path:
-    """Return the path of a file that can be written: a new file beside it was made and removed again."""
+    """Return the path of a file that can be written: a hidden folder beside it was made and removed again."""
     final = path(value, argument=argument)
     try:
         if final.is_dir():
             raise InputError(f"{argument} is '{final}', which is a folder; give the name of a file.")
+        if final.exists() and not final.is_file():
+            raise InputError(f"{argument} is '{final}', which is no regular file; give the name of a file.")
         if not final.parent.is_dir():
             raise InputError(f"{argument} is '{final}' in '{final.parent}', which does not exist; create it first.")
         probe(final)

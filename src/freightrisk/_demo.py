@@ -22,6 +22,7 @@ from freightrisk.book.book import OrderBook
 from freightrisk.datasets import SimulatedBook, simulate_book
 from freightrisk.models.frequency import at_most_one_claim
 from freightrisk.portfolio.validation import actual_vs_expected, equal_groups
+from freightrisk.tariff.parts import document_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -211,7 +212,7 @@ def _write(
     claims: "pd.DataFrame",
     quotes: Quotes,
 ) -> None:
-    fitted.tariff.save(paths["tariff.json"])
+    paths["tariff.json"].write_bytes(document_of(fitted.tariff))
     write_report(fitted.relativities, paths["relativities.csv"])
     write_report(held_out.calibration, paths["calibration.csv"])
     paths["freightrisk.toml"].write_text(config, encoding="utf-8")

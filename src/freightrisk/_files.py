@@ -11,10 +11,13 @@ from freightrisk import _check
 from freightrisk._columns import read
 from freightrisk._intake import Refused, id_of
 from freightrisk._shown import cell, shown
+from freightrisk._staged import probe
 from freightrisk.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".zip": "zip"}
 
 
 def check_outputs(outputs: Sequence[Path], *, inputs: Iterable[Path | None], may_make_folder: bool = False) -> None:
@@ -28,6 +31,12 @@ def check_outputs(outputs: Sequence[Path], *, inputs: Iterable[Path | None], may
         folder = path.parent.parent if may_make_folder and not path.parent.exists() else path.parent
         if not folder.is_dir():
             raise InputError(f"output '{path}' is to go to '{folder}', which is no folder; create it first.")
+        if path.exists() and not path.is_file():
+            raise InputError(f"output '{path}' is no regular file; give the name of a file.")
+        try:
+            probe(path if path.parent.exists() else path.parent)
+        except (OSError, ValueError) as error:
+            raise InputError(f"output '{path}' cannot be written: {error}; give another path.") from None
         taken[path.resolve()] = path
 
 
@@ -102,7 +111,7 @@ def arrow_table(frame: Any) -> Any:
     return pa.table(frame) if isinstance(frame, dict) else pa.Table.from_pandas(frame, preserve_index=False)
 
 
-def write_report(frame: "pd.DataFrame", path: Path) -> None:
+def write_report(frame: "pd.DataFrame", path: Path, *, name: Path | None = None) -> None:
     """Write a report as CSV for people: what a spreadsheet would run as a formula begins with an apostrophe.
 
     Data that programs read again, such as quotes with their ids, goes through `write_table` and stays as it is.
@@ -112,12 +121,20 @@ def write_report(frame: "pd.DataFrame", path: Path) -> None:
         if not np.issubdtype(np.asarray(frame[column]).dtype, np.number):
             texts = [cell(shown(value)) if isinstance(value, str) else value for value in frame[column].tolist()]
             safe.isetitem(place, np.array(texts, dtype=object))
-    safe.to_csv(path, index=False)
+    safe.to_csv(path, index=False, compression=compression_of(name or path))
 
 
-def write_table(table: Any, path: Path) -> None:
-    """Write a table as Parquet, or as CSV where the name says so."""
-    if path.suffix.lower() == ".csv":
+def compression_of(path: Path) -> dict[str, str] | None:
+    """Return how pandas compresses a CSV file of that name."""
+    method = COMPRESSIONS.get(path.suffix.lower())
+    if method == "zip":
+        return {"method": method, "archive_name": path.stem}
+    return None if method is None else {"method": method}
+
+
+def write_table(table: Any, path: Path, *, name: Path | None = None) -> None:
+    """Write a table as Parquet, or as CSV where its final name says so."""
+    if (name or path).suffix.lower() == ".csv":
         from pyarrow import csv
 
         csv.write_csv(table, path)

@@ -1,17 +1,110 @@
 """Fixed chunks of rows over Python threads: the chunks depend on the rows alone, so any number of threads agrees."""
 
 import os
+import sys
+import threading
+from _thread import start_new_thread
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import starmap
+from queue import SimpleQueue
+from threading import Lock
 from typing import TypeVar
 
 Result = TypeVar("Result")
 
-# Threads are started once: starting them anew would take as long as pricing ten thousand orders.
-_pools: dict[int, ThreadPoolExecutor] = {}
+
+class Turn:
+    """Work that another thread takes up, unless it is called off before; nothing divides the one from the other."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.work, self.claim, self.over = work, dict[str, str](), Lock()
+        self.is_over = False
+        self.over.acquire()
+
+    def take(self) -> None:
+        """Do the work, if it was not called off."""
+        if self.claim.setdefault("by", "helper") == "helper":
+            try:
+                self.work()
+            finally:
+                self.is_over = True
+                self.over.release()
+
+    def wait(self) -> None:
+        """Wait until the work is done."""
+        if not self.is_over:
+            self.over.acquire()  # and keep it: nobody else waits, and what is let go of could be held by an interrupt
+
+    def end(self) -> None:
+        """Call the work off, or wait until it is done if it has begun; may be repeated."""
+        if self.claim.setdefault("by", "caller") == "helper":
+            self.wait()
+        else:
+            self.work = _nothing  # the work holds arrays, and the turn may be in a queue for long
+
+
+def _nothing() -> None:
+    pass
+
+
+def end_all(turns: list[Turn]) -> None:
+    """End some turns; interrupts meanwhile wait until all are at their end."""
+    left, stopped = list(turns), None
+    while left:
+        try:
+            left[-1].end()
+            left.pop()
+        except BaseException as error:
+            stopped = error
+    if stopped is not None:
+        raise stopped
+
+
+def start(work: Callable[[], None]) -> None:
+    """Start a thread; `threading.Thread` raises `RuntimeError` where an interrupt comes at the wrong moment."""
+
+    def run() -> None:
+        sys.settrace(threading.gettrace())  # as `threading.Thread` does, for debuggers and coverage
+        work()
+
+    start_new_thread(run, ())
+
+
+class _Helpers:
+    """Threads that are started once and kept: as many as the most that one call has ever asked for.
+
+    Starting them for each call would take as long as pricing ten thousand orders. They end with the process.
+    """
+
+    def __init__(self) -> None:
+        self.turns: SimpleQueue[Turn] = SimpleQueue()
+        self.lock, self.n_threads = Lock(), 0
+
+    def offer(self, turns: list[Turn]) -> None:
+        """Let helpers take some turns, when they are free; there are fewer where the system starts no more threads."""
+        with self.lock, suppress(RuntimeError):
+            while self.n_threads < len(turns):
+                start(self._serve)
+                self.n_threads += 1
+        for turn in turns[: self.n_threads]:
+            self.turns.put(turn)
+
+    def _serve(self) -> None:
+        while True:
+            self.turns.get().take()
+
+
+_helpers = _Helpers()
+
+
+def _renew() -> None:
+    global _helpers
+    _helpers = _Helpers()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pools.clear)  # a child has none of its parent's threads
+    os.register_at_fork(after_in_child=_renew)  # a child has none of its parent's threads
 
 
 def chunks(n_rows: int, size: int) -> list[tuple[int, int]]:
@@ -23,7 +116,9 @@ def in_order(work: Callable[[int, int], Result], pieces: list[tuple[int, int]], 
     """Yield the result of `work(start, stop)` for each piece, in the order of the pieces.
 
     The calling thread works too: one that slept meanwhile would have to be woken, and the thread that it gave the work
-    to may have been put on its own core. A piece that raises ends the others; the first error in their order is raised.
+    to may have been put on its own core. So a call needs no helper to come to its end, and calls inside each other, or
+    from several threads, cannot wait for each other. A piece that raises ends the others; the first error in their
+    order is raised.
     """
     if threads == 1 or len(pieces) <= 1:
         yield from starmap(work, pieces)
@@ -47,9 +142,9 @@ def in_order(work: Callable[[int, int], Result], pieces: list[tuple[int, int]], 
         while take():
             pass
 
-    pool = _pools.get(threads) or _pools.setdefault(threads, ThreadPoolExecutor(threads - 1, "freightrisk"))
-    others = [pool.submit(take_all) for _ in range(min(threads, len(pieces)) - 1)]
+    turns = [Turn(take_all) for _ in range(min(threads, len(pieces)) - 1)]
     try:
+        _helpers.offer(turns)
         first = 0
         while take():
             while first < len(pieces) and isinstance(result := done[first], tuple):
@@ -58,9 +153,7 @@ def in_order(work: Callable[[int, int], Result], pieces: list[tuple[int, int]], 
     finally:
         for _ in left:
             pass
-        for other in others:
-            if not other.cancel():
-                other.result()
+        end_all(turns)
     for result in done[first:]:
         if isinstance(result, BaseException):
             raise result

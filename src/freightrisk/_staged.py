@@ -1,60 +1,193 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, and on disk before they appear."""
 
+import errno
 import os
-import secrets
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from freightrisk._parallel import Turn, end_all, start
+from freightrisk._unfinished import HiddenFolder, sweep
 
-def beside(final: Path) -> Path:
-    """Return a new hidden name of the same suffix in the same folder, for a file that is not whole yet."""
-    return final.with_name(f".{secrets.token_hex(4)}.{final.name}")
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+SYNCS = 8
+NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)  # of a folder, on disks that cannot
 
 
 def uninterrupted(work: Callable[[], None]) -> None:
     """Do all of some work or nothing: another thread does it, because an interrupt reaches only the main thread."""
-    with ThreadPoolExecutor(1) as other:
-        other.submit(int).result()  # the thread runs before it has the work, because its start can be interrupted
-        other.submit(work).result()
+    failed: list[BaseException] = []
+
+    def tried() -> None:
+        try:
+            work()
+        except BaseException as error:
+            failed.append(error)
+
+    turn = Turn(tried)
+    try:
+        start(turn.take)
+        turn.wait()
+    finally:
+        end_all([turn])  # the stop key may be hit again and again
+    if failed:
+        raise failed[0]
+
+
+def followed(path: Path) -> Path:
+    """Return the place that a path means: links are followed, so that what they name is replaced and they stay."""
+    return Path(os.path.realpath(path))
 
 
 def probe(final: Path) -> None:
-    """Make a new file beside a path and remove it: access rights do not tell of long names and read-only disks."""
-    part = beside(final)
-
-    def make() -> None:
-        part.touch(exist_ok=False)
-        part.unlink()
-
-    uninterrupted(make)
+    """Make a hidden folder beside a path and remove it: access rights do not tell of read-only disks."""
+    final = followed(final)
+    with suppress(FileNotFoundError):
+        final.stat()  # raises for a name that is too long, and for links in a ring
+    uninterrupted(lambda: HiddenFolder(final.parent).remove())
 
 
 @contextmanager
-def staged(finals: Iterable[Path], *, then: Callable[[], None] | None = None) -> Iterator[list[Path]]:
-    """Give a temporary path of the same suffix for each file; move all into place, or remove them if it fails.
+def staged(
+    finals: Iterable[Path], *, private: Iterable[Path] = (), then: Callable[[], None] | None = None
+) -> Iterator[list[Path]]:
+    """Give a path for each file or folder of a result; when all are written, move them into place, or remove them.
 
-    `then` is called once all files are in place; an interrupt falls before the first move or after `then`.
+    The paths that are given have other names and suffixes than the final ones.
+
+    Parameters
+    ----------
+    finals : paths
+        Where the result is to stand. A folder that is not there is made, with all of the files in it at once. Where a
+        file stands already, the new one has its mode, and its owner and group as far as the system lets us.
+    private : paths
+        Those that only their owner may read, if nothing stands there yet.
+    then : callable, optional
+        Called once everything is in place; an interrupt falls before the first move or after `then`.
     """
-    finals = list(finals)
+    finals, kept = [followed(path) for path in finals], {followed(path) for path in private}
     made = next((path.parent for path in finals if not path.parent.exists()), None)
-    parts = [beside(path) for path in finals]
+    if made is not None:
+        with staged([made], then=then) as (folder,):
+            folder.mkdir()
+            for path in kept:
+                (folder / path.name).touch(0o600)
+            yield [folder / path.name for path in finals]
+        return
+    hidden: dict[Path, HiddenFolder] = {}
+
+    def begin() -> None:
+        for parent in dict.fromkeys(path.parent for path in finals):
+            sweep(parent)
+            hidden[parent] = HiddenFolder(parent)
 
     def move() -> None:
-        for part, final in zip(parts, finals, strict=True):
-            os.replace(part, final)
-        if then is not None:
-            then()
+        _move_all([*zip(parts, finals, strict=True)])
+        try:
+            for parent in hidden:
+                _to_disk(parent)
+        finally:
+            if then is not None:
+                then()
+        remove()
+
+    def remove() -> None:
+        for folder in hidden.values():
+            folder.remove()
 
     try:
-        if made is not None:
-            made.mkdir()
+        uninterrupted(begin)
+        parts = [hidden[path.parent].path / f"{k}.part" for k, path in enumerate(finals)]
         yield parts
+        for part, final in zip(parts, finals, strict=True):
+            _finish(part, final, is_private=final in kept)
         uninterrupted(move)
-    except BaseException:
-        for part in parts:
-            part.unlink(missing_ok=True)
-        if made is not None and made.is_dir() and not any(made.iterdir()):
-            made.rmdir()
+    except BaseException as error:
+        remove()
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            error.filename = str(finals[0] if len(finals) == 1 else finals[0].parent)
         raise
+
+
+def _move_all(moves: list[tuple[Path, Path]]) -> None:
+    """Move parts into place; if one of several cannot be moved, put back what stood there before."""
+    undo: list[Callable[[], None]] = []
+    try:
+        for part, final in moves:
+            if len(moves) > 1:
+                undo.append(_way_back(final, part.with_suffix(".old")))
+            os.replace(part, final)
+    except BaseException:
+        for back in reversed(undo):
+            with suppress(OSError):
+                back()
+        raise
+
+
+def _way_back(final: Path, spare: Path) -> Callable[[], None]:
+    """Return what undoes a move: the old file has a second name until all are moved, where the disk has links."""
+    try:
+        os.link(final, spare)
+    except FileNotFoundError:
+        return final.unlink
+    except OSError:
+        return lambda: None
+    return lambda: os.replace(spare, final)
+
+
+def _finish(part: Path, final: Path, *, is_private: bool) -> None:
+    """Give what was written the mode that it is to have, and wait until all of it is on disk."""
+    inside = sorted(part.rglob("*"), reverse=True)
+    if inside:
+        with ThreadPoolExecutor(SYNCS) as several:  # a disk writes one journal entry for files that wait together
+            for waiting in [several.submit(_to_disk, path) for path in inside]:
+                waiting.result()
+
+    def dress() -> None:
+        try:
+            old = final.stat()
+        except FileNotFoundError:
+            if is_private:
+                _set_mode(part, 0o600)
+        else:
+            _keep(part, old)
+
+    _to_disk(part, before=dress)
+
+
+def _keep(part: Path, old: os.stat_result) -> None:
+    """Give a file the owner, group and mode of the one that it replaces."""
+    mode = stat.S_IMODE(old.st_mode) & 0o777
+    if hasattr(os, "chown"):
+        for owner in (old.st_uid, -1):
+            with suppress(OSError):
+                os.chown(part, owner, old.st_gid)
+                break
+        if part.stat().st_gid != old.st_gid:  # another group may do no more than others may
+            mode &= 0o707 | (mode & 0o007) << 3
+    _set_mode(part, mode)
+
+
+def _set_mode(part: Path, mode: int) -> None:
+    if stat.S_IMODE(part.stat().st_mode) & 0o777 != mode:
+        with suppress(PermissionError):  # we own the file, so its disk knows no modes
+            part.chmod(mode)
+
+
+def _to_disk(path: Path, *, before: Callable[[], None] = lambda: None) -> None:
+    """Wait until a file, or the list of names in a folder, is on disk; `before` is called while it is open."""
+    is_folder, is_windows = path.is_dir(), os.name == "nt"
+    if is_folder and is_windows:  # where folders cannot be opened
+        before()
+        return
+    handle = os.open(path, os.O_RDWR if is_windows else os.O_RDONLY)
+    try:
+        before()
+        os.fsync(handle)
+    except OSError as error:
+        if not is_folder or error.errno not in NO_SYNC:
+            raise
+    finally:
+        os.close(handle)

@@ -27,6 +27,7 @@ from freightrisk._text import show
 from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.pipeline.addresses import without_addresses
 from freightrisk.tariff.document import load_tariff
+from freightrisk.tariff.parts import document_of
 from freightrisk.tariff.plain import json_document
 from freightrisk.tariff.quotes import quote_names
 from freightrisk.tariff.tariff import Tariff
@@ -191,10 +192,10 @@ def _fit(arguments: argparse.Namespace) -> None:
     fitted = fit_models(plan, book, threads)
     show([*_text.fit_lines(plan, book, fitted), ""])
     show(_text.relativity_lines(fitted.frequency, fitted.severity))
-    with staged(outputs) as parts:
-        fitted.tariff.save(parts[0])
+    with staged(outputs, private=[arguments.out] if fitted.tariff.dither_key else []) as parts:
+        parts[0].write_bytes(document_of(fitted.tariff))
         if len(parts) > 1:
-            write_report(fitted.relativities, parts[1])
+            write_report(fitted.relativities, parts[1], name=arguments.relativities)
     show(["", f"wrote {' and '.join(map(str, outputs))}"])
 
 
@@ -228,7 +229,7 @@ def _price(arguments: argparse.Namespace) -> None:
         _priced(tariff, orders, told, arguments, placed) as quotes,
         staged([arguments.out], then=lambda: placed.append(arguments.out)) as parts,
     ):
-        write_table(arrow_table(found | quotes), parts[0])
+        write_table(arrow_table(found | quotes), parts[0], name=arguments.out)
     notes = [NEW_BUDGETS, ""] if tariff.in_sequence and arguments.ledger is None else []
     show([*_text.quote_lines(tariff, quotes), "", *notes, f"wrote {arguments.out}"])
 

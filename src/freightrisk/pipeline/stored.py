@@ -1,6 +1,5 @@
 """Books on disk: a folder with a file for each column, mapped into memory when they are read."""
 
-import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from freightrisk import _check, _intake
 from freightrisk._columns import ColumnNames, read
 from freightrisk._intake import DEFAULT_CLOCK
-from freightrisk._staged import beside
+from freightrisk._staged import probe, staged
 from freightrisk.book.book import SOUND_COLUMNS, OrderBook, columns_of, frames_book, rows_of_ids
 from freightrisk.book.doubts import CLAIM_ID, check_claims, warn_of_alike
 from freightrisk.book.factors import (
@@ -70,8 +69,9 @@ def store_book(
     Parameters
     ----------
     folder : path
-        Where the book is to stand; must not exist, or be empty. It appears whole or not at all. `open_book` opens it
-        again. A byte or two a factor and order, and 8 each for exposure, day of shipment and row where there are any.
+        Where the book is to stand; must not exist, or be empty. It appears whole or not at all, and is on disk then; a
+        full disk is an `OSError`. `open_book` opens it again. A byte or two a factor and order, and 8 each for
+        exposure, day of shipment and row where there are any.
     orders : path, or sequence of paths
         Parquet files; a folder stands for the ``*.parquet`` files in it, by name, except names that begin with "." or
         "_".
@@ -120,32 +120,32 @@ def store_book(
     _intake.zone(clock)
     final, paths = _check.path(folder, argument="folder"), parquet_files(orders)
     batch_rows = _check.whole(batch_rows, argument="batch_rows", low=1, high=2**30)
-    if final.exists() and (not final.is_dir() or any(final.iterdir())):
-        raise InputError(f"folder is '{final}', where something stands already; give another, or remove it.")
-    if not final.parent.is_dir():
-        raise InputError(f"folder is '{final}', but there is no folder '{final.parent}'; make it first.")
+    _check_free(final)
     wanted = {*columns_of(factors), *SOUND_COLUMNS, order_id, merchant_id}
     wanted |= {name for name in (ship_date, exposure, lines) if name is not None}
     check_files(paths, wanted, [order_id])
     merchants = table_of(merchants, "merchants")
-    joined, part = _Claims(claims, names, clock), beside(final)
-    try:
-        _make(part, final)
+    joined = _Claims(claims, names, clock)
+    with staged([final]) as (part,):
+        part.mkdir()
         source = _Source(paths, wanted, batch_rows, joined, merchants, as_of, names, lines, clock, progress)
         codings = _learned(source, factors, lines)
         warn_of_alike(codings)
         _write(source, codings, part)
-        part.replace(final)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
     return open_book(final)
 
 
-def _make(part: Path, final: Path) -> None:
+def _check_free(final: Path) -> None:
+    """Refuse a place where a folder cannot be made, or where something stands."""
     try:
-        part.mkdir()
+        if final.exists() and (not final.is_dir() or any(final.iterdir())):
+            raise InputError(f"folder is '{final}', where something stands already; give another, or remove it.")
+        if not final.parent.is_dir():
+            raise InputError(f"folder is '{final}', but there is no folder '{final.parent}'; make it first.")
+        probe(final)
     except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"folder is '{final}', which cannot be written: {error}; give another path.") from None
 
 
@@ -323,5 +323,6 @@ def _write(source: _Source, codings: list[Coding], folder: Path) -> None:
 
 
 def _append(file: BinaryIO, values: NDArray[Any], kind: np.dtype[Any]) -> int:
-    values.astype(kind, copy=False).tofile(file)
+    """Write values, and raise if not all of them could be written, which `tofile` of numpy does not."""
+    file.write(np.ascontiguousarray(values.astype(kind, copy=False)).view(np.uint8).data)
     return len(values)

@@ -33,7 +33,8 @@ class Balances:
     """What subsidies have spent, and what rounding has left over, up to some order of a fixed order of orders.
 
     Pricing with one of these starts from it and updates it, so that batches priced one after another come to the same
-    fen as all orders at once. Pricing that fails or is interrupted leaves it as it was.
+    fen as all orders at once. Pricing that fails leaves it as it was. So does pricing that is interrupted, unless all
+    orders were priced by then: an interrupt changes all of it or nothing.
 
     Parameters
     ----------

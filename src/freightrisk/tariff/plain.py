@@ -133,13 +133,14 @@ def _refuse_repeated_nodes(root: Any, yaml: Any) -> None:
             keys.add(str(key.value))
 
 
-def write_whole(path: str | Path, text: bytes) -> None:
-    """Write a file that appears whole or not at all.
+def write_whole(path: str | Path, text: bytes, *, private: bool = False) -> None:
+    """Write a file that appears whole or not at all; one that is new and private is open to its owner alone.
 
     Raises
     ------
     InputError
         For a path that cannot be written. A full or failing disk is no fault of the path and stays an OSError.
     """
-    with staged([_check.output_path(path, argument="path")]) as (part,):
+    final = _check.output_path(path, argument="path")
+    with staged([final], private=[final] if private else []) as (part,):
         part.write_bytes(text)

@@ -369,8 +369,12 @@ class Tariff(TariffRecord):
         return sheet
 
     def save(self, path: str | Path) -> None:
-        """Write the tariff as one JSON document; the file appears whole or not at all."""
-        write_whole(path, document_of(self))
+        """Write the tariff as one JSON document; the file appears whole or not at all.
+
+        A file that stands there is replaced and its mode kept; a link is followed. A new file can be read by its owner
+        alone if the document holds a `dither_key`, which is a secret.
+        """
+        write_whole(path, document_of(self), private=bool(self.dither_key))
 
     @cached_property
     def digest(self) -> str:
