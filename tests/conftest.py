@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,14 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def same_trace() -> Iterator[None]:
+    """Leave the trace function as it was: an interrupt may fall between its use and its removal."""
+    before = sys.gettrace()
+    yield
+    sys.settrace(before)
 
 
 @pytest.fixture(scope="session")
