@@ -77,11 +77,14 @@ def staged(
             yield [folder / path.name for path in finals]
         return
     hidden: dict[Path, HiddenFolder] = {}
+    parts: list[Path] = []
 
     def begin() -> None:
         for parent in dict.fromkeys(path.parent for path in finals):
             sweep(parent)
             hidden[parent] = HiddenFolder(parent)
+        # Here, since an interrupt in a comprehension of Python 3.12 and 3.13 can pass by what catches it.
+        parts.extend(hidden[path.parent].path / f"{k}.part" for k, path in enumerate(finals))
 
     def move() -> None:
         _move_all([*zip(parts, finals, strict=True)])
@@ -99,7 +102,6 @@ def staged(
 
     try:
         uninterrupted(begin)
-        parts = [hidden[path.parent].path / f"{k}.part" for k, path in enumerate(finals)]
         yield parts
         for part, final in zip(parts, finals, strict=True):
             _finish(part, final, is_private=final in kept)
