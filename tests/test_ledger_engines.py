@@ -469,3 +469,44 @@ def test_refused_databases_are_closed(tmp_path):
     if os.path.isdir(folder):
         assert len(os.listdir(folder)) <= before
     assert len(kept) == 20
+
+
+APART = {
+    "nolock": lambda path: f"sqlite:///file:{path}?nolock=1&uri=true",
+    "no locks of the system": lambda path: f"sqlite:///file:{path}?vfs=unix-none&uri=true",
+    "memory by its system": lambda path: "sqlite:///file:/memory-of-one?vfs=memdb&uri=true",
+    "temporary tables": lambda path: sa.create_engine(
+        f"sqlite:///{path}", execution_options={"schema_translate_map": {None: "temp"}}
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", APART)
+def test_databases_whose_connections_are_apart_are_refused(tmp_path, kind):
+    with pytest.raises(InputError, match=r"without locks|belong to one connection|in memory"):
+        Ledger(APART[kind](tmp_path / "ledger.db"))
+
+
+def test_attached_memory_is_refused(tmp_path):
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/a.db", execution_options={"schema_translate_map": {None: "mem"}})
+    sa.event.listen(engine, "connect", lambda raw, _: raw.execute("ATTACH ':memory:' AS mem"))
+    with pytest.raises(InputError, match="belong to one connection"):
+        Ledger(engine)
+
+
+def test_temporary_tables_of_postgresql_are_refused(server_url):
+    for where in (
+        f"{server_url}&options=-csearch_path%3Dpg_temp",
+        sa.create_engine(server_url, execution_options={"schema_translate_map": {None: "pg_temp"}}),
+    ):
+        with pytest.raises(InputError, match="belong to one connection"):
+            Ledger(where)
+
+
+def test_a_schema_of_its_own_is_taken(server_url):
+    engine = sa.create_engine(server_url, execution_options={"schema_translate_map": {None: "risk"}})
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE SCHEMA IF NOT EXISTS risk"))
+    with Ledger(engine) as ledger:
+        assert ledger.batches().empty
+    engine.dispose()

@@ -1,5 +1,6 @@
 """What the command line shows, as lines of text: aligned tables of fits, relativities, quotes and checks."""
 
+import os
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,6 +37,24 @@ def show(lines: Iterable[str]) -> None:
     """Print lines at once, each on a line of its own whatever signs its names hold."""
     sys.stdout.write("\n".join(map(shown, lines)) + "\n")
     sys.stdout.flush()
+
+
+def show_at_the_end(lines: Iterable[str]) -> None:
+    """Print what a finished run has to say; where nobody can read it, its files stand all the same."""
+    try:
+        show(lines)
+    except OSError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # what is left in its buffer would fail again at the end
+
+
+def open_streams() -> None:
+    """Let a name be printed on any terminal, and nothing where there is none."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def aligned(rows: Sequence[Sequence[str]], *, indent: int = 2, gap: int = 3) -> Lines:

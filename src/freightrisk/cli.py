@@ -22,8 +22,8 @@ from freightrisk._config import book_of, fit_models, read_plan
 from freightrisk._demo import run_demo
 from freightrisk._files import arrow_table, check_outputs, row_with_id, source_of, write_report, write_table
 from freightrisk._shown import shown
-from freightrisk._staged import staged
-from freightrisk._text import show
+from freightrisk._staged import staged, uninterrupted
+from freightrisk._text import show, show_at_the_end
 from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.pipeline.addresses import without_addresses
 from freightrisk.tariff.document import load_tariff
@@ -43,8 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv : sequence of str, optional
         Arguments without the name of the program; those of the process by default.
     """
-    arguments = _parser().parse_args(argv)
+    placed: list[Path] = []
     try:
+        _text.open_streams()
+        arguments = _parser().parse_args(argv)
+        arguments.placed = placed
         arguments.run(arguments)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -52,10 +55,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (FreightRiskError, OSError, UnicodeError) as error:
         print(shown(f"freightrisk: {' '.join(str(error).split())}"), file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("freightrisk: stopped; nothing was written", file=sys.stderr)
+    except BaseException as error:
+        if not _was_stopped(error):
+            raise
+        what = f"{' and '.join(map(str, placed))} had been written" if placed else "nothing was written"
+        print(shown(f"freightrisk: stopped; {what}"), file=sys.stderr)
         return 130
     return 0
+
+
+def _was_stopped(error: BaseException | None) -> bool:
+    """Return whether an interrupt is behind an error: one that falls into a library can end as an error of that."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 class _Parser(argparse.ArgumentParser):
@@ -192,11 +207,12 @@ def _fit(arguments: argparse.Namespace) -> None:
     fitted = fit_models(plan, book, threads)
     show([*_text.fit_lines(plan, book, fitted), ""])
     show(_text.relativity_lines(fitted.frequency, fitted.severity))
-    with staged(outputs, private=[arguments.out] if fitted.tariff.dither_key else []) as parts:
+    private = [arguments.out] if fitted.tariff.dither_key else []
+    with staged(outputs, private=private, then=lambda: arguments.placed.extend(outputs)) as parts:
         parts[0].write_bytes(document_of(fitted.tariff))
         if len(parts) > 1:
             write_report(fitted.relativities, parts[1], name=arguments.relativities)
-    show(["", f"wrote {' and '.join(map(str, outputs))}"])
+    show_at_the_end(["", f"wrote {' and '.join(map(str, outputs))}"])
 
 
 def _price(arguments: argparse.Namespace) -> None:
@@ -223,21 +239,18 @@ def _price(arguments: argparse.Namespace) -> None:
     if clash:
         raise InputError(f"--keep names '{clash[0]}', which is also a column of the quotes; rename it in the orders.")
     told: dict[str, Any] = {"merchants": merchants, "threads": threads, **columns}
-    placed: list[Path] = []
     found = {name: kept.frame.column(name) for name in keep}
     with (
-        _priced(tariff, orders, told, arguments, placed) as quotes,
-        staged([arguments.out], then=lambda: placed.append(arguments.out)) as parts,
+        _priced(tariff, orders, told, arguments) as quotes,
+        staged([arguments.out], then=lambda: arguments.placed.append(arguments.out)) as parts,
     ):
         write_table(arrow_table(found | quotes), parts[0], name=arguments.out)
     notes = [NEW_BUDGETS, ""] if tariff.in_sequence and arguments.ledger is None else []
-    show([*_text.quote_lines(tariff, quotes), "", *notes, f"wrote {arguments.out}"])
+    show_at_the_end([*_text.quote_lines(tariff, quotes), "", *notes, f"wrote {arguments.out}"])
 
 
 @contextmanager
-def _priced(
-    tariff: Tariff, orders: Any, told: dict[str, Any], arguments: argparse.Namespace, placed: list[Path]
-) -> Iterator[Any]:
+def _priced(tariff: Tariff, orders: Any, told: dict[str, Any], arguments: argparse.Namespace) -> Iterator[Any]:
     """Give the quotes; a ledger confirms them once their file is placed, and takes their money back if it is not."""
     if arguments.ledger is None:
         coded = tariff.encode(orders, **told)
@@ -250,16 +263,21 @@ def _priced(
     batch = arguments.batch
     with Ledger(arguments.ledger) as ledger:
         is_new = batch not in ledger.batches().index
-        quotes = ledger.price(tariff, orders, batch=batch, progress=True, **told)
-        is_recorded = batch in ledger.batches().index  # not if the tariff has no limits
-        names = list(quotes.columns) if hasattr(quotes, "iloc") else quotes.column_names
+
+        def settle() -> None:
+            if batch not in ledger.batches().index:  # a tariff without limits, or no money was reserved
+                return
+            if arguments.placed:
+                ledger.confirm(batch)
+            elif is_new:
+                ledger.release(batch)
+
         try:
+            quotes = ledger.price(tariff, orders, batch=batch, progress=True, **told)
+            names = list(quotes.columns) if hasattr(quotes, "iloc") else quotes.column_names
             yield {name: quotes[name].to_numpy() for name in names}
         finally:
-            if placed and is_recorded:
-                ledger.confirm(batch)
-            elif is_new and is_recorded:
-                ledger.release(batch)
+            uninterrupted(settle)
 
 
 def _explain(arguments: argparse.Namespace) -> None:

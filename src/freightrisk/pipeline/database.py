@@ -9,6 +9,7 @@ the engine, and none crosses a fork.
 import functools
 import os
 import random
+import sqlite3
 import threading
 import time
 import weakref
@@ -141,11 +142,47 @@ class Database:
         """Refuse databases in memory of which each connection has its own, so that budgets would count for each."""
         with self.transaction() as connection:
             path = next(row[2] for row in connection.exec_driver_sql("PRAGMA database_list") if row[1] == "main")
-        if not path and not self.is_shared:
+        if not (path and os.path.exists(path)) and not self.is_shared:
             raise InputError(
                 "where is a database in memory of which every connection or thread has its own, so that budgets would "
                 f'count for each apart; give ":memory:", a file, or an engine made by {STATIC}.'
             )
+
+    def check_sharing(self, column: sa.Column[Any]) -> None:
+        """Refuse databases whose connections do not see one table, or do not wait for each other.
+
+        Tables of one connection (temporary ones, memory that was attached) would give each process a budget of its own,
+        and an SQLite file without locks lets two processes spend the same fen.
+        """
+        if self.is_shared:
+            return
+        other = _Apart(self.engine, {})
+        other.pool = self.engine.pool.recreate()
+        try:
+            if self.is_sqlite and self._is_without_locks(other, column):
+                raise InputError(
+                    "where is an SQLite database without locks, so that two processes could spend the same fen; leave "
+                    "nolock and vfs out of its address, and keep it on a disk that has locks."
+                )
+            if not _sees(other, column):
+                raise InputError(
+                    "where is an engine whose tables belong to one connection, so that each would have budgets of its "
+                    "own; give a schema that all connections share."
+                )
+        finally:
+            other.pool.dispose()
+
+    def _is_without_locks(self, other: sa.Engine, column: sa.Column[Any]) -> bool:
+        """Return whether two connections may write to an SQLite database at a time."""
+        is_free = False
+        try:
+            with self.transaction(alone=True) as connection:
+                is_free = _writes(connection, column) and not _waits(other)
+                connection.exec_driver_sql("ROLLBACK TO freightrisk")
+        except LedgerError:  # the two have met, and the file may not even hold their writes
+            if not is_free:
+                raise
+        return is_free
 
     @contextmanager
     def transaction(self, *, alone: bool = False) -> Iterator[sa.Connection]:
@@ -253,6 +290,41 @@ def _begin(connection: sa.Connection, statement: str) -> None:
     if raw.in_transaction:
         connection.exec_driver_sql("ROLLBACK")
     connection.exec_driver_sql(statement)
+
+
+def _writes(connection: sa.Connection, column: sa.Column[Any]) -> bool:
+    """Write what stands there already behind a savepoint; return whether the SQLite database takes it."""
+    connection.exec_driver_sql("SAVEPOINT freightrisk")
+    try:
+        connection.execute(sa.update(column.table).values({column: column}))
+    except sa.exc.OperationalError:  # for reading only
+        return False
+    return True
+
+
+def _waits(engine: sa.Engine) -> bool:
+    """Return whether another connection may not write to an SQLite database while one of the ledger's writes."""
+    connection = engine.raw_connection()
+    try:
+        raw: Any = connection.dbapi_connection
+        raw.isolation_level = None
+        raw.execute("PRAGMA busy_timeout=0")
+        raw.execute("BEGIN IMMEDIATE")
+        raw.execute("ROLLBACK")
+    except sqlite3.OperationalError:
+        return True
+    finally:
+        connection.close()
+    return False
+
+
+def _sees(engine: sa.Engine, column: sa.Column[Any]) -> bool:
+    """Return whether another connection reads what the ledger has written."""
+    try:
+        with engine.connect() as connection:
+            return connection.execute(sa.select(column)).scalar() is not None
+    except sa.exc.DBAPIError:
+        return False
 
 
 def _sqlstate(original: BaseException) -> str:

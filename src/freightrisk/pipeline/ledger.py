@@ -112,6 +112,7 @@ class Ledger:
         try:
             self._database.check_isolation()
             self.clock = self._open(clock)
+            self._database.check_sharing(HEAD.c.version)
         except BaseException:
             self.close()  # else the refused database stays open until the engine is collected
             raise

@@ -129,7 +129,20 @@ class Settlement:
         if told.n_rows != asked.n_rows:
             raise InputError(f"quotes have {told.n_rows:,} rows and orders {asked.n_rows:,}; give those of one batch.")
         _check_same_rows(asked, told, order_id)
-        fen = {name: told.real(name).astype(np.int64) for name in wanted[1:]}
+        told_fen = {name: told.real(name) for name in wanted[1:]}
+        for name, values in told_fen.items():
+            told.refuse(
+                ~((np.abs(values) < 2.0**53) & (values == np.floor(values))),
+                f"quotes: '{name}' is no whole number of fen in {{rows}}; give what price returned.",
+                name,
+            )
+        technical = told.real("technical_premium")
+        told.refuse(
+            ~((technical >= 0.0) & np.isfinite(technical)),
+            "quotes: 'technical_premium' is no premium in {rows}; give what price returned.",
+            "technical_premium",
+        )
+        fen = {name: values.astype(np.int64) for name, values in told_fen.items()}
         total = sum((fen[name] for name in paid), fen["merchant_fen"])
         _check.refuse_rows(
             total != fen["list_fen"], "quotes: payers do not sum to list_fen in {rows}; price these orders again."
@@ -156,7 +169,7 @@ class Settlement:
             (fen[name] for rule, name in zip(tariff.subsidies, paid, strict=True) if rule.payer == insurer),
             np.zeros(told.n_rows, dtype=np.int64),
         )
-        micro = filed_micro(tariff, told.real("technical_premium"))
+        micro = filed_micro(tariff, technical)
         floor_income = np.maximum(tariff.floor_fen * MICRO_PER_FEN - micro, 0)
         columns = [
             np.ones(told.n_rows, dtype=np.int64),
@@ -235,7 +248,8 @@ class Settlement:
 def filed_micro(tariff: Tariff, technical: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the filed premiums behind technical premiums, micro-yuan, by the operations of the kernel."""
     loads = tariff.loadings
-    micro = np.rint(np.minimum(technical * loads.filed_factor * 1e6, 1e15)).astype(np.int64)
+    bounded = np.minimum(technical, 1e100)  # so that the product is finite; it is above every filed limit still
+    micro = np.rint(np.minimum(bounded * loads.filed_factor * 1e6, 1e15)).astype(np.int64)
     return np.clip(micro, loads.filed_min_micro, loads.filed_max_micro)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,7 @@ def _is_in_range(sequence: Any, n_orders: int) -> bool:
         and sequence.merchants.shape in lengths
         and sequence.keys.shape == (len(periods), n_orders)
         and _are_below(sequence.order, n_orders, low=0)
+        and (not len(sequence.order) or bool(np.all(np.bincount(sequence.order, minlength=n_orders) == 1)))
         and _are_below(sequence.merchants, len(sequence.names), low=0)
         and all(_are_below(keys, size, low=-1) for keys, size in zip(sequence.keys, periods, strict=True))
     )
@@ -210,6 +212,9 @@ class QuoteBuffers:
                 )
             if not (array.flags.c_contiguous and array.flags.writeable):
                 raise InputError(f"{name} of buffers cannot be written row by row; make new ones.")
+        for one, other in combinations(needed, 2):
+            if np.may_share_memory(getattr(self, one), getattr(self, other)):
+                raise InputError(f"{one} and {other} of buffers are the same memory; make new ones.")
 
 
 def quote_names(payers: Sequence[str]) -> tuple[str, ...]:
