@@ -33,6 +33,7 @@ from freightrisk import (
 )
 from freightrisk._config import parse_plan, read_plan
 from freightrisk.errors import InputError
+from interrupts import Interrupt
 
 N_ORDERS = 20_000
 CONFIG = _demo.CONFIG.format(as_of="2026-07-01", min_age_days=60)
@@ -236,6 +237,7 @@ BAD_CALLS = [
     ("price --tariff {tariff} --orders {ragged} --merchants {merchants} --out {new}/q.parquet", "readable as CSV"),
     ("price --tariff {tariff} --orders {orders} --out {orders}", "is also an input"),
     ("price --tariff {tariff} --orders {orders} --out {new}", "is a folder"),
+    ("price --tariff {tariff} --orders {orders} --out {new}/q.xlsx", "give the name of a .parquet or .csv file"),
     ("price --tariff {tariff} --orders {orders} --out {new}/no/q.parquet", "create it first"),
     ("price --tariff {tariff} --orders {orders} --out {new}/q.parquet --keep id", "missing column 'id'"),
     ("price --tariff {tariff} --orders {quotes} --out {new}/q.parquet --keep list_fen", "'list_fen', which is also"),
@@ -243,7 +245,7 @@ BAD_CALLS = [
     ("price --tariff {tariff} --orders {orders} --out {new}/q.parquet --ledger {new}/l.db", "need each other"),
     ("price --tariff {tariff} --orders {orders} --out {new}/l --ledger {new}/l --batch a", "is also an input"),
     (
-        "price --tariff {tariff} --orders {orders} --merchants {merchants} --out {new}/q --ledger {tariff} --batch a",
+        "price --tariff {tariff} --orders {orders} --merchants {merchants} --out {new}/q.csv --ledger {tariff} --batch a",
         "file is not a database",
     ),
     ("explain --tariff {tariff} --order-id 7", "--order-id was given without --orders"),
@@ -408,6 +410,44 @@ def test_a_run_stopped_behind_its_file_has_spent(files, days, monkeypatch):
     paid = pd.read_parquet(days / "q0.parquet")["platform_fen"].sum()
     with Ledger(days / "spending.db") as ledger:
         assert ledger.spending().loc["live"].tolist() == ["platform", 700, paid, 0, 700 - paid]
+
+
+def test_an_interrupt_anywhere_reserves_nothing_and_says_what_stands(files, days):
+    def go(at, database):
+        told = io.StringIO()
+        more = ["--ledger", days / database, "--batch", "a"]
+        order = ["price", "--tariff", days / "limited.json", "--orders", days / "0.parquet", "--merchants",
+                 files["merchants"], "--out", days / "q0.parquet", *more]  # fmt: skip
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(told), Interrupt(at) as counted:
+            code = cli.main([str(one) for one in order])
+        return code, told.getvalue(), counted.lines
+
+    lines, codes = go(None, "counted.db")[2], set()
+    for at in sorted({*np.linspace(50, lines - 50, 25, dtype=int).tolist(), *range(lines - 160, lines - 10, 5)}):
+        (days / "q0.parquet").unlink(missing_ok=True)
+        code, said, _ = go(at, f"{at}.db")
+        is_there = (days / "q0.parquet").exists()
+        with Ledger(days / f"{at}.db") as ledger:
+            states = ledger.batches()["state"].to_list()
+        assert states == (["spent"] if is_there else []), f"line {at} of {lines}"
+        if code == 130:
+            assert said.endswith("q0.parquet had been written\n" if is_there else "nothing was written\n")
+        codes.add((code, is_there))
+    assert {(130, False), (130, True)} <= codes <= {(130, False), (130, True), (0, True)}
+
+
+def test_what_cannot_be_printed_undoes_nothing(files, days, monkeypatch):
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+    for stream in (Full(), None):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", stream)
+            order = ["price", "--tariff", files["tariff"], "--orders", days / "0.parquet", "--merchants",
+                     files["merchants"], "--out", days / "q.parquet"]  # fmt: skip
+            assert cli.main([*map(str, order)]) == 0
+        (days / "q.parquet").unlink()
 
 
 def test_a_failed_demo_leaves_no_folder(tmp_path, monkeypatch):

@@ -249,3 +249,45 @@ def test_quotes_of_other_orders_are_refused_by_their_ids():
     assert Settlement.of(tariff, pl.from_pandas(orders), pl.from_pandas(quotes)).is_balanced
     with pytest.raises(InputError, match="'order_id' is another than that of the orders in 4 rows"):
         Settlement.of(tariff, pl.from_pandas(orders), pl.from_pandas(quotes[::-1]))
+
+
+def test_a_saved_settlement_adds_up_with_a_live_one(tmp_path):
+    tariff = tariff_of([])
+    orders = orders_at(37, 6).assign(merchant_id=[17, 17, 5, None, 5, 17])
+    live = Settlement.of(tariff, orders, tariff.price(orders, campaigns=True))
+    live.save(tmp_path)
+    saved = Settlement(*(pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("payers", "accounts")))
+    both = saved + live
+    assert both.accounts["merchant_id"].tolist() == live.accounts["merchant_id"].tolist() == [5, 17, None]
+    assert (both.accounts["list_fen"] == 2 * live.accounts["list_fen"]).all()
+    assert not (saved - live).accounts["list_fen"].any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"technical_premium": np.nan}, "'technical_premium' is no premium in 4 rows"),
+        ({"technical_premium": np.inf}, "'technical_premium' is no premium in 4 rows|is infinite"),
+        ({"technical_premium": -5.0}, "'technical_premium' is no premium in 4 rows"),
+        ({"list_fen": np.nan}, "'list_fen' is no whole number of fen in 4 rows"),
+        ({"merchant_fen": 0.5}, "'merchant_fen' is no whole number of fen in 4 rows"),
+    ],
+)
+def test_quotes_that_no_tariff_gives_are_refused(changes, message):
+    tariff = tariff_of([])
+    orders = orders_at(37, 4)
+    quotes = tariff.price(orders, campaigns=True).assign(**changes)
+    with pytest.raises(InputError, match=message):
+        Settlement.of(tariff, orders, quotes)
+
+
+def test_what_is_no_settlement_is_refused():
+    tariff, orders = tariff_of([]), orders_at(37, 4)
+    settled = Settlement.of(tariff, orders, tariff.price(orders, campaigns=True))
+    with pytest.raises(InputError, match="payers: missing columns"):
+        Settlement(orders, orders)
+    with pytest.raises(InputError, match="payers is a list; it must be a frame of pandas"):
+        Settlement([], settled.accounts)
+    for wrong in (None, 0, settled.accounts):
+        with pytest.raises(TypeError):
+            settled + wrong

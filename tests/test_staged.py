@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from freightrisk import _staged, _unfinished
+from freightrisk import FreightRiskWarning, _staged, _unfinished
 from freightrisk._staged import probe, staged
 from freightrisk._unfinished import LOCK, HiddenFolder, here
 from interrupts import interrupted, lines_of
+from test_balances import tariff_of
 
 OLD, NEW = "old", "new"
 
@@ -397,3 +398,14 @@ def test_parts_have_no_suffix_of_data_and_are_open_to_their_owner_alone(tmp_path
         assert part.parent.name.startswith(".")
         assert list(tmp_path.rglob("*.parquet")) == []
         assert os.name == "nt" or stat.S_IMODE(part.parent.stat().st_mode) == 0o700
+
+
+def test_a_secret_in_a_file_that_others_can_read_is_told(tmp_path):
+    path, secret = tmp_path / "tariff.json", tariff_of([], "dither")
+    secret.save(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o644)
+    with pytest.warns(FreightRiskWarning, match=r"holds a dither_key and can be read by others.*chmod 600") as told:
+        secret.save(path)
+    assert "a secret" not in str(told[0].message)
+    assert path.stat().st_mode & 0o777 == 0o644

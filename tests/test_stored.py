@@ -424,6 +424,7 @@ DAMAGES = [
     put("columns", "exposure", ["<f8", 2**62]),
     put("columns", "exposure", ["<f8", "5"]),
     put("as_of", "yesterday"),
+    put("as_of", "0001-01-01"),
     put("clock", "Mars/Olympus"),
     put("lines", "zone of another book"),
     put("table_rows", 3),
@@ -468,6 +469,13 @@ def test_a_book_whose_document_contradicts_its_columns_is_refused(tmp_path, stor
         ("claim_amount", np.nan),
         ("claim_amount", -8.0),
         ("claim_count", 200),
+        ("ship_day", np.datetime64("NaT")),
+        ("ship_day", np.datetime64("2026-06-02")),
+        ("claim_day", np.datetime64("NaT")),
+        ("claim_day", 10**9),
+        ("claim_day", np.datetime64("2026-02-01")),
+        ("reversed_day", np.datetime64("2026-03-01")),
+        ("reversed_report_day", -(10**9)),
     ],
 )
 @pytest.mark.parametrize("piece", [2**24, 7])

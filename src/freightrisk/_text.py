@@ -1,5 +1,6 @@
 """What the command line shows, as lines of text: aligned tables of fits, relativities, quotes and checks."""
 
+import io
 import os
 import sys
 import textwrap
@@ -44,7 +45,18 @@ def show_at_the_end(lines: Iterable[str]) -> None:
     try:
         show(lines)
     except OSError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # what is left in its buffer would fail again at the end
+        silence()
+
+
+def silence() -> None:
+    """Let standard output go nowhere: what is left in its buffer would fail again at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, sys.stdout.fileno())
+    except (OSError, ValueError):  # it is no file
+        sys.stdout = io.StringIO()
+    finally:
+        os.close(nowhere)
 
 
 def open_streams() -> None:
@@ -52,7 +64,7 @@ def open_streams() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+            setattr(sys, name, io.StringIO())
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 

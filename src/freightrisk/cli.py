@@ -4,7 +4,6 @@ Each command computes everything first and moves its files into place at the end
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -50,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.placed = placed
         arguments.run(arguments)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _text.silence()
         return 1
     except (FreightRiskError, OSError, UnicodeError) as error:
         print(shown(f"freightrisk: {' '.join(str(error).split())}"), file=sys.stderr)
@@ -219,6 +218,8 @@ def _price(arguments: argparse.Namespace) -> None:
     is_url = arguments.ledger is None or "://" in arguments.ledger
     inputs = [arguments.tariff, arguments.orders, arguments.merchants, None if is_url else Path(arguments.ledger)]
     check_outputs([arguments.out], inputs=inputs)
+    if arguments.out.suffix.lower() not in (".parquet", ".csv"):
+        raise InputError(f"--out is '{arguments.out}'; give the name of a .parquet or .csv file.")
     threads = _check.threads(arguments.threads)
     if (arguments.ledger is None) != (arguments.batch is None):
         raise InputError("--ledger and --batch need each other; give the ledger, and an id for these orders in it.")

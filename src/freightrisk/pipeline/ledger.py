@@ -51,7 +51,7 @@ IDS_AT_ONCE = 500
 
 
 class Ledger:
-    """Spending of campaigns in a database: an SQLite file, or any database that SQLAlchemy reaches.
+    """Spending of campaigns in a database: an SQLite file, or PostgreSQL.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ class Ledger:
         ----------
         tariff : Tariff
         orders, merchants, threads, detail, campaigns, progress, columns
-            As for `Tariff.price`.
+            As for `Tariff.price`, but orders that are not encoded yet.
         batch : str
             Id of the batch. A batch that is recorded already is priced again from what was spent before it then and by
             the limits of then, to the same fen, and spends nothing.

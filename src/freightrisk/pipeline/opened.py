@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check, _intake
-from freightrisk._mapped import bounds
+from freightrisk._intake import FIRST_TIME, LAST_TIME
+from freightrisk._mapped import PIECE, bounds
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Coding, code_type
 from freightrisk.errors import FreightRiskError, InputError
@@ -98,7 +99,7 @@ def _described(folder: Path) -> StoredBook:
         stored: StoredBook = msgspec.json.decode(data, type=StoredBook)
         if stored.checksum != stored.own_checksum():
             raise InputError(f"{DESCRIPTION} was changed after it was written; store the book again.")
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, InputError) as error:
+    except (OSError, ValueError, msgspec.DecodeError, InputError) as error:
         raise InputError(f"folder is '{folder}', which holds no stored book: {error}") from None
     return stored
 
@@ -125,6 +126,7 @@ def _columns(folder: Path, stored: StoredBook, codings: list[Coding]) -> dict[st
         _within(columns, name, 0, size - 1)
     for name in ("exposure", "claim_amount"):
         _within(columns, name, np.nextafter(0.0, 1.0), np.finfo(np.float64).max)
+    _check_days(columns, stored.as_of)
     if stored.table_rows < n_orders:
         raise InputError(f"its table had {stored.table_rows:,} rows, fewer than its {n_orders:,} orders.")
     if int(columns["claim_count"].sum(dtype=np.int64)) != lengths["claim_row"]:
@@ -151,10 +153,29 @@ def _mapped(path: Path, kind: str, length: int) -> NDArray[Any]:
     return np.memmap(path, dtype, mode="r", shape=(length,)) if length else np.empty(0, dtype)
 
 
-def _within(columns: Mapping[str, NDArray[Any]], name: str, low: float, high: float) -> None:
+def _check_days(columns: Mapping[str, NDArray[Any]], as_of: str | None) -> None:
+    """Refuse days that no date can name, those behind the valuation date, and claims before their shipment."""
+    first, last = FIRST_TIME.astype("M8[D]"), LAST_TIME.astype("M8[D]")
+    for name in ("ship_day", "claim_day", "reversed_report_day", "reversed_day"):
+        _within(columns, name, first, last if as_of is None else np.datetime64(as_of, "D"))
+    for row, shipped, reported in (
+        ("claim_row", "ship_day", "claim_day"),
+        ("reversed_row", "ship_day", "reversed_report_day"),
+        (None, "reversed_report_day", "reversed_day"),
+    ):
+        if shipped not in columns or reported not in columns:
+            continue
+        for start in range(0, len(columns[reported]), PIECE):
+            some = slice(start, start + PIECE)
+            before = columns[shipped][some if row is None else columns[row][some]]
+            if np.any(columns[reported][some] < before):
+                raise InputError(f"column '{reported}' has days before those of '{shipped}'.")
+
+
+def _within(columns: Mapping[str, NDArray[Any]], name: str, low: Any, high: Any) -> None:
     """Refuse values of a column outside an interval, and values that are no number."""
     if name not in columns or not len(columns[name]):
         return
     least, most = bounds(columns[name])
     if not (least >= low and most <= high):
-        raise InputError(f"column '{name}' has values from {least} to {most}, outside {low:g} to {high:g}.")
+        raise InputError(f"column '{name}' has values from {least} to {most}, outside {low} to {high}.")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE, Table, read
-from freightrisk._intake import is_missing
+from freightrisk._intake import Id, Refused, id_of, is_missing
 from freightrisk._shown import shown
 from freightrisk._staged import staged
 from freightrisk.errors import InputError
@@ -62,7 +62,11 @@ class Settlement:
     accounts: "pd.DataFrame"
 
     def __post_init__(self) -> None:
-        for frame, names in ((self.payers, PAYER_SUMS), (self.accounts, ACCOUNTS)):
+        for argument, keys, names in (("payers", PAYER_KEYS, PAYER_SUMS), ("accounts", ACCOUNT_KEYS, ACCOUNTS)):
+            frame = getattr(self, argument)
+            if not hasattr(frame, "groupby"):
+                raise InputError(f"{argument} is a {type(frame).__name__}; it must be a frame of pandas.")
+            _check.columns_present([*keys, *names], list(frame.columns), argument=argument)
             for name in names:
                 _check_column(frame[name], _most(name))
 
@@ -183,18 +187,21 @@ class Settlement:
         accounts = place.assign(**sums)
         return cls(_tidy(pd.concat(rows), PAYER_KEYS), _tidy(accounts, ACCOUNT_KEYS))
 
-    def __add__(self, other: "Settlement") -> "Settlement":
+    def __add__(self, other: object) -> "Settlement":
         """Return the settlement of both."""
         import pandas as pd
+
+        if not isinstance(other, Settlement):
+            return NotImplemented
 
         return Settlement(
             _tidy(pd.concat([self.payers, other.payers]), PAYER_KEYS),
             _tidy(pd.concat([self.accounts, other.accounts]), ACCOUNT_KEYS),
         )
 
-    def __sub__(self, other: "Settlement") -> "Settlement":
+    def __sub__(self, other: object) -> "Settlement":
         """Return the settlement without another, such as that of a batch that is taken back."""
-        return self + (-other)
+        return self + (-other) if isinstance(other, Settlement) else NotImplemented
 
     def __neg__(self) -> "Settlement":
         """Return the reversal: every amount and every number of orders taken back."""
@@ -301,15 +308,23 @@ def _most(name: str) -> int:
     return MOST_MICRO if name.endswith("_micro") else MOST_MICRO // MICRO_PER_FEN
 
 
+def _merchant(value: Any) -> Id | None:
+    """Return the id of a merchant: texts of whole numbers are these numbers, as a saved settlement has them."""
+    try:
+        return None if is_missing(value) else id_of(value)
+    except Refused as refused:
+        raise InputError(f"merchant {value!r} of a settlement {refused.fault}; {refused.cure}.") from None
+
+
 def _tidy(frame: "pd.DataFrame", keys: list[str]) -> "pd.DataFrame":
     """Return the sums of a frame's rows by its keys, in their order."""
     import pandas as pd
 
     # Merchants are grouped by number: pandas would make floats of whole ids beside a missing one, and merge large ones.
-    merchants = frame["merchant_id"].tolist()
-    known = sorted({one for one in merchants if not is_missing(one)}, key=lambda one: (isinstance(one, str), one))
+    merchants = [_merchant(one) for one in frame["merchant_id"].tolist()]
+    known = sorted({one for one in merchants if one is not None}, key=lambda one: (isinstance(one, str), one))
     number = {merchant: k for k, merchant in enumerate(known)}
-    numbered = frame.assign(merchant_id=[number.get(one, len(known)) for one in merchants])
+    numbered = frame.assign(merchant_id=[len(known) if one is None else number[one] for one in merchants])
     groups = numbered.groupby(keys, dropna=False, sort=True)
     for name in frame.columns.difference(keys):
         check_sums(frame[name].to_numpy(), lambda: groups.ngroup().to_numpy(), _most(name))

@@ -100,10 +100,10 @@ def load_campaigns(path: str | Path) -> tuple[Subsidy, ...]:
     --------
     ``tariff = tariff.with_subsidies(load_campaigns("campaigns/618.yaml"))``
     """
-    path = Path(path)
+    path = _check.path(path, argument="path")
     try:
         data = path.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"campaigns '{path}' cannot be read: {error}.") from None
     try:
         plain = yaml_document(data) if path.suffix.lower() in YAML else json_document(data)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from freightrisk import _check
 from freightrisk.errors import FreightRiskError, TariffDocumentError
 from freightrisk.tariff.parts import changed, contradiction, fields_of
 from freightrisk.tariff.tariff import Tariff
@@ -16,8 +17,8 @@ def load_tariff(path: str | Path) -> Tariff:
         Where the file is cut short, is no tariff, is of another version, or contradicts itself.
     """
     try:
-        data = Path(path).read_bytes()
-    except OSError as error:
+        data = _check.path(path, argument="path").read_bytes()
+    except (OSError, ValueError) as error:
         raise TariffDocumentError(f"tariff document '{path}' cannot be read: {error}.") from None
     return parse_tariff(data, source=str(path))
 

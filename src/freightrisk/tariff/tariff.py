@@ -1,5 +1,6 @@
 """The tariff: tables, cover, loadings and subsidies as one document that prices orders to the fen."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -375,6 +376,11 @@ class Tariff(TariffRecord):
         alone if the document holds a `dither_key`, which is a secret.
         """
         write_whole(path, document_of(self), private=bool(self.dither_key))
+        if self.dither_key and os.name == "posix" and Path(path).stat().st_mode & 0o044:
+            _check.warn(
+                f"tariff document '{path}' holds a dither_key and can be read by others, as the file that it replaced; "
+                "take their right away (chmod 600)."
+            )
 
     @cached_property
     def digest(self) -> str:
