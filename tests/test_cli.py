@@ -245,7 +245,7 @@ BAD_CALLS = [
     ("price --tariff {tariff} --orders {orders} --out {new}/q.parquet --ledger {new}/l.db", "need each other"),
     ("price --tariff {tariff} --orders {orders} --out {new}/l --ledger {new}/l --batch a", "is also an input"),
     (
-        "price --tariff {tariff} --orders {orders} --merchants {merchants} --out {new}/q.csv --ledger {tariff} --batch a",
+        "price --tariff {tariff} --orders {orders} --out {new}/q.csv --ledger {tariff} --batch a",
         "file is not a database",
     ),
     ("explain --tariff {tariff} --order-id 7", "--order-id was given without --orders"),
