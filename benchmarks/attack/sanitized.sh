@@ -28,7 +28,8 @@ watched() { LD_PRELOAD="$preload" "$python" "$@"; }
 
 watched -c 'from freightrisk import _core; print(_core.__file__); assert _core.CHECKED'
 echo "=== tests of the kernel"
-watched -m pytest -q -p no:cacheprovider -m "not slow" tests/test_core_price.py tests/test_core_fit.py tests/test_recode.py
+watched -m pytest -q -p no:cacheprovider -m "not slow" tests/test_core_price.py tests/test_core_fit.py tests/test_recode.py \
+    tests/test_memory.py
 echo "=== documents"
 watched -m benchmarks.attack documents --cases "${DOCUMENTS:-2000}"
 echo "=== frames"
