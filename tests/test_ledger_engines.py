@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 import postgres
 import writers
+from forks import fork
 from freightrisk import Ledger, LedgerError, Subsidy
 from freightrisk.errors import InputError
 from freightrisk.pipeline import tables
@@ -371,7 +372,7 @@ def in_children(start, ledger, n=3):
     """Return what children come to that were given one ledger."""
     context = multiprocessing.get_context(start)
     found = context.Queue()
-    processes = [context.Process(target=child, args=(ledger, 10 * k, str(k), found)) for k in range(n)]
+    processes = [context.Process(target=child, args=(ledger, 10 * k, str(k), found), daemon=True) for k in range(n)]
     for process in processes:
         process.start()
     answers = [found.get(timeout=120) for _ in processes]
@@ -401,7 +402,7 @@ def test_children_inherit_no_connection(tmp_path):
     ledger = Ledger(path)
     assert spent(ledger) == 0
     reading, writing = os.pipe()
-    process = os.fork()
+    process = fork()
     if process == 0:
         try:
             handles = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]

@@ -10,9 +10,10 @@ from functools import partial
 
 import pytest
 
+from forks import fork
 from freightrisk import _parallel
-from freightrisk._parallel import chunks, in_order
-from interrupts import stopped_after
+from freightrisk._parallel import Helper, chunks, in_order
+from interrupts import interrupted, lines_of, stopped_after
 
 PIECES = chunks(1003, 10)
 
@@ -85,7 +86,8 @@ def test_callers_in_several_threads_do_not_wait_for_each_other():
     results = in_order(outer_work, PIECES, threads=2)
     other.start()
     assert list(results) == [start for start, _ in PIECES]
-    other.join()
+    other.join(timeout=60)
+    assert not other.is_alive()
 
 
 @pytest.fixture
@@ -152,7 +154,7 @@ def test_a_forked_child_has_helpers_of_its_own():
         return start
 
     assert list(in_order(work, [(0, 1), (1, 2)], threads=2)) == [0, 1]
-    child = os.fork()
+    child = fork()
     if child == 0:
         os._exit(0 if list(in_order(work, [(0, 1), (1, 2)], threads=2)) == [0, 1] else 1)
     assert os.waitpid(child, 0)[1] == 0
@@ -174,3 +176,76 @@ def test_nothing_runs_on_after_an_interrupt():
         time.sleep(0.001)
         assert sorted(running) == before  # at most pieces of the calling thread, which were cut short
     assert stops > 20
+
+
+# A helper beside the calling thread
+
+
+def test_a_helper_does_one_piece_after_another_beside_the_caller():
+    seen, caller = [], threading.get_ident()
+
+    def work(k):
+        seen.append((k, threading.get_ident() != caller))
+        if k == 3:
+            raise ZeroDivisionError(k)
+        return k
+
+    with Helper() as helper:
+        assert helper.result() is None
+        for k in range(3):
+            helper.begin(partial(work, k))
+        assert helper.result() == 2
+        helper.begin(partial(work, 3))
+        with pytest.raises(ZeroDivisionError, match=r"^3$"):
+            helper.begin(partial(work, 4))
+        assert helper.result() is None  # an error is raised once, and what was to follow is not begun
+        helper.begin(partial(work, 5))
+        assert helper.result() == 5
+    assert seen == [(k, True) for k in (0, 1, 2, 3, 5)]
+
+
+def test_the_end_of_a_helper_waits_for_what_runs_and_ends_its_thread():
+    running, before = [], _thread._count()
+
+    def work():
+        running.append(1)
+        time.sleep(0.01)
+        running.clear()
+
+    with Helper() as helper:
+        helper.begin(work)
+        while not running:
+            time.sleep(0.0001)
+    assert running == []
+    deadline = time.monotonic() + 60.0
+    while _thread._count() > before and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert _thread._count() <= before
+
+
+def test_a_helper_without_a_thread_works_in_the_calling_thread(monkeypatch):
+    def refused(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_parallel, "start_new_thread", refused)
+    with Helper() as helper:
+        for k in range(3):
+            helper.begin(lambda k=k: (k, threading.get_ident()))
+            assert helper.result() == (k, threading.get_ident())
+
+
+def test_no_interrupt_makes_a_helper_wait_for_ever():
+    """One interrupt in fifty runs left the lock of a ThreadPoolExecutor taken, whose end waited for it."""
+    stops, done = 0, []
+
+    def work():
+        with Helper() as helper:
+            for k in range(20):
+                helper.begin(partial(done.append, k))
+
+    lines = lines_of(work)
+    for at in range(1, lines):
+        stops += interrupted(work, at)
+    for k in range(400):
+        stops += stopped_after(work, 1 + k % lines, k / 1e6)
+    assert stops > lines

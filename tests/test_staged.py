@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from forks import fork
 from freightrisk import FreightRiskWarning, _staged, _unfinished
 from freightrisk._staged import probe, staged
 from freightrisk._unfinished import LOCK, HiddenFolder, here
@@ -252,7 +253,7 @@ def other_writer(folder, name="a.txt"):
     """Let a child write as far as the move; return its id, and the two ends of pipes: what it tells, what it awaits."""
     told, telling = os.pipe()
     waiting, going = os.pipe()
-    child = os.fork()
+    child = fork()
     if child == 0:
         status = 1
         with contextlib.suppress(BaseException):
@@ -296,7 +297,7 @@ def test_a_living_writer_keeps_its_parts_and_a_killed_one_loses_them(tmp_path):
 def test_many_writers_in_one_folder_do_not_remove_each_others_parts(tmp_path):
     children = []
     for k in range(4):
-        child = os.fork()
+        child = fork()
         if child == 0:
             status = 1
             with contextlib.suppress(BaseException):

@@ -81,7 +81,9 @@ def run(where, kind, start, n_processes, n_batches, *, shared=False):
     if shared:
         ledger.spending()
     processes = [
-        context.Process(target=work, args=(where, kind, plan(k, n_processes, n_batches), found, ready, ledger))
+        context.Process(
+            target=work, args=(where, kind, plan(k, n_processes, n_batches), found, ready, ledger), daemon=True
+        )
         for k in range(n_processes)
     ]
     for process in processes:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from freightrisk import _check, _text
 from freightrisk._config import Fitted, book_of, fit_models, parse_plan
 from freightrisk._files import arrow_table, check_outputs, row_of, write_report, write_table
+from freightrisk._progress import is_watched
 from freightrisk._staged import staged
 from freightrisk._text import show
 from freightrisk.book.book import OrderBook
@@ -123,7 +124,7 @@ def run_demo(n_orders: int, *, seed: int, out: Path, threads: int | None) -> Non
     with clock("code the orders"):
         coded = fitted.tariff.encode(book.orders, merchants=book.merchants)
     with clock("price"):
-        quotes = fitted.tariff.price_columns(coded, threads=threads, progress=True)
+        quotes = fitted.tariff.price_columns(coded, threads=threads, progress=is_watched())
     show(_text.quote_lines(fitted.tariff, quotes))
 
     order = _telling_order(book, quotes, fitted.tariff.payers)

@@ -1,4 +1,8 @@
-"""Fixed chunks of rows over Python threads: the chunks depend on the rows alone, so any number of threads agrees."""
+"""Fixed chunks of rows over Python threads: the chunks depend on the rows alone, so any number of threads agrees.
+
+Nothing here waits for a lock that Python code could be stopped in the midst of taking. `ThreadPoolExecutor` does: an
+interrupt that falls into its `Condition.__enter__` leaves the lock taken, and the end of the pool waits for ever.
+"""
 
 import os
 import sys
@@ -9,7 +13,8 @@ from contextlib import suppress
 from itertools import starmap
 from queue import SimpleQueue
 from threading import Lock
-from typing import TypeVar
+from types import TracebackType
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
@@ -33,8 +38,8 @@ class Turn:
 
     def wait(self) -> None:
         """Wait until the work is done."""
-        if not self.is_over:
-            self.over.acquire()  # and keep it: nobody else waits, and what is let go of could be held by an interrupt
+        # The lock is kept: nobody else waits, and what is let go of could be held by an interrupt.
+        self.is_over or self.over.acquire()  # one line, since tests count them
 
     def end(self) -> None:
         """Call the work off, or wait until it is done if it has begun; may be repeated."""
@@ -50,6 +55,14 @@ def _nothing() -> None:
 
 def end_all(turns: list[Turn]) -> None:
     """End some turns; interrupts meanwhile wait until all are at their end."""
+    try:
+        _end_all(turns)
+    except BaseException:
+        _end_all(turns)  # one may have fallen between the instructions that let it wait
+        raise
+
+
+def _end_all(turns: list[Turn]) -> None:
     left, stopped = list(turns), None
     while left:
         try:
@@ -107,6 +120,77 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew)  # a child has none of its parent's threads
 
 
+class Helper:
+    """A thread for one piece of work after another, beside the calling thread; it ends with the block.
+
+    Where the system starts no more threads, the caller does the work as it begins it.
+
+    Examples
+    --------
+    >>> with Helper() as helper:
+    ...     helper.begin(lambda: 6 * 7)
+    ...     helper.result()
+    42
+    """
+
+    def __init__(self) -> None:
+        self.turns: SimpleQueue[Turn | None] = SimpleQueue()
+        self.last: Turn | None = None
+        self.is_alone = False
+        self.found: Any = None
+        self.failed: BaseException | None = None
+
+    def __enter__(self) -> "Helper":
+        try:
+            start(self._serve)
+        except RuntimeError:
+            self.is_alone = True
+        return self
+
+    def _serve(self) -> None:
+        while (turn := self.turns.get()) is not None:
+            turn.take()
+            del turn  # it holds what it worked on
+
+    def begin(self, work: Callable[[], Any]) -> None:
+        """Let the helper do some work, once what was begun before is done; raise what that raised."""
+        self.result()
+
+        def keep() -> None:
+            try:
+                self.found = work()
+            except BaseException as error:
+                self.failed = error
+
+        if self.is_alone:
+            keep()
+        else:
+            self.last = Turn(keep)
+            self.turns.put(self.last)
+
+    def result(self) -> Any:
+        """Wait for the work that was begun last, and return what it returned or raise what it raised, once."""
+        if self.last is not None:
+            self.last.wait()
+        found, failed = self.found, self.failed
+        self.last = self.found = self.failed = None
+        if failed is not None:
+            raise failed
+        return found
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        last = [] if self.last is None else [self.last]
+        try:
+            end_all(last)
+        except BaseException:
+            end_all(last)
+            raise
+        finally:
+            self.turns.put(None)
+
+
 def chunks(n_rows: int, size: int) -> list[tuple[int, int]]:
     """Return the [start, stop) pairs that cut `n_rows` rows into chunks of `size`."""
     return [(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
@@ -142,6 +226,11 @@ def in_order(work: Callable[[int, int], Result], pieces: list[tuple[int, int]], 
         while take():
             pass
 
+    def end() -> None:
+        for _ in left:
+            pass
+        end_all(turns)
+
     turns = [Turn(take_all) for _ in range(min(threads, len(pieces)) - 1)]
     try:
         _helpers.offer(turns)
@@ -151,9 +240,11 @@ def in_order(work: Callable[[int, int], Result], pieces: list[tuple[int, int]], 
                 yield result[0]
                 first += 1
     finally:
-        for _ in left:
-            pass
-        end_all(turns)
+        try:
+            end()
+        except BaseException:
+            end()  # an interrupt may fall before its first line
+            raise
     for result in done[first:]:
         if isinstance(result, BaseException):
             raise result

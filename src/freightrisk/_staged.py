@@ -4,11 +4,10 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from freightrisk._parallel import Turn, end_all, start
+from freightrisk._parallel import Turn, chunks, end_all, in_order, start
 from freightrisk._unfinished import HiddenFolder, sweep
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -31,7 +30,11 @@ def uninterrupted(work: Callable[[], None]) -> None:
         start(turn.take)
         turn.wait()
     finally:
-        end_all([turn])  # the stop key may be hit again and again
+        try:
+            end_all([turn])  # the stop key may be hit again and again
+        except BaseException:
+            end_all([turn])  # an interrupt may fall before its first line
+            raise
     if failed:
         raise failed[0]
 
@@ -143,9 +146,9 @@ def _finish(part: Path, final: Path, *, is_private: bool) -> None:
     """Give what was written the mode that it is to have, and wait until all of it is on disk."""
     inside = sorted(part.rglob("*"), reverse=True)
     if inside:
-        with ThreadPoolExecutor(SYNCS) as several:  # a disk writes one journal entry for files that wait together
-            for waiting in [several.submit(_to_disk, path) for path in inside]:
-                waiting.result()
+        # A disk writes one journal entry for files that wait together.
+        for _ in in_order(lambda k, _: _to_disk(inside[k]), chunks(len(inside), 1), threads=SYNCS):
+            pass
 
     def dress() -> None:
         try:

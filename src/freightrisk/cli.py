@@ -20,6 +20,7 @@ from freightrisk._columns import ColumnNames, PricingColumns, read
 from freightrisk._config import book_of, fit_models, read_plan
 from freightrisk._demo import run_demo
 from freightrisk._files import arrow_table, check_outputs, row_with_id, source_of, write_report, write_table
+from freightrisk._progress import is_watched
 from freightrisk._shown import shown
 from freightrisk._staged import staged, uninterrupted
 from freightrisk._text import show, show_at_the_end
@@ -255,7 +256,7 @@ def _priced(tariff: Tariff, orders: Any, told: dict[str, Any], arguments: argpar
     """Give the quotes; a ledger confirms them once their file is placed, and takes their money back if it is not."""
     if arguments.ledger is None:
         coded = tariff.encode(orders, **told)
-        yield tariff.price_columns(coded, threads=told["threads"], progress=True)
+        yield tariff.price_columns(coded, threads=told["threads"], progress=is_watched())
         return
     try:
         from freightrisk.pipeline.ledger import Ledger
@@ -274,7 +275,7 @@ def _priced(tariff: Tariff, orders: Any, told: dict[str, Any], arguments: argpar
                 ledger.release(batch)
 
         try:
-            quotes = ledger.price(tariff, orders, batch=batch, progress=True, **told)
+            quotes = ledger.price(tariff, orders, batch=batch, progress=is_watched(), **told)
             names = list(quotes.columns) if hasattr(quotes, "iloc") else quotes.column_names
             yield {name: quotes[name].to_numpy() for name in names}
         finally:

@@ -1,13 +1,14 @@
 """Parquet files as batches of orders, read one ahead, with refusals that name file and rows."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from freightrisk import _check
 from freightrisk._columns import read
+from freightrisk._parallel import Helper
+from freightrisk._progress import progress_bar
 from freightrisk.errors import InputError
 
 Read = TypeVar("Read")
@@ -113,18 +114,20 @@ def _used(use: Callable[[Any], Read], table: Any, where: str) -> Read:
         raise InputError(f"in {where}: {error}") from None
 
 
-def ahead(reader: ThreadPoolExecutor, batches: Iterator[Read]) -> Iterator[Read]:
+def ahead(reader: Helper, batches: Iterator[Read]) -> Iterator[Read]:
     """Yield what an iterator yields, one element ahead on another thread."""
-    coming = reader.submit(next, batches, None)
-    while (found := coming.result()) is not None:
-        coming = reader.submit(next, batches, None)
+
+    def read_on() -> Read | None:
+        return next(batches, None)
+
+    reader.begin(read_on)
+    while (found := reader.result()) is not None:
+        reader.begin(read_on)
         yield found
 
 
-def progress_bar(paths: Sequence[Path], doing: str) -> Any:
+def file_bar(paths: Sequence[Path], doing: str) -> Any:
     """Return a progress bar of the orders of some files."""
     import pyarrow.parquet as pq
-    from tqdm.auto import tqdm
 
-    total = sum(pq.read_metadata(path).num_rows for path in paths)
-    return tqdm(total=total, unit=" orders", unit_scale=True, desc=doing)
+    return progress_bar(sum(pq.read_metadata(path).num_rows for path in paths), doing)

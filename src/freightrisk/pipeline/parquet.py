@@ -1,8 +1,8 @@
 """Parquet to Parquet: orders are priced batch after batch, while the next is read and the last is written."""
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -10,10 +10,11 @@ import numpy as np
 
 from freightrisk import _check
 from freightrisk._columns import ColumnNames, PricingColumns
+from freightrisk._parallel import Helper
 from freightrisk._staged import staged
 from freightrisk.book.book import SOUND_COLUMNS
 from freightrisk.errors import InputError
-from freightrisk.pipeline.files import NO_DATA, ahead, batches, check_files, parquet_files, progress_bar, table_of
+from freightrisk.pipeline.files import NO_DATA, ahead, batches, check_files, file_bar, parquet_files, table_of
 from freightrisk.tariff.balances import Balances, become
 from freightrisk.tariff.quotes import DETAIL, CodedOrders, quote_names
 from freightrisk.tariff.tariff import Tariff
@@ -137,29 +138,22 @@ def price_parquet(
     with ExitStack() as stack:
         (part,) = stack.enter_context(staged([out], then=spend))
         stack.push(close)  # once no thread writes any more
-        reading = stack.enter_context(ThreadPoolExecutor(1))
-        writing = stack.enter_context(ThreadPoolExecutor(1))
-        bar = stack.enter_context(progress_bar(paths, "pricing")) if progress else None
+        reading, writing = stack.enter_context(Helper()), stack.enter_context(Helper())
+        bar = stack.enter_context(file_bar(paths, "pricing")) if progress else None
         buffers = [tariff.buffers(batch_rows, detail=detail, campaigns=campaigns) for _ in range(2)]
-        written_into: list[Future[None] | None] = [None, None]
         for k, (kept, coded) in enumerate(ahead(reading, batches(paths, wanted, batch_rows, encode))):
-            into, before = buffers[k % 2], written_into[k % 2]
-            if before is not None:
-                before.result()
             priced = tariff.pricer.price_columns(
-                coded, threads=threads, detail=detail, campaigns=campaigns, balances=known, buffers=into
+                coded, threads=threads, detail=detail, campaigns=campaigns, balances=known, buffers=buffers[k % 2]
             )
             table = _table({name: _plain(kept.column(name)) for name in keep}, priced)
-            written_into[k % 2] = writing.submit(write, table, part)
+            writing.begin(partial(write, table, part))  # waits for what was priced into the other buffers
             totals["orders"] += coded.n_orders
             for name, values in priced.items():
                 if name.endswith("_fen"):
                     totals[name] = totals.get(name, 0) + int(values.sum(dtype=np.int64))
             if bar is not None:
                 bar.update(coded.n_orders)
-        for last in written_into:
-            if last is not None:
-                last.result()
+        writing.result()
     return totals
 
 

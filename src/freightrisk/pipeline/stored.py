@@ -1,7 +1,6 @@
 """Books on disk: a folder with a file for each column, mapped into memory when they are read."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from freightrisk import _check, _intake
 from freightrisk._columns import ColumnNames, read
 from freightrisk._intake import DEFAULT_CLOCK
+from freightrisk._parallel import Helper
 from freightrisk._staged import probe, staged
 from freightrisk.book.book import SOUND_COLUMNS, OrderBook, columns_of, frames_book, rows_of_ids
 from freightrisk.book.doubts import CLAIM_ID, check_claims, warn_of_alike
@@ -30,7 +30,7 @@ from freightrisk.book.factors import (
 )
 from freightrisk.book.recode import exact_sums, in_doubles
 from freightrisk.errors import InputError
-from freightrisk.pipeline.files import ahead, batches, check_files, parquet_files, progress_bar, table_of
+from freightrisk.pipeline.files import ahead, batches, check_files, file_bar, parquet_files, table_of
 from freightrisk.pipeline.opened import DESCRIPTION, FORMAT, StoredBook, open_book
 from freightrisk.tariff.parts import factor_part
 
@@ -223,8 +223,8 @@ class _Source:
 
         self.claims.met[:] = 0
         with ExitStack() as stack:
-            reading = stack.enter_context(ThreadPoolExecutor(1))
-            bar = stack.enter_context(progress_bar(self.paths, doing)) if self.progress else None
+            reading = stack.enter_context(Helper())
+            bar = stack.enter_context(file_bar(self.paths, doing)) if self.progress else None
             for book, rows in ahead(reading, batches(self.paths, self.wanted, self.batch_rows, book_of)):
                 yield book, rows
                 if bar is not None:

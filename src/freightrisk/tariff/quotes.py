@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check, _core
 from freightrisk._columns import JoinedColumns
+from freightrisk._progress import progress_bar
 from freightrisk.errors import InputError
 
 Array = NDArray[np.float64]
@@ -246,9 +247,7 @@ def frame_of(columns: Mapping[str, NDArray[Any]], coded: CodedOrders) -> Any:
 
 def with_progress(done: Any, n_orders: int) -> Any:
     """Yield what is yielded, with a progress bar of orders."""
-    from tqdm.auto import tqdm
-
-    with tqdm(total=n_orders, unit=" orders", unit_scale=True, desc="pricing") as bar:
+    with progress_bar(n_orders, "pricing") as bar:
         for priced in done:
             bar.update(priced)
             yield priced
