@@ -77,7 +77,11 @@ def stopped_after(call, at, seconds):
     So it comes anywhere, in other libraries and in the midst of C code too, however slow the machine.
     """
 
+    over = False
+
     def stop(_, frame):
+        if over:
+            return
         # What a trace function raises while a frame returns would pass by the `finally` of that frame: a little later.
         if frame.f_code.co_filename == __file__:
             signal.setitimer(signal.ITIMER_REAL, 1e-4)
@@ -92,5 +96,6 @@ def stopped_after(call, at, seconds):
     except KeyboardInterrupt:
         return True
     finally:
+        over = True
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
