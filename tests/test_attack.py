@@ -12,7 +12,7 @@ pytest.importorskip("yaml", reason="PyYAML is not installed, so campaigns in YAM
 from benchmarks.attack import workers
 
 
-@pytest.mark.parametrize(("attack", "cases"), [("documents", 300), ("frames", 120)])
+@pytest.mark.parametrize(("attack", "cases"), [("documents", 300), ("frames", 120), ("arguments", 300)])
 def test_a_short_attack_finds_nothing(attack, cases):
     report = workers.run_apart(attack, 77_000, cases)
     assert report.n_cases == cases

@@ -160,7 +160,7 @@ def test_files_that_are_no_documents(tmp_path):
     before = sorted(tmp_path.iterdir())
     for path, message in (
         (tmp_path, "path is '.*', which is a folder"),
-        (tmp_path / (300 * "x"), "path is .* which cannot be written"),
+        (tmp_path / (300 * "x"), "path is .* which cannot be found"),
         (3, "path is 3; it must be a path"),
         ("", "path is ''; it must be a path"),
     ):

@@ -186,8 +186,8 @@ CELLS = pd.DataFrame({"risk": list("aabb"), "ratio": [1.0, 2.0, 3.0, 5.0], "weig
     ("change", "error", "message"),
     [
         ({"ratio": [1.0, np.inf, 3.0, 5.0]}, InputError, r"column 'ratio' is infinite in 1 row \(first: 1\)"),
-        ({"ratio": [1.0, np.nan, 3.0, 5.0]}, InputError, r"column 'ratio' is not finite in 1 row \(first: 1\)"),
-        ({"weight": [1.0, 0.0, 3.0, 5.0]}, InputError, r"column 'weight' is outside \(0, inf\] in 1 row \(first: 1\)"),
+        ({"ratio": [1.0, np.nan, 3.0, 5.0]}, InputError, "column 'ratio' is missing or beyond"),
+        ({"weight": [1.0, 0.0, 3.0, 5.0]}, InputError, r"column 'weight' is outside .* 1 row \(first: 1\)"),
         ({"weight": [1.0, 1.0, -3.0, np.nan]}, InputError, r"column 'weight' is missing \(NaN\) in 1 row \(first: 3\)"),
         ({"risk": ["a", None, "b", "b"]}, InputError, r"column 'risk' is missing in 1 row \(first: 1\)"),
         ({"risk": list("abcd")}, FitError, "4 observations of 4 risks .* two groups, and some risk twice"),
@@ -206,7 +206,7 @@ def test_bad_cells(change, error, message):
         (lambda: by_weight(CELLS, "risk", method="reml"), "method is 'reml'; it must be one of 'unbi"),
         (lambda: by_weight(CELLS, "risk", collective="mean"), "collective is 'mean'"),
         (lambda: jewell(CELLS, path="risk", value="ratio", weight="weight"), "path is 'risk'; give a list of columns"),
-        (lambda: jewell(CELLS, path=[], value="ratio", weight="weight"), r"path is \[\]"),
+        (lambda: jewell(CELLS, path=[], value="ratio", weight="weight"), "path is empty"),
         (lambda: buhlmann([1, 2], risk="risk", value="ratio"), "frame is a list; it must be a pandas, polars"),
     ],
 )

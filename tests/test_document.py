@@ -548,8 +548,8 @@ def test_parts_with_arrays_equal_their_copies_and_nothing_else(part, changes):
     [
         (".", "path is '.', which is a folder; give the name of a file"),
         ("file/t.json", "path is 'file/t.json' in 'file', which does not exist; create it first"),
-        ("x" * 300 + ".json", "cannot be written: .*; give another path"),
-        ("a\0b.json", "cannot be written: .*; give another path"),
+        ("x" * 300 + ".json", "which cannot be .*: .*; give another path"),
+        ("a\0b.json", "which cannot be .*: .*; give another path"),
     ],
 )
 def test_a_path_that_is_no_file_is_refused(tariff, tmp_path, monkeypatch, path, message):

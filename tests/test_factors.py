@@ -458,7 +458,7 @@ def test_encode_one_knows_numpy_scalars_and_missing_of_every_kind():
         (lambda: Factor("x", min_claims=1.5), "min_claims of factor 'x' is 1.5"),
         (lambda: Factor("x", min_claims=-1), "min_claims of factor 'x' is -1"),
         (lambda: Hierarchy("x", []), r"columns of hierarchy 'x' is \[\]; give a list"),
-        (lambda: Hierarchy("x", "leaf"), "columns of hierarchy 'x' is 'leaf'; give a list"),
+        (lambda: Hierarchy("x", "leaf"), "columns of hierarchy 'x' is 'leaf'; it must be a list"),
         (lambda: Hierarchy("", ["leaf"]), "name of a factor is ''"),
         (lambda: Band("x", [2, 1]), r"edges of band 'x' are \(2.0, 1.0\); .* strictly ascending"),
         (lambda: Band("x", [1, 1]), "strictly ascending"),

@@ -286,7 +286,7 @@ def test_what_is_no_settlement_is_refused():
     settled = Settlement.of(tariff, orders, tariff.price(orders, campaigns=True))
     with pytest.raises(InputError, match="payers: missing columns"):
         Settlement(orders, orders)
-    with pytest.raises(InputError, match="payers is a list; it must be a frame of pandas"):
+    with pytest.raises(InputError, match="payers is a list; it must be a DataFrame of pandas"):
         Settlement([], settled.accounts)
     for wrong in (None, 0, settled.accounts):
         with pytest.raises(TypeError):

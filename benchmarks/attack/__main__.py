@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.attack import workers
 
-ATTACKS = ("documents", "frames")
+ATTACKS = ("documents", "frames", "arguments")
 
 
 def main() -> int:

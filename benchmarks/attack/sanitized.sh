@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the kernel in a temporary copy, with checks of every index and with AddressSanitizer and
 # UndefinedBehaviorSanitizer, and runs the kernel's tests and a short attack there. The checkout stays as it is.
-#   bash benchmarks/attack/sanitized.sh [PYTHON]     needs gcc; DOCUMENTS=2000 FRAMES=500 say how long the attacks are
+#   bash benchmarks/attack/sanitized.sh [PYTHON]     needs gcc; DOCUMENTS=2000 FRAMES=500 ARGUMENTS=300 say how long the attacks are
 set -euo pipefail
 python=${1:-python3}
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -34,3 +34,5 @@ echo "=== documents"
 watched -m benchmarks.attack documents --cases "${DOCUMENTS:-2000}"
 echo "=== frames"
 watched -m benchmarks.attack frames --cases "${FRAMES:-500}"
+echo "=== arguments"
+watched -m benchmarks.attack arguments --cases "${ARGUMENTS:-300}"

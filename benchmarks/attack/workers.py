@@ -72,9 +72,10 @@ class Report:
 
 
 def _case_of(attack: str) -> Callable[[int], str]:
-    from benchmarks.attack import broken, documents, frames
+    from benchmarks.attack import arguments, broken, documents, frames
 
-    return {"broken": broken.case, "documents": documents.case, "frames": frames.case}[attack]
+    cases = {"broken": broken.case, "documents": documents.case, "frames": frames.case, "arguments": arguments.case}
+    return cases[attack]
 
 
 def _place(error: BaseException) -> str:

@@ -78,8 +78,9 @@ def draw_orders(n_orders: int, seed: int) -> pd.DataFrame:
     )
 
 
-def _book(*, lines: bool = False) -> OrderBook:
-    orders = draw_orders(3_000, 8)
+def book_of(n_orders: int, *, lines: bool = False) -> OrderBook:
+    """Return a book of drawn orders of which three in ten have a claim."""
+    orders = draw_orders(n_orders, 8)
     rng = np.random.default_rng(9)
     claimed = orders[rng.random(len(orders)) < 0.3]
     claims = claimed[["order_id"]].assign(
@@ -92,7 +93,7 @@ def _book(*, lines: bool = False) -> OrderBook:
 @cache
 def tariffs() -> dict[str, Tariff]:
     """Return the tariffs by name, fitted once a process."""
-    book, by_line = _book(), _book(lines=True)
+    book, by_line = book_of(3_000), book_of(3_000, lines=True)
     frequency = FrequencyModel(["channel", "category"]).fit(book)
     severity = SeverityModel(["zone", "weight_kg"]).fit(book)
     fees = ByLevel("zone", {"city": 6.0, "near": 8.0, "far": 12.5})

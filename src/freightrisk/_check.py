@@ -7,15 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _core
 from freightrisk._mapped import largest
+from freightrisk._shown import repr_of
 from freightrisk._staged import probe
 from freightrisk.errors import FreightRiskWarning, InputError
+
+Kind = TypeVar("Kind")
 
 SHOWN_ROWS = 5
 PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -46,6 +49,7 @@ def refuse_rows(bad: NDArray[np.bool_], message: str, *, rows: NDArray[np.int64]
 
 def columns_present(wanted: Iterable[str], present: Sequence[str], *, argument: str) -> None:
     """Raise unless every wanted column is among those present."""
+    wanted = [label(name, argument=f"{argument}: the name of a column") for name in wanted]
     missing = [name for name in dict.fromkeys(wanted) if name not in present]
     if missing:
         raise InputError(
@@ -91,7 +95,7 @@ def number(
     """Return `value` as a finite float inside the interval."""
     text = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise InputError(f"{argument} is {value!r}; it must be a number in {text}.")
+        raise InputError(f"{argument} is {repr_of(value)}; it must be a number in {text}.")
     try:
         result = float(value)
     except OverflowError:  # whole numbers have no end
@@ -99,32 +103,85 @@ def number(
     too_low = result <= low if open_low else result < low
     too_high = result >= high if open_high else result > high
     if not np.isfinite(result) or too_low or too_high:
-        raise InputError(f"{argument} is {value!r}; it must be a finite number in {text}.")
+        raise InputError(f"{argument} is {repr_of(value)}; it must be a finite number in {text}.")
     return result
 
 
 def whole(value: Any, *, argument: str, low: int, high: int) -> int:
     """Return `value` as an int inside [low, high]."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or not low <= int(value) <= high:
-        raise InputError(f"{argument} is {value!r}; it must be a whole number in [{low}, {high}].")
+        raise InputError(f"{argument} is {repr_of(value)}; it must be a whole number in [{low}, {high}].")
     return int(value)
 
 
 def one_of(value: Any, allowed: Iterable[str], *, argument: str) -> str:
     """Return `value` if it is one of the allowed words."""
     allowed = list(allowed)
-    if value not in allowed:
-        raise InputError(f"{argument} is {value!r}; it must be one of {_names(allowed)}.")
+    if not isinstance(value, str) or value not in allowed:
+        raise InputError(f"{argument} is {repr_of(value)}; it must be one of {_names(allowed)}.")
     return str(value)
+
+
+def flag(value: Any, *, argument: str) -> bool:
+    """Return `value` if it is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InputError(f"{argument} is {repr_of(value)}; it must be True or False.")
+    return bool(value)
+
+
+def instance(value: Any, kind: type[Kind], *, argument: str) -> Kind:
+    """Return `value` if it is of a class."""
+    if not isinstance(value, kind):
+        raise InputError(f"{argument} is {repr_of(value)}; it must be {_with_article(kind.__name__)}.")
+    return value
+
+
+def members(values: Any, kind: type[Kind], *, argument: str) -> tuple[Kind, ...]:
+    """Return the items of a list if all are of a class."""
+    found = items(values, argument=argument)
+    if not all(isinstance(value, kind) for value in found):
+        what = _with_article(kind.__name__)
+        raise InputError(f"{argument} is {repr_of(values)}; it must be a list whose items are each {what}.")
+    return found
+
+
+def items(values: Any, *, argument: str, such: str = "it must be a list") -> tuple[Any, ...]:
+    """Return the items of a list or another container, but not the signs of a text; `such` says what is wanted."""
+    try:
+        if isinstance(values, (str, bytes)):
+            raise TypeError
+        return tuple(values)
+    except Exception:  # of whatever it is that does not let itself be gone through
+        raise InputError(f"{argument} is {repr_of(values)}; {such}.") from None
+
+
+def mapping(value: Any, *, argument: str) -> Mapping[Any, Any]:
+    """Return `value` if it maps keys to values."""
+    if not isinstance(value, Mapping):
+        raise InputError(f"{argument} is {repr_of(value)}; it must be a mapping, such as a dict.")
+    return value
+
+
+def frame(value: Any, *, argument: str) -> Any:
+    """Return `value` if it is a frame of pandas, whose names of columns are texts."""
+    import pandas as pd
+
+    if not isinstance(value, pd.DataFrame):
+        raise InputError(f"{argument} is a {type(value).__name__}; it must be a DataFrame of pandas.")
+    return value
+
+
+def _with_article(word: str) -> str:
+    return f"{'an' if word[0] in 'AEIO' else 'a'} {word}"
 
 
 def label(value: Any, *, argument: str) -> str:
     """Return a non-empty string that any file and database can hold."""
     if not isinstance(value, str) or not value.strip():
-        raise InputError(f"{argument} is {value!r}; it must be a non-empty string.")
+        raise InputError(f"{argument} is {repr_of(value)}; it must be a non-empty string.")
     if "\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value):
         raise InputError(
-            f"{argument} is {value!r}, with a zero character or half of a character; correct its encoding."
+            f"{argument} is {repr_of(value)}, with a zero character or half of a character; correct its encoding."
         )
     return value
 
@@ -143,9 +200,15 @@ def secret(value: Any, *, argument: str) -> str:
 
 
 def path(value: Any, *, argument: str) -> Path:
-    """Return `value` as a path."""
-    if not isinstance(value, (str, os.PathLike)) or not str(value):
-        raise InputError(f"{argument} is {value!r}; it must be a path.")
+    """Return `value` as a path, which something may stand at or not."""
+    if not isinstance(value, (str, Path)) or not str(value):
+        raise InputError(f"{argument} is {repr_of(value)}; it must be a path.")
+    try:
+        os.stat(value)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass
+    except (OSError, ValueError) as error:  # a name that is too long, links in a ring, a zero character
+        raise InputError(f"{argument} is '{value}', which cannot be found: {error}; give another path.") from None
     return Path(value)
 
 
@@ -169,14 +232,19 @@ def output_path(value: Any, *, argument: str) -> Path:
 
 def real_array(values: ArrayLike, *, argument: str, length: int) -> NDArray[np.float64]:
     """Return a contiguous float64 array of the given length with no NaN or infinity."""
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"{argument} is not an array of numbers; give one number a row.") from None
+    array = numbers(values, argument=argument)
     if array.shape != (length,):
         raise InputError(f"{argument} has shape {array.shape}; it must be one value a row, shape ({length},).")
     refuse_rows(~np.isfinite(array), f"{argument} is not finite in {{rows}}; give a finite number for every row.")
     return np.ascontiguousarray(array)
+
+
+def numbers(values: ArrayLike, *, argument: str) -> NDArray[np.float64]:
+    """Return a float64 array of any shape."""
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except Exception:  # of whatever class the values are
+        raise InputError(f"{argument} is not an array of numbers; give one number a row.") from None
 
 
 def day(value: Any, *, argument: str) -> np.datetime64:
@@ -187,10 +255,10 @@ def day(value: Any, *, argument: str) -> np.datetime64:
         found = found.date() if isinstance(found, datetime) else found
         if isinstance(found, (date, np.datetime64)):
             result = np.datetime64(found).astype("datetime64[D]")
-    except (TypeError, ValueError):
+    except Exception:  # of whatever class the value is
         pass
     if np.isnat(result):
-        raise InputError(f"{argument} is {value!r}; it must be a date, such as '2026-05-31'.")
+        raise InputError(f"{argument} is {repr_of(value)}; it must be a date, such as '2026-05-31'.")
     return result
 
 

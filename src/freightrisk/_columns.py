@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check, _vectors
 from freightrisk._intake import DEFAULT_CLOCK, MISSING_TIME, Level, Refused, check_date_format
+from freightrisk._shown import repr_of
 from freightrisk._vectors import NEAR, Raw
 from freightrisk.errors import FreightRiskError, InputError
 
@@ -179,8 +180,9 @@ class Table:
         texts = [one for one in first if isinstance(one, str)]
         if texts and len(texts) == len([one for one in first if one is not None]) and all(map(FLOAT.fullmatch, texts)):
             _check.warn(
-                f"{self.argument}: ids in column '{name}' are texts such as {texts[0]!r}, which is another id than "
-                f"{texts[0].removesuffix('.0')}; they look like whole numbers that were floats when they were written."
+                f"{self.argument}: ids in column '{name}' are texts such as {repr_of(texts[0])}, which is another id "
+                f"than {texts[0].removesuffix('.0')}; "
+                "they look like whole numbers that were floats when they were written."
             )
 
     def id_codes(self, name: str, near: int = NEAR) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -419,8 +421,8 @@ def id_array(values: Any, *, argument: str) -> NDArray[Any]:
 
     try:
         column = values if isinstance(values, pd.Series) else pd.Series(np.asarray(values))
-    except ValueError:
-        raise InputError(f"{argument} has shape {np.shape(values)}; give one id a row.") from None
+    except Exception:  # of whatever class the values are
+        raise InputError(f"{argument} is {repr_of(values)}; give one id a row, shape (n_rows,).") from None
     return Table(column.reset_index(drop=True).to_frame(argument), argument, [argument], len(column)).ids(argument)
 
 
@@ -440,7 +442,7 @@ def _read_parquet(path: Path, wanted: Sequence[str] | None, argument: str) -> tu
             f"{argument} is the path '{path}' of a CSV file, whose columns have no types; read it with "
             "pandas.read_csv(path, dtype=str), or use the command line, which takes CSV files."
         )
-    if not path.exists():
+    if not _check.path(path, argument=argument).exists():
         raise InputError(f"{argument} is the path '{path}', which does not exist; give {FRAMES}.")
     try:
         names = list(pq.read_schema(path).names)
@@ -487,5 +489,5 @@ def _signed(codes: NDArray[Any]) -> NDArray[Any]:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value.item() if isinstance(value, np.generic) and not isinstance(value, np.datetime64) else value)
+    text = repr_of(value.item() if isinstance(value, np.generic) and not isinstance(value, np.datetime64) else value)
     return text if len(text) <= 60 else text[:57] + "..."

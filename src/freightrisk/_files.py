@@ -10,7 +10,7 @@ import numpy as np
 from freightrisk import _check
 from freightrisk._columns import read
 from freightrisk._intake import Refused, id_of
-from freightrisk._shown import cell, shown
+from freightrisk._shown import cell, repr_of, shown
 from freightrisk._staged import probe
 from freightrisk.errors import InputError
 
@@ -87,7 +87,7 @@ def row_with_id(source: Any, column: str, wanted: Any, *, argument: str, needed:
     try:
         known = id_of(wanted)
     except Refused as refused:
-        raise InputError(f"{column} is {wanted!r}, which {refused.fault}; {refused.cure}.") from None
+        raise InputError(f"{column} is {repr_of(wanted)}, which {refused.fault}; {refused.cure}.") from None
     rows = np.flatnonzero(ids == known)
     if len(rows) != 1:
         some = ", ".join(map(str, ids[:3].tolist()))

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from freightrisk._shown import repr_of
 from freightrisk.errors import InputError
 
 Level: TypeAlias = str | int | float | bool
@@ -231,21 +232,22 @@ def nearest_spelling(text: str, known: Iterable[str]) -> str | None:
     return next(iter(alike or get_close_matches(text, known, n=1)), None)
 
 
-@lru_cache(maxsize=64)
-def check_date_format(date_format: str) -> None:
+def check_date_format(date_format: Any) -> None:
     """Refuse a format of texts that names no whole day, or leaves something to be guessed."""
-    try:
-        names = DIRECTIVE.findall(date_format)
-    except TypeError:
-        names = []
+    names = DIRECTIVE.findall(date_format) if isinstance(date_format, str) else []
     given = set(names) - {"%"}
     a_year, a_day = given & set("Yy"), "j" in given or ("d" in given and given & set("mbB"))
     once = len(given) == len([name for name in names if name != "%"])
     if not (a_year and a_day and once and set(names) <= KNOWN_DIRECTIVES):
         raise InputError(
-            f"date_format is {date_format!r}; give year, month and day once each as strptime writes them, such as "
-            "'%d/%m/%Y' or '%Y-%m-%d %H:%M:%S'."
+            f"date_format is {repr_of(date_format)}; give year, month and day once each as strptime writes them, such "
+            "as '%d/%m/%Y' or '%Y-%m-%d %H:%M:%S'."
         )
+
+
+def check_clock(clock: Any) -> None:
+    """Refuse what is not the name of a time zone."""
+    zone(clock if isinstance(clock, str) else repr_of(clock))
 
 
 @lru_cache(maxsize=16)
@@ -256,7 +258,9 @@ def zone(clock: str) -> ZoneInfo:
             raise ValueError
         return ZoneInfo(clock)
     except (KeyError, ValueError, TypeError, OSError):
-        raise InputError(f"clock is {clock!r}; it must be the name of a time zone, such as 'Asia/Shanghai'.") from None
+        raise InputError(
+            f"clock is {repr_of(clock)}; it must be the name of a time zone, such as 'Asia/Shanghai'."
+        ) from None
 
 
 def _iso_time(text: str) -> datetime:

@@ -7,6 +7,7 @@ from unicodedata import category
 UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Control signs, signs of direction, halves of signs, and separators of lines: none of them is seen as itself."""
 
+LONGEST = 300  # signs of a value in a message
 JOINERS = "\u200c\u200d"  # parts of words in several scripts
 PLAIN = re.compile(r"[ -~¡-¬®-ʯ、-〿ぁ-ヿ㐀-䶿一-鿿！-￮]*")
 FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
@@ -32,6 +33,23 @@ def _sign(sign: str) -> str:
     if category(sign) not in UNSEEN or sign in JOINERS:
         return sign
     return sign.encode("unicode_escape").decode("ascii")
+
+
+def repr_of(value: object) -> str:
+    """Return how a value that was given is written in a message: short, on one line, whatever its type makes of it.
+
+    Examples
+    --------
+    >>> print(repr_of("city"), repr_of([0] * 500)[-15:], repr_of(10**5_000))
+    'city'  0, 0, 0, 0,... a number of over 4,300 digits
+    """
+    try:
+        text = repr(value)
+    except Exception:  # of any type: nothing is known of whose it is
+        if isinstance(value, int):
+            return "a number of over 4,300 digits"
+        return f"a {type(value).__name__} that cannot be shown"
+    return text if len(text) <= LONGEST else text[:LONGEST] + "..."
 
 
 def cell(text: str) -> str:

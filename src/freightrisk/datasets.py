@@ -167,7 +167,7 @@ def simulate_book(
         Number of orders, about 2 % of them cancelled before shipment.
     seed : int, at least 0, default 0
         The same arguments and seed give the same book.
-    n_merchants : int, at least 1, optional
+    n_merchants : int, from 1 to 10 million, optional
         Number of merchants; by default one for 250 orders, and 50 at least. Under 12, industries are missing.
     merchant_deviation : float, 0 to 10, default 0.3
         Standard deviation of the mean-one gamma factor of each merchant on its claim intensity; 0 makes every
@@ -205,7 +205,7 @@ def simulate_book(
     seed = _check.whole(seed, argument="seed", low=0, high=2**63)
     if n_merchants is None:
         n_merchants = max(LEAST_MERCHANTS, n_orders // ORDERS_PER_MERCHANT)
-    n_merchants = _check.whole(n_merchants, argument="n_merchants", low=1, high=2**31 - 1)
+    n_merchants = _check.whole(n_merchants, argument="n_merchants", low=1, high=10**7)
     deviation = _check.number(merchant_deviation, argument="merchant_deviation", low=0.0, high=10.0)
     n_days = _check.whole(n_days, argument="n_days", low=1, high=36_525)
     tree_seed, merchant_seed, order_seed, claim_seed = np.random.SeedSequence(seed).spawn(4)

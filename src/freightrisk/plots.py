@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check
+from freightrisk._shown import repr_of
 from freightrisk.book.factors import MISSING, Band, Coding, edge_text
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import NORMAL_975, FittedModel
@@ -52,7 +53,7 @@ def plot_relativities(fitted: FittedModel, factor: str, ax: "Axes | None" = None
     """
     if factor not in fitted.codings:
         raise InputError(
-            f"factor is {factor!r}; the model has {', '.join(fitted.codings) or 'no factors'}; name one of them."
+            f"factor is {repr_of(factor)}; the model has {', '.join(fitted.codings) or 'no factors'}; name one of them."
         )
     ax = _axes(ax)
     coding = fitted.codings[factor]

@@ -11,7 +11,7 @@ from freightrisk import _check, _intake
 from freightrisk._columns import ColumnNames, JoinedColumns, Table, plain_array, read
 from freightrisk._frozen import FrozenDict
 from freightrisk._intake import DEFAULT_CLOCK
-from freightrisk._shown import shown
+from freightrisk._shown import repr_of, shown
 from freightrisk.book.doubts import CLAIM_ID, check_claims, warn_of_alike, warn_of_grams
 from freightrisk.book.factors import (
     MOST_LINES,
@@ -26,8 +26,10 @@ from freightrisk.book.factors import (
 )
 from freightrisk.errors import InputError
 
-# Columns that must be sound wherever they are present, rated or not: (low, high).
 OUT = {"not_shipped": "were never shipped", "shipped_after_as_of": "were shipped after that day"}
+SMALLEST, LARGEST = 1e-15, 1e18  # of amounts and exposures: sums and squares of what lies between them are finite
+BOUNDS = f"[{SMALLEST:g}, {LARGEST:g}]"
+# Columns that must be sound wherever they are present, rated or not: (low, high).
 SOUND_COLUMNS = {"weight_kg": (0.0, np.inf), "price": (0.0, np.inf)}
 
 
@@ -260,6 +262,9 @@ class OrderBook:
         """
         wanted = columns_of(factors)
         names = ColumnNames(ship_date=None, exposure=exposure)
+        for argument, name in (("claims", claims), ("amount", amount), ("lines", lines)):
+            if name is not None:
+                _check.label(name, argument=argument)
         joined = join(cells, None, wanted, names=names, also=[claims, amount, exposure, lines], argument="cells")
         warn_of_grams(joined)
         counted = joined.real(claims)
@@ -272,7 +277,7 @@ class OrderBook:
         rows = np.flatnonzero(counted > 0) if amount else np.empty(0, dtype=np.int64)
         total = joined.real(amount)[rows] if amount else np.empty(0)
         if amount:
-            _check.in_interval(total, column=amount, low=0.0, high=np.inf, open_low=True, rows=rows)
+            _check.in_interval(total, column=amount, low=SMALLEST, high=LARGEST, rows=rows)
             joined.refuse(
                 (counted == 0) & (joined.real(amount) > 0),
                 f"column '{amount}' is above zero where '{claims}' is zero in {{rows}}; correct one of the two.",
@@ -348,7 +353,10 @@ class OrderBook:
         >>> book.align(orders["weight_g"]).tolist()
         [400, 650]
         """
-        array = plain_array(values)
+        try:
+            array = plain_array(values)
+        except Exception:  # of whatever class the values are
+            array = np.empty(())
         rows = self.n_orders if self.table_rows is None else self.table_rows
         if array.shape != (rows,):
             raise InputError(
@@ -365,7 +373,10 @@ class OrderBook:
         rows : bool array, shape (n_orders,)
             By place; an index is not read.
         """
-        rows = np.asarray(rows)
+        try:
+            rows = np.asarray(rows)
+        except Exception:  # of whatever class the values are
+            raise InputError(f"rows is {repr_of(rows)}; give a boolean for each of {self.n_orders:,} orders.") from None
         if rows.dtype != np.bool_ or rows.shape != (self.n_orders,):
             raise InputError(
                 f"rows is {rows.dtype} of shape {rows.shape}; give a boolean for each of {self.n_orders} orders."
@@ -419,7 +430,9 @@ def frames_book(
     `checked` says that claims were looked at for repeated ones, and that a batch of orders needs no look of its own.
     """
     wanted = columns_of(factors)
-    _intake.zone(clock)
+    _intake.check_clock(clock)
+    if lines is not None:
+        _check.label(lines, argument="lines")
     joined = join(
         orders, merchants, wanted, names=names, also=[names.order_id, names.ship_date, names.exposure, lines],
         may_be_missing=columns_with_missing(factors), clock=clock,
@@ -546,6 +559,10 @@ def _check_absent(orders: Table, rows: NDArray[np.int64], needed: Sequence[str],
     )
 
 
+def _outside(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray((values < SMALLEST) | (values > LARGEST))
+
+
 def columns_with_missing(factors: Sequence[Declaration | Coding]) -> set[str]:
     """Return the columns of factors that have a level for missing values."""
     declared = [factor.declared if isinstance(factor, Coding) else factor for factor in factors]
@@ -556,8 +573,10 @@ def columns_with_missing(factors: Sequence[Declaration | Coding]) -> set[str]:
 def columns_of(factors: Any) -> list[str]:
     """Return the columns that some declarations read."""
     declared = (Factor, Band, Hierarchy, Coding)
-    if isinstance(factors, declared) or not all(isinstance(factor, declared) for factor in factors):
-        raise InputError(f"factors is {factors!r}; it must be a list of Factor, Band, Hierarchy or Coding.")
+    if isinstance(factors, declared) or not all(
+        isinstance(factor, declared) for factor in _check.items(factors, argument="factors")
+    ):
+        raise InputError(f"factors is {repr_of(factors)}; it must be a list of Factor, Band, Hierarchy or Coding.")
     return [name for factor in factors for name in factor.columns]
 
 
@@ -586,7 +605,7 @@ def _spellings_text(table: Table, column: str, keys: Any, row: int) -> str:
     """Return how two rows spell the same id, if they do so in two ways."""
     first = int(np.flatnonzero(keys == keys[row])[0])
     one, other = table.value(column, first), table.value(column, row)
-    return f" (spelled {one!r} and {other!r})" if repr(one) != repr(other) else ""
+    return f" (spelled {repr_of(one)} and {repr_of(other)})" if repr(one) != repr(other) else ""
 
 
 def rows_of_ids(ids: NDArray[Any], keys: Any) -> NDArray[np.int64]:
@@ -637,8 +656,8 @@ def _read_claims(
     amount = table.real(names.freight)
     table.refuse(np.isnan(amount), f"column '{names.freight}' is missing (NaN) in {{rows}}; every claim needs one.")
     table.refuse(
-        amount <= 0.0,
-        f"column '{names.freight}' is outside (0, inf] in {{rows}}; correct or drop these claims.",
+        _outside(amount),
+        f"column '{names.freight}' is outside {BOUNDS} in {{rows}}; correct or drop these claims.",
         names.freight,
     )
     if not checked:
@@ -677,7 +696,7 @@ def _types_apart(keys: Any, ids: NDArray[Any]) -> str:
     whole = [values.dtype.kind == "i" for values in (np.asarray(keys), ids)]
     if whole[0] == whole[1] or not len(keys):
         return ""
-    return f" (ids of orders are {'numbers' if whole[0] else 'texts'}, such as {keys[0]!r})"
+    return f" (ids of orders are {'numbers' if whole[0] else 'texts'}, such as {repr_of(keys[0])})"
 
 
 def _assemble(
@@ -699,7 +718,9 @@ def _assemble(
     if weight is not None:
         joined.refuse(np.isnan(weight), f"column '{exposure}' is missing (NaN) in {{rows}}; every row needs a number.")
         joined.refuse(
-            weight <= 0.0, f"column '{exposure}' is outside (0, inf] in {{rows}}; correct or drop these rows.", exposure
+            _outside(weight),
+            f"column '{exposure}' is outside {BOUNDS} in {{rows}}; correct or drop these rows.",
+            exposure,
         )
     counted = np.bincount(claim_row, minlength=joined.n_rows) if claim_count is None else claim_count
     largest = int(counted.max(initial=0))

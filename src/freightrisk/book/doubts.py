@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from freightrisk import _check
 from freightrisk._columns import JoinedColumns, Table
 from freightrisk._intake import plain_spelling
+from freightrisk._shown import repr_of
 from freightrisk.book.factors import Band, Coding
 from freightrisk.errors import InputError
 
@@ -48,8 +49,9 @@ def warn_of_alike(codings: Iterable[Coding]) -> None:
                 first = alike.setdefault(plain_spelling(level), level) if isinstance(level, str) else level
                 if first != level:
                     _check.warn(
-                        f"factor '{coding.name}': levels {first!r} and {level!r} of column '{column}' differ in width, "
-                        "spaces or letter case alone, and are two levels; write them alike if they are one."
+                        f"factor '{coding.name}': levels {repr_of(first)} and {repr_of(level)} of column "
+                        f"'{column}' differ in width, spaces or letter case alone, and are two levels; write them "
+                        "alike if they are one."
                     )
                     return
 

@@ -17,6 +17,7 @@ from freightrisk import _check
 from freightrisk._columns import JoinedColumns, value_of
 from freightrisk._frozen import FrozenDict, digest
 from freightrisk._intake import Spellings, level_of, nearest_spelling, number_of
+from freightrisk._shown import repr_of
 from freightrisk.book.recode import banded, exact_sums, in_doubles, looked_up, paired
 from freightrisk.errors import InputError
 
@@ -82,7 +83,7 @@ class Factor(_Rules):
 
     def __post_init__(self) -> None:
         _check_rules(self)
-        object.__setattr__(self, "column", self.column or self.name)
+        object.__setattr__(self, "column", _column(self.column, self.name))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -118,8 +119,10 @@ class Hierarchy(_Rules):
 
     def __post_init__(self) -> None:
         _check_rules(self)
-        if isinstance(self.columns, str) or not len(self.columns):
-            raise InputError(f"columns of hierarchy '{self.name}' is {self.columns!r}; give a list of column names.")
+        if not _check.items(self.columns, argument=f"columns of hierarchy '{self.name}'"):
+            raise InputError(
+                f"columns of hierarchy '{self.name}' is {repr_of(self.columns)}; give a list of column names."
+            )
         object.__setattr__(self, "columns", tuple(self.columns))
 
 
@@ -154,7 +157,7 @@ class Band(_Rules):
 
     def __post_init__(self) -> None:
         _check_rules(self)
-        object.__setattr__(self, "column", self.column or self.name)
+        object.__setattr__(self, "column", _column(self.column, self.name))
         object.__setattr__(self, "valid", _interval(self.valid, argument=f"valid of band '{self.name}'"))
         if isinstance(self.edges, (int, np.integer)):
             bands = _check.whole(self.edges, argument=f"edges of band '{self.name}'", low=2, high=256)
@@ -162,7 +165,8 @@ class Band(_Rules):
             return
         if not isinstance(self.edges, Iterable):
             raise InputError(
-                f"edges of band '{self.name}' is {self.edges!r}; give ascending numbers, or a whole number of bands."
+                f"edges of band '{self.name}' is {repr_of(self.edges)}; "
+                "give ascending numbers, or a whole number of bands."
             )
         edges = tuple(_check.number(edge, argument=f"an edge of band '{self.name}'") for edge in self.edges)
         if any(low >= high for low, high in pairwise(edges)) or len(edges) > 255:
@@ -704,11 +708,15 @@ def _band_label(edges: tuple[float, ...], k: int) -> str:
 def _interval(value: Any, *, argument: str) -> tuple[float, float]:
     try:
         low, high = (float(bound) for bound in value)
-    except (TypeError, ValueError):
+    except Exception:  # of whatever class the value is
         low = high = np.nan
     if not low < high:
-        raise InputError(f"{argument} is {value!r}; it must be two numbers, the lower one first.")
+        raise InputError(f"{argument} is {repr_of(value)}; it must be two numbers, the lower one first.")
     return low, high
+
+
+def _column(column: Any, name: str) -> str:
+    return name if column is None else _check.label(column, argument=f"column of factor '{name}'")
 
 
 def _path_text(path: Path) -> str:

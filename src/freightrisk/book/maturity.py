@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
-from freightrisk._shown import shown
+from freightrisk._shown import repr_of, shown
 from freightrisk.book.book import OrderBook
 from freightrisk.errors import FitError, InputError
 
@@ -118,13 +118,14 @@ class ReportLag:
         >>> ReportLag.fit(book).share([0, 1, 2, 3]).round(4).tolist()
         [0.0, 0.4444, 0.6667, 1.0]
         """
+        _check.instance(book, OrderBook, argument="book")
         _check.one_of(method, METHODS, argument="method")
         cover_days = _check.whole(cover_days, argument="cover_days", low=1, high=3650)
         min_claims = _check.whole(min_claims, argument="min_claims", low=1, high=10**9)
         if book.claim_day is None or book.ship_day is None or book.as_of is None:
             raise InputError("the book has no lags; build it with ship_date, report_date and as_of=.")
-        if by is not None and by not in book.codings:
-            raise InputError(f"by is {by!r}; the book has {', '.join(book.codings)}.")
+        if by is not None and _check.label(by, argument="by") not in book.codings:
+            raise InputError(f"by is {repr_of(by)}; the book has {', '.join(book.codings)}.")
         age = book.age_days
         _warn_of_short_history(age, cover_days, method)
         rows = np.concatenate([book.claim_row, book.reversed_row])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._columns import JoinedColumns, read
+from freightrisk.book.book import LARGEST, SMALLEST
 from freightrisk.errors import FitError, InputError
 
 if TYPE_CHECKING:
@@ -160,9 +161,11 @@ def jewell(
     >>> [len(table) for table in fitted.levels]
     [2, 4]
     """
-    if isinstance(path, str) or not len(path):
-        raise InputError(f"path is {path!r}; give a list of columns from the outermost group to the risk.")
-    return _credibility(frame, list(path), value, weight, "iterative", collective)
+    wanted = "give a list of columns from the outermost group to the risk"
+    columns = _check.items(path, argument="path", such=wanted)
+    if not columns:
+        raise InputError(f"path is empty; {wanted}.")
+    return _credibility(frame, list(columns), value, weight, "iterative", collective)
 
 
 def _credibility(
@@ -209,7 +212,7 @@ def _observations(frame: Any, path: list[str], value: str, weight: str | None) -
     """Return the groups, values and weights of the cells that are not absent."""
     import pandas as pd
 
-    wanted = [*path, value, *([weight] if weight else [])]
+    wanted = [*path, value, *([] if weight is None else [weight])]
     columns = JoinedColumns(read(frame, wanted, argument="frame"))
     _check.columns_present(wanted, columns.names, argument="frame")
     values = columns.real(value)
@@ -222,10 +225,12 @@ def _observations(frame: Any, path: list[str], value: str, weight: str | None) -
         _check.refuse_rows(codes[kept] < 0, f"column '{name}' is missing in {{rows}}; name the risk.", rows=kept)
         groups[name] = pd.Series(np.array(levels, dtype=object)[codes[kept]])
     _check.refuse_rows(
-        ~np.isfinite(values[kept]), f"column '{value}' is not finite in {{rows}}; give a number.", rows=kept
+        ~(np.abs(values[kept]) <= LARGEST),
+        f"column '{value}' is missing or beyond {LARGEST:g} in {{rows}}; give a number.",
+        rows=kept,
     )
     if weight is not None:
-        _check.in_interval(weights[kept], column=weight, low=0.0, high=np.inf, open_low=True, rows=kept)
+        _check.in_interval(weights[kept], column=weight, low=SMALLEST, high=LARGEST, rows=kept)
     return pd.DataFrame(groups), values[kept], weights[kept]
 
 

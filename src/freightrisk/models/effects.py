@@ -1,6 +1,6 @@
 """How a factor enters a model: free, shrunk by credibility, smooth, monotone, given, or with another factor."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -74,10 +74,11 @@ class Credibility:
 
     def __post_init__(self) -> None:
         _check.label(self.name, argument="name of a factor")
-        given = self.variance if isinstance(self.variance, Iterable) else [self.variance]
-        variances = [_variance(value, self.name) for value in given]
-        if isinstance(self.variance, Iterable):
-            object.__setattr__(self, "variance", tuple(variances))
+        if self.variance is None or isinstance(self.variance, (int, float, np.integer, np.floating)):
+            _variance(self.variance, self.name)
+            return
+        given = _check.items(self.variance, argument=f"variance of factor '{self.name}'")
+        object.__setattr__(self, "variance", tuple(_variance(value, self.name) for value in given))
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class Given:
     def __post_init__(self) -> None:
         _check.label(self.name, argument="name of a factor")
         values = self.relativities.values() if isinstance(self.relativities, Mapping) else self.relativities
-        for value in values:
+        for value in _check.items(values, argument=f"relativities of factor '{self.name}'"):
             _check.number(
                 value, argument=f"a given relativity of factor '{self.name}'", low=0.0, high=1e9, open_low=True
             )

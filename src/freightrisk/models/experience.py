@@ -127,7 +127,10 @@ def merchant_experience(
     """
     import pandas as pd
 
-    wanted = [merchant, claims, expected, *without_claims]
+    wanted = [merchant, claims, expected, *_check.items(without_claims, argument="without_claims")]
+    min_units = _check.whole(min_units, argument="min_units", low=1, high=10**9)
+    if variance is not None:
+        variance = _check.number(variance, argument="variance", low=0.0, high=1e9)
     wanted += [name for name in (without_expected, age_days, group, owner, prior, previous) if name is not None]
     if not isinstance(periods, pd.DataFrame):
         raise InputError(f"periods is a {type(periods).__name__}; give a pandas DataFrame.")
@@ -272,6 +275,10 @@ def merchant_periods(
     """
     import pandas as pd
 
+    _check.instance(book, OrderBook, argument="book")
+    _check.instance(fitted, FittedModel, argument="fitted")
+    if lag is not None:
+        _check.instance(lag, ReportLag, argument="lag")
     names = id_array(merchant, argument="merchant")
     if names.shape != (book.n_orders,):
         raise InputError(f"merchant has shape {names.shape}; give one value for each of {book.n_orders:,} orders.")

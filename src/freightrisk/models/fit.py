@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check
+from freightrisk._shown import repr_of
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import FitError, InputError
@@ -239,7 +240,10 @@ def cluster_of(cluster: Any, n_orders: int, rows: NDArray[np.int64] | None) -> A
     """Return the cluster of each row that is fitted, given that of each order."""
     if cluster is None:
         return None
-    values = np.asarray(cluster)
+    try:
+        values = np.asarray(cluster)
+    except Exception:  # of whatever class the values are
+        raise InputError(f"cluster is {repr_of(cluster)}; give one value for each of {n_orders:,} orders.") from None
     if values.shape != (n_orders,):
         raise InputError(f"cluster has shape {values.shape}; give one value for each of {n_orders:,} orders.")
     return values if rows is None else values[rows]
@@ -248,7 +252,10 @@ def cluster_of(cluster: Any, n_orders: int, rows: NDArray[np.int64] | None) -> A
 def _cluster_codes(cluster: Any) -> NDArray[np.int64]:
     import pandas as pd
 
-    codes: NDArray[np.int64] = pd.factorize(np.asarray(cluster))[0].astype(np.int64)
+    try:
+        codes: NDArray[np.int64] = pd.factorize(np.asarray(cluster))[0].astype(np.int64)
+    except TypeError:
+        raise InputError("cluster has values that are no ids; give numbers or texts.") from None
     _check.refuse_rows(codes < 0, "cluster is missing in {rows}; give each order one, such as its merchant.")
     return codes
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from freightrisk import _check
 from freightrisk._frozen import FrozenDict
 from freightrisk._intake import DEFAULT_CLOCK
-from freightrisk._shown import shown
+from freightrisk._shown import repr_of, shown
 from freightrisk.book.book import OrderBook, check_book
 from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import InputError
@@ -246,9 +246,10 @@ class FittedModel:
         """
         import pandas as pd
 
-        if factor not in self.nodes:
+        if _check.label(factor, argument="factor") not in self.nodes:
             raise InputError(
-                f"factor is {factor!r}; the model has credibility effects for {', '.join(self.nodes) or 'no factor'}."
+                f"factor is {repr_of(factor)}; "
+                f"the model has credibility effects for {', '.join(self.nodes) or 'no factor'}."
             )
         nodes = self.nodes[factor]
         return pd.DataFrame({"node": nodes.labels, "parent": nodes.parents} | {
@@ -312,6 +313,7 @@ class FittedModel:
         """
         if self.kind != "frequency":
             raise InputError(f"the model is a {self.kind} model; expected claims come from a frequency model.")
+        without = [_check.label(name, argument="without") for name in _check.items(without, argument="without")]
         unknown = [name for name in without if name not in self.tables]
         if unknown:
             raise InputError(f"without: the model has no factor '{unknown[0]}'; it has {', '.join(self.tables)}.")

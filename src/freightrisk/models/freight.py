@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
-from freightrisk._shown import shown
+from freightrisk._shown import repr_of, shown
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Band, Coding, CrossCoding
 from freightrisk.errors import InputError
@@ -64,8 +64,11 @@ class FreightSchedule:
     volume_divisor: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        names = (self.zone,) if isinstance(self.zone, str) else tuple(self.zone)
-        _check.columns_present([*names, *FEE_COLUMNS], list(map(str, self.fees.columns)), argument="fees")
+        names = (self.zone,) if isinstance(self.zone, str) else _check.items(self.zone, argument="zone")
+        if not names:
+            raise InputError("zone is empty; name one column of the fees, or several whose values make a zone.")
+        present = list(map(str, _check.frame(self.fees, argument="fees").columns))
+        _check.columns_present([*names, *FEE_COLUMNS], present, argument="fees")
         frame = self.fees.reset_index(drop=True).copy()
         if frame.duplicated(list(names)).any():
             raise InputError(f"fees has a zone twice (first: {_first_twice(frame, names)}); give each zone one row.")
@@ -93,7 +96,8 @@ class FreightSchedule:
 
     def billed_weight(self, weight_g: ArrayLike, volume_cm3: ArrayLike | None = None) -> Whole:
         """Return the billed weight of parcels in whole grams: the larger of weight and volume weight, rounded up."""
-        weight = _check.real_array(weight_g, argument="weight_g", length=np.size(weight_g))
+        weight = _check.numbers(weight_g, argument="weight_g")
+        weight = _check.real_array(weight, argument="weight_g", length=weight.size)
         _check.refuse_rows(
             ~(weight > 0.0), "weight_g is not above zero in {rows}; give the weight of a parcel in grams."
         )
@@ -121,9 +125,12 @@ class FreightSchedule:
         """
         import pandas as pd
 
-        keys = pd.DataFrame(np.asarray(zone, dtype=object).reshape(-1, len(self.zone)), columns=list(self.zone))
         known = pd.MultiIndex.from_frame(self.fees[list(self.zone)].astype(object))
-        rows = known.get_indexer(pd.MultiIndex.from_frame(keys))
+        try:
+            keys = pd.DataFrame(np.asarray(zone, dtype=object).reshape(-1, len(self.zone)), columns=list(self.zone))
+            rows = known.get_indexer(pd.MultiIndex.from_frame(keys))
+        except Exception:  # of whatever class the values are
+            raise InputError(f"zone is {repr_of(zone)}; give the zone of each parcel, as in the fees.") from None
         _check.refuse_rows(np.asarray(rows < 0), "zone is none of the schedule's in {rows}; add its fees.")
         billed = self.billed_weight(weight_g, volume_cm3)
         if len(billed) != len(rows):
@@ -157,7 +164,7 @@ class FreightSchedule:
         """
         path = zone if isinstance(zone, tuple) else (zone,)
         if path not in self.zones:
-            raise InputError(f"zone {zone!r} is none of the schedule's.")
+            raise InputError(f"zone {repr_of(zone)} is none of the schedule's.")
         row = np.array([self.zones.index(path)])
         if not hasattr(weight, "sf"):
             freight = self.fen(np.repeat(row, np.size(weight)), _up(np.asarray(weight, dtype=np.float64))) / FEN
@@ -241,8 +248,11 @@ class ScheduleSeverity:
 
     def __post_init__(self) -> None:
         if not isinstance(self.schedule, FreightSchedule):
-            raise InputError(f"schedule is {self.schedule!r}; it must be a FreightSchedule.")
+            raise InputError(f"schedule is {repr_of(self.schedule)}; it must be a FreightSchedule.")
         _check.one_of(self.basis, BASES, argument="basis")
+        _check.label(self.zone, argument="zone")
+        if self.weight is not None:
+            _check.label(self.weight, argument="weight")
         prior = _check.number(self.prior_parcels, argument="prior_parcels", low=0.0, high=1e9)
         object.__setattr__(self, "prior_parcels", prior)
         if self.basis == "scheduled" and "scheduled_payout" not in self.schedule.fees:
@@ -270,6 +280,8 @@ class ScheduleSeverity:
         claims_only : bool
             Take the weights of orders with claims, one for each claim, and not of all orders.
         """
+        _check.instance(book, OrderBook, argument="book")
+        claims_only = _check.flag(claims_only, argument="claims_only")
         _warn_of_kilograms(weight_g)
         zone = _coding(book, self.zone, "zone")
         weight = None if self.weight is None else _coding(book, self.weight, "weight")

@@ -163,6 +163,7 @@ def at_most_one_claim(book: OrderBook) -> OrderBook:
     """
     from dataclasses import replace
 
+    _check.instance(book, OrderBook, argument="book")
     if book.claim_weight is not None:
         raise InputError(
             "book was built from counts, whose amounts are means over several claims; use orders and claims."

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from freightrisk import _check
+from freightrisk._shown import repr_of
 from freightrisk.errors import InputError
 from freightrisk.models.design import Array, Layout
 from freightrisk.models.families import FAMILIES, row_scores
@@ -96,7 +98,7 @@ def likelihood_ratio_test(smaller: FittedModel, larger: FittedModel) -> NestedTe
 
     for model in (smaller, larger):
         if not isinstance(model, FittedModel):
-            raise InputError(f"a model is {model!r}; give two fitted models.")
+            raise InputError(f"a model is {repr_of(model)}; give two fitted models.")
         penalised = [name for name, kind in model.kinds.items() if model.variances.get(name)]
         if penalised:
             raise InputError(f"the effect of factor '{penalised[0]}' is penalised; compare models by aic instead.")
@@ -141,6 +143,7 @@ def wald_tests(fitted: FittedModel) -> "pd.DataFrame":
     import pandas as pd
     from scipy.stats import chi2, f
 
+    _check.instance(fitted, FittedModel, argument="fitted")
     rows = []
     for name, kind in fitted.kinds.items():
         places = [k for k, (factor, _) in enumerate(fitted.parameters, start=1) if factor == name]

@@ -98,10 +98,14 @@ def expected_line_claims(
     >>> expected_line_claims([1, 2, 3], 0.5, max_claims=1).tolist()
     [0.5, 0.75, 0.875]
     """
-    n = np.asarray(lines)
+    n = np.asarray(_check.numbers(lines, argument="lines"))
+    n = n.astype(np.int64) if np.array_equal(n, np.floor(n)) and np.all(np.abs(n) < 2**31) else n
     if n.dtype.kind not in "iu" or (n < 1).any():
         raise InputError("lines must be whole numbers, one or more.")
-    p = np.broadcast_to(np.asarray(probability, dtype=np.float64), n.shape)
+    p = _check.numbers(probability, argument="probability")
+    if p.shape not in ((), n.shape):
+        raise InputError(f"probability has shape {p.shape}; give one, or one for each of {n.size:,} orders.")
+    p = np.broadcast_to(p, n.shape)
     if not np.all((p >= 0.0) & (p <= 1.0)):
         raise InputError("probability is outside [0, 1]; give the share of lines that come back.")
     correlation = _check.number(correlation, argument="correlation", low=0.0, high=1.0 - 1e-9)
@@ -170,7 +174,9 @@ def fit_line_returns(
     from scipy.optimize import minimize
 
     wanted = [lines, none, partial, complete]
-    _check.columns_present(wanted, list(map(str, orders.columns)), argument="orders")
+    by_size = _check.flag(by_size, argument="by_size")
+    present = list(map(str, _check.frame(orders, argument="orders").columns))
+    _check.columns_present(wanted, present, argument="orders")
     counts = np.stack([_counts(orders, name) for name in wanted], axis=1)
     n, seen = counts[:, 0].astype(np.int64), counts[:, 1:]
     _check.refuse_rows(n < 1, f"orders: '{lines}' is below one in {{rows}}; an order has a line.")

@@ -120,9 +120,9 @@ def _at_limit(limit: ArrayLike, book: OrderBook) -> NDArray[np.bool_]:
         raise InputError(
             "limit needs the amount of each claim, but the book has means of several; use orders and claims."
         )
-    most = _check.real_array(
-        np.full(book.n_orders, limit) if np.ndim(limit) == 0 else limit, argument="limit", length=book.n_orders
-    )[book.claim_row]
+    given = _check.numbers(limit, argument="limit")
+    given = np.full(book.n_orders, given) if given.ndim == 0 else given
+    most = _check.real_array(given, argument="limit", length=book.n_orders)[book.claim_row]
     slack = 1e-9 * most
     _check.refuse_rows(
         book.claim_amount > most + slack,

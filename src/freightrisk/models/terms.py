@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from freightrisk import _check
 from freightrisk._mapped import let_go
 from freightrisk._parallel import chunks
+from freightrisk._shown import repr_of
 from freightrisk.book.factors import ALL, MISSING, OTHER, Band, Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.design import Array, Term, Tree, Whole, free_term, nested, nested_term, smooth_term
@@ -33,14 +34,14 @@ def chosen_effects(
 ) -> dict[str, Effect]:
     """Return the effect of each table of a model by name: by default all factors but the lines, each free."""
     if isinstance(factors, str):
-        raise InputError(f"factors is the text {factors!r}; give a list, such as [{factors!r}].")
+        raise InputError(f"factors is the text {repr_of(factors)}; give a list, such as [{repr_of(factors)}].")
     wanted = [name for name in codings if name != lines] if factors is None else list(factors)
     effects: dict[str, Effect] = {}
     for one in wanted:
         if not isinstance(one, str | Effect):
             raise InputError(
-                f"factors: {one!r} is neither the name of a factor nor an effect; give names, or Free, Credibility, "
-                "Smooth, Given and Interaction."
+                f"factors: {repr_of(one)} is neither the name of a factor nor an effect; give names, or Free, "
+                "Credibility, Smooth, Given and Interaction."
             )
         effect = Free(one) if isinstance(one, str) else one
         needed = (effect.first, effect.second) if isinstance(effect, Interaction) else (effect.name,)

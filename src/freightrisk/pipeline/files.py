@@ -18,12 +18,9 @@ NO_DATA = (".", "_")  # how names begin that are no data, to Spark and pyarrow t
 
 def parquet_files(orders: str | Path | Sequence[str | Path]) -> list[Path]:
     """Return the files that were named, those of a folder by name."""
-    try:
-        named = [Path(orders)] if isinstance(orders, (str, Path)) else [Path(path) for path in orders]
-    except TypeError:
-        raise InputError(
-            f"orders is a {type(orders).__name__}; give the path of a Parquet file or folder, or a list of paths."
-        ) from None
+    wanted = "give the path of a Parquet file or folder, or a list of paths"
+    given = [orders] if isinstance(orders, (str, Path)) else _check.items(orders, argument="orders", such=wanted)
+    named = [_check.path(path, argument="orders") for path in given]
     paths = [file for path in named for file in (_in_folder(path) if path.is_dir() else [path])]
     missing = [path for path in paths if not path.is_file()]
     if missing:

@@ -15,7 +15,8 @@ import sqlalchemy as sa
 
 from freightrisk import _check
 from freightrisk._columns import PricingColumns, id_array
-from freightrisk._intake import DEFAULT_CLOCK, zone
+from freightrisk._intake import DEFAULT_CLOCK, check_clock
+from freightrisk._shown import repr_of
 from freightrisk.errors import InputError, LedgerError
 from freightrisk.pipeline.batch import PricedBatch, Recorded, Snapshot, Unpriced
 from freightrisk.pipeline.database import Database, repeated
@@ -103,7 +104,7 @@ class Ledger:
 
     def __init__(self, where: "str | Path | sa.Engine", *, clock: str | None = None) -> None:
         if clock is not None:
-            zone(clock)
+            check_clock(clock)
         # An engine made from a path or URL can be made again in another process.
         self._given = _whole(where)
         is_own = not isinstance(where, sa.Engine)
@@ -187,6 +188,8 @@ class Ledger:
             another batch, or where a campaign has other limits in the ledger than in the tariff.
         """
         _check.label(batch, argument="batch")
+        _check.instance(tariff, Tariff, argument="tariff")
+        campaigns = _check.flag(campaigns, argument="campaigns")
         threads = _check.threads(threads)
         if tariff.clock != self.clock:
             raise LedgerError(
@@ -304,11 +307,12 @@ class Ledger:
         """
         import pandas as pd
 
-        odd = isinstance(order_ids, (str, bytes, Mapping)) or hasattr(order_ids, "columns")
-        if odd or not isinstance(order_ids, Iterable):
-            raise InputError(f"order_ids is {order_ids!r}; give a list or column of ids, such as ['12', '13'].")
-        listed = order_ids.to_pylist() if hasattr(order_ids, "to_pylist") else [*order_ids]
-        given = id_array(np.array([*listed, None], dtype=object)[:-1], argument="order_ids")
+        wanted = "give a list or column of ids, such as ['12', '13']"
+        if isinstance(order_ids, Mapping) or hasattr(order_ids, "columns"):
+            raise InputError(f"order_ids is {repr_of(order_ids)}; {wanted}.")
+        ids = order_ids.to_pylist() if hasattr(order_ids, "to_pylist") else order_ids
+        listed = _check.items(ids, argument="order_ids", such=wanted)
+        given = id_array(np.fromiter(listed, dtype=object, count=len(listed)), argument="order_ids")
         _check.refuse_rows(
             np.array([one is None for one in given.tolist()], dtype=bool),
             "order_ids has no id in {rows}; name every order by its id.",
@@ -337,6 +341,7 @@ class Ledger:
     @repeated
     def amend(self, tariff: Tariff) -> None:
         """Give campaigns the limits that they have in a tariff; what was spent stays spent."""
+        _check.instance(tariff, Tariff, argument="tariff")
         with self._locked() as connection:
             for rule in tariff.subsidies:
                 if rule.is_limited:

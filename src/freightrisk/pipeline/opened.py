@@ -66,7 +66,7 @@ def open_book(folder: str | Path) -> OrderBook:
     stored = _described(folder)
     try:
         codings = [coding_from_part(part) for part in stored.factors]
-        _intake.zone(stored.clock)
+        _intake.check_clock(stored.clock)
         as_of = None if stored.as_of is None else _check.day(stored.as_of, argument="as_of")
         if stored.lines is not None and stored.lines not in [coding.name for coding in codings]:
             raise InputError(f"lines is '{stored.lines}', which is no factor.")

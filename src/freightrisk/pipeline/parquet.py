@@ -15,7 +15,7 @@ from freightrisk._staged import staged
 from freightrisk.book.book import SOUND_COLUMNS
 from freightrisk.errors import InputError
 from freightrisk.pipeline.files import NO_DATA, ahead, batches, check_files, file_bar, parquet_files, table_of
-from freightrisk.tariff.balances import Balances, become
+from freightrisk.tariff.balances import Balances, become, check_balances
 from freightrisk.tariff.quotes import DETAIL, CodedOrders, quote_names
 from freightrisk.tariff.tariff import Tariff
 
@@ -94,6 +94,10 @@ def price_parquet(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    _check.instance(tariff, Tariff, argument="tariff")
+    check_balances(balances)
+    detail, campaigns = _check.flag(detail, argument="detail"), _check.flag(campaigns, argument="campaigns")
+    progress = _check.flag(progress, argument="progress")
     paths, out = parquet_files(orders), _check.output_path(out, argument="out")
     _check_apart(out, orders, paths)
     keep = _kept(keep, tariff)
@@ -169,7 +173,8 @@ def _check_apart(out: Path, orders: Any, paths: Sequence[Path]) -> None:
 
 def _kept(keep: Sequence[str], tariff: Tariff) -> list[str]:
     """Return the columns that the quotes take over."""
-    names = [_check.label(name, argument="keep") for name in ([keep] if isinstance(keep, str) else keep)]
+    given = [keep] if isinstance(keep, str) else _check.items(keep, argument="keep")
+    names = [_check.label(name, argument="keep") for name in given]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise InputError(f"keep names '{twice[0]}' twice; name each column once.")

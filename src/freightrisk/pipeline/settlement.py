@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from freightrisk import _check
 from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE, Table, read
 from freightrisk._intake import Id, Refused, id_of, is_missing
-from freightrisk._shown import shown
+from freightrisk._shown import repr_of, shown
 from freightrisk._staged import staged
 from freightrisk.errors import InputError
 from freightrisk.tariff.rounding import MICRO_PER_FEN, MOST_MICRO, whole_sums
@@ -63,9 +63,7 @@ class Settlement:
 
     def __post_init__(self) -> None:
         for argument, keys, names in (("payers", PAYER_KEYS, PAYER_SUMS), ("accounts", ACCOUNT_KEYS, ACCOUNTS)):
-            frame = getattr(self, argument)
-            if not hasattr(frame, "groupby"):
-                raise InputError(f"{argument} is a {type(frame).__name__}; it must be a frame of pandas.")
+            frame = _check.frame(getattr(self, argument), argument=argument)
             _check.columns_present([*keys, *names], list(frame.columns), argument=argument)
             for name in names:
                 _check_column(frame[name], _most(name))
@@ -112,6 +110,14 @@ class Settlement:
         """
         import pandas as pd
 
+        _check.instance(tariff, Tariff, argument="tariff")
+        for argument, name in (
+            ("merchant_id", merchant_id),
+            ("order_id", order_id),
+            ("day", day),
+            ("insurer", insurer),
+        ):
+            _check.label(name, argument=argument)
         asked = read(
             orders,
             [merchant_id, day, order_id],
@@ -313,7 +319,7 @@ def _merchant(value: Any) -> Id | None:
     try:
         return None if is_missing(value) else id_of(value)
     except Refused as refused:
-        raise InputError(f"merchant {value!r} of a settlement {refused.fault}; {refused.cure}.") from None
+        raise InputError(f"merchant {repr_of(value)} of a settlement {refused.fault}; {refused.cure}.") from None
 
 
 def _tidy(frame: "pd.DataFrame", keys: list[str]) -> "pd.DataFrame":

@@ -13,6 +13,7 @@ from freightrisk import _check, _intake
 from freightrisk._columns import ColumnNames, read
 from freightrisk._intake import DEFAULT_CLOCK
 from freightrisk._parallel import Helper
+from freightrisk._shown import repr_of
 from freightrisk._staged import probe, staged
 from freightrisk.book.book import SOUND_COLUMNS, OrderBook, columns_of, frames_book, rows_of_ids
 from freightrisk.book.doubts import CLAIM_ID, check_claims, warn_of_alike
@@ -117,8 +118,11 @@ def store_book(
         order_id=order_id, merchant_id=merchant_id, ship_date=ship_date, exposure=exposure, freight=freight,
         report_date=report_date, reversed_date=reversed_date, claim_id=claim_id, date_format=date_format,
     )  # fmt: skip
-    _intake.zone(clock)
+    _intake.check_clock(clock)
     final, paths = _check.path(folder, argument="folder"), parquet_files(orders)
+    progress = _check.flag(progress, argument="progress")
+    if lines is not None:
+        _check.label(lines, argument="lines")
     batch_rows = _check.whole(batch_rows, argument="batch_rows", low=1, high=2**30)
     _check_free(final)
     wanted = {*columns_of(factors), *SOUND_COLUMNS, order_id, merchant_id}
@@ -192,7 +196,7 @@ class _Claims:
         if len(twice):
             raise InputError(
                 f"orders: '{self.order_id}' repeats for {len(twice):,} orders in several batches (first: "
-                f"{self.ids[twice[0]]!r}); keep one row for each."
+                f"{repr_of(self.ids[twice[0]])}); keep one row for each."
             )
 
 

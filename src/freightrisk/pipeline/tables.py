@@ -8,6 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from freightrisk import _check
+from freightrisk._shown import repr_of
 from freightrisk.errors import InputError, LedgerError
 from freightrisk.pipeline.addresses import EXAMPLE, looks_like_an_address
 from freightrisk.tariff.subsidy import Subsidy
@@ -114,7 +116,7 @@ def engine_of(where: Any) -> sa.Engine:
         if hasattr(where, "sync_engine"):
             raise InputError("where is an engine for asyncio; give a URL, or an engine of sqlalchemy.create_engine.")
         # Whatever else it is may hold a password.
-        given = repr(where) if where is None or isinstance(where, (int, float)) else f"a {type(where).__name__}"
+        given = repr_of(where) if where is None or isinstance(where, (int, float)) else f"a {type(where).__name__}"
         raise InputError(f"where is {given}; give the path of an SQLite file, a URL or an engine.")
     url = _url(where) if isinstance(where, str) and "://" in where else _file(where)
     try:
@@ -155,7 +157,7 @@ def _file(where: str | Path) -> sa.URL:
             f"where has no '://' but looks like the address of a database; write it as {EXAMPLE}, or give a file of "
             "such a name as pathlib.Path."
         )
-    path = Path(where)
+    path = _check.path(where, argument="where")
     if path.is_dir():
         raise InputError(f"where is '{path}', which is a folder; give the name of a file in it.")
     if not path.parent.is_dir():
@@ -185,8 +187,8 @@ def counted(value: Any, *, most: int = MOST_FEN) -> int:
     """Return an amount that a ledger holds, refusing what no ledger writes."""
     if not isinstance(value, int) or abs(value) > most:
         raise LedgerError(
-            f"the ledger holds the amount {value!r}, which is not a whole number from -{most} to {most}; restore the "
-            "database from a copy, or begin a new ledger."
+            f"the ledger holds the amount {repr_of(value)}, which is not a whole number from -{most} to {most}; "
+            "restore the database from a copy, or begin a new ledger."
         )
     return value
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
+from freightrisk._shown import repr_of
 from freightrisk.errors import FitError, InputError
 from freightrisk.tariff.rounding import round_micro
 from freightrisk.tariff.subsidy import Subsidy
@@ -82,13 +83,21 @@ def subsidy_offers(
     """
     import pandas as pd
 
-    _check.columns_present(["list_fen", "technical_premium"], list(map(str, quotes.columns)), argument="quotes")
-    _check.columns_present(RESPONSE, list(map(str, response.columns)), argument="response")
+    for argument, frame, wanted in (
+        ("quotes", quotes, ("list_fen", "technical_premium")),
+        ("response", response, RESPONSE),
+    ):
+        _check.columns_present(
+            wanted, list(map(str, _check.frame(frame, argument=argument).columns)), argument=argument
+        )
     for name in (payer, shortfall_payer):
-        if name is not None and (not name.isidentifier() or f"{name}_fen" in AMOUNTS):
+        if name is not None and (not _check.label(name, argument="payer").isidentifier() or f"{name}_fen" in AMOUNTS):
             raise InputError(f"payer is '{name}'; it names a column, so give a word such as 'platform'.")
     floor_fen = _check.whole(floor_fen, argument="floor_fen", low=0, high=10**6)
-    codes, names = pd.factorize(np.asarray(segment))
+    try:
+        codes, names = pd.factorize(pd.Series(_check.items(segment, argument="segment"), dtype=object))
+    except TypeError:
+        raise InputError(f"segment is {repr_of(segment)}; give the name of a segment for each order.") from None
     if len(codes) != len(quotes) or (codes < 0).any():
         raise InputError(f"segment has {int((codes >= 0).sum())} values; give one for each of {len(quotes):,} orders.")
     take_up = _check.real_array(response["take_up"].to_numpy(), argument="take_up", length=len(response))
@@ -105,7 +114,7 @@ def subsidy_offers(
     rows = []
     for name, amount, share in response[list(RESPONSE)].itertuples(index=False, name=None):
         if name not in place:
-            raise InputError(f"response: segment {name!r} has no orders; leave it out.")
+            raise InputError(f"response: segment {repr_of(name)} has no orders; leave it out.")
         amount = _check.whole(amount, argument="subsidy_fen", low=0, high=10**9)
         mine = place[name]
         cost = _cost(list_fen[mine], needed[mine], amount, payer, shortfall_payer, floor_fen)
@@ -159,7 +168,7 @@ def _refuse_falling(response: "pd.DataFrame") -> None:
     if twice.any() or falls.any():
         row = ordered[twice | falls].iloc[0]
         what = "stands there twice" if twice.any() else "has a lower take-up than a smaller subsidy"
-        raise InputError(f"response: {row['subsidy_fen']} fen to segment {row['segment']!r} {what}; correct it.")
+        raise InputError(f"response: {row['subsidy_fen']} fen to segment {repr_of(row['segment'])} {what}; correct it.")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -214,8 +223,8 @@ class Allocation:
             others = [name for name in payers if offer[name] > 0 and name != f"{offer['payer']}_fen"]
             if others:
                 raise InputError(
-                    f"the offer to segment {offer['segment']!r} is paid by {offer['payer']} and {others[0][:-4]}; "
-                    "a rule has one payer."
+                    f"the offer to segment {repr_of(offer['segment'])} is paid by {offer['payer']} and "
+                    f"{others[0][:-4]}; a rule has one payer."
                 )
             rules.append(
                 Subsidy(
@@ -298,6 +307,10 @@ def allocate(
     """
     import pandas as pd
 
+    _check.frame(offers, argument="offers")
+    whole = _check.flag(whole, argument="whole")
+    gap = _check.number(gap, argument="gap", low=0.0, high=1.0)
+    seconds = _check.number(seconds, argument="seconds", low=0.0, high=1e9, open_low=True)
     payers = _payers(offers, budget_fen)
     _check.columns_present(["segment", "subsidy_fen", "payer", "covered", objective], [*map(str, offers.columns)],
                            argument="offers")  # fmt: skip
@@ -332,12 +345,10 @@ def _payers(offers: "pd.DataFrame", budget_fen: "float | Mapping[str, float]") -
     found = [str(name) for name in offers.columns if str(name).endswith("_fen") and name not in AMOUNTS]
     if not found:
         raise InputError("offers has no column '<payer>_fen' of what a payer spends; see subsidy_offers.")
-    if isinstance(budget_fen, Mapping):
-        wrong = sorted({name[:-4] for name in found} ^ set(budget_fen))
-        if wrong:
-            raise InputError(
-                f"budget_fen names {sorted(budget_fen)}, but offers are paid by {[n[:-4] for n in found]}."
-            )
+    if isinstance(budget_fen, Mapping) and {name[:-4] for name in found} != set(budget_fen):
+        raise InputError(
+            f"budget_fen names {repr_of(list(budget_fen))}, but offers are paid by {[n[:-4] for n in found]}."
+        )
     return found
 
 
@@ -374,12 +385,13 @@ def _constraints(
     else:
         limit(spending.sum(axis=1), "all", "budget", -np.inf, _check.number(budget_fen, argument="budget_fen", low=0.0))
     if limits is not None:
+        _check.frame(limits, argument="limits")
         unknown = [name for name in limits.columns if name not in LIMITS]
         if unknown:
             raise InputError(f"limits has column '{unknown[0]}'; it may have {', '.join(LIMITS)}.")
         absent = [name for name in limits.index if name not in set(segments)]
         if absent:
-            raise InputError(f"limits names segment {absent[0]!r}, which has no offer that may be made.")
+            raise InputError(f"limits names segment {repr_of(absent[0])}, which has no offer that may be made.")
         covered = offers["covered"].to_numpy(dtype=np.float64)
         for name, row in limits.iterrows():
             mine = (codes == list(segments).index(name)).astype(np.float64)

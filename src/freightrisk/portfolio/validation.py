@@ -52,7 +52,7 @@ def actual_vs_expected(
     """
     import pandas as pd
 
-    n = np.shape(actual)[0] if np.ndim(actual) else 1
+    n = _check.numbers(actual, argument="actual").size
     seen = _check.real_array(actual, argument="actual", length=n)
     foreseen = _check.real_array(expected, argument="expected", length=n)
     exposure = np.ones(n) if weight is None else _check.real_array(weight, argument="weight", length=n)
@@ -60,9 +60,13 @@ def actual_vs_expected(
         raise InputError("actual has no rows; give at least one.")
     _check.refuse_rows(foreseen <= 0.0, "expected is not above zero in {rows}; leave out rows with nothing expected.")
     _check.refuse_rows(exposure <= 0.0, "weight is not above zero in {rows}; leave out rows without exposure.")
-    group = (
-        equal_groups(foreseen / exposure, exposure, n_groups) if by is None else pd.Series(by).reset_index(drop=True)
-    )
+    if by is None:
+        group = equal_groups(foreseen / exposure, exposure, n_groups)
+    else:
+        given = by if hasattr(by, "dtype") else list(_check.items(by, argument="by"))
+        if len(np.shape(given)) != 1:
+            raise InputError(f"by has shape {np.shape(given)}; it must be one group a row, shape ({n},).")
+        group = pd.Series(given).reset_index(drop=True)
     if group.shape != (n,):
         raise InputError(f"by has shape {group.shape}; it must be one group a row, shape ({n},).")
     _check.refuse_rows(np.asarray(pd.isna(group)), "by is missing in {rows}; give every row its group.")

@@ -13,6 +13,7 @@ from freightrisk import _check, _core
 from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE, JoinedColumns, value_of
 from freightrisk._intake import DEFAULT_CLOCK, Id, Refused, id_of, time_of
 from freightrisk._parallel import in_order
+from freightrisk._shown import repr_of
 from freightrisk.errors import InputError
 from freightrisk.tariff.quotes import QuoteBuffers
 from freightrisk.tariff.subsidy import Subsidy
@@ -61,21 +62,25 @@ class Balances:
     met: set[tuple[str, Hashable, str]] = field(default_factory=set, compare=False)
 
     def __post_init__(self) -> None:
+        for name in ("spent", "spent_by_merchant", "remainders"):
+            _check.mapping(getattr(self, name), argument=f"{name} of balances")
         self.spent = {name: _fen(fen) for name, fen in self.spent.items()}
         self.remainders = _once(self.remainders, known_id, _micro)
         self.spent_by_merchant = {
-            name: _once(spent, lambda pair: (known_id(pair[0]), _period(pair[1])), _fen)
+            name: _once(_check.mapping(spent, argument=f"spent_by_merchant of '{name}'"), _merchant_and_period, _fen)
             for name, spent in self.spent_by_merchant.items()
         }
 
     def left(self, rule: Subsidy) -> int:
         """Return the fen left of a rule's budget; a very large number without one."""
+        _check.instance(rule, Subsidy, argument="rule")
         if rule.budget_fen is None:
             return UNSPENDABLE
         return max(0, rule.budget_fen - _fen(self.spent.get(rule.name, 0)))
 
     def left_of(self, rule: Subsidy, merchant: Hashable, period: str) -> int:
         """Return the fen left of a rule's cap for one merchant and period; a very large number without a cap."""
+        _check.instance(rule, Subsidy, argument="rule")
         if rule.merchant_cap_fen is None:
             return UNSPENDABLE
         key = known_id(merchant), period
@@ -83,7 +88,7 @@ class Balances:
 
     def remainder_of(self, merchant: Hashable) -> int:
         """Return the micro-yuan that a merchant was charged too little so far."""
-        return _micro(self.remainders.get(merchant, 0))
+        return _micro(self.remainders.get(known_id(merchant), 0))
 
     def copy(self) -> "Balances":
         """Return balances that change apart from these."""
@@ -98,10 +103,18 @@ def known_id(merchant: Hashable) -> Id:
     try:
         found = id_of(merchant)
     except Refused as refused:
-        raise InputError(f"balances: merchant {merchant!r} {refused.fault}; {refused.cure}.") from None
+        raise InputError(f"balances: merchant {repr_of(merchant)} {refused.fault}; {refused.cure}.") from None
     if found is None:
         raise InputError("balances name a missing merchant; name each merchant by its id.")
     return found
+
+
+def _merchant_and_period(pair: Any) -> tuple[Id, str]:
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        raise InputError(
+            f"balances name {repr_of(pair)} for a cap; write a merchant and a period, such as ('m1', '2026-06')."
+        )
+    return known_id(pair[0]), _period(pair[1])
 
 
 def become(balances: Balances, after: Balances) -> None:
@@ -114,7 +127,9 @@ def _once(given: Mapping[Any, Any], key: Callable[[Any], Any], amount: Callable[
     found: dict[Any, int] = {}
     for name, value in given.items():
         if (known := key(name)) in found:
-            raise InputError(f"balances have two amounts for {name!r}, one of them under another spelling; keep one.")
+            raise InputError(
+                f"balances have two amounts for {repr_of(name)}, one of them under another spelling; keep one."
+            )
         found[known] = amount(value)
     return found
 
@@ -143,14 +158,16 @@ def _micro(value: Any) -> int:
 
 def _period(value: Any) -> str:
     if not isinstance(value, str) or not PERIOD.fullmatch(value):
-        raise InputError(f"balances name the period {value!r}; write a day as '2026-06-02' and a month as '2026-06'.")
+        raise InputError(
+            f"balances name the period {repr_of(value)}; write a day as '2026-06-02' and a month as '2026-06'."
+        )
     return value
 
 
 def check_balances(balances: Any) -> None:
     """Refuse what is no `Balances`."""
     if balances is not None and not isinstance(balances, Balances):
-        raise InputError(f"balances is {balances!r}; it must be a Balances.")
+        raise InputError(f"balances is {repr_of(balances)}; it must be a Balances.")
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from freightrisk import _check
+from freightrisk._shown import repr_of
 from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
@@ -27,7 +29,9 @@ def parts_of_models(
 ) -> dict[str, Any]:
     """Return the arguments of a `Tariff` that follow from its models and its cover."""
     if shape is not None and not isinstance(shape, SeverityShape):
-        raise InputError(f"shape is {shape!r}; it must be a SeverityShape, such as EmpiricalShape.fit(severity, book).")
+        raise InputError(
+            f"shape is {repr_of(shape)}; it must be a SeverityShape, such as EmpiricalShape.fit(severity, book)."
+        )
     found = [_factors_of(frequency), _factors_of(severity)]
     shared = [name for name in found[0] if found[1].get(name, found[0][name]) != found[0][name]]
     if shared:
@@ -38,6 +42,7 @@ def parts_of_models(
     claims, freight = RateTables.of(frequency), RateTables.of(severity)
     pairs = [*_pairs_of(frequency), *_pairs_of(severity)]
     if experience is not None:
+        _check.instance(experience, Experience, argument="experience")
         claims = experience.taken_out_of(claims, codings)
         used = [name for pair in pairs for name in pair] + [limit.factor for limit in cover.limits]
         for score in experience.curves:

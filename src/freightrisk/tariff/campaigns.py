@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from freightrisk import _check
+from freightrisk._shown import repr_of
 from freightrisk.book.factors import Value
 from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.tariff.plain import import_yaml, json_document, refusing_depth, write_whole, yaml_document
@@ -74,6 +75,7 @@ def save_campaigns(subsidies: Sequence[Subsidy], path: str | Path) -> None:
     True
     """
     path = _check.output_path(path, argument="path")
+    subsidies = _check.members(subsidies, Subsidy, argument="subsidies")
     part = CampaignsPart(schema=SCHEMA, version=VERSION, subsidies=[subsidy_part(rule) for rule in subsidies])
     if path.suffix.lower() in YAML:
         plain = msgspec.to_builtins(part, builtin_types=(date,))
@@ -110,7 +112,7 @@ def load_campaigns(path: str | Path) -> tuple[Subsidy, ...]:
         head = (plain.get("schema"), plain.get("version")) if isinstance(plain, dict) else (None, None)
         if head != (SCHEMA, VERSION):
             raise InputError(
-                f"campaigns '{path}' have schema {head[0]!r} and version {head[1]!r}; "
+                f"campaigns '{path}' have schema {repr_of(head[0])} and version {repr_of(head[1])}; "
                 f"this release reads '{SCHEMA}' of version {VERSION}."
             )
         with refusing_depth():

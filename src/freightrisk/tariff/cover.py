@@ -47,7 +47,7 @@ class ByLevel:
 
     def __post_init__(self) -> None:
         _check.label(self.factor, argument="factor of ByLevel")
-        if not self.values:
+        if not _check.mapping(self.values, argument=f"values of ByLevel('{self.factor}')"):
             raise InputError(f"values of ByLevel('{self.factor}') is empty; list an amount for each level.")
         checked = {str(level): _amount(value, f"amount of level '{level}'") for level, value in self.values.items()}
         if len(checked) < len(self.values):
@@ -154,7 +154,9 @@ def expected_claims(
     """
     from scipy.special import betainc, gammainc
 
-    intensity = np.asarray(intensity, dtype=np.float64)
+    intensity = _check.numbers(intensity, argument="intensity")
+    if max_claims is not None:
+        max_claims = _check.whole(max_claims, argument="max_claims", low=1, high=10_000)
     dispersion = _check.number(dispersion, argument="dispersion", low=0.0, high=1e6)
     merged = _check.number(merge_share, argument="merge_share", low=0.0, high=1.0)
     if merged > 0.0 and max_claims != 1:

@@ -16,8 +16,9 @@ def load_tariff(path: str | Path) -> Tariff:
     TariffDocumentError
         Where the file is cut short, is no tariff, is of another version, or contradicts itself.
     """
+    path = _check.path(path, argument="path")
     try:
-        data = _check.path(path, argument="path").read_bytes()
+        data = path.read_bytes()
     except (OSError, ValueError) as error:
         raise TariffDocumentError(f"tariff document '{path}' cannot be read: {error}.") from None
     return parse_tariff(data, source=str(path))

@@ -12,7 +12,7 @@ from freightrisk import _check
 from freightrisk._columns import MERCHANT_ID, JoinedColumns, id_array, value_of
 from freightrisk._frozen import EqualByContent, digest
 from freightrisk._intake import Refused, id_of
-from freightrisk._shown import shown
+from freightrisk._shown import repr_of, shown
 from freightrisk._vectors import NEAR
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Coding, code_type
@@ -67,9 +67,8 @@ class Experience(EqualByContent):
         _check.label(self.version, argument="version of the experience")
         scale = _check.number(self.scale, argument="scale", low=0.0, high=LARGEST_MOD, open_low=True)
         object.__setattr__(self, "scale", scale)
-        object.__setattr__(self, "curves", tuple(self.curves))
-        if not all(isinstance(curve, ScoreCurve) for curve in self.curves):
-            raise InputError(f"curves is {self.curves!r}; it must be a list whose items are each a ScoreCurve.")
+        object.__setattr__(self, "curves", _check.members(self.curves, ScoreCurve, argument="curves"))
+        _check.mapping(self.mods, argument="mods")
         columns = [curve.coding.columns[0] for curve in self.curves]
         twice = [column for column in columns if columns.count(column) > 1]
         if twice:
@@ -80,11 +79,11 @@ class Experience(EqualByContent):
             raise InputError(f"two curves are named '{same[0]}', which names one column of codes; rename a factor.")
         if not self.curves and not len(self.mods):
             raise InputError("an experience has neither a curve nor modifications; give one, or no experience.")
-        mods = {merchant: float(mod) for merchant, mod in by_id(self.mods, "mods").items()}
-        bad = next((merchant for merchant, mod in mods.items() if not 0.0 < mod < LARGEST_MOD), None)
-        if bad is not None:
-            raise InputError(
-                f"the modification of merchant {bad!r} is {mods[bad]}; it is above zero and below {LARGEST_MOD:g}."
+        mods = {}
+        for merchant, mod in by_id(self.mods, "mods").items():
+            argument = f"the modification of merchant {repr_of(merchant)}"
+            mods[merchant] = _check.number(
+                mod, argument=argument, low=0.0, high=LARGEST_MOD, open_low=True, open_high=True
             )
         object.__setattr__(self, "mods", mods)
 
@@ -331,12 +330,13 @@ def by_id(values: Mapping[Any, Any], argument: str) -> dict[int | str, Any]:
         try:
             name = id_of(merchant)
         except Refused as refused:
-            raise InputError(f"{argument}: merchant {merchant!r} {refused.fault}; {refused.cure}.") from None
+            raise InputError(f"{argument}: merchant {repr_of(merchant)} {refused.fault}; {refused.cure}.") from None
         if name is None:
             raise InputError(f"{argument} has a value for a missing merchant; name each merchant.")
         if name in found:
             raise InputError(
-                f"{argument} names one merchant as {spelled[name]!r} and as {merchant!r}; keep one of them."
+                f"{argument} names one merchant as {repr_of(spelled[name])} and as {repr_of(merchant)}; "
+                "keep one of them."
             )
         found[name], spelled[name] = value, merchant
     return found

@@ -12,6 +12,7 @@ import numpy as np
 from freightrisk import _check, _core
 from freightrisk._columns import ORDER_ID, value_of
 from freightrisk._intake import id_of, number_of
+from freightrisk._shown import repr_of
 from freightrisk.book.book import SOUND_COLUMNS
 from freightrisk.book.factors import Band, Coding, CrossCoding
 from freightrisk.errors import InputError
@@ -41,7 +42,7 @@ def codes_of(tariff: TariffRecord, order: Mapping[str, Any], *, date_format: str
         if name in order and name not in tariff.columns_read:
             value = value_of(order, name, number_of)
             if not low <= value <= high:
-                raise InputError(f"order: '{name}' is {order[name]!r}, outside [{low:g}, {high:g}]; correct it.")
+                raise InputError(f"order: '{name}' is {repr_of(order[name])}, outside [{low:g}, {high:g}]; correct it.")
     return rated + [gate.encode_one(order, tariff.clock, date_format) for gate in tariff.gates]
 
 

@@ -12,6 +12,7 @@ from freightrisk import _check, _core
 from freightrisk._columns import MERCHANT_ID, ColumnNames, kind, one_order, read, value_of
 from freightrisk._intake import id_of, number_of
 from freightrisk._parallel import chunks, in_order
+from freightrisk._shown import repr_of
 from freightrisk.book.book import SOUND_COLUMNS, columns_with_missing, join, unique_ids
 from freightrisk.book.doubts import warn_of_grams
 from freightrisk.book.factors import CrossCoding
@@ -71,6 +72,8 @@ class Pricer:
         self, orders: Any, *, merchants: Any = None, names: ColumnNames = PLAIN_NAMES, threads: int | None = None
     ) -> CodedOrders:
         """Return orders as the tariff's code columns."""
+        if threads is not None:
+            threads = _check.threads(threads)
         tariff = self.tariff
         joined = join(
             orders, merchants, tariff.columns_read, names=names, also=[names.priority], threads=threads,
@@ -138,6 +141,11 @@ class Pricer:
             raise InputError(f"coded is a {type(coded).__name__}; give what encode(orders) returns.")
         needs = {"draws": tariff.rounding == "dither", "in_sequence": tariff.in_sequence}
         coded.check(tariff.key, tuple(tariff.sizes.values()), **needs)
+        threads = _check.threads(threads)
+        detail, campaigns = _check.flag(detail, argument="detail"), _check.flag(campaigns, argument="campaigns")
+        progress = _check.flag(progress, argument="progress")
+        if buffers is not None:
+            _check.instance(buffers, QuoteBuffers, argument="buffers")
         n = coded.n_orders
         rules = len(tariff.subsidies)
         into = self.buffers(n, detail=detail, campaigns=campaigns) if buffers is None else buffers
@@ -190,6 +198,7 @@ class Pricer:
         """Return arrays for the quotes of up to `n_orders` orders."""
         tariff = self.tariff
         n = _check.whole(n_orders, argument="n_orders", low=0, high=2**40)
+        detail, campaigns = _check.flag(detail, argument="detail"), _check.flag(campaigns, argument="campaigns")
         return QuoteBuffers(
             steps=np.empty((len(DETAIL) if detail else 0, n)),
             list_fen=np.empty(n, dtype=np.int32),
@@ -229,12 +238,12 @@ class Pricer:
         strict = [name for name in needed if name not in _may_be_missing(self.tariff)]
         if strict:
             raise InputError(
-                f"order: '{names.merchant_id}' is {known[MERCHANT_ID]!r}, which names no row of merchants; add this "
-                f"merchant, or declare the factor of '{strict[0]}' with missing='level'."
+                f"order: '{names.merchant_id}' is {repr_of(known[MERCHANT_ID])}, which names no row of merchants; add "
+                f"this merchant, or declare the factor of '{strict[0]}' with missing='level'."
             )
         _check.warn(
-            f"order: '{names.merchant_id}' is {known[MERCHANT_ID]!r}, which names no row of merchants; its columns of "
-            "merchants are missing."
+            f"order: '{names.merchant_id}' is {repr_of(known[MERCHANT_ID])}, which names no row of merchants; its "
+            "columns of merchants are missing."
         )
         return {name: None for name in needed if name in self.tariff.columns_read} | dict(known)
 
@@ -255,6 +264,7 @@ class Pricer:
         self, order: Any, *, merchants: Any = None, balances: Balances | None = None, names: ColumnNames = PLAIN_NAMES
     ) -> Worksheet:
         """Return the worksheet of one order."""
+        check_balances(balances)
         known = self.whole_order(order, merchants, names)
         plain = replace(PLAIN_NAMES, date_format=names.date_format)
         return worksheet(

@@ -12,6 +12,7 @@ from freightrisk import _check, _core, _intake
 from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE
 from freightrisk._frozen import FrozenDict, digest
 from freightrisk._intake import DEFAULT_CLOCK, NUMBER, nearest_spelling, spelling
+from freightrisk._shown import repr_of
 from freightrisk.book.factors import Band, Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.tariff.cover import Cover, LimitCurve
@@ -59,7 +60,7 @@ class TariffRecord:
     clock: str = DEFAULT_CLOCK
 
     def __post_init__(self) -> None:
-        _intake.zone(self.clock)
+        _intake.check_clock(self.clock)
         _check.label(self.name, argument="name of the tariff")
         floor_fen = _check.whole(self.floor_fen, argument="floor_fen", low=0, high=10**6)
         object.__setattr__(self, "floor_fen", floor_fen)
@@ -121,10 +122,10 @@ class TariffRecord:
         """Refuse rules for levels that no order under the tariff can have."""
         for rule, column, level, coding in self.unknown_levels():
             known = [*coding.spellings[list(coding.columns).index(column)].known]
-            what = f"subsidy '{rule.name}' is for {column} {level!r}, which factor '{coding.name}' has not"
+            what = f"subsidy '{rule.name}' is for {column} {repr_of(level)}, which factor '{coding.name}' has not"
             numeric = not any(isinstance(value, str) for value in known)
             if numeric and isinstance(level, str) and not NUMBER.fullmatch(level):
-                raise InputError(f"{what}: its levels are numbers, such as {known[0]!r}. Correct the rule.")
+                raise InputError(f"{what}: its levels are numbers, such as {repr_of(known[0])}. Correct the rule.")
             if coding.declared.unseen == "error":
                 raise InputError(
                     f"{what}, so that its orders are refused and the rule pays nobody{_nearest(level, known)}. Correct "
@@ -233,8 +234,8 @@ def warn_of_unknown_levels(tariff: TariffRecord) -> None:
     for rule, column, level, coding in tariff.unknown_levels():
         known = [*coding.spellings[list(coding.columns).index(column)].known]
         _check.warn(
-            f"subsidy '{rule.name}' is for {column} {level!r}, which factor '{coding.name}' has not: it pays only "
-            f"orders of levels that are newer than the fit{_nearest(level, known)}."
+            f"subsidy '{rule.name}' is for {column} {repr_of(level)}, which factor '{coding.name}' has not: it pays "
+            f"only orders of levels that are newer than the fit{_nearest(level, known)}."
         )
 
 
@@ -255,8 +256,8 @@ def _check_pairs(pairs: Sequence[tuple[str, str]], codings: Mapping[str, Coding]
 def check_terms(cover: object, loadings: object, subsidies: object) -> None:
     """Refuse terms of the wrong kind, which would fail later and less clearly."""
     if not isinstance(cover, Cover):
-        raise InputError(f"cover is {cover!r}; it must be a Cover.")
+        raise InputError(f"cover is {repr_of(cover)}; it must be a Cover.")
     if not isinstance(loadings, Loadings):
-        raise InputError(f"loadings is {loadings!r}; it must be a Loadings.")
+        raise InputError(f"loadings is {repr_of(loadings)}; it must be a Loadings.")
     if not isinstance(subsidies, Sequence) or not all(isinstance(rule, Subsidy) for rule in subsidies):
-        raise InputError(f"subsidies is {subsidies!r}; it must be a list whose items are each a Subsidy.")
+        raise InputError(f"subsidies is {repr_of(subsidies)}; it must be a list whose items are each a Subsidy.")

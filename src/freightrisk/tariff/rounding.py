@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from freightrisk import _check, _core
 from freightrisk._columns import id_array
 from freightrisk._reference import MICRO_PER_FEN as MICRO_PER_FEN  # for settlement too
+from freightrisk._shown import repr_of
 from freightrisk.book.factors import edge_text
 from freightrisk.errors import InputError
 
@@ -157,19 +158,22 @@ def rounding_report(
     """
     import pandas as pd
 
-    names = np.asarray(merchant)
+    names = id_array(merchant, argument="merchant")
     if names.ndim != 1:
         raise InputError(f"merchant has shape {names.shape}; give one for each order, shape (n_orders,).")
     yuan = _check.real_array(premium, argument="premium", length=len(names))
     _check.refuse_rows((yuan < 0.0) | (yuan > 1e7), "premium is negative or above 1e7 yuan in {rows}; correct these.")
     floor_fen = _check.whole(floor_fen, argument="floor_fen", low=0, high=10**6)
     min_orders = _check.whole(min_orders, argument="min_orders", low=1, high=10**12)
+    _check.label(key, argument="key")
+    modes = _check.items(modes, argument="modes")
     for mode in modes:
         _check.one_of(mode, ROUNDING_MODES, argument="modes")
-    edges = np.array([_check.number(edge, argument="bands", low=0.0, open_low=True) for edge in bands])
+    edges_of = _check.items(bands, argument="bands")
+    edges = np.array([_check.number(edge, argument="bands", low=0.0, open_low=True) for edge in edges_of])
     if np.any(np.diff(edges) <= 0):
-        raise InputError(f"bands is {list(bands)}; edges ascend.")
-    codes, _ = pd.factorize(id_array(names, argument="merchant"))
+        raise InputError(f"bands is {repr_of(bands)}; edges ascend.")
+    codes, _ = pd.factorize(names)
     _check.refuse_rows(codes < 0, "merchant is missing in {rows}; name one for every order.")
     codes = codes.astype(np.int32)
     total = yuan.sum() * 1e6 + len(yuan) * (floor_fen + 1.0) * MICRO_PER_FEN

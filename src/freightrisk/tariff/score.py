@@ -11,7 +11,7 @@ from freightrisk import _check
 from freightrisk._columns import JoinedColumns, read, value_of
 from freightrisk._frozen import EqualByContent
 from freightrisk._intake import DEFAULT_CLOCK, level_of, spelling
-from freightrisk._shown import shown
+from freightrisk._shown import repr_of, shown
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Band, Coding
 from freightrisk.book.maturity import ReportLag
@@ -133,7 +133,12 @@ class ScoreCurve(EqualByContent):
         >>> ScoreCurve.of(frequency, book, "score", version="2025").table()["relativity"].round(2).tolist()
         [1.5, 1.0, 0.5]
         """
-        if factor not in frequency.tables or frequency.kinds.get(factor) == "interaction":
+        _check.instance(frequency, FittedModel, argument="frequency")
+        _check.instance(book, OrderBook, argument="book")
+        if (
+            _check.label(factor, argument="factor") not in frequency.tables
+            or frequency.kinds.get(factor) == "interaction"
+        ):
             raise InputError(f"factor is '{factor}'; the model rates {', '.join(frequency.tables) or 'none'}.")
         coding = frequency.codings[factor].factors[0]
         without = _without(frequency, book, [factor], lag)
@@ -171,7 +176,7 @@ class ScoreCurve(EqualByContent):
         -------
         float64 array, shape (n,)
         """
-        values = np.asarray(scores, dtype=np.float64)
+        values = _check.numbers(scores, argument="scores")
         low, high = _band_of(self.coding).valid
         _check.refuse_rows(
             (values.ravel() < low) | (values.ravel() > high),
@@ -247,7 +252,7 @@ class ScoreCurve(EqualByContent):
         if self.version_column is not None:
             value = value_of(order, self.version_column, level_of)
             if value is None or spelling(value) != self.version:
-                raise InputError(self._other_version(f"is {order[self.version_column]!r}"))
+                raise InputError(self._other_version(f"is {repr_of(order[self.version_column])}"))
 
     def _other_version(self, what: str) -> str:
         return (
@@ -372,7 +377,10 @@ def gate_report(
     from scipy.stats import binomtest
 
     width = _check.number(width, argument="width", low=0.0, high=1e6, open_low=True)
-    values = np.asarray(scores, dtype=np.float64)
+    gate = _check.number(gate, argument="gate", low=-1e9, high=1e9)
+    values = _check.numbers(scores, argument="scores")
+    if values.ndim != 1:
+        raise InputError(f"scores has shape {values.shape}; give one for each merchant or order, shape (n,).")
     counted = _check.real_array(claims, argument="claims", length=len(values))
     at_risk = _check.real_array(expected, argument="expected", length=len(values))
     _check.refuse_rows((counted < 0.0) | (at_risk < 0.0), "claims or expected is negative in {rows}; correct them.")
@@ -405,6 +413,7 @@ def _without(frequency: FittedModel, book: OrderBook, names: Sequence[str], lag:
 
 
 def _band_of(coding: Coding) -> Band:
+    _check.instance(coding, Coding, argument="coding")
     if not isinstance(coding.declared, Band):
         raise InputError(f"a score is a Band; factor '{coding.name}' is a {type(coding.declared).__name__}.")
     return coding.declared

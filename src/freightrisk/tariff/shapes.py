@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
+from freightrisk._shown import repr_of
 from freightrisk.book.book import OrderBook
 from freightrisk.errors import FitError, InputError
 from freightrisk.models.fitted import FittedModel
@@ -120,7 +121,7 @@ class EmpiricalShape(SeverityShape):
     bandwidth: float = field(default=0.02, kw_only=True)
 
     def __post_init__(self) -> None:
-        n = np.size(self.ratios)
+        n = _check.numbers(self.ratios, argument="ratios").size
         found = _check.real_array(self.ratios, argument="ratios", length=n)
         if n < FEWEST_AMOUNTS:
             raise InputError(f"ratios has {n} values; a shape needs {FEWEST_AMOUNTS} or more.")
@@ -231,7 +232,7 @@ class ParetoTail(SeverityShape):
 
     def __post_init__(self) -> None:
         if not isinstance(self.body, SeverityShape):
-            raise InputError(f"body is {self.body!r}; it must be a shape, such as ScaleShape(dispersion).")
+            raise InputError(f"body is {repr_of(self.body)}; it must be a shape, such as ScaleShape(dispersion).")
         threshold = _check.number(self.threshold, argument="threshold", low=0.0, high=1e6, open_low=True)
         object.__setattr__(self, "threshold", threshold)
         object.__setattr__(
@@ -310,7 +311,7 @@ def ratios_of(severity: Any, book: OrderBook) -> tuple[Array, Array | None]:
     """Return each claim's amount over its fitted mean, and how many claims are behind it."""
     if not isinstance(severity, FittedModel) or severity.kind != "severity":
         raise InputError("severity must be the result of a severity model's fit.")
-    if not len(book.claim_amount):
+    if not len(_check.instance(book, OrderBook, argument="book").claim_amount):
         raise InputError("the book has no claim amounts, whose shape could be seen.")
     return book.claim_amount / severity.predict(book)[book.claim_row], book.claim_weight
 
@@ -359,7 +360,12 @@ def limited_expected_value(mean: ArrayLike, limit: ArrayLike, *, dispersion: flo
     from scipy.special import gammainc, gammaincc, ndtr
 
     _check.one_of(family, SCALE_FAMILIES, argument="family")
-    mean, limit = np.broadcast_arrays(np.asarray(mean, dtype=np.float64), np.asarray(limit, dtype=np.float64))
+    dispersion = _check.number(dispersion, argument="dispersion", low=0.0, high=1e9)
+    mean, limit = _check.numbers(mean, argument="mean"), _check.numbers(limit, argument="limit")
+    try:
+        mean, limit = np.broadcast_arrays(mean, limit)
+    except ValueError:
+        raise InputError(f"mean has shape {mean.shape} and limit {limit.shape}; give one of each a row.") from None
     if dispersion < NO_DISPERSION:
         return np.asarray(np.minimum(mean, limit))
     bounded = np.where(np.isinf(limit), 1.0, limit)

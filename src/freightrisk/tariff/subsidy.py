@@ -13,6 +13,7 @@ from freightrisk import _check
 from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE, JoinedColumns, value_of
 from freightrisk._frozen import FrozenDict
 from freightrisk._intake import DEFAULT_CLOCK, Refused, Spellings, id_of, level_of, number_of, spelling, time_of
+from freightrisk._shown import repr_of
 from freightrisk.book.factors import code_type
 from freightrisk.book.recode import banded, looked_up
 from freightrisk.errors import InputError
@@ -43,8 +44,11 @@ class Interval:
         for name in ("above", "at_most"):
             bound = getattr(self, name)
             if isinstance(bound, (bool, str)) or not isinstance(bound, (int, float, np.integer, np.floating)):
-                raise InputError(f"{name} of Interval is {bound!r}; it must be a number.")
-            object.__setattr__(self, name, float(bound))
+                raise InputError(f"{name} of Interval is {repr_of(bound)}; it must be a number.")
+            try:
+                object.__setattr__(self, name, float(bound))
+            except OverflowError:
+                raise InputError(f"{name} of Interval is {repr_of(bound)}; it is too large for a number.") from None
         if not self.above < self.at_most:
             raise InputError(
                 f"Interval(above={self.above}, at_most={self.at_most}) is empty; above must be the smaller."
@@ -135,7 +139,9 @@ class Subsidy:
                 f"give one of {', '.join(AMOUNTS)}."
             )
         if not isinstance(self.where, Mapping):
-            raise InputError(f"where of subsidy '{self.name}' is {self.where!r}; map columns to levels or an Interval.")
+            raise InputError(
+                f"where of subsidy '{self.name}' is {repr_of(self.where)}; map columns to levels or an Interval."
+            )
         if self.group is not None:
             _check.label(self.group, argument=f"group of subsidy '{self.name}'")
         object.__setattr__(
@@ -151,7 +157,7 @@ class Subsidy:
         if kind.startswith("percent"):
             share = _check.number(getattr(self, kind), argument=what, low=0.0, high=1.0, open_low=True)
             if abs(share * 1e4 - round(share * 1e4)) > 1e-6:
-                raise InputError(f"{what} is {share!r}; it must be a whole number of basis points (0.0001).")
+                raise InputError(f"{what} is {repr_of(share)}; it must be a whole number of basis points (0.0001).")
             object.__setattr__(self, kind, share)
         else:
             object.__setattr__(self, kind, _check.whole(getattr(self, kind), argument=what, low=1, high=LARGEST_FEN))
@@ -205,8 +211,8 @@ def _whole_day(value: Any, argument: str) -> date:
         timed = value != value.astype("datetime64[D]") or np.datetime_data(value)[0] in "YMW"  # such as a month
     if timed:
         raise InputError(
-            f"{argument} is {value!r}; first and last day count whole, so give a day without time of day, such as "
-            f"'{found}'."
+            f"{argument} is {repr_of(value)}; first and last day count whole, so give a day without time of day, such "
+            f"as '{found}'."
         )
     return found
 
@@ -223,7 +229,9 @@ def _condition(rule: str, column: str, condition: Any) -> Condition:
     if isinstance(condition, Interval):
         return condition
     if isinstance(condition, str) or not hasattr(condition, "__iter__"):
-        raise InputError(f"subsidy '{rule}': where['{column}'] is {condition!r}; give a list of levels or an Interval.")
+        raise InputError(
+            f"subsidy '{rule}': where['{column}'] is {repr_of(condition)}; give a list of levels or an Interval."
+        )
     levels = tuple(sorted((_level(rule, column, level) for level in condition), key=str))
     if not levels:
         raise InputError(f"subsidy '{rule}': where['{column}'] lists no level, so nobody is eligible; list some.")
@@ -237,7 +245,7 @@ def _level(rule: str, column: str, level: Any) -> Any:
     except Refused:
         found = None
     if found is None:
-        raise InputError(f"subsidy '{rule}': where['{column}'] lists {level!r}; a level is a text or a number.")
+        raise InputError(f"subsidy '{rule}': where['{column}'] lists {repr_of(level)}; a level is a text or a number.")
     return found
 
 
@@ -314,8 +322,7 @@ def _day_numbers(days: NDArray[np.datetime64]) -> NDArray[np.float64]:
 
 def in_stacking_order(subsidies: Sequence[Subsidy]) -> tuple[Subsidy, ...]:
     """Return the rules with each group's members together, at the place of the group's first."""
-    if isinstance(subsidies, Subsidy) or not all(isinstance(rule, Subsidy) for rule in subsidies):
-        raise InputError(f"subsidies is {subsidies!r}; it must be a list whose items are each a Subsidy.")
+    subsidies = _check.members(subsidies, Subsidy, argument="subsidies")
     place: dict[str, int] = {}
     for k, rule in enumerate(subsidies):
         place.setdefault(rule.group if rule.group is not None else f"\0{k}", k)
@@ -391,7 +398,7 @@ def _refuse_alike(column: str, marks: Sequence[Any]) -> None:
     mixed = {isinstance(mark, bool) for mark in whole}
     alike = next((mark for mark in whole if spelling(mark) in map(spelling, set(marks) - {*whole})), None)
     if len(mixed) > 1 or alike is not None:
-        what = "booleans and numbers" if len(mixed) > 1 else f"{alike!r} and the text that is spelled so"
+        what = "booleans and numbers" if len(mixed) > 1 else f"{repr_of(alike)} and the text that is spelled so"
         raise InputError(f"subsidies name levels of '{column}' by {what}; write the levels of a column in one way.")
 
 

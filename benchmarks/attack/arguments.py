@@ -1,0 +1,278 @@
+"""Odd arguments: every public call with one or two of its arguments replaced by what it is not meant for.
+
+Each call returns, or is refused in the library's words.
+"""
+
+import inspect
+import random
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import freightrisk as fr
+from benchmarks.attack.documents import check_message
+from benchmarks.attack.frames import NUMBERS, OTHERS, TEXTS, TIMES
+from benchmarks.attack.world import FACTORS, book_of, draw_orders, tariffs
+
+
+class Hostile:
+    """An object none of whose methods can be relied on."""
+
+    def _fail(self, *_: Any) -> Any:
+        raise ZeroDivisionError("of the object that was given")
+
+    __repr__ = __str__ = __eq__ = __ne__ = __lt__ = __len__ = __iter__ = __bool__ = __float__ = __index__ = _fail
+    __getitem__ = __contains__ = __add__ = __mul__ = __array__ = __hash__ = _fail
+
+
+class HostileText(str):
+    """A text that cannot be shown."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        raise ZeroDivisionError("of the text that was given")
+
+
+def _nested(depth: int = 2_000) -> list[Any]:
+    found: list[Any] = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+def odd_values() -> list[Any]:
+    """Return values that hardly any argument is meant for."""
+    own: list[Any] = [
+        10**5_000, -(10**400), Hostile(), HostileText("zone"), [Hostile()], {Hostile: 1}, np.array(3), np.array([]),
+        np.zeros((2, 2)), np.array(["zone"]), np.array([np.nan]), np.array([None, 1], dtype=object), range(3), b"",
+        "x" * 300, iter([1]), (k for k in ("zone",)), lambda: 3, int, fr, Path("nowhere"), Path("/"), pd.DataFrame(),
+        pd.Series([1.0]), pd.Series(dtype=object), pd.Index(["zone"]), pd.Timestamp("2026-06-01", tz="UTC"),
+        slice(3), ..., NotImplemented, fr.Balances(), fr.Interval(above=1), fr.Factor("zone"), FACTORS,
+        [FACTORS[0]] * 2, {"zone": 1}, {1: "zone"}, {"a": {"b": 1}}, _nested(), memoryview(b"abc"),
+        Exception("an error"), "zone", ["zone"], ["zone", "zone"], 1, 2.5, "2026-06-01", -1, 10**7, 0.5, False,
+    ]  # fmt: skip
+    return [*NUMBERS, *TEXTS, *TIMES, *OTHERS, *own]
+
+
+Call = tuple[Callable[..., Any], dict[str, Any]]
+
+
+@cache
+def _fixed() -> dict[str, Call]:
+    """Return calls with sound arguments, none of which writes a file."""
+    book = book_of(400)
+    orders = draw_orders(40, 3)
+    claims = orders[["order_id"]].iloc[:9].assign(freight=8.0, report_date=pd.Timestamp("2026-07-09"))
+    tariff, limited = tariffs()["full"], tariffs()["limited"]
+    frequency = fr.FrequencyModel(["channel"]).fit(book)
+    severity = fr.SeverityModel(["zone"]).fit(book)
+    pooled = fr.FrequencyModel([fr.Credibility("zone")]).fit(book)
+    larger = fr.FrequencyModel(["channel", "zone"]).fit(book)
+    merchants = orders["merchant_id"].to_numpy()
+    of_book = np.resize(merchants, book.n_orders)
+    quotes = tariff.price(orders, campaigns=True)
+    cells = pd.DataFrame({"zone": ["near", "far"], "claims": [3, 5], "paid": [24.0, 50.0], "insured": [10.0, 20.0]})
+    periods = fr.merchant_periods(book, frequency, of_book)
+    panel = pd.DataFrame({"group": list("aaaabbbb"), "risk": list("ppqqrrss"), "value": np.arange(1.0, 9.0), "w": 2.0})
+    history = pd.DataFrame(
+        {"merchant_id": ["m1", "m2"], "date": pd.Timestamp("2026-05-20"), "experience_score": [4.0, 4.9]}
+    )
+    fees = pd.DataFrame(
+        {"zone": ["city", "near", "far"], "first_fee": [6.0, 8.0, 12.5], "step_fee": [1.0, 2.0, 6.0]}
+    ).assign(first_weight_g=1000, step_weight_g=1000)
+    schedule = fr.FreightSchedule(fees)
+    score = book.codings["score"]
+    curve = fr.ScoreCurve(score, np.linspace(1.3, 0.7, score.n_slots), np.ones(score.n_slots), version="2026")
+    lines = pd.DataFrame({"n_lines": [1, 2, 3], "none": [90, 70, 60], "partial": [0, 20, 30], "complete": [10, 10, 10]})
+    response = pd.DataFrame(
+        {"segment": ["a", "a", "b", "b"], "subsidy_fen": [0, 10, 0, 10], "take_up": [0.2, 0.4, 0.3, 0.4]}
+    )
+    segment = np.resize(np.array(["a", "b"]), len(quotes))
+    offers = fr.subsidy_offers(quotes, segment, response)
+    order = orders.iloc[0].to_dict()
+    settled = fr.Settlement.of(tariff, orders, quotes)
+    coded = tariff.encode(orders)
+    grams = np.resize([500, 1500, 3000], book.n_orders)
+    spending = {"spent": {"s": 3}, "spent_by_merchant": {"s": {("m1", "2026-06-01"): 3}}, "remainders": {"m1": 5}}
+    counted = {"cells": cells, "claims": "claims", "amount": "paid", "exposure": "insured", "factors": [FACTORS[1]]}
+    placed = {"coding": score, "relativity": curve.relativity, "weight": curve.weight, "version": "1"}
+    calls: dict[str, Call] = {
+        "Factor": (fr.Factor, {"name": "zone"}),
+        "Band": (fr.Band, {"name": "w", "edges": [1.0, 2.0]}),
+        "Hierarchy": (fr.Hierarchy, {"name": "c", "columns": ["industry", "leaf"]}),
+        "Interval": (fr.Interval, {"above": 1.0, "at_most": 2.0}),
+        "Subsidy": (
+            fr.Subsidy,
+            {"name": "s", "payer": "a", "fixed_fen": 3, "where": {"x": ["y"]}, "merchant_cap_fen": 3, "period": "day"},
+        ),
+        "Subsidy, percent": (fr.Subsidy, {"name": "s", "payer": "a", "percent_of_list": 0.2, "start": "2026-06-18"}),
+        "Cover": (fr.Cover, {"max_claims": 2, "limit": 20.0}),
+        "Loadings": (fr.Loadings, {"channel": 0.1}),
+        "ByLevel": (fr.ByLevel, {"factor": "zone", "values": {"city": 6.0}}),
+        "Balances": (fr.Balances, spending),
+        "Credibility": (fr.Credibility, {"name": "zone"}),
+        "Free": (fr.Free, {"name": "zone"}),
+        "Given": (fr.Given, {"name": "zone", "relativities": {"city": 1.2}}),
+        "Interaction": (fr.Interaction, {"first": "zone", "second": "channel"}),
+        "Smooth": (fr.Smooth, {"name": "score"}),
+        "FrequencyModel": (fr.FrequencyModel, {"factors": ["channel"]}),
+        "SeverityModel": (fr.SeverityModel, {"factors": ["channel"]}),
+        "PurePremiumModel": (fr.PurePremiumModel, {"factors": ["channel"]}),
+        "FrequencyModel.fit": (fr.FrequencyModel(["channel"]).fit, {"book": book}),
+        "SeverityModel.fit": (fr.SeverityModel(["zone"]).fit, {"book": book}),
+        "PurePremiumModel.fit": (fr.PurePremiumModel(["zone"]).fit, {"book": book}),
+        "from_frames": (fr.OrderBook.from_frames, {"orders": orders, "claims": claims, "factors": [fr.Factor("zone")]}),
+        "from_counts": (
+            fr.OrderBook.from_counts,
+            counted,
+        ),
+        "align": (book.align, {"values": of_book}),
+        "mature": (book.mature, {"min_age_days": 5}),
+        "select": (book.select, {"rows": np.ones(book.n_orders, dtype=bool)}),
+        "ReportLag.fit": (fr.ReportLag.fit, {"book": book}),
+        "at_most_one_claim": (fr.at_most_one_claim, {"book": book}),
+        "predict": (frequency.predict, {"book": book}),
+        "expected_claims of a model": (frequency.expected_claims, {"book": book}),
+        "credibility": (pooled.credibility, {"factor": "zone"}),
+        "buhlmann": (fr.buhlmann, {"frame": panel, "risk": "group", "value": "value"}),
+        "buhlmann_straub": (fr.buhlmann_straub, {"frame": panel, "risk": "group", "value": "value", "weight": "w"}),
+        "jewell": (fr.jewell, {"frame": panel, "path": ["group", "risk"], "value": "value", "weight": "w"}),
+        "merchant_experience": (fr.merchant_experience, {"periods": periods, "min_units": 1}),
+        "merchant_periods": (fr.merchant_periods, {"book": book, "fitted": frequency, "merchant": of_book}),
+        "expected_claims": (fr.expected_claims, {"intensity": np.array([0.1, 0.2]), "max_claims": 2}),
+        "expected_line_claims": (
+            fr.expected_line_claims,
+            {"lines": [1, 2], "probability": 0.1, "correlation": 0.2, "max_claims": 2},
+        ),
+        "fit_line_returns": (fr.fit_line_returns, {"orders": lines}),
+        "likelihood_ratio_test": (fr.likelihood_ratio_test, {"smaller": frequency, "larger": larger}),
+        "wald_tests": (fr.wald_tests, {"fitted": frequency}),
+        "actual_vs_expected": (fr.actual_vs_expected, {"actual": [1.0, 0.0], "expected": [0.5, 0.4]}),
+        "subsidy_offers": (fr.subsidy_offers, {"quotes": quotes, "segment": segment, "response": response}),
+        "allocate": (fr.allocate, {"offers": offers, "budget_fen": 100, "seconds": 5.0}),
+        "load_campaigns": (fr.load_campaigns, {"path": "nowhere.json"}),
+        "load_tariff": (fr.load_tariff, {"path": "nowhere.json"}),
+        "open_book": (fr.open_book, {"folder": "nowhere"}),
+        "Tariff.build": (fr.Tariff.build, {"frequency": frequency, "severity": severity}),
+        "price": (tariff.price, {"orders": orders, "threads": 1}),
+        "price, limits": (limited.price, {"orders": orders, "threads": 1, "balances": fr.Balances()}),
+        "quote": (tariff.quote, {"order": order}),
+        "explain": (tariff.explain, {"order": order}),
+        "encode": (tariff.encode, {"orders": orders}),
+        "centred": (tariffs()["rated"].centred, {"orders": orders}),
+        "buffers": (tariff.buffers, {"n_orders": 3}),
+        "price_columns": (tariff.price_columns, {"coded": coded, "threads": 1}),
+        "with_subsidies": (tariff.with_subsidies, {"subsidies": []}),
+        "Settlement": (fr.Settlement, {"payers": settled.payers, "accounts": settled.accounts}),
+        "Settlement.of": (fr.Settlement.of, {"tariff": tariff, "orders": orders, "quotes": quotes}),
+        "Settlement +": (settled.__add__, {"other": settled}),
+        "rounding_report": (fr.rounding_report, {"premium": [0.1, 0.2], "merchant": ["a", "b"]}),
+        "gate_report": (
+            fr.gate_report,
+            {"scores": [4.75, 4.85, 4.78], "claims": [1, 0, 0], "expected": [0.2, 0.3, 0.1]},
+        ),
+        "lagged_scores": (fr.lagged_scores, {"orders": orders, "history": history}),
+        "limited_expected_value": (fr.limited_expected_value, {"mean": [5.0], "limit": [8.0], "dispersion": 0.5}),
+        "ScaleShape": (fr.ScaleShape, {"dispersion": 0.5}),
+        "EmpiricalShape": (fr.EmpiricalShape, {"ratios": np.linspace(0.5, 1.5, 30)}),
+        "EmpiricalShape.fit": (fr.EmpiricalShape.fit, {"severity": severity, "book": book}),
+        "ParetoTail": (fr.ParetoTail, {"body": fr.ScaleShape(0.5), "threshold": 2.0, "index": 3.0}),
+        "ParetoTail.fit": (fr.ParetoTail.fit, {"severity": severity, "book": book, "share": 0.4}),
+        "FreightSchedule": (fr.FreightSchedule, {"fees": fees}),
+        "freight": (schedule.freight, {"zone": ["city"], "weight_g": [1500]}),
+        "ScheduleSeverity": (fr.ScheduleSeverity, {"schedule": schedule, "zone": "zone"}),
+        "ScheduleSeverity.fit": (fr.ScheduleSeverity(schedule, zone="zone").fit, {"book": book, "weight_g": grams}),
+        "ScoreCurve": (
+            fr.ScoreCurve,
+            placed,
+        ),
+        "Experience": (fr.Experience, {"curves": [curve], "mods": {"m1": 0.7}, "version": "1"}),
+        "simulate_book": (fr.simulate_book, {"n_orders": 50, "n_merchants": 3}),
+        "left": (fr.Balances().left, {"rule": fr.Subsidy("s", "platform", fixed_fen=1, budget_fen=5)}),
+        "remainder_of": (fr.Balances().remainder_of, {"merchant": "m1"}),
+    }
+    return calls
+
+
+def _writers(folder: Path) -> dict[str, Call]:
+    """Return calls with sound arguments that write into a folder."""
+    tariff = tariffs()["limited"]
+    orders = draw_orders(20, 3)
+    orders.to_parquet(folder / "orders.parquet")
+    claims = orders[["order_id"]].iloc[:5].assign(freight=8.0, report_date=pd.Timestamp("2026-07-09"))
+    quotes = tariff.price(orders, campaigns=True)
+    settled = fr.Settlement.of(tariff, orders, quotes)
+    ledger = fr.Ledger(folder / "ledger.db")
+    ledger.price(tariff, orders, batch="first", threads=1)
+    stored = {"folder": folder / "book", "orders": folder / "orders.parquet", "claims": claims, "factors": [FACTORS[1]]}
+    return {
+        "price_parquet": (
+            fr.price_parquet,
+            {"tariff": tariff, "orders": folder / "orders.parquet", "out": folder / "q.parquet", "threads": 1},
+        ),
+        "store_book": (
+            fr.store_book,
+            stored,
+        ),
+        "Tariff.save": (tariff.save, {"path": folder / "tariff.json"}),
+        "save_campaigns": (fr.save_campaigns, {"subsidies": tariff.subsidies, "path": folder / "campaigns.json"}),
+        "Settlement.save": (settled.save, {"folder": folder}),
+        "Ledger": (fr.Ledger, {"where": folder / "ledger.db"}),
+        "Ledger.price": (ledger.price, {"tariff": tariff, "orders": orders, "batch": "second", "threads": 1}),
+        "Ledger.confirm": (ledger.confirm, {"batch": "first"}),
+        "Ledger.release": (ledger.release, {"batch": "first"}),
+        "Ledger.reverse": (ledger.reverse, {"order_ids": ["1"]}),
+        "Ledger.amend": (ledger.amend, {"tariff": tariff}),
+    }
+
+
+WRITERS = 11
+COLUMNS = ("order_id", "merchant_id", "ship_date", "priority", "date_format")
+
+
+def _names(call: Callable[..., Any], given: Mapping[str, Any]) -> list[str]:
+    """Return the names of all arguments that a call takes; those of columns stand for the rest."""
+    found = []
+    for name, parameter in inspect.signature(call).parameters.items():
+        found += COLUMNS if parameter.kind is parameter.VAR_KEYWORD else [name]
+    return [*found, *found, *given]
+
+
+def _changed(call: Call, rng: random.Random) -> tuple[str, dict[str, Any]]:
+    _, given = call
+    values = odd_values()
+    odd: dict[str, Any] = {}
+    for name in rng.sample(_names(*call), rng.choice((1, 1, 1, 2))):
+        value = rng.choice(values)
+        if rng.random() < 0.15 and name in given:  # the sound argument, in something else
+            sound = given[name]
+            value = rng.choice(([sound], {"zone": sound}, (sound, sound)))
+        odd[name] = value
+    return ", ".join(odd), {**given, **odd}
+
+
+def case(seed: int) -> str:
+    """Return how a call of a seed ended; raise `FaultError`, or what the library should not raise."""
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what numpy and pandas think of odd values is not what is tried
+        writes = rng.randrange(len(_fixed()) + WRITERS) < WRITERS
+        calls = _writers(Path(folder)) if writes else _fixed()
+        name = rng.choice(sorted(calls))
+        _, given = _changed(calls[name], rng)
+        try:
+            calls[name][0](**given)
+        except fr.FreightRiskError as error:
+            check_message(error)
+            return f"{name} refused"
+        finally:
+            if writes:
+                calls["Ledger.price"][0].__self__.close()  # type: ignore[attr-defined]
+        return f"{name} done"
