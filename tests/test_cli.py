@@ -359,6 +359,47 @@ def test_budgets_go_on_from_run_to_run_in_a_ledger(files, days):
         assert set(ledger.batches()["state"]) == {"spent"}
 
 
+def test_the_ledger_command_shows_settles_and_refuses(files, days, capsys):
+    where, tariff = days / "spending.db", load_tariff(days / "limited.json")
+    merchants = pd.read_parquet(files["merchants"])
+    with Ledger(where) as ledger:
+        paid = {}
+        for day in range(2):
+            orders = pd.read_parquet(days / f"{day}.parquet")
+            quotes = ledger.price(tariff, orders, batch=f"day {day}", merchants=merchants)
+            paid[day] = dict(zip(orders["order_id"], quotes["platform_fen"], strict=True))
+    total = {day: sum(fen.values()) for day, fen in paid.items()}
+
+    def told(*more):
+        code, printed = run("ledger", where, *more)
+        assert code == 0
+        rows = [line.split() for line in printed.splitlines()]
+        return {row[0]: row[1:] for row in rows if row}, printed
+
+    rows, printed = told()
+    assert "2 batches" in printed
+    assert rows["live"] == ["platform", "700", "0", str(sum(total.values())), str(700 - sum(total.values()))]
+    assert "reserved" in printed
+    told("--confirm", "day 0")
+    rows, _ = told("--release", "day 1")
+    assert rows["live"] == ["platform", "700", str(total[0]), "0", str(700 - total[0])]
+    some = [order for order, fen in paid[0].items() if fen][:2]
+    rows, printed = told("--reverse", *some)
+    back = sum(paid[0][order] for order in some)
+    assert printed.startswith(f"given back {back} fen of 2 orders")
+    assert rows["live"][2] == str(total[0] - back)
+    for more, message in [
+        ((where, "--release", "day 0"), "is confirmed; reverse its orders instead"),
+        ((where, "--confirm", "none"), "there is no batch 'none' in the ledger"),
+        ((days / "none.db",), "there is no ledger '.*none.db'; freightrisk price --ledger makes one"),
+        ((days / "limited.json",), "freightrisk: "),
+        (("x" * 300,), "the ledger is 'x*', which cannot be found"),
+    ]:
+        assert cli.main(["ledger", *map(str, more)]) == 2
+        assert re.search(message, capsys.readouterr().err)
+    assert not (days / "none.db").exists()
+
+
 def test_a_run_without_a_ledger_says_that_budgets_began_full(files, days, small):
     for day in range(2):
         code, printed = price_day(files, days, day)

@@ -354,7 +354,7 @@ def test_a_batch_recorded_under_other_limits_meanwhile_is_that_batch(where, monk
 
         monkeypatch.setattr(Ledger, "_opening", disturbed)
         assert ledger.price(tariff, orders, batch="a")["platform_fen"].tolist() == [10, 10, 5, 0]
-        with pytest.raises(LedgerError, match="batch 'a' is in the ledger with other orders or another tariff"):
+        with pytest.raises(LedgerError, match="batch 'a' is in the ledger with other orders, merchants or"):
             ledger.price(tariff_of([Subsidy("gift", "platform", fixed_fen=1)]), orders, batch="a")
 
 

@@ -321,7 +321,7 @@ def without_work(self, *arguments, **more):
         ({"orders": "none.parquet"}, "there is no file '.*none.parquet'"),
         ({"orders": []}, "there is no"),
         ({"orders": "notes.txt"}, "not readable as Parquet"),
-        ({"out": "in.parquet"}, "one of the orders' files"),
+        ({"out": "in.parquet"}, "one of the files that are read"),
         ({"batch_rows": 0}, "batch_rows is 0"),
         ({"keep": ["note", "zone", "note"]}, "keep names 'note' twice"),
         ({"orders": 3}, "orders is 3; give the path of a Parquet file"),

@@ -329,8 +329,9 @@ def test_the_command_line_prints_planted_names_as_text(desk):
 
 def test_reports_mark_formulas_and_data_stays(desk):
     assert fit(desk)[0] == 0
-    with (desk / "relativities.csv").open(newline="", encoding="utf-8") as file:
+    with (desk / "relativities.csv").open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.reader(file))
+    assert (desk / "relativities.csv").read_bytes().startswith(b"\xef\xbb\xbf")  # by which spreadsheets know UTF-8
     cells = [text for row in rows for text in row]
     assert "'=2+3" in cells
     assert "=2+3" not in cells
@@ -345,7 +346,7 @@ def test_a_report_keeps_numbers_and_whatever_else_it_holds(tmp_path):
     frame["c"] = pd.Categorical(["=x"] * len(frame))
     frame["none"] = None
     write_report(frame, tmp_path / "report.csv")
-    with Path(tmp_path, "report.csv").open(newline="", encoding="utf-8") as file:
+    with Path(tmp_path, "report.csv").open(newline="", encoding="utf-8-sig") as file:
         head, *rows = csv.reader(file)
     assert head == ["'=a", "n", "k", "day", "b", "c", "none"]
     begun = ["'" + text for text in FORMULAS if text[0] not in "\t\r"]

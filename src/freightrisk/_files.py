@@ -121,7 +121,8 @@ def write_report(frame: "pd.DataFrame", path: Path, *, name: Path | None = None)
         if not np.issubdtype(np.asarray(frame[column]).dtype, np.number):
             texts = [cell(shown(value)) if isinstance(value, str) else value for value in frame[column].tolist()]
             safe.isetitem(place, np.array(texts, dtype=object))
-    safe.to_csv(path, index=False, compression=compression_of(name or path))
+    # With the mark by which spreadsheets know UTF-8: without it they show Chinese as other signs.
+    safe.to_csv(path, index=False, encoding="utf-8-sig", compression=compression_of(name or path))
 
 
 def compression_of(path: Path) -> dict[str, str] | None:

@@ -1,4 +1,4 @@
-"""The command line: ``freightrisk demo``, ``fit``, ``price`` and ``explain``.
+"""The command line: ``freightrisk demo``, ``fit``, ``price``, ``explain`` and ``ledger``.
 
 Each command computes everything first and moves its files into place at the end, so that a failure writes nothing.
 """
@@ -32,6 +32,7 @@ from freightrisk.tariff.plain import json_document
 from freightrisk.tariff.quotes import quote_names
 from freightrisk.tariff.tariff import Tariff
 
+BATCHES_SHOWN = 20
 NEW_BUDGETS = "budgets and caps began full in this run; to carry them on from run to run, give --ledger and --batch"
 
 
@@ -94,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     _fit_options(command("fit", _fit, "Fit the models of a configuration and write the tariff."))
     _price_options(command("price", _price, "Price a file of orders."))
     _explain_options(command("explain", _explain, "Print the worksheet of one order."))
+    _ledger_options(command("ledger", _ledger, "Print the batches and campaigns of a ledger, and settle batches."))
     return parser
 
 
@@ -141,6 +143,14 @@ def _explain_options(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--json", help="""the order itself, e.g. '{"channel": "search", "price": 59.9}'""")
     _column_options(parser)
     _encoding_option(parser)
+
+
+def _ledger_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ledger", metavar="FILE_OR_URL", help="ledger that freightrisk price --ledger has made")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--confirm", metavar="BATCH", help="turn what a batch has reserved into spending")
+    what.add_argument("--release", metavar="BATCH", help="give back what a batch has reserved; its id is free again")
+    what.add_argument("--reverse", metavar="ORDER", nargs="+", help="give back what campaigns paid for some orders")
 
 
 def _column_options(parser: argparse.ArgumentParser) -> None:
@@ -258,12 +268,8 @@ def _priced(tariff: Tariff, orders: Any, told: dict[str, Any], arguments: argpar
         coded = tariff.encode(orders, **told)
         yield tariff.price_columns(coded, threads=told["threads"], progress=is_watched())
         return
-    try:
-        from freightrisk.pipeline.ledger import Ledger
-    except ModuleNotFoundError as error:
-        raise InputError(f"--ledger was given, but {error}; pip install freightrisk[ledger].") from None
     batch = arguments.batch
-    with Ledger(arguments.ledger) as ledger:
+    with _opened(arguments.ledger) as ledger:
         is_new = batch not in ledger.batches().index
 
         def settle() -> None:
@@ -280,6 +286,36 @@ def _priced(tariff: Tariff, orders: Any, told: dict[str, Any], arguments: argpar
             yield {name: quotes[name].to_numpy() for name in names}
         finally:
             uninterrupted(settle)
+
+
+def _opened(where: str) -> Any:
+    """Return a ledger, which needs an extra."""
+    try:
+        from freightrisk.pipeline.ledger import Ledger
+    except ModuleNotFoundError as error:
+        raise InputError(f"a ledger was named, but {error}; pip install freightrisk[ledger].") from None
+    return Ledger(where)
+
+
+def _ledger(arguments: argparse.Namespace) -> None:
+    where = arguments.ledger
+    if "://" not in where and not _check.path(where, argument="the ledger").is_file():
+        raise InputError(f"there is no ledger '{where}'; freightrisk price --ledger makes one.")
+    with _opened(where) as ledger:
+        if arguments.confirm is not None:
+            ledger.confirm(arguments.confirm)
+        if arguments.release is not None:
+            ledger.release(arguments.release)
+        if arguments.reverse is not None:
+            reversed_ = ledger.reverse(arguments.reverse)
+            show([f"given back {reversed_['fen'].sum():,} fen of {reversed_['order_id'].nunique():,} orders", ""])
+        batches, spending = ledger.batches(), ledger.spending()
+    show([f"{len(batches):,} batches" + (", the last ones:" if len(batches) > BATCHES_SHOWN else "")])
+    if len(batches):
+        show(batches.tail(BATCHES_SHOWN).to_string().splitlines())
+    show(["", f"{len(spending):,} campaigns"])
+    if len(spending):
+        show(spending.astype(object).fillna("").to_string().splitlines())
 
 
 def _explain(arguments: argparse.Namespace) -> None:

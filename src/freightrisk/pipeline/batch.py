@@ -152,7 +152,8 @@ class Unpriced:
         done = None if self.coded.sequence is None else self.priced(recorded.opening)
         if done is None or done.fingerprint != recorded.fingerprint:
             raise LedgerError(
-                f"batch '{batch}' is in the ledger with other orders or another tariff; give the new orders a new id."
+                f"batch '{batch}' is in the ledger with other orders, merchants or another tariff; give new orders a "
+                "new id. To price the same orders again, release the batch; if it is confirmed, reverse its orders."
             )
         return done
 

@@ -31,6 +31,7 @@ RETRIES = 8
 TO_REPEAT = ("40001", "40P01")  # serialization failure, deadlock: the same transaction may succeed when repeated
 # Writers wait for one row; what reads sees one moment. PostgreSQL never asks for either to be repeated, others may.
 ISOLATION = {False: "REPEATABLE READ", True: "READ COMMITTED"}
+NO_SUCH_TABLE = "42P01"
 LEGACY = -1  # sqlite3.LEGACY_TRANSACTION_CONTROL, of Python 3.12: transactions begin as the ledger says
 OWN = "its tables named freightrisk_... are of another program or release; give the ledger a database of its own"
 CURES = {
@@ -164,7 +165,9 @@ class Database:
                     "where is an SQLite database without locks, so that two processes could spend the same fen; leave "
                     "nolock and vfs out of its address, and keep it on a disk that has locks."
                 )
-            if not _sees(other, column):
+            with self._own_errors():
+                sees = _sees(other, column)
+            if not sees:
                 raise InputError(
                     "where is an engine whose tables belong to one connection, so that each would have budgets of its "
                     "own; give a schema that all connections share."
@@ -323,8 +326,10 @@ def _sees(engine: sa.Engine, column: sa.Column[Any]) -> bool:
     try:
         with engine.connect() as connection:
             return connection.execute(sa.select(column)).scalar() is not None
-    except sa.exc.DBAPIError:
-        return False
+    except sa.exc.DBAPIError as error:
+        if "no such table" in str(error.orig) or _sqlstate(cast(BaseException, error.orig)) == NO_SUCH_TABLE:
+            return False
+        raise  # such as a lock that others hold: it says nothing of the tables
 
 
 def _sqlstate(original: BaseException) -> str:

@@ -103,7 +103,7 @@ def record(
     except sa.exc.IntegrityError:
         raise LedgerError(
             f"batch '{batch}': an order has money of the same campaign already, from another batch or twice in "
-            "this one; reverse it there first, or give each order one id."
+            "this one; release that batch or reverse the order there, or give each order one id."
         ) from None
     add_to(connection, SPENDING, SPENDING.c.spent_fen, done.spent)
     change = {(name,): micro - now.remainders.get(name, 0) for name, micro in done.remainders.items()}

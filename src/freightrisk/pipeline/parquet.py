@@ -99,7 +99,7 @@ def price_parquet(
     detail, campaigns = _check.flag(detail, argument="detail"), _check.flag(campaigns, argument="campaigns")
     progress = _check.flag(progress, argument="progress")
     paths, out = parquet_files(orders), _check.output_path(out, argument="out")
-    _check_apart(out, orders, paths)
+    _check_apart(out, orders, [*paths, *([merchants] if isinstance(merchants, (str, Path)) else [])])
     keep = _kept(keep, tariff)
     batch_rows = _check.whole(batch_rows, argument="batch_rows", low=1, high=2**30)
     threads = _check.threads(threads)
@@ -161,13 +161,14 @@ def price_parquet(
     return totals
 
 
-def _check_apart(out: Path, orders: Any, paths: Sequence[Path]) -> None:
-    """Refuse an output among the orders, where another run would take it for orders."""
+def _check_apart(out: Path, orders: Any, read: Sequence[str | Path]) -> None:
+    """Refuse an output that is an input, or among the orders, where another run would take it for orders."""
     named = [orders] if isinstance(orders, (str, Path)) else orders
     folders = [Path(path).resolve() for path in named if Path(path).is_dir()]
-    if out.resolve() in [path.resolve() for path in paths]:
-        raise InputError(f"out is '{out}', which is one of the orders' files; give another.")
-    if out.resolve().parent in folders and out.match("*.parquet") and not out.name.startswith(NO_DATA):
+    place = out.resolve()
+    if place in [Path(path).resolve() for path in read]:
+        raise InputError(f"out is '{out}', which is one of the files that are read; give another.")
+    if place.parent in folders and place.match("*.parquet") and not place.name.startswith(NO_DATA):
         raise InputError(f"out is '{out}' in a folder of orders, where the next run would price it; give another.")
 
 
