@@ -491,6 +491,18 @@ def test_what_cannot_be_printed_undoes_nothing(files, days, monkeypatch):
         (days / "q.parquet").unlink()
 
 
+def test_a_demo_whose_end_cannot_be_printed_stands(tmp_path, monkeypatch):
+    class FullAtTheEnd(io.StringIO):
+        def write(self, text):
+            if "Written to" in text:
+                raise OSError(28, "No space left on device")
+            return super().write(text)
+
+    monkeypatch.setattr(sys, "stdout", FullAtTheEnd())
+    assert cli.main(["demo", "--orders", "1000", "--out", str(tmp_path / "demo")]) == 0
+    assert {path.name for path in (tmp_path / "demo").iterdir()} == set(_demo.FILES)
+
+
 def test_a_failed_demo_leaves_no_folder(tmp_path, monkeypatch):
     def fail(table, path, **_):
         raise OSError("no space left")

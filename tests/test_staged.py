@@ -3,6 +3,7 @@
 import _thread
 import contextlib
 import os
+import re
 import signal
 import stat
 import sys
@@ -89,6 +90,23 @@ def test_a_move_that_fails_puts_back_what_was_moved_before(tmp_path):
     with pytest.raises(IsADirectoryError):
         write(tmp_path, [])
     assert [path.name for path in tmp_path.iterdir()] == ["b.txt"]
+
+
+@pytest.mark.parametrize("number", _staged.FULL)
+def test_a_disk_without_room_for_a_second_name_keeps_the_old_files(tmp_path, monkeypatch, number):
+    replace = os.replace
+
+    def full(part, final):
+        if final.name != "a.txt":
+            raise OSError(number, os.strerror(number), str(part))
+        replace(part, final)
+
+    monkeypatch.setattr(os, "link", lambda _, spare: full(spare, spare))
+    monkeypatch.setattr(os, "replace", full)
+    (tmp_path / "a.txt").write_text(OLD)
+    with pytest.raises(OSError, match=re.escape(str(tmp_path))):
+        write(tmp_path, [])
+    assert found(tmp_path) == {"a.txt": OLD}
 
 
 def test_the_stop_key_may_be_hit_again_and_again(tmp_path, monkeypatch):

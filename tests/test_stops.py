@@ -1,5 +1,6 @@
 """What a stop leaves: after kills, interrupts and full disks a result is old or new, whole, and balances go with it."""
 
+import _thread
 import contextlib
 import io
 import os
@@ -8,6 +9,7 @@ import stat
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from freightrisk import (
     InputError,
     Settlement,
     Subsidy,
+    _demo,
     cli,
     price_parquet,
     save_campaigns,
@@ -50,6 +53,8 @@ RULES = [
 TARIFF = tariff_of(RULES, "carry")
 SECRET = tariff_of(RULES, "dither")
 STOPS = 30
+FEWER = {"fitting": 12, "showing": 6, "showing_again": 6}  # of writers that take long
+MEASURED = {}
 STEPS = ("mkdir", "open", "replace", "fsync", "link", "rename", "unlink", "rmdir", "chmod")
 
 
@@ -68,6 +73,7 @@ class Job:
     opening: Balances
     balances: Balances
     spends: bool
+    stops: int
 
     def begin(self):
         """Put back what stood there before; what is hidden stays."""
@@ -91,17 +97,19 @@ class Job:
     def hidden(self):
         return [path.name for path in self.folder.iterdir() if path.name.startswith(".")]
 
-    def measure(self):
-        """Write once, and keep what a whole run leaves, its lines, and its steps on the disk."""
-        self.begin()
-        with counted_steps() as steps:
-            self.write()
-        self.steps = len(steps)
-        self.new, self.closing = self.found(), everything(self.balances)
-        self.begin()
-        self.lines = lines_of(self.write)
-        assert self.found() == self.new != self.old
-        assert self.spends == (self.closing != everything(self.opening))
+    def measure(self, name):
+        """Write twice, once for each writer, and keep what a whole run leaves, its lines, and its steps on the disk."""
+        if name not in MEASURED:
+            self.begin()
+            with counted_steps() as steps:
+                self.write()
+            new, closing = self.found(), everything(self.balances)
+            self.begin()
+            lines = lines_of(self.write)
+            assert self.found() == new != self.old
+            assert self.spends == (closing != everything(self.opening))
+            MEASURED[name] = new, closing, lines, len(steps)
+        self.new, self.closing, self.lines, self.steps = MEASURED[name]
         return self
 
     def is_new(self):
@@ -143,39 +151,93 @@ def storing(folder, inputs):
     orders.assign(ship_date=pd.Timestamp("2026-01-01")).to_parquet(inputs / "orders.parquet")
     claims = pd.DataFrame({"order_id": range(0, n, 9), "freight": 8.0, "report_date": pd.Timestamp("2026-01-09")})
     return lambda balances: store_book(
-        folder / "book", inputs / "orders.parquet", claims, factors=[Factor("zone")], exposure="e", batch_rows=100
+        folder / "new", inputs / "orders.parquet", claims, factors=[Factor("zone")], exposure="e", batch_rows=100
     ), []
 
 
-def commanding(folder, inputs):
-    TARIFF.save(inputs / "tariff.json")
-    orders_of(60).to_parquet(inputs / "orders.parquet")
-    given_here = ["--tariff", inputs / "tariff.json", "--orders", inputs / "orders.parquet"]
+def command(folder, *arguments):
+    """Return a run of the command line; it raises what stopped it, once that was told and is true."""
+
+    def standing():
+        return {path: path.stat().st_ino for path in folder.rglob("*") if path.is_file() and ".part" not in str(path)}
 
     def run(balances):
+        before = standing()
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as told:
-            code = cli.main([str(one) for one in ["price", *given_here, "--out", folder / "q.csv", "--threads", "2"]])
+            code = cli.main([*map(str, arguments), "--threads", "2"])
         if code == 130:
+            said = "nothing was written" if standing() == before else "had been written"
+            assert said in told.getvalue()
             raise KeyboardInterrupt
         if code:
             raise OSError(told.getvalue())
 
-    return run, ["q.csv"]
+    return run
 
 
-WRITERS = {one.__name__: one for one in (saving, campaigns, parquet, settling, storing, commanding)}
+def pricing(folder, inputs):
+    TARIFF.save(inputs / "tariff.json")
+    orders_of(60).to_parquet(inputs / "orders.parquet")
+    given_here = ["--tariff", inputs / "tariff.json", "--orders", inputs / "orders.parquet"]
+    return command(folder, "price", *given_here, "--out", folder / "q.csv"), ["q.csv"]
+
+
+CONFIG = """
+name = "two zones"
+floor_fen = 1
+[data]
+orders = "orders.csv"
+claims = "claims.csv"
+[[factors]]
+kind = "factor"
+name = "zone"
+[frequency]
+family = "poisson"
+factors = ["zone"]
+[severity]
+family = "gamma"
+factors = ["zone"]
+[cover]
+limit = 25.0
+[loadings]
+profit = 0.02
+"""
+
+
+def fitting(folder, inputs):
+    (inputs / "fit.toml").write_text(CONFIG)
+    orders = [f"{k},{'ab'[k % 2]},2026-01-01" for k in range(200)]
+    claims = [f"{k},{5 + k % 7},2026-01-09" for k in range(0, 200, 3)]
+    (inputs / "orders.csv").write_text("\n".join(["order_id,zone,ship_date", *orders]))
+    (inputs / "claims.csv").write_text("\n".join(["order_id,freight,report_date", *claims]))
+    files = ["tariff.json", "relativities.csv"]
+    out = ["--out", folder / files[0], "--relativities", folder / files[1]]
+    return command(folder, "fit", "--config", inputs / "fit.toml", *out), files
+
+
+def showing(folder, inputs):
+    return command(folder, "demo", "--orders", "3000", "--out", folder / "new"), []
+
+
+def showing_again(folder, inputs):
+    return command(folder, "demo", "--orders", "3000", "--out", folder), list(_demo.FILES)
+
+
+WRITERS = {
+    one.__name__: one
+    for one in (saving, campaigns, parquet, settling, storing, pricing, fitting, showing, showing_again)
+}
 
 
 def job_of(name, place):
     folder, inputs = place / "out", place / "inputs"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     inputs.mkdir()
     write, files = WRITERS[name](folder, inputs)
     opening = Balances(spent={"grant": 7})
     balances = opening.copy()
-    return Job(
-        folder, lambda: write(balances), dict.fromkeys(files, b"old"), opening, balances, name == "parquet"
-    ).measure()
+    old, stops = dict.fromkeys(files, b"old"), FEWER.get(name, STOPS)
+    return Job(folder, lambda: write(balances), old, opening, balances, name == "parquet", stops).measure(name)
 
 
 @pytest.fixture(params=list(WRITERS))
@@ -268,9 +330,24 @@ def killed_at_line(job, at):
     return ended(*forked(work))
 
 
+def interrupted_at_step(job, step):
+    """Interrupt a writer right before a step on the disk, in whatever thread; return whether it stopped."""
+    try:
+        with counted_steps(step, _thread.interrupt_main):
+            job.write()
+        return False
+    except KeyboardInterrupt:
+        return True
+
+
 def spread(n, most):
     """Return n numbers from 1 to most, evenly spread."""
     return sorted({1 + k * most // n for k in range(n)})
+
+
+def spread_to_the_end(n, most):
+    """Return n numbers from 1 to most, evenly spread, and most is one of them."""
+    return [*spread(n - 1, most - 1), most]
 
 
 def check_next_run(job):
@@ -285,39 +362,44 @@ def check_next_run(job):
 
 def test_kills_leave_old_or_new_and_the_next_run_cleans_up(job):
     kills, seen = 0, set()
-    for step in spread(min(STOPS // 2, job.steps), job.steps):
+    for step in spread_to_the_end(min(job.stops // 2, job.steps), job.steps):
         job.begin()
         kills += killed_at_step(job, step)
-        seen.add(one_moved(job) or job.found() == job.new)
+        seen.add(some_moved(job) or job.found() == job.new)
         check_next_run(job)
-    for at in spread(STOPS - kills, job.lines):
+    for at in spread(job.stops - kills, job.lines):
         job.begin()
         if not killed_after_line(job, at):  # it had ended before the kill
             job.begin()
             assert killed_at_line(job, 1 + at // 2)
         kills += 1
-        assert one_moved(job) or job.found() in (job.old, job.new)
+        assert some_moved(job) or job.found() in (job.old, job.new)
         check_next_run(job)
-    assert kills == STOPS
+    assert kills == job.stops
     assert {False, True} <= seen
 
 
-def one_moved(job):
-    """Return whether the kill came between the moves of two files, each of which is whole."""
-    return len(job.new) == 2 and job.found() == job.old | {"payers.parquet": job.new["payers.parquet"]}
+def some_moved(job):
+    """Return whether the kill came between the moves of several files, each of which is whole."""
+    names = list(job.old)
+    return any(
+        job.found() == job.old | {name: job.new[name] for name in names[:moved]} for moved in range(1, len(names))
+    )
 
 
 def test_interrupts_leave_old_or_new_with_their_balances(job):
-    rng, stops, seen = np.random.default_rng(3), 0, set()
-    for k, at in enumerate([*spread(STOPS // 2, job.lines), *range(job.lines - STOPS // 2, job.lines)]):
+    rng, stops, seen, third = np.random.default_rng(3), 0, set(), job.stops // 3
+    lines = [*spread(third, job.lines), *range(job.lines - STOPS // 3, job.lines, STOPS // job.stops)]
+    ways = [
+        partial(stopped_after, job.write, at, rng.uniform(1e-6, 2e-3)) if k % 2 else partial(interrupted, job.write, at)
+        for k, at in enumerate(lines)
+    ]
+    for stopped in [*ways, *(partial(interrupted_at_step, job, step) for step in spread_to_the_end(third, job.steps))]:
         job.begin()
-        if k % 2:
-            stops += interrupted(job.write, at)
-        else:
-            stops += stopped_after(job.write, at, rng.uniform(1e-6, 2e-3))
+        stops += stopped()
         assert job.hidden() == []
         seen.add(job.is_new())
-    assert stops >= STOPS // 3
+    assert stops >= job.stops // 3
     assert seen == {False, True}
 
 
@@ -421,7 +503,7 @@ def test_every_writer_keeps_the_mode_of_the_file_that_was_there(job, mode):
     job.begin()
     places = [job.folder / name for name in job.old]
     if not places:
-        places = [job.folder / "book"]
+        places = [job.folder / "new"]
         places[0].mkdir()
         mode |= 0o700
     for place in places:

@@ -2,14 +2,18 @@
 
     python tests/writers.py [--processes 8] [--batches 200]
 
-runs every kind of database, address and start of processes at full size, and prints batches a second.
+runs every kind of database, address and start of processes at full size, and prints calls a second. Some of them:
+
+    python tests/writers.py --database postgresql --address url engine --start spawn
 """
 
 import argparse
+import itertools
 import multiprocessing
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +24,8 @@ from test_balances import orders_at, tariff_of
 
 SIZE = 5
 DUPLICATES = 0.15
+ENOUGH = 100  # batches in which the budget surely ends
+CHOICES = {"database": ["sqlite", "postgresql"], "address": ["path", "url", "engine"], "start": ["fork", "spawn"]}
 
 
 def tariff():
@@ -132,27 +138,40 @@ def emptied(where):
     return where
 
 
+def kinds(given):
+    """Return the database, address and start of each run that was chosen; PostgreSQL has no path."""
+    every = itertools.product(given.database, given.address, given.start)
+    return [one for one in every if one[:2] != ("postgresql", "path")]
+
+
+def arguments():
+    """Return what the command line asks for: everything at full size, if nothing is said."""
+    parser = argparse.ArgumentParser(description="Price batches in one ledger from several processes, and check all.")
+    parser.add_argument("--processes", type=int, default=8)
+    parser.add_argument("--batches", type=int, default=200, help="batches of each process (default 200)")
+    for name, choices in CHOICES.items():
+        parser.add_argument(f"--{name}", nargs="+", choices=choices, default=choices, help="default: all")
+    given = parser.parse_args()
+    if not kinds(given):
+        parser.error("PostgreSQL has no path; give --address url or engine")
+    return given
+
+
 def main():
-    """Run all kinds at full size."""
+    """Run what was chosen, and say of each whether it came to what it must."""
     import postgres
 
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--processes", type=int, default=8)
-    parser.add_argument("--batches", type=int, default=200)
-    given = parser.parse_args()
+    given = arguments()
     total = given.processes * given.batches
-    with tempfile.TemporaryDirectory() as folder, postgres.server() as url:
-        for database in ("sqlite", "postgresql"):
-            for kind in ("path", "url", "engine"):
-                for start in ("fork", "spawn"):
-                    if database == "postgresql" and kind == "path":
-                        continue
-                    where = Path(folder, f"{kind}-{start}.db") if database == "sqlite" else emptied(url)
-                    shared = start == "fork"
-                    answers, seconds = run(where, kind, start, given.processes, given.batches, shared=shared)
-                    check(where, answers, total)
-                    rate = len(answers) / seconds
-                    print(f"{database:10} {kind:6} {start:5} {len(answers)} calls, {rate:.0f} a second", flush=True)
+    needs_server = "postgresql" in given.database
+    with tempfile.TemporaryDirectory() as folder, postgres.server() if needs_server else nullcontext() as url:
+        for database, kind, start in kinds(given):
+            where = Path(folder, f"{kind}-{start}.db") if database == "sqlite" else emptied(url)
+            shared = start == "fork"
+            answers, seconds = run(where, kind, start, given.processes, given.batches, shared=shared)
+            check(where, answers, total, ended=total >= ENOUGH)
+            rate = len(answers) / seconds
+            print(f"{database:10} {kind:6} {start:5} right, {len(answers)} calls, {rate:.0f} a second", flush=True)
 
 
 if __name__ == "__main__":

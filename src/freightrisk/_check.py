@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from freightrisk import _core
 from freightrisk._mapped import largest
 from freightrisk._shown import repr_of
-from freightrisk._staged import probe
+from freightrisk._staged import is_full, probe
 from freightrisk.errors import FreightRiskWarning, InputError
 
 Kind = TypeVar("Kind")
@@ -226,6 +226,8 @@ def output_path(value: Any, *, argument: str) -> Path:
     except InputError:
         raise
     except (OSError, ValueError) as error:
+        if is_full(error):
+            raise
         raise InputError(f"{argument} is '{final}', which cannot be written: {error}; give another path.") from None
     return final
 

@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -18,7 +18,7 @@ from freightrisk._config import Fitted, book_of, fit_models, parse_plan
 from freightrisk._files import arrow_table, check_outputs, row_of, write_report, write_table
 from freightrisk._progress import is_watched
 from freightrisk._staged import staged
-from freightrisk._text import show
+from freightrisk._text import show, show_at_the_end
 from freightrisk.book.book import OrderBook
 from freightrisk.datasets import SimulatedBook, simulate_book
 from freightrisk.models.frequency import at_most_one_claim
@@ -96,8 +96,11 @@ class HeldOut:
         return table
 
 
-def run_demo(n_orders: int, *, seed: int, out: Path, threads: int | None) -> None:
-    """Simulate, fit as of a date, price every order, check on later ones; show each stage, and write at the end."""
+def run_demo(n_orders: int, *, seed: int, out: Path, threads: int | None, then: Callable[[], None]) -> None:
+    """Simulate, fit as of a date, price every order, check on later ones; show each stage, and write at the end.
+
+    `then` is called once the files are in place.
+    """
     files = {name: out / name for name in FILES}
     check_outputs([*files.values()], inputs=[], may_make_folder=True)
     _check.whole(n_orders, argument="--orders", low=1_000, high=10**8)
@@ -136,10 +139,10 @@ def run_demo(n_orders: int, *, seed: int, out: Path, threads: int | None) -> Non
         held_out = _held_out(book, claims, quotes, limit=plan.cover.flat_limit)
     show(_held_out_lines(held_out))
 
-    with clock("write the files"), staged(files.values()) as parts:
+    with clock("write the files"), staged(files.values(), then=then) as parts:
         _write(dict(zip(FILES, parts, strict=True)), config, fitted, held_out, book, claims, quotes)
-    show([*_text.heading("Time"), *clock.lines()])
-    show([*_text.heading(f"Written to {out}"), *_next_lines(out, order["order_id"])])
+    written = [*_text.heading(f"Written to {out}"), *_next_lines(out, order["order_id"])]
+    show_at_the_end([*_text.heading("Time"), *clock.lines(), *written])
 
 
 def _simulated_lines(book: SimulatedBook, claims: "pd.DataFrame", seed: int) -> list[str]:

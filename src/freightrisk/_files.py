@@ -11,7 +11,7 @@ from freightrisk import _check
 from freightrisk._columns import read
 from freightrisk._intake import Refused, id_of
 from freightrisk._shown import cell, repr_of, shown
-from freightrisk._staged import probe
+from freightrisk._staged import is_full, probe
 from freightrisk.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def check_outputs(outputs: Sequence[Path], *, inputs: Iterable[Path | None], may
         try:
             probe(path if path.parent.exists() else path.parent)
         except (OSError, ValueError) as error:
+            if is_full(error):
+                raise
             raise InputError(f"output '{path}' cannot be written: {error}; give another path.") from None
         taken[path.resolve()] = path
 

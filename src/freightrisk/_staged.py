@@ -10,7 +10,8 @@ from pathlib import Path
 from freightrisk._parallel import Turn, chunks, end_all, in_order, start
 from freightrisk._unfinished import HiddenFolder, sweep
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+NO_ROOM = (*FULL, errno.EFBIG, errno.EROFS)
 SYNCS = 8
 NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)  # of a folder, on disks that cannot
 
@@ -49,7 +50,17 @@ def probe(final: Path) -> None:
     final = followed(final)
     with suppress(FileNotFoundError):
         final.stat()  # raises for a name that is too long, and for links in a ring
-    uninterrupted(lambda: HiddenFolder(final.parent).remove())
+    try:
+        uninterrupted(lambda: HiddenFolder(final.parent).remove())
+    except OSError as error:
+        if is_full(error):
+            error.filename = str(final)
+        raise
+
+
+def is_full(error: Exception) -> bool:
+    """Return whether an error tells of a full disk, which is no fault of the path that was given."""
+    return isinstance(error, OSError) and error.errno in FULL
 
 
 @contextmanager
@@ -132,12 +143,17 @@ def _move_all(moves: list[tuple[Path, Path]]) -> None:
 
 
 def _way_back(final: Path, spare: Path) -> Callable[[], None]:
-    """Return what undoes a move: the old file has a second name until all are moved, where the disk has links."""
+    """Return what undoes a move: the old file has a second name until all are moved, where the disk has links.
+
+    A disk without room for that name may have none for the next move either.
+    """
     try:
         os.link(final, spare)
     except FileNotFoundError:
         return final.unlink
-    except OSError:
+    except OSError as error:
+        if is_full(error):
+            raise
         return lambda: None
     return lambda: os.replace(spare, final)
 

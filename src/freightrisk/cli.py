@@ -192,7 +192,13 @@ def _day(text: str) -> date:
 
 
 def _demo(arguments: argparse.Namespace) -> None:
-    run_demo(arguments.orders, seed=arguments.seed, out=arguments.out, threads=arguments.threads)
+    run_demo(
+        arguments.orders,
+        seed=arguments.seed,
+        out=arguments.out,
+        threads=arguments.threads,
+        then=lambda: arguments.placed.append(arguments.out),
+    )
 
 
 def _fit(arguments: argparse.Namespace) -> None:

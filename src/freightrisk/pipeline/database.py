@@ -42,6 +42,7 @@ CURES = {
     "read-only": "give the address of the server that writes, not of its replica, and a user who may write",
     "unable to open": "check that the folder exists and that this process may write to it",
     "disk is full": "make room, then run the batch again under its id",
+    "disk i/o error": "see whether the disk is full or fails, then run the batch again under its id",
     "within a transaction": "end the transaction on the engine's only connection first",
     "column": OWN,
     "relation": OWN,

@@ -119,11 +119,13 @@ def price_parquet(
         return table.select(keep), coded
 
     writers: list[Any] = []
+    files: list[Any] = []
 
     def write(table: Any, part: Path) -> None:
         if not writers:
             plain = {name: "none" if name in DETAIL else compression for name in table.column_names}
-            writers.append(pq.ParquetWriter(part, table.schema, use_dictionary=keep, compression=plain))
+            files.append(pa.OSFile(str(part), "wb"))
+            writers.append(pq.ParquetWriter(files[0], table.schema, use_dictionary=keep, compression=plain))
         try:
             table = table.cast(writers[0].schema)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -135,12 +137,20 @@ def price_parquet(
             with suppress(*([] if failed is None else [Exception])):  # the first failure is the one to report
                 writer.close()
 
+    def let_go() -> None:
+        # A writer that fails leaves its file open, and its bytes on the disk; deleted, it would close itself once more.
+        for writer in writers:
+            writer.is_open = False
+        for file in files:
+            file.close()
+
     def spend() -> None:
         if balances is not None:
             become(balances, known)
 
     with ExitStack() as stack:
         (part,) = stack.enter_context(staged([out], then=spend))
+        stack.callback(let_go)
         stack.push(close)  # once no thread writes any more
         reading, writing = stack.enter_context(Helper()), stack.enter_context(Helper())
         bar = stack.enter_context(file_bar(paths, "pricing")) if progress else None

@@ -14,7 +14,7 @@ from freightrisk._columns import ColumnNames, read
 from freightrisk._intake import DEFAULT_CLOCK
 from freightrisk._parallel import Helper
 from freightrisk._shown import repr_of
-from freightrisk._staged import probe, staged
+from freightrisk._staged import is_full, probe, staged
 from freightrisk.book.book import SOUND_COLUMNS, OrderBook, columns_of, frames_book, rows_of_ids
 from freightrisk.book.doubts import CLAIM_ID, check_claims, warn_of_alike
 from freightrisk.book.factors import (
@@ -148,7 +148,7 @@ def _check_free(final: Path) -> None:
             raise InputError(f"folder is '{final}', but there is no folder '{final.parent}'; make it first.")
         probe(final)
     except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
+        if isinstance(error, InputError) or is_full(error):
             raise
         raise InputError(f"folder is '{final}', which cannot be written: {error}; give another path.") from None
 
