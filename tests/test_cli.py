@@ -398,6 +398,13 @@ def test_the_ledger_command_shows_settles_and_refuses(files, days, capsys):
         assert cli.main(["ledger", *map(str, more)]) == 2
         assert re.search(message, capsys.readouterr().err)
     assert not (days / "none.db").exists()
+    for where in (
+        "postgresql:/me:hunter2@host/a",
+        "postgresql+psycopg//me:hunter2@host/a",
+        "mysql://me:hunter2@host/a",
+    ):
+        assert cli.main(["ledger", where]) == 2
+        assert "hunter2" not in capsys.readouterr().err
 
 
 def test_a_run_without_a_ledger_says_that_budgets_began_full(files, days, small):

@@ -201,7 +201,7 @@ def secret(value: Any, *, argument: str) -> str:
 
 def path(value: Any, *, argument: str) -> Path:
     """Return `value` as a path, which something may stand at or not."""
-    if not isinstance(value, (str, Path)) or not str(value):
+    if not isinstance(value, (str, os.PathLike)) or not str(value):
         raise InputError(f"{argument} is {repr_of(value)}; it must be a path.")
     try:
         os.stat(value)

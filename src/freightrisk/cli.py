@@ -25,7 +25,7 @@ from freightrisk._shown import shown
 from freightrisk._staged import staged, uninterrupted
 from freightrisk._text import show, show_at_the_end
 from freightrisk.errors import FreightRiskError, InputError
-from freightrisk.pipeline.addresses import without_addresses
+from freightrisk.pipeline.addresses import looks_like_an_address, without_addresses
 from freightrisk.tariff.document import load_tariff
 from freightrisk.tariff.parts import document_of
 from freightrisk.tariff.plain import json_document
@@ -305,7 +305,9 @@ def _opened(where: str) -> Any:
 
 def _ledger(arguments: argparse.Namespace) -> None:
     where = arguments.ledger
-    if "://" not in where and not _check.path(where, argument="the ledger").is_file():
+    # What looks like an address may hold a password: `Ledger` refuses it in words that do not repeat it.
+    is_address = "://" in where or looks_like_an_address(where)
+    if not is_address and not _check.path(where, argument="the ledger").is_file():
         raise InputError(f"there is no ledger '{where}'; freightrisk price --ledger makes one.")
     with _opened(where) as ledger:
         if arguments.confirm is not None:

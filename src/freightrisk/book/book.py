@@ -605,7 +605,7 @@ def _spellings_text(table: Table, column: str, keys: Any, row: int) -> str:
     """Return how two rows spell the same id, if they do so in two ways."""
     first = int(np.flatnonzero(keys == keys[row])[0])
     one, other = table.value(column, first), table.value(column, row)
-    return f" (spelled {repr_of(one)} and {repr_of(other)})" if repr(one) != repr(other) else ""
+    return f" (spelled {repr_of(one)} and {repr_of(other)})" if repr_of(one) != repr_of(other) else ""
 
 
 def rows_of_ids(ids: NDArray[Any], keys: Any) -> NDArray[np.int64]:

@@ -98,8 +98,10 @@ def expected_line_claims(
     >>> expected_line_claims([1, 2, 3], 0.5, max_claims=1).tolist()
     [0.5, 0.75, 0.875]
     """
-    n = np.asarray(_check.numbers(lines, argument="lines"))
-    n = n.astype(np.int64) if np.array_equal(n, np.floor(n)) and np.all(np.abs(n) < 2**31) else n
+    try:
+        n = np.asarray(lines)
+    except Exception:  # of whatever class the values are
+        n = np.empty(())
     if n.dtype.kind not in "iu" or (n < 1).any():
         raise InputError("lines must be whole numbers, one or more.")
     p = _check.numbers(probability, argument="probability")

@@ -95,8 +95,8 @@ def subsidy_offers(
             raise InputError(f"payer is '{name}'; it names a column, so give a word such as 'platform'.")
     floor_fen = _check.whole(floor_fen, argument="floor_fen", low=0, high=10**6)
     try:
-        codes, names = pd.factorize(pd.Series(_check.items(segment, argument="segment"), dtype=object))
-    except TypeError:
+        codes, names = pd.factorize(np.asarray(segment))
+    except Exception:  # of whatever class the values are
         raise InputError(f"segment is {repr_of(segment)}; give the name of a segment for each order.") from None
     if len(codes) != len(quotes) or (codes < 0).any():
         raise InputError(f"segment has {int((codes >= 0).sum())} values; give one for each of {len(quotes):,} orders.")
