@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pandas.testing import assert_frame_equal
 
 from freightrisk import Settlement, Subsidy
 from freightrisk.errors import InputError
@@ -291,3 +292,33 @@ def test_what_is_no_settlement_is_refused():
     for wrong in (None, 0, settled.accounts):
         with pytest.raises(TypeError):
             settled + wrong
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+@given(limited_programmes(), SIZES, seeds)
+def test_a_loaded_settlement_is_the_one_that_was_saved(tmp_path_factory, kind, rules, size, seed):
+    folder = tmp_path_factory.mktemp("settled")
+    *_, found = settled(rules, "half_even", 1, size, seed)
+    found.save(folder, format=kind)
+    again = Settlement.load(folder, format=kind)
+    for name in ("payers", "accounts"):
+        assert_frame_equal(getattr(again, name), getattr(found, name), check_dtype=False)
+    assert not (again - found).accounts["list_fen"].any()
+    again.save(folder, format=kind)
+    assert repr(Settlement.load(folder, format=kind)) == repr(found)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_files_that_hold_no_settlement_are_refused(tmp_path, kind):
+    *_, found = settled([], "half_even", 1, 20, 3)
+    with pytest.raises(InputError, match=r"payers\..*' is no file of a saved settlement: .*; name the folder of one"):
+        Settlement.load(tmp_path, format=kind)
+    payers, accounts = found.save(tmp_path, format=kind)
+    accounts.write_bytes(accounts.read_bytes()[: -len(accounts.read_bytes()) // 2])
+    with pytest.raises(InputError, match=r"is no file of a saved settlement|missing column|settlement: column"):
+        Settlement.load(tmp_path, format=kind)
+    accounts.write_bytes(payers.read_bytes())
+    with pytest.raises(InputError, match="accounts: missing columns 'list_fen'"):
+        Settlement.load(tmp_path, format=kind)
+    with pytest.raises(InputError, match="format is 'xlsx'"):
+        Settlement.load(tmp_path, format="xlsx")

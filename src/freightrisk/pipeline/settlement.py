@@ -25,6 +25,7 @@ ACCOUNT_KEYS = ["day", "merchant_id"]
 PAYER_SUMS = ["orders", "fen"]
 ACCOUNTS = ["orders", "list_fen", "received_fen", "filed_micro", "rounding_micro", "floor_income_micro"]
 FORMATS = ("parquet", "csv")
+DAY = "datetime64[s]"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -246,6 +247,35 @@ class Settlement:
                 texts.to_parquet(part, index=False) if format == "parquet" else texts.to_csv(part, index=False)
         return paths
 
+    @classmethod
+    def load(cls, folder: str | Path, *, format: str = "parquet") -> "Settlement":  # noqa: A002
+        """Return the settlement that `save` has written into a folder.
+
+        Raises
+        ------
+        InputError
+            Where a file is missing or damaged, or holds no settlement.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import pandas as pd
+        >>> from freightrisk import Settlement
+        >>> days = {"day": pd.to_datetime(["2026-06-01"]), "merchant_id": "m1"}
+        >>> payers = pd.DataFrame({**days, "payer": "merchant", "campaign": "", "orders": 2, "fen": 75})
+        >>> sums = {"list_fen": 75, "received_fen": 75, "filed_micro": 748_000, "rounding_micro": 2_000}
+        >>> settled = Settlement(payers, pd.DataFrame({**days, "orders": 2, **sums, "floor_income_micro": 0}))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = settled.save(folder)
+        ...     Settlement.load(folder)
+        Settlement: 2 orders, 0.75 yuan (rounding +0.00, floor +0.00); paid by merchant 0.75
+        """
+        _check.one_of(format, FORMATS, argument="format")
+        folder = _check.path(folder, argument="folder")
+        frames = [_read(folder / f"{name}.{format}") for name in ("payers", "accounts")]
+        found = cls(*frames)
+        return cls(_tidy(found.payers, PAYER_KEYS), _tidy(found.accounts, ACCOUNT_KEYS))
+
     def __repr__(self) -> str:
         by_payer = self.payers["fen"].astype(np.float64).groupby(self.payers["payer"], sort=False).sum()
         paid = ", ".join(f"{payer} {fen / 100:,.2f}" for payer, fen in by_payer.items())
@@ -284,6 +314,26 @@ def _check_same_rows(orders: Table, quotes: Table, order_id: str) -> None:
         f"quotes and orders have different indexes (first at row {place}: {theirs[place]} and {mine[place]}), so "
         "their rows are not the same. Give quotes.loc[orders.index], or reset both indexes if the rows do correspond."
     )
+
+
+def _read(path: Path) -> "pd.DataFrame":
+    """Return a frame of a settlement as it was before it was saved."""
+    import pandas as pd
+    import pyarrow as pa
+
+    try:
+        if path.suffix == ".parquet":
+            kept = pd.read_parquet(path)
+            return kept.assign(day=kept["day"].astype(DAY)) if "day" in kept else kept
+        texts = pd.read_csv(path, dtype=str, keep_default_na=False)
+        numbers = [name for name in texts if name in (*PAYER_SUMS, *ACCOUNTS)]
+        kept = texts.astype(dict.fromkeys(numbers, "int64"))
+        if "day" in kept and "merchant_id" in kept:
+            day = pd.to_datetime(kept["day"].replace("", None), format="ISO8601").astype(DAY)
+            kept = kept.assign(day=day, merchant_id=kept["merchant_id"].replace("", None))
+        return kept
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(f"'{path}' is no file of a saved settlement: {error}; name the folder of one.") from None
 
 
 def check_sums(values: NDArray[np.int64], codes: Callable[[], NDArray[Any]], most: int) -> None:
