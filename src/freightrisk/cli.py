@@ -323,7 +323,7 @@ def _ledger(arguments: argparse.Namespace) -> None:
         show(batches.tail(BATCHES_SHOWN).to_string().splitlines())
     show(["", f"{len(spending):,} campaigns"])
     if len(spending):
-        show(spending.astype(object).fillna("").to_string().splitlines())
+        show(spending.astype(object).where(spending.notna(), "").to_string().splitlines())
 
 
 def _explain(arguments: argparse.Namespace) -> None:
