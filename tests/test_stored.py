@@ -472,7 +472,7 @@ def test_a_book_whose_document_contradicts_its_columns_is_refused(tmp_path, stor
         ("claim_count", 200),
         ("ship_day", np.datetime64("NaT", "D")),
         ("ship_day", np.datetime64("2026-06-02")),
-        ("claim_day", np.datetime64("NaT")),
+        ("claim_day", np.datetime64("NaT", "D")),
         ("claim_day", 10**9),
         ("claim_day", np.datetime64("2026-02-01")),
         ("reversed_day", np.datetime64("2026-03-01")),
