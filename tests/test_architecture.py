@@ -1,7 +1,9 @@
 """ARCHITECTURE.md draws the package as it is: its tree, and which module may import which."""
 
 import ast
+import dis
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -165,3 +167,44 @@ def test_no_module_imports_itself_by_way_of_others():
         ready |= free
     ring = sorted(path.relative_to(PACKAGE).as_posix() for path in graph.keys() - ready)
     assert ring == [], f"these import each other, or what does: {ring}"
+
+
+# Interrupts
+
+
+def loops_outside_their_block(source):
+    """Yield the functions with a jump back that is not covered by the `with` or `try` in which its loop stands."""
+
+    def codes(code):
+        yield code
+        for constant in code.co_consts:
+            if isinstance(constant, type(code)):
+                yield from codes(constant)
+
+    for code in codes(compile(source, "source", "exec")):
+        steps = {step.offset: step for step in dis.get_instructions(code)}
+        blocks = [e for e in dis._parse_exception_table(code) if steps[e.target].opname == "PUSH_EXC_INFO"]
+
+        def around(offset, blocks=blocks):
+            return {block.target for block in blocks if block.start <= offset < block.end}
+
+        for step in steps.values():
+            if step.opname == "JUMP_BACKWARD" and around(step.jump_target) - around(step.offset):
+                yield code.co_qualname
+
+
+# A look that takes nothing and lets go of nothing: an interrupt passes by its `except` anyway.
+HARMLESS = {"Quoter._codes"}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="Python 3.11 covers the jumps, and 3.12 has others besides")
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_interrupt_passes_by_the_end_of_a_block(path):
+    assert set(loops_outside_their_block(path.read_text(encoding="utf-8"))) <= HARMLESS
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="Python 3.11 covers the jumps, and 3.12 has others besides")
+def test_a_loop_whose_jump_is_outside_is_seen():
+    bad = "def f(x):\n    with x:\n        for one in x:\n            if one:\n                one()\n"
+    assert list(loops_outside_their_block(bad)) == ["f"]
+    assert list(loops_outside_their_block(bad.replace("if one", "while False"))) == []

@@ -2,6 +2,8 @@
 
 Nothing here waits for a lock that Python code could be stopped in the midst of taking. `ThreadPoolExecutor` does: an
 interrupt that falls into its `Condition.__enter__` leaves the lock taken, and the end of the pool waits for ever.
+Nor does a loop that ends in a condition stand right inside `with` or `try`: in Python 3.12 and 3.13 its jump back is
+not covered by them, and interrupts fall there. `tests/test_architecture.py` looks for such loops in the whole package.
 """
 
 import os
@@ -97,11 +99,14 @@ class _Helpers:
     def offer(self, turns: list[Turn]) -> None:
         """Let helpers take some turns, when they are free; there are fewer where the system starts no more threads."""
         with self.lock, suppress(RuntimeError):
-            while self.n_threads < len(turns):
-                start(self._serve)
-                self.n_threads += 1
+            self._start(len(turns))
         for turn in turns[: self.n_threads]:
             self.turns.put(turn)
+
+    def _start(self, n_threads: int) -> None:
+        while self.n_threads < n_threads:
+            start(self._serve)
+            self.n_threads += 1
 
     def _serve(self) -> None:
         while True:
@@ -231,14 +236,19 @@ def in_order(work: Callable[[int, int], Result], pieces: list[tuple[int, int]], 
             pass
         end_all(turns)
 
-    turns = [Turn(take_all) for _ in range(min(threads, len(pieces)) - 1)]
-    try:
-        _helpers.offer(turns)
-        first = 0
+    first = 0
+
+    def results() -> Iterator[Result]:
+        nonlocal first
         while take():
             while first < len(pieces) and isinstance(result := done[first], tuple):
                 yield result[0]
                 first += 1
+
+    turns = [Turn(take_all) for _ in range(min(threads, len(pieces)) - 1)]
+    try:
+        _helpers.offer(turns)
+        yield from results()
     finally:
         try:
             end()

@@ -6,6 +6,7 @@ import platform
 import re
 import secrets
 import shutil
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from io import FileIO
@@ -93,22 +94,30 @@ def locks(file: FileIO, *, wait: bool) -> bool:
 def clear(path: Path) -> None:
     """Remove a hidden folder as far as possible, its lock last, so that the next run goes on where one was stopped."""
     with suppress(OSError):
-        for child in path.iterdir():
-            if child.is_dir() and not child.is_symlink():
-                shutil.rmtree(child)
-            elif child.name != LOCK:
-                child.unlink(missing_ok=True)
+        _clear_files(path)
         (path / LOCK).unlink(missing_ok=True)
         path.rmdir()
+
+
+def _clear_files(path: Path) -> None:
+    for child in path.iterdir():
+        if child.is_dir() and not child.is_symlink():
+            shutil.rmtree(child)
+        elif child.name != LOCK:
+            child.unlink(missing_ok=True)
 
 
 def sweep(parent: Path) -> None:
     """Remove the hidden folders of this user in a folder whose writer is gone."""
     with suppress(OSError), os.scandir(parent) as entries:
-        for entry in entries:
-            if NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
-                with suppress(OSError):
-                    _sweep_one(Path(entry.path))
+        _sweep_all(entries)
+
+
+def _sweep_all(entries: Iterator["os.DirEntry[str]"]) -> None:
+    for entry in entries:
+        if NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+            with suppress(OSError):
+                _sweep_one(Path(entry.path))
 
 
 def _sweep_one(path: Path) -> None:

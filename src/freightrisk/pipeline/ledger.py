@@ -342,11 +342,11 @@ class Ledger:
     def amend(self, tariff: Tariff) -> None:
         """Give campaigns the limits that they have in a tariff; what was spent stays spent."""
         _check.instance(tariff, Tariff, argument="tariff")
+        limited = [rule for rule in tariff.subsidies if rule.is_limited]
         with self._locked() as connection:
-            for rule in tariff.subsidies:
-                if rule.is_limited:
-                    connection.execute(CAMPAIGNS.delete().where(CAMPAIGNS.c.campaign == rule.name))
-                    connection.execute(CAMPAIGNS.insert().values(**campaign_row(rule)))
+            for rule in limited:
+                connection.execute(CAMPAIGNS.delete().where(CAMPAIGNS.c.campaign == rule.name))
+                connection.execute(CAMPAIGNS.insert().values(**campaign_row(rule)))
 
     @repeated
     def spending(self) -> "pd.DataFrame":

@@ -132,6 +132,12 @@ def price_parquet(
             raise InputError(f"orders: a column of keep has another type than in the first file: {error}") from None
         writers[0].write_table(table, row_group_size=batch_rows)
 
+    def count(coded: CodedOrders, priced: dict[str, Any]) -> None:
+        totals["orders"] += coded.n_orders
+        for name, values in priced.items():
+            if name.endswith("_fen"):
+                totals[name] = totals.get(name, 0) + int(values.sum(dtype=np.int64))
+
     def close(_: object, failed: BaseException | None, __: object) -> None:
         for writer in writers:
             with suppress(*([] if failed is None else [Exception])):  # the first failure is the one to report
@@ -161,12 +167,9 @@ def price_parquet(
             )
             table = _table({name: _plain(kept.column(name)) for name in keep}, priced)
             writing.begin(partial(write, table, part))  # waits for what was priced into the other buffers
-            totals["orders"] += coded.n_orders
-            for name, values in priced.items():
-                if name.endswith("_fen"):
-                    totals[name] = totals.get(name, 0) + int(values.sum(dtype=np.int64))
             if bar is not None:
                 bar.update(coded.n_orders)
+            count(coded, priced)
         writing.result()
     return totals
 

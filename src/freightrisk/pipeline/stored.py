@@ -230,9 +230,9 @@ class _Source:
             reading = stack.enter_context(Helper())
             bar = stack.enter_context(file_bar(self.paths, doing)) if self.progress else None
             for book, rows in ahead(reading, batches(self.paths, self.wanted, self.batch_rows, book_of)):
-                yield book, rows
                 if bar is not None:
                     bar.update(rows)
+                yield book, rows
         self.claims.check()
 
 
@@ -297,19 +297,23 @@ def _write(source: _Source, codings: list[Coding], folder: Path) -> None:
     left_out: dict[str, int] = {}
     n_orders = table_rows = 0
     as_of = None
+
+    def append(book: OrderBook, rows: int) -> None:
+        columns: dict[str, Any] = {name: getattr(book, name) for name in (*ORDER_COLUMNS, *CLAIM_COLUMNS)}
+        columns |= {f"codes.{k}": book.codes[coding.name] for k, coding in enumerate(codings)}
+        columns["order_row"] = table_rows + (np.arange(rows) if book.order_row is None else book.order_row)
+        for name in ("claim_row", "reversed_row"):
+            columns[name] = columns[name] + n_orders
+        for name, values in columns.items():
+            if values is not None:
+                lengths[name] = lengths.get(name, 0) + _append(files[name], values, kinds[name])
+        for why, count in book.left_out.items():
+            left_out[why] = left_out.get(why, 0) + count
+
     with ExitStack() as stack:
         files = {name: stack.enter_context((folder / f"{name}.bin").open("wb")) for name in kinds}
         for book, rows in source.books(codings, "coding"):
-            columns: dict[str, Any] = {name: getattr(book, name) for name in (*ORDER_COLUMNS, *CLAIM_COLUMNS)}
-            columns |= {f"codes.{k}": book.codes[coding.name] for k, coding in enumerate(codings)}
-            columns["order_row"] = table_rows + (np.arange(rows) if book.order_row is None else book.order_row)
-            for name in ("claim_row", "reversed_row"):
-                columns[name] = columns[name] + n_orders
-            for name, values in columns.items():
-                if values is not None:
-                    lengths[name] = lengths.get(name, 0) + _append(files[name], values, kinds[name])
-            for why, count in book.left_out.items():
-                left_out[why] = left_out.get(why, 0) + count
+            append(book, rows)
             n_orders, table_rows, as_of = n_orders + book.n_orders, table_rows + rows, book.as_of
     if not n_orders:
         raise InputError("orders: no order is in force; a book needs at least one shipped order.")
