@@ -207,4 +207,4 @@ def test_no_interrupt_passes_by_the_end_of_a_block(path):
 def test_a_loop_whose_jump_is_outside_is_seen():
     bad = "def f(x):\n    with x:\n        for one in x:\n            if one:\n                one()\n"
     assert list(loops_outside_their_block(bad)) == ["f"]
-    assert list(loops_outside_their_block(bad.replace("if one", "while False"))) == []
+    assert list(loops_outside_their_block("def f(x):\n    with x:\n        for one in x:\n            one()\n")) == []
