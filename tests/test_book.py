@@ -429,6 +429,7 @@ REPEATED = orders_frame(order_id=[11, 12, 12, 14, 11, 16])
         ({"orders": orders_frame(e=[1, np.nan, 1, 1, np.nan, 1.0]), "exposure": "e"}, r"column 'e' is missing \(NaN\) in 2 rows \(first: 1, 4\)"),
         ({"orders": orders_frame(e=[1, -1, 1, 1, 1, 1.0]), "exposure": "e"}, r"column 'e' is outside \[1e-15, 1e\+18\] in 1 row \(first: 1\)"),
         ({"orders": orders_frame(e=[1, 1, 1, 0, 0, 0.0]), "exposure": "e"}, r"column 'e' is outside \[1e-15, 1e\+18\] in 3 rows \(first: 3, 4, 5\)"),
+        ({"orders": orders_frame(e=[1, 1e-16, 1, 1e18, 2e18, 1e-15]), "exposure": "e"}, r"column 'e' is outside .* in 2 rows \(first: 1, 4\)"),
         ({"orders": orders_frame(e=[1, 1, 1, np.inf, 1, 1]), "exposure": "e"}, r"column 'e' is infinite in 1 row \(first: 3\)"),
         ({"orders": orders_frame(e=list("123x56")), "exposure": "e"}, r"orders: column 'e' is not a number in 1 row \(first: 3\)"),
         ({"orders": orders_frame(e=orders_frame()["ship_date"]), "exposure": "e"}, "orders: column 'e' is not a number but a datetime in "),
@@ -448,6 +449,7 @@ REPEATED = orders_frame(order_id=[11, 12, 12, 14, 11, 16])
         ({"claims": claims_frame(report_date=pd.to_datetime(["2026-05-05", None, None, "2026-05-08"]))}, r"claims: 'report_date' is missing in 2 rows \(first: 1, 2\)"),
         ({"claims": claims_frame(freight=[8, np.nan, 1, 1])}, r"column 'freight' is missing \(NaN\) in 1 row \(first: 1\)"),
         ({"claims": claims_frame(freight=[8, 0, -1, 1.0])}, r"column 'freight' is outside \[1e-15, 1e\+18\] in 2 rows \(first: 1, 2\)"),
+        ({"claims": claims_frame(freight=[1e-15, 1e308, 1e18, 1e-16])}, r"column 'freight' is outside .* in 2 rows \(first: 1, 3\)"),
         ({"claims": claims_frame(freight=["8", "9", "ten", "1"])}, r"claims: column 'freight' is not a number in 1 row \(first: 2\)"),
         ({"orders": orders_frame(channel=["a", "b", "a", None, "a", "b"])}, r"factor 'channel': column 'channel' is missing in 1 row \(first: 3\)"),
         ({"orders": orders_frame(ship_date=["2026-05-01", "soon", None, "2026-05-03", "2026-05-04", "later"])}, r"orders: column 'ship_date' cannot be read as dates by ISO 8601 in 2 rows \(first: 1, 5\)"),
@@ -494,6 +496,7 @@ def test_bad_frames_are_refused(change, match):
         ({"cells": CELLS.assign(paid=[1, 5, 0, 0]), "amount": "paid"}, r"column 'paid' .* in 2 rows \(first: 2, 3\)"),
         ({"cells": CELLS.assign(paid=[1, 5, 1, 1]), "amount": "paid"}, r"column 'paid' .* in 1 row \(first: 1\)"),
         ({"cells": CELLS.assign(insured=[1, 0, 1, -1]), "exposure": "insured"}, r"column 'insured' is outside \[1e-15, 1e\+18\] in 2 rows \(first: 1, 3\)"),
+        ({"cells": CELLS.assign(paid=[1e19, 0, 1e18, 1e-15]), "amount": "paid"}, r"column 'paid' is outside .* in 1 row \(first: 0\)"),
         ({"cells": CELLS.iloc[:0]}, "a book needs at least one"),
     ],
 )  # fmt: skip

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import writers
-from forks import fork
+from forks import end_after, fork
 from freightrisk import Balances, Ledger, LedgerError
 from test_stops import WRITERS, everything, job_of
 
@@ -130,18 +130,11 @@ def on_a_small_disk(place, work):
     reading, writing = os.pipe()
     child = fork()
     if child == 0:
-        status = 1
         try:
-            try:
-                mount_disk(place)
-            except OSError:
-                os._exit(NO_DISK)
-            work()
-            status = 0
-        except BaseException as error:
-            os.write(writing, f"{type(error).__name__}: {error}".encode()[:4000])
-        finally:
-            os._exit(status)
+            mount_disk(place)
+        except OSError:
+            os._exit(NO_DISK)
+        end_after(work, writing)
     os.close(writing)
     with os.fdopen(reading) as file:
         told = file.read()

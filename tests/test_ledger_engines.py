@@ -16,7 +16,7 @@ import writers
 from forks import fork
 from freightrisk import Ledger, LedgerError, Subsidy
 from freightrisk.errors import InputError
-from freightrisk.pipeline import tables
+from freightrisk.pipeline import database, tables
 from test_balances import orders_at, tariff_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -510,4 +510,20 @@ def test_a_schema_of_its_own_is_taken(server_url):
         connection.execute(sa.text("CREATE SCHEMA IF NOT EXISTS risk"))
     with Ledger(engine) as ledger:
         assert ledger.batches().empty
+    engine.dispose()
+
+
+def test_a_lock_says_nothing_of_the_tables(tmp_path):
+    url, column = f"sqlite:///{tmp_path / 'a.db'}", tables.HEAD.c.version
+    engine = sa.create_engine(url, connect_args={"timeout": 0})
+    assert not database._sees(engine, column)  # there is no table
+    Ledger(url).close()
+    assert database._sees(engine, column)
+    engine.dispose()
+    other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
+    other.execute("pragma locking_mode = exclusive")
+    other.execute("begin exclusive")
+    with pytest.raises(sa.exc.OperationalError, match="locked"):
+        database._sees(engine, column)
+    other.close()
     engine.dispose()

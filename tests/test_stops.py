@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forks import fork
+from forks import end_after, fork
 from freightrisk import (
     Balances,
     Factor,
@@ -276,15 +276,8 @@ def forked(work):
     reading, writing = os.pipe()
     child = fork()
     if child == 0:
-        status = 1
-        try:
-            os.close(reading)
-            work(writing)
-            status = 0
-        except BaseException as error:
-            os.write(writing, f"{type(error).__name__}: {error}".encode()[:4000])
-        finally:
-            os._exit(status)
+        os.close(reading)
+        end_after(lambda: work(writing), writing)
     os.close(writing)
     return child, reading
 

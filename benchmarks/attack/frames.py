@@ -299,11 +299,13 @@ def _parquet(frame: pd.DataFrame, given: Any, tariff: Tariff, rng: random.Random
 
 def _damaged_file(frame: pd.DataFrame, path: Path, rng: random.Random) -> int | None:
     """Write a frame as Parquet, sometimes with damaged bytes, and return its rows if it is whole."""
+    rows_at_once = rng.choice((1, 3, 100))
     try:
         table = pa.Table.from_pandas(frame if not _cannot_cross(frame) else draw_orders(3, 5), preserve_index=False)
-    except Exception:
+        pq.write_table(table, path, row_group_size=rows_at_once)
+    except Exception:  # not everything that a frame holds can stand in a file
         table = pa.Table.from_pandas(draw_orders(3, 5), preserve_index=False)
-    pq.write_table(table, path, row_group_size=rng.choice((1, 3, 100)))
+        pq.write_table(table, path, row_group_size=rows_at_once)
     if rng.random() > 0.25:
         return table.num_rows
     data = bytearray(path.read_bytes())

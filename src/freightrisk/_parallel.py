@@ -40,8 +40,8 @@ class Turn:
 
     def wait(self) -> None:
         """Wait until the work is done."""
-        # The lock is kept: nobody else waits, and what is let go of could be held by an interrupt.
-        self.is_over or self.over.acquire()  # one line, since tests count them
+        if not self.is_over:
+            self.over.acquire()  # and keep it: nobody else waits, and what is let go of could be held by an interrupt
 
     def end(self) -> None:
         """Call the work off, or wait until it is done if it has begun; may be repeated."""
