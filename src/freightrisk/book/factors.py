@@ -4,7 +4,7 @@ A declaration (`Factor`, `Band`, `Hierarchy`) says where a rating factor comes f
 and rare levels. A `Coding` is that declaration after a book has been seen: the levels and the code of each.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -163,12 +163,9 @@ class Band(_Rules):
             bands = _check.whole(self.edges, argument=f"edges of band '{self.name}'", low=2, high=256)
             object.__setattr__(self, "edges", bands)
             return
-        if not isinstance(self.edges, Iterable):
-            raise InputError(
-                f"edges of band '{self.name}' is {repr_of(self.edges)}; "
-                "give ascending numbers, or a whole number of bands."
-            )
-        edges = tuple(_check.number(edge, argument=f"an edge of band '{self.name}'") for edge in self.edges)
+        wanted = "give ascending numbers, or a whole number of bands"
+        given = _check.items(self.edges, argument=f"edges of band '{self.name}'", such=wanted)
+        edges = tuple(_check.number(edge, argument=f"an edge of band '{self.name}'") for edge in given)
         if any(low >= high for low, high in pairwise(edges)) or len(edges) > 255:
             raise InputError(f"edges of band '{self.name}' are {edges}; give at most 255, strictly ascending.")
         object.__setattr__(self, "edges", edges)

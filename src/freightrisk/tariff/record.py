@@ -67,7 +67,7 @@ class TariffRecord:
         _check.one_of(self.rounding, ROUNDING_MODES, argument="rounding")
         if self.rounding == "dither":
             _check.secret(self.dither_key, argument="dither_key of a tariff that rounds by dither")
-        elif self.dither_key:
+        elif not isinstance(self.dither_key, str) or self.dither_key:
             raise InputError(f"dither_key is given, but rounding is '{self.rounding}'; leave one out.")
         object.__setattr__(self, "codings", FrozenDict(dict(self.codings)))
         object.__setattr__(self, "provenance", FrozenDict(dict(self.provenance)))
