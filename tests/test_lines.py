@@ -105,7 +105,14 @@ def test_bad_calls_are_refused():
         fit_line_returns(frame.assign(none=-1))
     with pytest.raises(FitError, match="no order has two lines"):
         fit_line_returns(frame.head(1))
-    with pytest.raises(InputError, match="one or more"):
+    with pytest.raises(InputError, match="from 1 to 10,000"):
         expected_line_claims([0], 0.3, max_claims=1)
     with pytest.raises(InputError, match=r"outside \[0, 1\]"):
         expected_line_claims([2], 1.3, max_claims=1)
+
+
+@pytest.mark.parametrize("lines", [[0], [1.0], [10_001], [2**63 - 1], [True], "three", [[1], [1, 2]]])
+def test_lines_that_no_order_has_are_refused(lines):
+    with pytest.raises(InputError, match="lines must be whole numbers from 1 to 10,000"):
+        expected_line_claims(lines, 0.1, max_claims=1)
+    assert expected_line_claims([10_000], 0.1, max_claims=1).item() == pytest.approx(1.0)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 INDEPENDENT = 1e-9
 LARGEST_LOGIT = 18.0
 LARGEST_SLOPE = 1e-6  # of the log likelihood an order, at what counts as its maximum
+LONGEST_ORDER = 10_000  # lines; one step of the recursion each
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -71,7 +72,7 @@ def expected_line_claims(
     Parameters
     ----------
     lines : array of int, shape (n,)
-        Lines of each order, one or more.
+        Lines of each order, from 1 to 10,000.
     probability : float or array, shape (n,)
         Probability that a line comes back.
     correlation : float
@@ -102,8 +103,8 @@ def expected_line_claims(
         n = np.asarray(lines)
     except Exception:  # of whatever class the values are
         n = np.empty(())
-    if n.dtype.kind not in "iu" or (n < 1).any():
-        raise InputError("lines must be whole numbers, one or more.")
+    if n.dtype.kind not in "iu" or (n < 1).any() or (n > LONGEST_ORDER).any():
+        raise InputError(f"lines must be whole numbers from 1 to {LONGEST_ORDER:,}.")
     p = _check.numbers(probability, argument="probability")
     if p.shape not in ((), n.shape):
         raise InputError(f"probability has shape {p.shape}; give one, or one for each of {n.size:,} orders.")

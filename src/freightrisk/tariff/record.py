@@ -65,9 +65,10 @@ class TariffRecord:
         floor_fen = _check.whole(self.floor_fen, argument="floor_fen", low=0, high=10**6)
         object.__setattr__(self, "floor_fen", floor_fen)
         _check.one_of(self.rounding, ROUNDING_MODES, argument="rounding")
+        key: Any = self.dither_key
         if self.rounding == "dither":
-            _check.secret(self.dither_key, argument="dither_key of a tariff that rounds by dither")
-        elif not isinstance(self.dither_key, str) or self.dither_key:
+            _check.secret(key, argument="dither_key of a tariff that rounds by dither")
+        elif not isinstance(key, str) or key:
             raise InputError(f"dither_key is given, but rounding is '{self.rounding}'; leave one out.")
         object.__setattr__(self, "codings", FrozenDict(dict(self.codings)))
         object.__setattr__(self, "provenance", FrozenDict(dict(self.provenance)))
