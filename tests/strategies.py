@@ -13,10 +13,22 @@ import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 
-from freightrisk import Band, ByLevel, Cover, Factor, Hierarchy, Interval, Loadings, Subsidy, Tariff, _core
+from freightrisk import (
+    Band,
+    ByLevel,
+    Cover,
+    Factor,
+    Hierarchy,
+    Interval,
+    Loadings,
+    Subsidy,
+    Tariff,
+    _blocks,
+    _core,
+)
 from freightrisk.book.factors import MISSING, Coding, code_type
 from freightrisk.tariff import cover as curves
-from freightrisk.tariff.plan import RateTables
+from freightrisk.tariff.plan import RateTables, price_plan
 from freightrisk.tariff.shapes import ScaleShape
 from freightrisk.tariff.subsidy import in_stacking_order
 
@@ -354,7 +366,7 @@ def draw_codes(tariff, rng, n_orders):
 
 
 TARIFFS = tariffs()
-SIZES = st.one_of(FEW, st.integers(0, 1100), st.sampled_from([_core.BLOCK_ROWS + k for k in (-1, 0, 1)]))
+SIZES = st.one_of(FEW, st.integers(0, 1100), st.sampled_from([_blocks.BLOCK_ROWS + k for k in (-1, 0, 1)]))
 
 
 @st.composite
@@ -377,8 +389,8 @@ def blank(tariff, n_orders, fill=-7):
 
 def run_kernel(tariff, codes, n_orders, pieces=None):
     """Return the kernel's outputs for code columns, priced piece by piece."""
-    columns = _core.CodeColumns(codes, np.array(slots_of(tariff), dtype=np.int64), n_orders)
-    plan = _core.PricePlan(**tariff.plan_arguments)
+    columns = _blocks.CodeColumns(codes, np.array(slots_of(tariff), dtype=np.int64), n_orders)
+    plan = price_plan(tariff.plan_arguments)
     out = blank(tariff, n_orders)
     for start, stop in [(0, n_orders)] if pieces is None else pieces:
         _core.price(columns, plan, start, stop, out.detail, out.list_fen, out.payers, out.merchant_fen, out.flags)

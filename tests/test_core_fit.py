@@ -12,15 +12,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from freightrisk import _check, _core, _reference
+from freightrisk import _blocks, _check, _fit, _reference
 from freightrisk.errors import InputError
 from freightrisk.models import cross as cross_module
 from freightrisk.models.cross import CrossTables
 from freightrisk.models.design import Layout, free_term
 from freightrisk.models.passes import Passes, Problem
 
-FAMILIES = tuple(_core.FAMILIES)
-BLOCK = _core.BLOCK_ROWS
+FAMILIES = tuple(_fit.FAMILIES)
+BLOCK = _blocks.BLOCK_ROWS
 
 
 def random_problem(seed, n, sizes, family, *, dtypes=None, scaled=True, weighted=True):
@@ -72,12 +72,12 @@ def kernel_cells(problem, base, tables, *, start=0, stop=None, with_pairs=True):
     columns = (
         _check.code_columns(problem.codes, problem.sizes)
         if problem.sizes
-        else _core.CodeColumns([], np.empty(0, np.int64), problem.n_rows)
+        else _blocks.CodeColumns([], np.empty(0, np.int64), problem.n_rows)
     )
     stop = problem.n_rows if stop is None else stop
-    _core.accumulate(
-        _core.FAMILIES[problem.family], problem.shape, columns, cross.offsets, base,
-        np.concatenate([*tables, np.empty(0)]), _core.RowValues(problem.arrays), start, stop, cross.members,
+    _fit.accumulate(
+        _fit.FAMILIES[problem.family], problem.shape, columns, cross.offsets, base,
+        np.concatenate([*tables, np.empty(0)]), _fit.RowValues(problem.arrays), start, stop, cross.members,
         cross.firsts[: n_tables + 1], cross.places(with_pairs), cross.n_scores, cells, totals,
     )  # fmt: skip
     return cells, totals, cross
@@ -335,13 +335,13 @@ def test_none_is_refused(position):
     problem = random_problem(21, 10, (2,), "poisson")
     arguments = [
         0, 0.0, _check.code_columns(problem.codes, problem.sizes), np.zeros(1, np.int64), 0.0, np.zeros(2),
-        _core.RowValues(problem.arrays), 0, 10, np.zeros(1, np.int32), np.array([0, 1], np.int32),
+        _fit.RowValues(problem.arrays), 0, 10, np.zeros(1, np.int32), np.array([0, 1], np.int32),
         np.zeros(1, np.int64), 1, np.zeros(4), np.zeros(4),
     ]  # fmt: skip
-    _core.accumulate(*arguments)
+    _fit.accumulate(*arguments)
     arguments[position] = None
     with pytest.raises(TypeError, match="None"):
-        _core.accumulate(*arguments)
+        _fit.accumulate(*arguments)
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
-from freightrisk import Cover, Interval, Subsidy, _check, _core, _reference
+from freightrisk import Cover, Interval, Subsidy, _blocks, _check, _core, _plan, _reference, _settle
 from freightrisk.errors import InputError
-from freightrisk.tariff.plan import RateTables
+from freightrisk.tariff.plan import RateTables, price_plan
 from strategies import (
     CODINGS,
     FEW,
@@ -236,9 +236,9 @@ def test_intensity_is_the_base_times_every_factors_own_table(tariff_and_codes):
 def test_leaving_out_the_detail_changes_no_fen(tariff_and_codes):
     tariff, codes = tariff_and_codes
     n = len(codes[0]) if codes else 5
-    columns = _core.CodeColumns(codes, np.array(slots_of(tariff), dtype=np.int64), n)
+    columns = _blocks.CodeColumns(codes, np.array(slots_of(tariff), dtype=np.int64), n)
     out = replace(blank(tariff, n), detail=np.empty((0, 0)))
-    plan = _core.PricePlan(**tariff.plan_arguments)
+    plan = price_plan(tariff.plan_arguments)
     _core.price(columns, plan, 0, n, out.detail, out.list_fen, out.payers, out.merchant_fen, out.flags)
     full = run_kernel(tariff, codes, n)
     assert replace(full, detail=out.detail).same_as(out)
@@ -268,13 +268,14 @@ def test_money_of_any_size_is_rounded_exactly(micro, mode, points, draw):
     ]
     plain = RateTables(0.05, {})
     tariff = put_together(frequency=plain, severity=plain, subsidies=rules, floor_fen=0)
-    arguments = tariff.plan_arguments | {"filed_min_micro": float(micro), "filed_max_micro": float(micro)}
-    arguments |= {"rounding": _core.ROUNDING_MODES[mode]}
+    given = tariff.plan_arguments
+    filed = {"filed_min_micro": float(micro), "filed_max_micro": float(micro)}
+    arguments = given | {"loads": given["loads"] | filed, "rounding": _plan.ROUNDING_MODES[mode]}
     none = np.empty(0, dtype=np.int64)
-    columns, out = _core.CodeColumns([], none, 1), blank(tariff, 1)
+    columns, out = _blocks.CodeColumns([], none, 1), blank(tariff, 1)
     drawn = np.array([draw], dtype=np.uint16)
-    money = _core.MoneyColumns(drawn, none, none.astype(np.int32), none.astype(np.uint64), np.empty((0, 0), np.int32))
-    plan = _core.PricePlan(**arguments)
+    money = _settle.MoneyColumns(drawn, none, none.astype(np.int32), none.astype(np.uint64), np.empty((0, 0), np.int32))
+    plan = price_plan(arguments)
     _core.price(columns, plan, 0, 1, out.detail, out.list_fen, out.payers, out.merchant_fen, out.flags, money)
     priced = _reference.price_order([], arguments, 2, draw=draw)
     assert out.list_fen[0] == priced.list_fen
@@ -320,7 +321,7 @@ def test_read_only_and_strided_codes(tariff):
     sizes = dict(zip(names, slots_of(tariff), strict=True))
     columns = _check.code_columns({name: column[::2] for name, column in zip(names, codes, strict=True)}, sizes)
     out = blank(tariff, 600)
-    plan = _core.PricePlan(**tariff.plan_arguments)
+    plan = price_plan(tariff.plan_arguments)
     _core.price(columns, plan, 0, 600, out.detail, out.list_fen, out.payers, out.merchant_fen, out.flags)
     assert out.same_as(expected)
     whole_book = [column[:600] for column in codes]
@@ -397,9 +398,9 @@ def test_largest_price_fits_its_column(tariff):
 @pytest.mark.parametrize("argument", range(4, 9))
 def test_none_is_refused(tariff, argument):
     codes = draw_codes(tariff, np.random.default_rng(4), 3)
-    columns = _core.CodeColumns(codes, np.array(slots_of(tariff), dtype=np.int64), 3)
+    columns = _blocks.CodeColumns(codes, np.array(slots_of(tariff), dtype=np.int64), 3)
     out = blank(tariff, 3)
-    call = [columns, _core.PricePlan(**tariff.plan_arguments), 0, 3]
+    call = [columns, price_plan(tariff.plan_arguments), 0, 3]
     call += [out.detail, out.list_fen, out.payers, out.merchant_fen, out.flags]
     call[argument] = None
     with pytest.raises(TypeError, match="must not be None"):

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freightrisk import Band, Factor, Subsidy, _core, load_tariff
+from freightrisk import Band, Factor, Subsidy, _blocks, _codes, _core, _fit, _plan, _settle, load_tariff
 from freightrisk.book.factors import Coding
 from freightrisk.errors import InputError
-from freightrisk.tariff.plan import RateTables
+from freightrisk.tariff.plan import RateTables, price_plan
 from strategies import blank, draw_batch, draw_codes, put_together, rate_tables, seeds, slots_of, tariffs
 
 GRANT = Subsidy("grant", "platform", fixed_fen=5)
@@ -187,11 +187,11 @@ N = 700  # more than one block of rows
 def call_of(tariff, **changes):
     """Return the arguments of the pricing kernel by name, some of them changed."""
     rng = np.random.default_rng(1)
-    columns = _core.CodeColumns(draw_codes(tariff, rng, N), np.array(slots_of(tariff), dtype=np.int64), N)
+    columns = _blocks.CodeColumns(draw_codes(tariff, rng, N), np.array(slots_of(tariff), dtype=np.int64), N)
     out = blank(tariff, N)
     arguments = {
         "columns": columns,
-        "plan": _core.PricePlan(**tariff.plan_arguments),
+        "plan": price_plan(tariff.plan_arguments),
         "start": 0,
         "stop": N,
         "detail_out": out.detail,
@@ -213,7 +213,7 @@ def money_of(tariff, **changes):
         "masks": np.zeros(N, dtype=np.uint64),
         "paid": np.zeros((len(tariff.subsidies), N), dtype=np.int32),
     }
-    return _core.MoneyColumns(**{name: changes.get(name, column) for name, column in columns.items()})
+    return _settle.MoneyColumns(**{name: changes.get(name, column) for name, column in columns.items()})
 
 
 def shorter(array):
@@ -264,7 +264,7 @@ def test_settling_refuses_outputs_and_limits_that_are_too_short():
     money = money_of(tariff, rounded=np.full(N, 50, np.int32), masks=np.full(N, 3, np.uint64))
 
     def settle(limits=None, **changes):
-        _core.settle(**given | {"money": money} | changes, limits=_core.Limits(**keys | (limits or {})))
+        _settle.settle(**given | {"money": money} | changes, limits=_settle.Limits(**keys | (limits or {})))
 
     settle()
     for name in ("list_out", "payers_out", "merchant_out", "flags_out", "spent_out"):
@@ -280,25 +280,38 @@ def test_settling_refuses_outputs_and_limits_that_are_too_short():
         settle(money=money_of(tariff, masks=np.empty(0, np.uint64)))
 
 
+def changed(plan, part, name, value):
+    """Return a plan's arguments with one of a part, or of its own, in place of what it has."""
+    return plan | ({part: plan[part] | {name: value}} if part else {name: value})
+
+
 def test_a_plan_refuses_tables_that_are_shorter_than_their_columns():
     tariff = tariff_of((BUDGET, replace(GRANT, where={"channel": ["store"]})), factors=("zone", "channel", "weight_kg"))
     whole = tariff.plan_arguments
-    _core.PricePlan(**whole)
-    arrays = {name: array for name, array in whole.items() if isinstance(array, np.ndarray) and len(array)}
-    assert {"sizes", "frequency_tables", "pair_tables", "mask_tables", "known", "fused_first"} <= arrays.keys()
-    for name, array in arrays.items():
-        if name in ("count_curve", "limit_curve"):
+    price_plan(whole)
+    parts = {part: value for part, value in whole.items() if isinstance(value, dict)} | {"": whole}
+    arrays = {
+        (part, name): array
+        for part, values in parts.items()
+        for name, array in values.items()
+        if isinstance(array, np.ndarray) and len(array)
+    }
+    expected = {("", "sizes"), ("", "known"), ("fused", "first"), ("rules", "cap")}
+    assert expected | {(part, "entries") for part in ("frequency", "pairs", "masks")} <= arrays.keys()
+    for (part, name), array in arrays.items():
+        if name == "pieces":
             continue
-        if name != "pair_offsets":  # fewer pairs are read by the tables of one model
-            with pytest.raises(ValueError, match=REFUSED):
-                _core.PricePlan(**whole | {name: array[:-1]})
-        if "offsets" in name or "columns" in name or name.startswith("fused"):
+        with pytest.raises(ValueError, match=REFUSED):
+            price_plan(changed(whole, part, name, array[:-1]))
+        if name in ("offsets", "columns") or part == "fused":
             for beyond in (array + 10**6, array - 10**6):
                 with pytest.raises(ValueError, match=REFUSED):
-                    _core.PricePlan(**whole | {name: beyond})
-    for changes in ({"count_curves": 0}, {"count_column": 40}, {"count_curves": 7}):
+                    price_plan(changed(whole, part, name, beyond))
+    for name, value in (("curves", 0), ("column", 40), ("curves", 7)):
         with pytest.raises(ValueError, match=REFUSED):
-            _core.PricePlan(**whole | changes)
+            price_plan(changed(whole, "count_curve", name, value))
+    with pytest.raises(TypeError, match="incorrect type"):
+        _plan.PricePlan(**whole)  # whose parts are mappings still
 
 
 def test_codes_of_another_plan_are_refused():
@@ -320,44 +333,46 @@ def test_codes_of_another_plan_are_refused():
 )
 def test_columns_of_codes_are_of_one_length_and_a_known_type(codes, sizes, rows):
     with pytest.raises(ValueError, match=REFUSED):
-        _core.CodeColumns(codes, np.array(sizes, dtype=np.int64), rows)
+        _blocks.CodeColumns(codes, np.array(sizes, dtype=np.int64), rows)
 
 
 def test_the_other_kernels_refuse_arrays_that_are_too_short():
     bytes_, doubles = np.zeros(8, np.uint8), np.zeros(8)
     edges = np.array([1.0, np.inf])
     calls = [
-        (_core.recode, (bytes_, 1, np.zeros(4, np.uint8), 1, 0, 8, bytes_.copy()), (0, 6)),
-        (_core.pair_categories, (bytes_, 1, 2, 0, 8, np.zeros(8, np.int32), np.zeros(2, np.uint8)), (0, 5, 6)),
-        (_core.band_codes, (doubles, edges, 0, 8, bytes_.copy()), (0, 1, 4)),
+        (_codes.recode, (bytes_, 1, np.zeros(4, np.uint8), 1, 0, 8, bytes_.copy()), (0, 6)),
+        (_codes.pair_categories, (bytes_, 1, 2, 0, 8, np.zeros(8, np.int32), np.zeros(2, np.uint8)), (0, 5, 6)),
+        (_codes.band_codes, (doubles, edges, 0, 8, bytes_.copy()), (0, 1, 4)),
         (_core.spread_flags, (bytes_, 0, 8, np.zeros((4, 8), np.uint8)), (0, 3)),
-        (_core.carry, (np.zeros(8, np.int64), np.zeros(8, np.int32), np.arange(8), np.zeros(1, np.int64),
+        (_settle.carry, (np.zeros(8, np.int64), np.zeros(8, np.int32), np.arange(8), np.zeros(1, np.int64),
                        np.zeros(8, np.int32)), (1, 2, 3, 4)),
-        (_core.keyed_hash, (np.zeros((8, 2), np.uint8), True, 1, 2, np.zeros(8, np.uint64)), (4,)),
+        (_codes.keyed_hash, (np.zeros((8, 2), np.uint8), True, 1, 2, np.zeros(8, np.uint64)), (4,)),
     ]  # fmt: skip
     for kernel, arguments, places in calls:
         kernel(*arguments)
         for place in places:
             wrong = list(arguments)
-            wrong[place] = np.zeros(3) if kernel is _core.band_codes and place == 1 else shorter(arguments[place])
-            if kernel is _core.pair_categories and place == 6:
+            wrong[place] = np.zeros(3) if kernel is _codes.band_codes and place == 1 else shorter(arguments[place])
+            if kernel is _codes.pair_categories and place == 6:
                 wrong[0], wrong[5] = np.ones(8, np.uint8), np.zeros(8, np.int32)
             with pytest.raises(ValueError, match=REFUSED):
                 kernel(*wrong)
     with pytest.raises(ValueError, match=REFUSED):
-        _core.carry(np.zeros(8, np.int64), np.ones(8, np.int32), np.arange(8), np.zeros(1, np.int64), np.zeros(8, "i4"))
+        _settle.carry(
+            np.zeros(8, np.int64), np.ones(8, np.int32), np.arange(8), np.zeros(1, np.int64), np.zeros(8, "i4")
+        )
 
 
 def test_the_fit_refuses_arrays_that_are_too_short():
     ones = [np.ones(8)] * 3 + [np.empty(0)]
     whole = {
-        "family": _core.FAMILIES["poisson"],
-        "shape": 0.0,
-        "columns": _core.CodeColumns([np.arange(8, dtype=np.uint8)], np.array([8]), 8),
+        "family": _fit.FAMILIES["poisson"],
+        "parameter": 0.0,
+        "columns": _blocks.CodeColumns([np.arange(8, dtype=np.uint8)], np.array([8]), 8),
         "offsets": np.zeros(1, np.int64),
         "base": 0.0,
         "tables": np.zeros(8),
-        "values": _core.RowValues(ones),
+        "values": _fit.RowValues(ones),
         "start": 0,
         "stop": 8,
         "members": np.zeros(1, np.int32),
@@ -367,19 +382,21 @@ def test_the_fit_refuses_arrays_that_are_too_short():
         "cells_out": np.zeros(16),
         "sums_out": np.zeros(4),
     }
-    _core.accumulate(**whole)
+    _fit.accumulate(**whole)
     for name in ("offsets", "tables", "members", "places", "cells_out", "sums_out"):
         with pytest.raises(ValueError, match=REFUSED):
-            _core.accumulate(**whole | {name: shorter(whole[name])})
+            _fit.accumulate(**whole | {name: shorter(whole[name])})
     wrong = [
-        {"values": _core.RowValues([np.ones(8), np.ones(7), np.ones(8), np.empty(0)])},
+        {"values": _fit.RowValues([np.ones(8), np.ones(7), np.ones(8), np.empty(0)])},
         {"stop": 9},
         {"start": -1},
         {"members": np.ones(1, np.int32)},
         {"firsts": np.array([0, 2], np.int32)},
         {"places": np.array([1])},
+        {"family": len(_fit.FAMILIES)},
+        {"family": -1},
         {"offsets": np.array([-1])},
     ]
     for changes in wrong:
         with pytest.raises(ValueError, match=REFUSED):
-            _core.accumulate(**whole | changes)
+            _fit.accumulate(**whole | changes)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from freightrisk import Cover, Subsidy, _core, _reference, load_tariff, rounding_report
+from freightrisk import Cover, Subsidy, _codes, _plan, _reference, load_tariff, rounding_report
 from freightrisk.errors import InputError
 from freightrisk.tariff.plan import RateTables
 from freightrisk.tariff.rounding import dither_draws, round_micro
@@ -47,7 +47,7 @@ def priced(micro, rounding, **more):
 @given(MICRO, st.sampled_from(sorted(DECIMAL)))
 def test_modes_are_those_of_decimal(micro, mode):
     exact = int((Decimal(micro) / 10_000).to_integral_value(rounding=DECIMAL[mode]))
-    assert _reference.rounded_fen(micro, _core.ROUNDING_MODES[mode]) == exact
+    assert _reference.rounded_fen(micro, _plan.ROUNDING_MODES[mode]) == exact
     assert round_micro(np.array([micro]), mode).tolist() == [exact]
     if micro < 10**13:
         assert priced(micro, mode) == exact
@@ -56,7 +56,7 @@ def test_modes_are_those_of_decimal(micro, mode):
 @given(MICRO, st.integers(0, 9_999))
 def test_dither_rounds_up_for_as_many_draws_as_the_fraction_has_parts(micro, draw):
     fen = round_micro(np.array([micro]), "dither", draws=np.array([draw], dtype=np.uint16))[0]
-    assert fen == _reference.rounded_fen(micro, _core.ROUNDING_MODES["dither"], draw=draw)
+    assert fen == _reference.rounded_fen(micro, _plan.ROUNDING_MODES["dither"], draw=draw)
     every = round_micro(np.full(10_000, micro), "dither", draws=np.arange(10_000, dtype=np.uint16))
     assert every.sum() == micro
     assert set(every.tolist()) <= {micro // 10_000, micro // 10_000 + 1}
@@ -113,7 +113,7 @@ def test_the_hash_has_its_published_values(length, digest):
     first, second = np.frombuffer(bytes(range(16)), dtype="<u8").tolist()
     assert _reference.keyed_hash(bytes(range(length)), first, second) == digest
     found = np.empty(1, dtype=np.uint64)
-    _core.keyed_hash(np.arange(length, dtype=np.uint8).reshape(1, length), False, first, second, found)
+    _codes.keyed_hash(np.arange(length, dtype=np.uint8).reshape(1, length), False, first, second, found)
     assert found[0] == digest
 
 
@@ -121,7 +121,7 @@ def test_the_hash_has_its_published_values(length, digest):
 def test_the_hash_of_rows_is_that_of_its_twin(texts, first, second):
     rows = np.array(texts, dtype=np.bytes_)
     found = np.empty(len(texts), dtype=np.uint64)
-    _core.keyed_hash(rows.view(np.uint8).reshape(len(texts), rows.itemsize), True, first, second, found)
+    _codes.keyed_hash(rows.view(np.uint8).reshape(len(texts), rows.itemsize), True, first, second, found)
     assert found.tolist() == [_reference.keyed_hash(text.rstrip(b"\0"), first, second) for text in texts]
 
 

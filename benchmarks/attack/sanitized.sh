@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the kernel in a temporary copy, with checks of every index and with AddressSanitizer and
+# Builds the kernels in a temporary copy, with checks of every index and with AddressSanitizer and
 # UndefinedBehaviorSanitizer, and runs the kernel's tests and a short attack there. The checkout stays as it is.
 #   bash benchmarks/attack/sanitized.sh [PYTHON]     needs gcc; DOCUMENTS=2000 FRAMES=500 ARGUMENTS=300 say how long the attacks are
 set -euo pipefail
@@ -12,8 +12,8 @@ tar -cf - --exclude=.git --exclude='*.so' --exclude='*.c' --exclude=build setup.
 cd "$work"
 
 # Copies of a function for wider vectors are chosen by a resolver, which runs before the sanitizer has started.
-sed -i 's/__GNUC__ >= 12/__GNUC__ >= 99/' src/freightrisk/_core.pyx
-grep -q '__GNUC__ >= 99' src/freightrisk/_core.pyx || { echo "the switch of the vectors has another name" >&2; exit 2; }
+sed -i 's/__GNUC__ >= 12/__GNUC__ >= 99/' src/freightrisk/_simd.h
+grep -q '__GNUC__ >= 99' src/freightrisk/_simd.h || { echo "the switch of the vectors has another name" >&2; exit 2; }
 export CFLAGS="-fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1"
 export LDFLAGS="-fsanitize=address,undefined"
 FREIGHTRISK_BUILD=checked "$python" setup.py -q build_ext --inplace
@@ -26,7 +26,7 @@ export PYTHONPATH="$work/src" HYPOTHESIS_PROFILE=quick OPENBLAS_NUM_THREADS=1
 preload="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libstdc++.so)"
 watched() { LD_PRELOAD="$preload" "$python" "$@"; }
 
-watched -c 'from freightrisk import _core; print(_core.__file__); assert _core.CHECKED'
+watched -c 'from freightrisk import _blocks, _core; print(_core.__file__); assert _blocks.CHECKED'
 echo "=== tests of the kernel"
 watched -m pytest -q -p no:cacheprovider -m "not slow" tests/test_core_price.py tests/test_core_fit.py tests/test_recode.py \
     tests/test_memory.py

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from freightrisk import _core
+from freightrisk import _blocks
 from freightrisk._mapped import largest
 from freightrisk._shown import repr_of
 from freightrisk._staged import is_full, probe
@@ -273,10 +273,10 @@ def threads(value: int | None) -> int:
     return os.cpu_count() or 1
 
 
-def code_columns(codes: Mapping[str, NDArray[Any]], sizes: Mapping[str, int]) -> _core.CodeColumns:
+def code_columns(codes: Mapping[str, NDArray[Any]], sizes: Mapping[str, int]) -> _blocks.CodeColumns:
     """Prove that every code is below its column's size and return the columns in the kernels' form."""
-    if len(codes) > _core.COLUMN_LIMIT:
-        raise InputError(f"{len(codes)} code columns were given; the kernels take at most {_core.COLUMN_LIMIT}.")
+    if len(codes) > _blocks.COLUMN_LIMIT:
+        raise InputError(f"{len(codes)} code columns were given; the kernels take at most {_blocks.COLUMN_LIMIT}.")
     arrays = [np.ascontiguousarray(array) for array in codes.values()]
     lengths = {len(array) for array in arrays}
     if len(lengths) > 1:
@@ -293,7 +293,7 @@ def code_columns(codes: Mapping[str, NDArray[Any]], sizes: Mapping[str, int]) ->
                 "encode the rows with the coding of the model or tariff that reads them.",
             )
     slots = np.array([sizes[name] for name in codes], dtype=np.int64)
-    return _core.CodeColumns(arrays, slots, lengths.pop() if lengths else 0, most)
+    return _blocks.CodeColumns(arrays, slots, lengths.pop() if lengths else 0, most)
 
 
 def _names(names: Iterable[Any]) -> str:

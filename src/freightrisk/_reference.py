@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk import _core
+from freightrisk import _plan, _settle
 
 Array = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ def accumulate(
     shape: float = 0.0,
     trials: Array | None = None,
 ) -> tuple[list[Array], list[Array], list[Array], Array]:
-    """Return score and information by level, the cross tables and the sums of `_core.accumulate`."""
+    """Return score and information by level, the cross tables and the sums of `_fit.accumulate`."""
     eta = base + sum((table[code] for table, code in zip(tables, codes, strict=True)), np.zeros(len(y)))
     mean = scale * np.exp(eta)
     if family == "beta_binomial":
@@ -160,20 +160,20 @@ def curve_value(curve: Array, t: float) -> float:
     return ((d * place + c) * place + b) * place + a
 
 
-def limited_payout(mean: float, limit: float, plan: Mapping[str, Any]) -> float:
+def limited_payout(mean: float, limit: float, curve: Mapping[str, Any]) -> float:
     """Return the payout of a mean under a limit, from the piece of their ratio's octave; see `LimitCurve.plan`."""
     (word,) = unpack("<q", pack("<d", mean * (1.0 / limit)))
-    whole, inside = divmod(word, 2 ** plan["limit_bits"])
-    k = min(max(whole - plan["limit_first"], 0), len(plan["limit_curve"]) - 1)
+    whole, inside = divmod(word, 2 ** curve["bits"])
+    k = min(max(whole - curve["first"], 0), len(curve["pieces"]) - 1)
     (place,) = unpack("<d", pack("<q", inside + (1023 << 52)))
-    a, b, c, d = (float(coefficient) for coefficient in plan["limit_curve"][k])
+    a, b, c, d = (float(coefficient) for coefficient in curve["pieces"][k])
     u = place - 1.0
-    return float((((d * u + c) * u + b) * u + a) * min(mean, limit * plan["limit_top"]))
+    return float((((d * u + c) * u + b) * u + a) * min(mean, limit * curve["top"]))
 
 
 def rounded_fen(micro: int, mode: int, *, draw: int = 0, remainder: int = 0) -> int:
     """Return micro-yuan in fen, with the draw of dithering or what rounding left over before."""
-    modes = _core.ROUNDING_MODES
+    modes = _plan.ROUNDING_MODES
     if mode == modes["half_even"]:
         return half_even(micro, MICRO_PER_FEN)
     if mode == modes["carry"]:
@@ -225,33 +225,33 @@ def price_order(
     """
     unseen = any(code >= known for code, known in zip(codes, plan["known"], strict=True))
     codes = [*codes]
-    for first, second, width in zip(plan["fused_first"], plan["fused_second"], plan["fused_width"], strict=True):
+    for first, second, width in zip(*(plan["fused"][name] for name in ("first", "second", "width")), strict=True):
         codes.append(codes[first] * width + codes[second])
-    intensity = _product(codes, plan, "frequency", float(plan["frequency_base"]))
+    intensity = _product(codes, plan["frequency"], float(plan["frequency"]["base"]))
     claims = intensity
-    if len(plan["count_curve"]):
+    curve, loads = plan["count_curve"], plan["loads"]
+    if len(curve["pieces"]):
         t = intensity / (1.0 + intensity)
-        chosen = codes[plan["count_column"]] if plan["count_column"] >= 0 else 0
-        pieces = len(plan["count_curve"]) // plan["count_curves"]
-        claims = t * curve_value(plan["count_curve"][chosen * pieces : (chosen + 1) * pieces], t)
-    mean = _product(codes, plan, "severity", float(plan["severity_base"]))
-    limit = min([float(plan["limit"]), *_gathered(codes, plan, "limit")])
-    payout = _product(codes, plan, "share", mean)
-    if len(plan["limit_curve"]):
-        payout = limited_payout(mean, limit, plan)
+        chosen = codes[curve["column"]] if curve["column"] >= 0 else 0
+        each = len(curve["pieces"]) // curve["curves"]
+        claims = t * curve_value(curve["pieces"][chosen * each : (chosen + 1) * each], t)
+    mean = _product(codes, plan["severity"], float(plan["severity"]["base"]))
+    limit = min([float(plan["limits"]["base"]), *_gathered(codes, plan["limits"])])
+    payout = _product(codes, plan["shares"], mean)
+    if len(plan["limit_curve"]["pieces"]):
+        payout = limited_payout(mean, limit, plan["limit_curve"])
     pure = claims * payout
-    costs = pure * (1.0 + plan["fraud_load"]) + plan["claim_handling"] * claims + plan["policy_cost"]
-    technical = costs * (1.0 / plan["retained"])
-    micro = round(min(technical * plan["filed_factor"] * 1e6, float(LARGEST_MICRO)))
-    filed = min(max(micro, int(plan["filed_min_micro"])), int(plan["filed_max_micro"]))
+    costs = pure * (1.0 + loads["fraud_load"]) + loads["claim_handling"] * claims + loads["policy_cost"]
+    technical = costs * (1.0 / loads["retained"])
+    micro = round(min(technical * loads["filed_factor"] * 1e6, float(LARGEST_MICRO)))
+    filed = min(max(micro, int(loads["filed_min_micro"])), int(loads["filed_max_micro"]))
     rounded = rounded_fen(filed, plan["rounding"], draw=draw, remainder=remainder)
     listed = max(rounded, plan["floor_fen"])
-    offers, paid, payers, merchant = settle(listed, _eligible(codes, plan), plan, n_payers, left)
-    flags = _core.FLAGS["limit_bound"] * (payout < LIMIT_MATTERS * mean) + _core.FLAGS["filed_bound"] * (filed != micro)
-    flags |= _core.FLAGS["floor_bound"] * (
-        rounded < plan["floor_fen"] or (merchant == plan["floor_fen"] and merchant < listed)
-    )
-    flags |= _core.FLAGS["unseen_level"] * unseen
+    offers, paid, payers, merchant = settle(listed, _eligible(codes, plan["masks"]), plan, n_payers, left)
+    bits = _settle.FLAGS
+    on_floor = rounded < plan["floor_fen"] or (merchant == plan["floor_fen"] and merchant < listed)
+    flags = bits["limit_bound"] * (payout < LIMIT_MATTERS * mean) + bits["filed_bound"] * (filed != micro)
+    flags |= bits["floor_bound"] * on_floor | bits["unseen_level"] * unseen
     return PricedOrder(
         intensity,
         claims,
@@ -276,45 +276,46 @@ def settle(
     listed: int, eligible: int, plan: Mapping[str, Any], n_payers: int, left: Sequence[int] | None = None
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
     """Return what each rule offered and paid, what each payer pays and what the merchant pays, all in fen."""
-    rules = range(len(plan["rule_kind"]))
-    groups = [int(group) for group in plan["rule_group"]]
+    given = plan["rules"]
+    rules = range(len(given["kind"]))
+    groups = [int(group) for group in given["group"]]
     rest, floor = listed, plan["floor_fen"]
     offers, paid, payers = [0 for _ in rules], [0 for _ in rules], [0] * n_payers
     for group in dict.fromkeys(groups):
         members = [k for k in rules if groups[k] == group]
         for k in members:
-            wanted = _wanted(int(plan["rule_kind"][k]), int(plan["rule_amount"][k]), listed, rest)
-            offers[k] = max(0, min(wanted, int(plan["rule_cap"][k]), rest - floor)) if eligible >> k & 1 else 0
+            wanted = _wanted(int(given["kind"][k]), int(given["amount"][k]), listed, rest)
+            offers[k] = max(0, min(wanted, int(given["cap"][k]), rest - floor)) if eligible >> k & 1 else 0
             if left is not None:
                 offers[k] = min(offers[k], left[k])
         best = max(members, key=lambda k: offers[k])
         paid[best] = offers[best]
-        payers[int(plan["rule_payer"][best])] += offers[best]
+        payers[int(given["payer"][best])] += offers[best]
         rest -= offers[best]
     return tuple(offers), tuple(paid), tuple(payers), rest
 
 
 def _wanted(kind: int, amount: int, listed: int, rest: int) -> int:
-    if kind == _core.RULE_KINDS["percent_of_list"]:
+    if kind == _plan.RULE_KINDS["percent_of_list"]:
         return half_even(listed * amount, 10_000)
-    if kind == _core.RULE_KINDS["percent_of_rest"]:
+    if kind == _plan.RULE_KINDS["percent_of_rest"]:
         return half_even(rest * amount, 10_000)
-    return amount if kind == _core.RULE_KINDS["fixed_fen"] else rest - amount
+    return amount if kind == _plan.RULE_KINDS["fixed_fen"] else rest - amount
 
 
-def _gathered(codes: Sequence[int], plan: Mapping[str, Any], what: str) -> list[Any]:
-    places = zip(plan[f"{what}_columns"], plan[f"{what}_offsets"], strict=True)
-    return [plan[f"{what}_tables"][offset + codes[column]].item() for column, offset in places]
+def _gathered(codes: Sequence[int], tables: Mapping[str, Any]) -> list[Any]:
+    places = zip(tables["columns"], tables["offsets"], strict=True)
+    return [tables["entries"][offset + codes[column]].item() for column, offset in places]
 
 
-def _product(codes: Sequence[int], plan: Mapping[str, Any], what: str, base: float) -> float:
-    for relativity in _gathered(codes, plan, what):
+def _product(codes: Sequence[int], tables: Mapping[str, Any], base: float) -> float:
+    for relativity in _gathered(codes, tables):
         base *= relativity
     return base
 
 
-def _eligible(codes: Sequence[int], plan: Mapping[str, Any]) -> int:
+def _eligible(codes: Sequence[int], masks: Mapping[str, Any]) -> int:
     mask = 2**64 - 1
-    for allowed in _gathered(codes, plan, "mask"):
+    for allowed in _gathered(codes, masks):
         mask &= allowed
     return mask

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk import _core
+from freightrisk import _codes
 from freightrisk._parallel import chunks, in_order
 
 CHUNK_ROWS = 2**18
@@ -62,7 +62,7 @@ def looked_up(categories: NDArray[Any], table: NDArray[Slot], *, threads: int) -
     out = np.empty(len(categories), dtype=table.dtype)
     entries, entry_size = np.ascontiguousarray(table).view(np.uint8), table.dtype.itemsize
     written = out.view(np.uint8)
-    _over_rows(lambda a, b: _core.recode(found, size, entries, entry_size, a, b, written), len(out), threads)
+    _over_rows(lambda a, b: _codes.recode(found, size, entries, entry_size, a, b, written), len(out), threads)
     return out
 
 
@@ -74,7 +74,7 @@ def paired(
     A category outside [0, n_values) counts as the last. Threads that mark the same pair write the same.
     """
     found, size = _bytes_of(categories)
-    _over_rows(lambda a, b: _core.pair_categories(found, size, n_values, a, b, which, seen), len(which), threads)
+    _over_rows(lambda a, b: _codes.pair_categories(found, size, n_values, a, b, which, seen), len(which), threads)
 
 
 def banded(values: NDArray[np.float64], edges: NDArray[np.float64], *, threads: int) -> NDArray[np.uint8]:
@@ -82,7 +82,7 @@ def banded(values: NDArray[np.float64], edges: NDArray[np.float64], *, threads: 
     padded = np.full(1 << len(edges).bit_length(), np.inf)
     padded[: len(edges)] = edges
     values, out = np.ascontiguousarray(values), np.empty(len(values), dtype=np.uint8)
-    _over_rows(lambda start, stop: _core.band_codes(values, padded, start, stop, out), len(out), threads)
+    _over_rows(lambda start, stop: _codes.band_codes(values, padded, start, stop, out), len(out), threads)
     return out
 
 

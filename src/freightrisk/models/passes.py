@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk import _check, _core
+from freightrisk import _blocks, _check, _fit
 from freightrisk._mapped import let_go, on_disk
 from freightrisk._parallel import chunks, in_order
 from freightrisk.models.cross import CrossTables
@@ -123,7 +123,7 @@ class Passes:
         codes = {name: problem.codes[name] for name in layout.names}
         self.problem, self.layout, self.threads = problem, layout, threads
         self.columns = _check.code_columns(codes, problem.sizes) if codes else _no_columns(problem.n_rows)
-        self.values = _core.RowValues([np.ascontiguousarray(array) for array in problem.arrays])
+        self.values = _fit.RowValues([np.ascontiguousarray(array) for array in problem.arrays])
         self.tables = CrossTables.of(layout.sizes, apart=by_leaf)
         self.arrays = [*codes.values(), *problem.arrays]
         self.pieces = chunks(problem.n_rows, CHUNK_ROWS)
@@ -149,7 +149,7 @@ class Passes:
         """
         problem, layout, cross = self.problem, self.layout, self.tables
         family = FAMILIES[problem.family]
-        kernel = _core.FAMILIES[family.observed if observed and family.observed else family.kernel or family.name]
+        kernel = _fit.FAMILIES[family.observed if observed and family.observed else family.kernel or family.name]
         shared, n_cells = cross.n_cells(full)
         pieces = self.pieces if pieces is None else pieces
         lanes = _lanes(pieces, n_cells - shared)
@@ -164,7 +164,7 @@ class Passes:
             totals[lane] = 0.0
             first, last = lanes[lane]
             for start, stop in pieces[first:last]:
-                _core.accumulate(
+                _fit.accumulate(
                     kernel, problem.shape, self.columns, layout.offsets, base, tables, self.values, start, stop,
                     cross.members, firsts, places + lane * (n_cells - shared) * mine, cross.n_scores, cells,
                     totals[lane],
@@ -206,5 +206,5 @@ def _lanes(pieces: list[tuple[int, int]], n_cells: int) -> list[tuple[int, int]]
     return list(pairwise(ends))
 
 
-def _no_columns(n_rows: int) -> _core.CodeColumns:
-    return _core.CodeColumns([], np.empty(0, dtype=np.int64), n_rows)
+def _no_columns(n_rows: int) -> _blocks.CodeColumns:
+    return _blocks.CodeColumns([], np.empty(0, dtype=np.int64), n_rows)

@@ -64,8 +64,12 @@ def actual_vs_expected(
         group = equal_groups(foreseen / exposure, exposure, n_groups)
     else:
         given = by if hasattr(by, "dtype") else list(_check.items(by, argument="by"))
-        if len(np.shape(given)) != 1:
-            raise InputError(f"by has shape {np.shape(given)}; it must be one group a row, shape ({n},).")
+        try:
+            shape = np.shape(given)
+        except Exception:  # of the objects in it, or of lists of other lengths
+            raise InputError("by holds objects that are no groups; give each row a number, text or day.") from None
+        if len(shape) != 1:
+            raise InputError(f"by has shape {shape}; it must be one group a row, shape ({n},).")
         group = pd.Series(given).reset_index(drop=True)
     if group.shape != (n,):
         raise InputError(f"by has shape {group.shape}; it must be one group a row, shape ({n},).")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk import _check, _core
+from freightrisk import _check, _plan, _settle
 from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE, JoinedColumns, value_of
 from freightrisk._intake import DEFAULT_CLOCK, Id, Refused, id_of, time_of
 from freightrisk._parallel import in_order
@@ -313,7 +313,7 @@ class Left:
     labels : dict of period to list of (merchant, period)
     budget : int64 array, shape (n_rules,)
     rule_keys, rule_start : int32 and int64 arrays, shape (n_rules,)
-        As for `_core.Limits`.
+        As for `_settle.Limits`.
     by_key : int64 array
         Of each capped rule, for each key of its period.
     budget_met, by_key_met : uint8 arrays
@@ -348,9 +348,9 @@ class Left:
         met = np.zeros(len(rules), dtype=np.uint8), np.zeros(len(by_key), dtype=np.uint8)
         return cls(rules, sequence.labels, budget, rule_keys, start, by_key, *met)
 
-    def limits(self, keys: NDArray[np.int32]) -> _core.Limits:
+    def limits(self, keys: NDArray[np.int32]) -> _settle.Limits:
         """Return the kernel's view, which counts these arrays down."""
-        return _core.Limits(
+        return _settle.Limits(
             self.budget, keys, self.rule_keys, self.rule_start, self.by_key, self.budget_met, self.by_key_met
         )
 
@@ -400,7 +400,7 @@ def waves(pieces: list[tuple[int, int]], sequence: Sequence | None, left: Left |
 
 
 def settle_in_order(
-    plan: _core.PricePlan,
+    plan: _plan.PricePlan,
     into: QuoteBuffers,
     sequence: Sequence,
     left: Left,
@@ -420,9 +420,9 @@ def settle_in_order(
     """
     n = pieces[-1][1] if pieces else 0
     money = into.money(NO_DRAWS)
-    if plan.rounding == _core.ROUNDING_MODES["carry"]:
+    if plan.rounding == _plan.ROUNDING_MODES["carry"]:
         remainders = _amounts([balances.remainders.get(name, 0) for name in sequence.names], _micro, MOST_REMAINDER)
-        _core.carry(into.micro[:n], sequence.merchants, sequence.order, remainders, into.rounded)
+        _settle.carry(into.micro[:n], sequence.merchants, sequence.order, remainders, into.rounded)
         balances.remainders.update(zip(sequence.names, remainders.tolist(), strict=True))
         _settle_as_if_unlimited(plan, into, money, sums, pieces, left.allowed(), threads=threads)
     if not n or not any(rule.is_limited for rule in left.rules):
@@ -432,15 +432,15 @@ def settle_in_order(
     elif len(sequence.order):
         _settle_permuted(plan, into, sequence, left, n)
     elif left.is_by_merchant:
-        _core.settle(plan, 0, n, *into.outputs, money, limits=left.limits(sequence.keys))
+        _settle.settle(plan, 0, n, *into.outputs, money, limits=left.limits(sequence.keys))
     else:
         _settle_budgets(plan, into, sequence, left, sums, pieces, threads=threads)
 
 
 def _settle_as_if_unlimited(
-    plan: _core.PricePlan,
+    plan: _plan.PricePlan,
     into: QuoteBuffers,
-    money: _core.MoneyColumns,
+    money: _settle.MoneyColumns,
     sums: Whole,
     pieces: list[tuple[int, int]],
     allowed: int,
@@ -454,14 +454,14 @@ def _settle_as_if_unlimited(
     sums[:] = 0
 
     def settle(start: int, stop: int) -> None:
-        _core.settle(plan, start, stop, *into.outputs, money, sums[(start - first) // size], allowed)
+        _settle.settle(plan, start, stop, *into.outputs, money, sums[(start - first) // size], allowed)
 
     for _ in in_order(settle, pieces, threads=threads):
         pass
 
 
 def _settle_budgets(
-    plan: _core.PricePlan,
+    plan: _plan.PricePlan,
     into: QuoteBuffers,
     sequence: Sequence,
     left: Left,
@@ -481,17 +481,17 @@ def _settle_budgets(
         if done == len(pieces):
             return
         start, stop = pieces[done]
-        _core.settle(plan, start, stop, *into.outputs, money, None, allowed, limits)
+        _settle.settle(plan, start, stop, *into.outputs, money, None, allowed, limits)
         done += 1
         if left.allowed() != allowed and done < len(pieces):
             allowed = left.allowed()
             _settle_as_if_unlimited(plan, into, money, sums[done:], pieces[done:], allowed, threads=threads)
 
 
-def _settle_permuted(plan: _core.PricePlan, into: QuoteBuffers, sequence: Sequence, left: Left, n: int) -> None:
+def _settle_permuted(plan: _plan.PricePlan, into: QuoteBuffers, sequence: Sequence, left: Left, n: int) -> None:
     """Settle a batch whose rows stand in another order than that in which money is spent."""
     order = sequence.order
     sorted_into = into.rows(order)
     keys = np.ascontiguousarray(sequence.keys[:, order])
-    _core.settle(plan, 0, n, *sorted_into.outputs, sorted_into.money(NO_DRAWS), limits=left.limits(keys))
+    _settle.settle(plan, 0, n, *sorted_into.outputs, sorted_into.money(NO_DRAWS), limits=left.limits(keys))
     into.put(order, sorted_into)

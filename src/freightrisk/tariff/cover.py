@@ -292,16 +292,16 @@ class LimitCurve(EqualByContent):
         """Return the payout over the mean at means over their limit."""
         plan = self.plan()
         bits = np.asarray(ratio, dtype=np.float64).view(np.int64)
-        piece = np.clip((bits >> plan["limit_bits"]) - plan["limit_first"], 0, len(plan["limit_curve"]) - 1)
-        u = (bits & ((1 << plan["limit_bits"]) - 1) | ONE_BITS).view(np.float64) - 1.0
-        a, b, c, d = plan["limit_curve"][piece].T
-        return np.asarray((((d * u + c) * u + b) * u + a) * (np.minimum(ratio, plan["limit_top"]) / ratio))
+        piece = np.clip((bits >> plan["bits"]) - plan["first"], 0, len(plan["pieces"]) - 1)
+        u = (bits & ((1 << plan["bits"]) - 1) | ONE_BITS).view(np.float64) - 1.0
+        a, b, c, d = plan["pieces"][piece].T
+        return np.asarray((((d * u + c) * u + b) * u + a) * (np.minimum(ratio, plan["top"]) / ratio))
 
     def plan(self) -> dict[str, Any]:
         """Return the curve as the kernel reads it: a constant piece before and behind, cubics of the bits' fraction.
 
-        The upper bits of a mean over its limit, less `limit_first`, are its piece, the `limit_bits` lower ones the
-        place inside; the payout is the value there times the mean, or times `limit_top` limits where that is less.
+        The upper bits of a mean over its limit, less `first`, are its piece. The lower `bits` are the place inside. The
+        payout is the value there times the mean, or times `top` limits if that is less.
         """
         octaves, pieces, _ = self.pieces.shape
         cubics = self.pieces.reshape(-1, 4)
@@ -311,14 +311,14 @@ class LimitCurve(EqualByContent):
         constant[:, 0] = before, behind
         bits = 52 - (pieces.bit_length() - 1)
         return {
-            "limit_curve": np.concatenate([constant[:1], cubics * float(pieces) ** np.arange(4), constant[1:]]),
-            "limit_bits": bits,
-            "limit_first": ((1023 + self.first) << 52 >> bits) - 1,
-            "limit_top": 2.0**self.last,
+            "pieces": np.concatenate([constant[:1], cubics * float(pieces) ** np.arange(4), constant[1:]]),
+            "bits": bits,
+            "first": ((1023 + self.first) << 52 >> bits) - 1,
+            "top": 2.0**self.last,
         }
 
 
-NO_LIMIT = {"limit_curve": np.empty((0, 4)), "limit_bits": 52, "limit_first": 0, "limit_top": 1.0}
+NO_LIMIT = {"pieces": np.empty((0, 4)), "bits": 52, "first": 0, "top": 1.0}
 
 
 def limit_curve(shape: SeverityShape) -> LimitCurve:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from freightrisk import _check, _core
+from freightrisk import _blocks, _check, _core, _plan, _settle
 from freightrisk._columns import ORDER_ID, value_of
 from freightrisk._intake import id_of, number_of
 from freightrisk._shown import repr_of
@@ -49,7 +49,7 @@ def codes_of(tariff: TariffRecord, order: Mapping[str, Any], *, date_format: str
 def encode_one(tariff: TariffRecord, order: Mapping[str, Any], *, date_format: str | None = None) -> CodedOrders:
     """Return one order, given as a mapping, as a batch of one row."""
     codes = [np.array([code], dtype=np.uint32) for code in codes_of(tariff, order, date_format=date_format)]
-    columns = _core.CodeColumns(codes, np.array(list(tariff.sizes.values()), dtype=np.int64), 1)
+    columns = _blocks.CodeColumns(codes, np.array(list(tariff.sizes.values()), dtype=np.int64), 1)
     draws, sequence = NO_DRAWS, None
     if tariff.rounding == "dither":
         draws = draw_of(order, tariff.dither_key)
@@ -77,11 +77,11 @@ class Quoter:
     it has met, and for each thread arrays of one row for the kernel.
     """
 
-    def __init__(self, tariff: TariffRecord, plan: _core.PricePlan) -> None:
+    def __init__(self, tariff: TariffRecord, plan: _plan.PricePlan) -> None:
         self.tariff, self.plan = tariff, plan
         self.names = quote_names(tariff.payers)
         self.flags = [
-            tuple(bool(bits & flag) for flag in _core.FLAGS.values()) for bits in range(2 ** len(_core.FLAGS))
+            tuple(bool(bits & flag) for flag in _settle.FLAGS.values()) for bits in range(2 ** len(_settle.FLAGS))
         ]
         self.readers = [*self._readers()]
         self.sound = [(name, *bounds) for name, bounds in SOUND_COLUMNS.items() if name not in tariff.columns_read]
@@ -138,7 +138,7 @@ class _Rows:
     def __init__(self, tariff: TariffRecord) -> None:
         sizes, payers = np.array(list(tariff.sizes.values()), dtype=np.int64), len(tariff.payers)
         self.codes = np.zeros(len(sizes), dtype=np.uint32)
-        self.columns = _core.CodeColumns([self.codes[k : k + 1] for k in range(len(sizes))], sizes, 1)
+        self.columns = _blocks.CodeColumns([self.codes[k : k + 1] for k in range(len(sizes))], sizes, 1)
         self.steps, self.money = np.empty((len(DETAIL), 1)), np.empty(payers + 2, dtype=np.int32)
         self.steps_flat, self.flags = self.steps.ravel(), np.zeros(1, dtype=np.uint8)
         payer_fen = self.money[1 : payers + 1, None]

@@ -1,12 +1,12 @@
 """The compiled tariff: its record as the flat arrays and numbers that the pricing kernel and its slow twin read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk import _core
+from freightrisk import _plan
 from freightrisk.tariff.cover import NO_LIMIT
 from freightrisk.tariff.rates import RateTables, limit_table
 from freightrisk.tariff.record import TariffRecord
@@ -14,12 +14,34 @@ from freightrisk.tariff.subsidy import group_numbers
 
 Array = NDArray[np.float64]
 
+LOADS = ("fraud_load", "claim_handling", "policy_cost", "retained", "filed_factor")
 UNLIMITED = 2**31 - 1
 FUSED_CELLS = 2**11  # tables of so many products stay in the first cache beside a block of rows
 
 
+PARTS: dict[str, Callable[..., Any]] = {
+    "frequency": _plan.TableSet,
+    "severity": _plan.TableSet,
+    "shares": _plan.TableSet,
+    "limits": _plan.TableSet,
+    "masks": _plan.MaskSet,
+    "pairs": _plan.TableSet,
+    "fused": _plan.FusedColumns,
+    "count_curve": _plan.CountPieces,
+    "limit_curve": _plan.LimitPieces,
+    "loads": _plan.Loads,
+    "rules": _plan.Rules,
+}
+
+
+def price_plan(arguments: Mapping[str, Any]) -> _plan.PricePlan:
+    """Return the kernel's form of what `plan_arguments` returns."""
+    parts = {name: PARTS[name](**value) if name in PARTS else value for name, value in arguments.items()}
+    return _plan.PricePlan(**parts)
+
+
 def plan_arguments(tariff: TariffRecord) -> dict[str, Any]:
-    """Return the arguments of `_core.PricePlan` for a tariff."""
+    """Return the arguments of `_plan.PricePlan` for a tariff; those of its parts as mappings."""
     experience = {} if tariff.experience is None else tariff.experience.tables
     place = {name: k for k, name in enumerate([*tariff.tabled, *experience])}
     loads, rules = tariff.loadings, tariff.subsidies
@@ -36,35 +58,35 @@ def plan_arguments(tariff: TariffRecord) -> dict[str, Any]:
     fused, tables = _fuse(by_column, len(known))
     return {
         "sizes": np.array(list(tariff.sizes.values()), dtype=np.int64),
-        "frequency_base": tariff.frequency.base,
-        "severity_base": tariff.severity.base,
-        "limit": tariff.cover.flat_limit,
-        **_flat("frequency", list(tables["frequency"].items()), np.float64),
-        **_flat("severity", list(tables["severity"].items()), np.float64),
-        **_paired(tables["frequency"], tables["severity"]),
-        **fused,
-        **_flat("share", [(place[name], table) for name, table in tariff.shares.items()], np.float64),
-        **_flat("limit", limits, np.float64),
-        **_flat("mask", list(tables["mask"].items()), np.uint64),
         "known": np.array(known, dtype=np.int64),
-        "count_curve": tariff.count_curve,
-        "count_column": -1 if tariff.lines is None else place[tariff.lines],
-        "count_curves": 1 if tariff.lines is None else tariff.codings[tariff.lines].n_slots,
-        **(NO_LIMIT if tariff.limit_curve is None else tariff.limit_curve.plan()),
-        **{
-            name: getattr(loads, name)
-            for name in ("fraud_load", "claim_handling", "policy_cost", "retained", "filed_factor")
+        "frequency": {"base": tariff.frequency.base, **_flat(tables["frequency"].items())},
+        "severity": {"base": tariff.severity.base, **_flat(tables["severity"].items())},
+        "shares": {"base": 1.0, **_flat((place[name], table) for name, table in tariff.shares.items())},
+        "limits": {"base": tariff.cover.flat_limit, **_flat(limits)},
+        "masks": _flat(tables["mask"].items(), np.uint64),
+        "pairs": {"base": 1.0, **_flat(_paired(tables["frequency"], tables["severity"]))},
+        "fused": fused,
+        "count_curve": {
+            "pieces": tariff.count_curve,
+            "curves": 1 if tariff.lines is None else tariff.codings[tariff.lines].n_slots,
+            "column": -1 if tariff.lines is None else place[tariff.lines],
         },
-        "filed_min_micro": float(loads.filed_min_micro),
-        "filed_max_micro": float(loads.filed_max_micro),
+        "limit_curve": NO_LIMIT if tariff.limit_curve is None else tariff.limit_curve.plan(),
+        "loads": {
+            **{name: getattr(loads, name) for name in LOADS},
+            "filed_min_micro": float(loads.filed_min_micro),
+            "filed_max_micro": float(loads.filed_max_micro),
+        },
+        "rules": {
+            "kind": np.array([_plan.RULE_KINDS[rule.kind] for rule in rules], dtype=np.int32),
+            "amount": np.array([rule.amount for rule in rules], dtype=np.int64),
+            "cap": np.array([UNLIMITED if rule.cap_fen is None else rule.cap_fen for rule in rules], dtype=np.int32),
+            "payer": np.array([tariff.payers.index(rule.payer) for rule in rules], dtype=np.int32),
+            "group": np.array(group_numbers(rules), dtype=np.int32),
+            "limited": np.array([rule.is_limited for rule in rules], dtype=np.uint8),
+        },
+        "rounding": _plan.ROUNDING_MODES[tariff.rounding],
         "floor_fen": tariff.floor_fen,
-        "rounding": _core.ROUNDING_MODES[tariff.rounding],
-        "rule_kind": np.array([_core.RULE_KINDS[rule.kind] for rule in rules], dtype=np.int32),
-        "rule_amount": np.array([rule.amount for rule in rules], dtype=np.int64),
-        "rule_cap": np.array([UNLIMITED if rule.cap_fen is None else rule.cap_fen for rule in rules], dtype=np.int32),
-        "rule_payer": np.array([tariff.payers.index(rule.payer) for rule in rules], dtype=np.int32),
-        "rule_group": np.array(group_numbers(rules), dtype=np.int32),
-        "rule_limited": np.array([rule.is_limited for rule in rules], dtype=np.uint8),
     }
 
 
@@ -99,7 +121,7 @@ def _fuse(
             for what, table in products.items():
                 found[what][column] = table
     first, second, width = np.array(steps, dtype=np.int32).reshape(-1, 3).T.copy()
-    return {"fused_first": first, "fused_second": second, "fused_width": width}, found
+    return {"first": first, "second": second, "width": width}, found
 
 
 def _products(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
@@ -107,23 +129,21 @@ def _products(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(combine.outer(first, second).ravel())
 
 
-def _paired(frequency: Mapping[int, Array], severity: Mapping[int, Array]) -> dict[str, NDArray[Any]]:
+def _paired(frequency: Mapping[int, Array], severity: Mapping[int, Array]) -> list[tuple[int, Array]]:
     """Return the tables of the columns that both models read, the first ones of each, as pairs of relativities."""
-    pairs = [
-        np.stack([table, severity[column]], axis=1).ravel() for column, table in frequency.items() if column in severity
+    return [
+        (column, np.stack([table, severity[column]], axis=1).ravel())
+        for column, table in frequency.items()
+        if column in severity
     ]
-    starts = np.cumsum([0, *map(len, pairs)])[:-1]
-    return {"pair_offsets": starts.astype(np.int64), "pair_tables": np.concatenate([*pairs, np.empty(0)])}
 
 
-def _flat(what: str, tables: Sequence[tuple[int, NDArray[Any]]], dtype: type) -> dict[str, NDArray[Any]]:
-    lengths = [len(table) for _, table in tables]
+def _flat(tables: Iterable[tuple[int, NDArray[Any]]], dtype: type = np.float64) -> dict[str, NDArray[Any]]:
+    """Return the columns of tables, where each begins, and all entries one table after another."""
+    pairs = list(tables)
+    ends = np.cumsum([0, *(len(table) for _, table in pairs)])
     return {
-        f"{what}_columns": np.array([column for column, _ in tables], dtype=np.int32),
-        f"{what}_offsets": np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
-        if tables
-        else np.empty(0, np.int64),
-        f"{what}_tables": np.concatenate([table for _, table in tables]).astype(dtype)
-        if tables
-        else np.empty(0, dtype),
+        "columns": np.array([column for column, _ in pairs], dtype=np.int32),
+        "offsets": ends[:-1].astype(np.int64),
+        "entries": np.concatenate([*(table for _, table in pairs), np.empty(0, dtype)]).astype(dtype),
     }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk import _check, _core
+from freightrisk import _blocks, _check, _core, _plan, _settle
 from freightrisk._columns import MERCHANT_ID, ColumnNames, kind, one_order, read, value_of
 from freightrisk._intake import id_of, number_of
 from freightrisk._parallel import chunks, in_order
@@ -29,7 +29,7 @@ from freightrisk.tariff.balances import (
     waves,
 )
 from freightrisk.tariff.one_order import Quoter, encode_one
-from freightrisk.tariff.plan import plan_arguments
+from freightrisk.tariff.plan import plan_arguments, price_plan
 from freightrisk.tariff.quotes import DETAIL, CodedOrders, QuoteBuffers, frame_of, index_of, with_progress
 from freightrisk.tariff.record import TariffRecord
 from freightrisk.tariff.rounding import dither_draws
@@ -59,9 +59,9 @@ class Pricer:
         return plan_arguments(self.tariff)
 
     @cached_property
-    def plan(self) -> _core.PricePlan:
+    def plan(self) -> _plan.PricePlan:
         """Return the tariff as the kernel holds it."""
-        return _core.PricePlan(**self.plan_arguments)
+        return price_plan(self.plan_arguments)
 
     @cached_property
     def quoter(self) -> Quoter | None:
@@ -91,7 +91,7 @@ class Pricer:
         columns = (
             _check.code_columns(codes, tariff.sizes)
             if codes
-            else _core.CodeColumns([], np.empty(0, np.int64), joined.n_rows)
+            else _blocks.CodeColumns([], np.empty(0, np.int64), joined.n_rows)
         )
         draws = dither_draws(order_ids(joined), tariff.dither_key) if tariff.rounding == "dither" else NO_DRAWS
         sequence = None
@@ -189,7 +189,7 @@ class Pricer:
         columns |= {"list_fen": into.list_fen}
         columns |= {f"{payer}_fen": paid for payer, paid in zip(tariff.payers, into.payers, strict=True)}
         columns |= {"merchant_fen": into.merchant_fen}
-        columns |= dict(zip(_core.FLAGS, into.hits, strict=True))
+        columns |= dict(zip(_settle.FLAGS, into.hits, strict=True))
         if campaigns:
             columns |= {f"paid: {rule.name}": fen for rule, fen in zip(tariff.subsidies, into.paid, strict=False)}
         return {name: values[:n] for name, values in columns.items()}
@@ -205,7 +205,7 @@ class Pricer:
             payers=np.empty((len(tariff.payers), n), dtype=np.int32),
             merchant_fen=np.empty(n, dtype=np.int32),
             flags=np.empty(n, dtype=np.uint8),
-            hits=np.empty((len(_core.FLAGS), n), dtype=np.bool_),
+            hits=np.empty((len(_settle.FLAGS), n), dtype=np.bool_),
             micro=np.empty(n if tariff.rounding == "carry" else 0, dtype=np.int64),
             rounded=np.empty(n if tariff.in_sequence else 0, dtype=np.int32),
             masks=np.empty(n if tariff.in_sequence else 0, dtype=np.uint64),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk import _check, _core
+from freightrisk import _blocks, _check, _core, _settle
 from freightrisk._columns import JoinedColumns
 from freightrisk._progress import progress_bar
 from freightrisk.errors import InputError
@@ -42,7 +42,7 @@ class CodedOrders:
         The fixed order of the orders, where a budget, a cap by merchant or carried rounding needs one.
     """
 
-    columns: _core.CodeColumns
+    columns: _blocks.CodeColumns
     n_orders: int
     index: Any
     kind: str
@@ -93,7 +93,7 @@ def coded_again(
     """Return coded orders out of a pickle, or raise where the kernel could leave its arrays."""
     if len(arrays) != len(sizes) or any(array.ndim != 1 for array in arrays):
         raise InputError(DAMAGED)
-    columns = _core.CodeColumns([], np.empty(0, np.int64), n_orders)
+    columns = _blocks.CodeColumns([], np.empty(0, np.int64), n_orders)
     if arrays:
         named = {f"column {k}": array for k, array in enumerate(arrays)}
         columns = _check.code_columns(named, dict(zip(named, sizes, strict=True)))
@@ -156,9 +156,9 @@ class QuoteBuffers:
         """Return list_fen, payers, merchant_fen and flags, the outputs of settling."""
         return self.list_fen, self.payers, self.merchant_fen, self.flags
 
-    def money(self, draws: NDArray[np.uint16]) -> _core.MoneyColumns:
+    def money(self, draws: NDArray[np.uint16]) -> _settle.MoneyColumns:
         """Return the kernel's columns of money besides the quote."""
-        return _core.MoneyColumns(draws, self.micro, self.rounded, self.masks, self.paid)
+        return _settle.MoneyColumns(draws, self.micro, self.rounded, self.masks, self.paid)
 
     def rows(self, order: NDArray[np.int64]) -> "QuoteBuffers":
         """Return what settling reads and writes, with rows in another order."""
@@ -198,7 +198,7 @@ class QuoteBuffers:
             "payers": (np.int32, [(n_payers, room)]),
             "merchant_fen": (np.int32, [(room,)]),
             "flags": (np.uint8, [(room,)]),
-            "hits": (np.bool_, [(len(_core.FLAGS), room)]),
+            "hits": (np.bool_, [(len(_settle.FLAGS), room)]),
             "micro": (np.int64, [(room,), *([] if carries else [(0,)])]),
             "rounded": (np.int32, [(room,), *([] if settles else [(0,)])]),
             "masks": (np.uint64, [(room,), *([] if settles else [(0,)])]),
@@ -220,7 +220,7 @@ class QuoteBuffers:
 
 def quote_names(payers: Sequence[str]) -> tuple[str, ...]:
     """Return the columns of a quote under a tariff of some payers of subsidies."""
-    return (*DETAIL, "list_fen", *(f"{payer}_fen" for payer in payers), "merchant_fen", *_core.FLAGS)
+    return (*DETAIL, "list_fen", *(f"{payer}_fen" for payer in payers), "merchant_fen", *_settle.FLAGS)
 
 
 def index_of(joined: JoinedColumns) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk import _check, _core, _intake
+from freightrisk import _blocks, _check, _intake
 from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE
 from freightrisk._frozen import FrozenDict, digest
 from freightrisk._intake import DEFAULT_CLOCK, NUMBER, nearest_spelling, spelling
@@ -96,10 +96,10 @@ class TariffRecord:
             raise InputError("subsidies: members of a group stand apart; put the rules of a group next to each other.")
         if self.experience is not None:
             self.experience.check_counted_once({name: self.tabled[name].columns for name in self.frequency.tables})
-        if len(self.sizes) > _core.COLUMN_LIMIT:
+        if len(self.sizes) > _blocks.COLUMN_LIMIT:
             raise InputError(
                 f"the tariff reads {len(self.gates)} eligibility columns and {len(self.sizes) - len(self.gates)} "
-                f"factors; together they may be at most {_core.COLUMN_LIMIT}."
+                f"factors; together they may be at most {_blocks.COLUMN_LIMIT}."
             )
         self._check_names()
         self._check_levels()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from freightrisk import _check, _core
+from freightrisk import _check, _codes, _plan, _settle
 from freightrisk._columns import id_array
 from freightrisk._reference import MICRO_PER_FEN as MICRO_PER_FEN  # for settlement too
 from freightrisk._shown import repr_of
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_MICRO = 2**62  # half of what 64 bits hold, so that sums of two accounts are whole too
-ROUNDING_MODES = tuple(_core.ROUNDING_MODES)
+ROUNDING_MODES = tuple(_plan.ROUNDING_MODES)
 ADDED = {"down": 0, "half_up": 5_000, "ceiling": 9_999}
 SHORT_BYTES = 64
 BANDS_YUAN = (0.01, 0.02, 0.05, 0.1, 0.5)
@@ -44,7 +44,7 @@ def dither_draws(ids: NDArray[Any], key: str) -> NDArray[np.uint16]:
     found = np.empty(len(ids), dtype=np.uint64)
     for rows, texts, trimmed in _as_bytes(ids):
         hashed = np.empty(len(texts), dtype=np.uint64)
-        _core.keyed_hash(texts, trimmed, first, second, hashed)
+        _codes.keyed_hash(texts, trimmed, first, second, hashed)
         found[rows] = hashed
     return ((found >> np.uint64(32)) * np.uint64(MICRO_PER_FEN) >> np.uint64(32)).astype(np.uint16)
 
@@ -100,7 +100,7 @@ def round_micro(
         return (micro + draws) // MICRO_PER_FEN
     if mode == "carry" and merchants is not None and remainders is not None:
         fen = np.empty(len(micro), dtype=np.int32)
-        _core.carry(micro, merchants, np.empty(0, dtype=np.int64), remainders, fen)
+        _settle.carry(micro, merchants, np.empty(0, dtype=np.int64), remainders, fen)
         return fen.astype(np.int64)
     return (micro + ADDED[mode]) // MICRO_PER_FEN
 

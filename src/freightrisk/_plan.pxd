@@ -1,0 +1,69 @@
+"""A tariff as flat arrays, as the kernels read it."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+
+from freightrisk._blocks cimport CodeColumns
+
+cdef enum:
+    MAX_RULES = 64
+    PERCENT_OF_LIST = 0
+    PERCENT_OF_REST = 1
+    FIXED = 2
+    PRICE_TO = 3
+    HALF_EVEN = 0
+    HALF_UP = 1
+    CEILING = 2
+    DOWN = 3
+    DITHER = 4
+    CARRY = 5
+
+cdef class TableSet:
+    cdef double base
+    cdef const int32_t[::1] columns
+    cdef const int64_t[::1] offsets
+    cdef const double[::1] entries
+    cdef int count
+
+cdef class MaskSet:
+    cdef const int32_t[::1] columns
+    cdef const int64_t[::1] offsets
+    cdef const uint32_t[:, ::1] halves  # (2, entries)
+    cdef int count
+
+cdef class FusedColumns:
+    cdef const int32_t[::1] first, second, width
+    cdef int count
+
+cdef class CountPieces:
+    cdef const double[:, ::1] pieces
+    cdef int column, curves, each  # pieces of each curve
+
+cdef class LimitPieces:
+    cdef const double[:, ::1] pieces
+    cdef int bits, count
+    cdef int64_t first
+    cdef double top
+
+cdef class Loads:
+    cdef double fraud, handling, policy, gross_up, filed_factor, filed_min_micro, filed_max_micro
+
+cdef class Rules:
+    cdef const int32_t[::1] kind, cap, payer, group
+    cdef const int64_t[::1] amount
+    cdef const uint8_t[::1] limited
+    cdef int count, payers
+
+cdef class PricePlan:
+    cdef const int64_t[::1] sizes, known
+    cdef TableSet frequency, severity, shares, limits, pairs
+    cdef MaskSet masks
+    cdef FusedColumns fused
+    cdef CountPieces count_curve
+    cdef LimitPieces limit_curve
+    cdef Loads loads
+    cdef Rules rules
+    cdef int32_t floor_fen
+    cdef readonly int rounding
+
+    cdef int _prove(self) except -1
+    cdef int prove_columns(self, CodeColumns columns) except -1

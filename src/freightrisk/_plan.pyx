@@ -1,0 +1,183 @@
+"""A tariff as flat arrays: tables, curves, loads and rules, whose lengths are proved when they are put together.
+
+`tariff.plan` makes them from a tariff.
+"""
+
+cimport cython
+from libc.stdint cimport int32_t, int64_t
+
+from freightrisk._blocks cimport MAX_COLUMNS, CodeColumns, need
+
+RULE_KINDS = {
+    "percent_of_list": PERCENT_OF_LIST, "percent_of_rest": PERCENT_OF_REST,
+    "fixed_fen": FIXED, "price_to_fen": PRICE_TO,
+}
+ROUNDING_MODES = {
+    "half_even": HALF_EVEN, "half_up": HALF_UP, "ceiling": CEILING, "down": DOWN, "dither": DITHER, "carry": CARRY,
+}
+
+
+@cython.auto_pickle(False)
+cdef class TableSet:
+    """Tables of one kind: relativities of a model, shares left by limits, or limits by level.
+
+    base : what the entries of one order multiply (of limits: the flat limit, which they may lower)
+    columns : (T,) the code column of each table
+    offsets : (T,) where each table starts in `entries`
+    """
+
+    def __init__(self, double base, columns not None, offsets not None, entries not None):
+        self.base, self.columns, self.offsets, self.entries = base, columns, offsets, entries
+        self.count = <int>self.columns.shape[0]
+
+
+@cython.auto_pickle(False)
+cdef class MaskSet:
+    """Tables of masks, each entry a bit for each rule that the level allows; as a `TableSet`, with uint64 entries."""
+
+    def __init__(self, columns not None, offsets not None, entries not None):
+        self.columns, self.offsets = columns, offsets
+        self.halves = entries.astype("<u8").view("<u4").reshape(-1, 2).T.astype("u4", order="C")
+        self.count = <int>self.columns.shape[0]
+
+
+@cython.auto_pickle(False)
+cdef class FusedColumns:
+    """Columns behind those of the orders, each first * width + second; tables over them are products of two tables."""
+
+    def __init__(self, first not None, second not None, width not None):
+        self.first, self.second, self.width = first, second, width
+        self.count = <int>self.first.shape[0]
+        need(self.first.shape[0] == self.second.shape[0] == self.width.shape[0] <= MAX_COLUMNS, "other fused columns")
+
+
+@cython.auto_pickle(False)
+cdef class CountPieces:
+    """Curves from claim intensity to expected claims: without pieces they are equal.
+
+    pieces : (curves * each, 4) coefficients of cubics
+    column : the code column that chooses the curve, -1 if there is one curve for all
+    """
+
+    def __init__(self, pieces not None, int curves, int column):
+        need(curves > 0, "no curve of counts")
+        self.pieces, self.curves, self.column = pieces.copy(), curves, column
+        self.each = <int>(len(pieces) // curves)
+        need(self.pieces.shape[0] == self.each * curves and (self.each == 0 or self.pieces.shape[1] == 4),
+             "other curves of counts")
+
+
+@cython.auto_pickle(False)
+cdef class LimitPieces:
+    """The curve from a mean over its limit to the payout, see `LimitCurve.plan`; without pieces there is no limit."""
+
+    def __init__(self, pieces not None, int bits, int64_t first, double top):
+        self.pieces, self.bits, self.first, self.top = pieces.copy(), bits, first, top
+        self.count = <int>self.pieces.shape[0]
+        need(self.count == 0 or self.pieces.shape[1] == 4, "another curve of limits")
+
+
+@cython.auto_pickle(False)
+cdef class Loads:
+    """Loadings of the technical premium, yuan or shares, and the bounds of the filed premium in micro-yuan."""
+
+    def __init__(self, double fraud_load, double claim_handling, double policy_cost, double retained,
+                 double filed_factor, double filed_min_micro, double filed_max_micro):
+        self.fraud, self.handling, self.policy, self.gross_up = fraud_load, claim_handling, policy_cost, 1.0 / retained
+        self.filed_factor, self.filed_min_micro, self.filed_max_micro = filed_factor, filed_min_micro, filed_max_micro
+
+
+@cython.auto_pickle(False)
+cdef class Rules:
+    """Subsidy rules in their order.
+
+    kind : one of RULE_KINDS
+    amount : basis points or fen
+    cap : most that the rule pays an order, fen
+    payer : index of who pays
+    group : rules of one number stand next to each other, and only the best of them pays
+    limited : whether a budget or a cap by merchant may stop the rule
+    """
+
+    def __init__(self, kind not None, amount not None, cap not None, payer not None, group not None,
+                 limited not None):
+        self.kind, self.amount, self.cap, self.payer, self.group, self.limited = (
+            kind, amount, cap, payer, group, limited)
+        self.count = <int>self.kind.shape[0]
+        self.payers = 1 + max([one for one in self.payer], default=-1)
+        need(self.count <= MAX_RULES and self.payers <= MAX_RULES and min([one for one in self.payer], default=0) >= 0,
+             "too many rules or payers")
+        need(self.kind.shape[0] == self.amount.shape[0] == self.cap.shape[0] == self.payer.shape[0]
+             == self.group.shape[0] == self.limited.shape[0], "rules of other lengths")
+
+
+cdef int prove_tables(const int32_t[::1] columns, const int64_t[::1] offsets, Py_ssize_t length, list slots,
+                      str what) except -1:
+    """Raise unless each table lies in an array of `length`, with an entry for each slot of its column."""
+    cdef Py_ssize_t f
+    need(columns.shape[0] == offsets.shape[0], f"{what} tables without places")
+    for f in range(columns.shape[0]):
+        need(0 <= columns[f] < len(slots) and 0 <= offsets[f] <= length - slots[columns[f]],
+             f"{what} tables that are shorter than their columns")
+    return 0
+
+
+@cython.auto_pickle(False)
+cdef class PricePlan:
+    """A tariff as the kernels read it.
+
+    sizes : (F,) int64, slots of each code column
+    known : (F,) int64, codes from here on are unseen levels
+    pairs : the tables of the first columns of both models, the relativities of the frequency beside those of the
+        severity; as many as both models have in common
+    rounding : one of ROUNDING_MODES
+    """
+
+    def __init__(self, sizes not None, known not None, TableSet frequency not None, TableSet severity not None,
+                 TableSet shares not None, TableSet limits not None, MaskSet masks not None, TableSet pairs not None,
+                 FusedColumns fused not None, CountPieces count_curve not None, LimitPieces limit_curve not None,
+                 Loads loads not None, Rules rules not None, int rounding, int32_t floor_fen):
+        self.sizes, self.known, self.fused = sizes, known, fused
+        self.frequency, self.severity, self.shares, self.limits = frequency, severity, shares, limits
+        self.masks, self.pairs = masks, pairs
+        self.count_curve, self.limit_curve, self.loads, self.rules = count_curve, limit_curve, loads, rules
+        self.rounding, self.floor_fen = rounding, floor_fen
+        self._prove()
+
+    cdef int _prove(self) except -1:
+        """Raise unless every table has an entry for each code of its column."""
+        cdef list slots = list(self.sizes)
+        cdef FusedColumns fused = self.fused
+        cdef int64_t products
+        cdef Py_ssize_t k
+        need(len(slots) <= MAX_COLUMNS and len(slots) == self.known.shape[0], "too many columns of codes")
+        for k in range(fused.count):
+            need(0 <= fused.first[k] < len(slots) and 0 <= fused.second[k] < len(slots)
+                 and fused.width[k] == slots[fused.second[k]], "fused columns of other columns")
+            products = slots[fused.first[k]] * slots[fused.second[k]]
+            need(products < <int64_t>1 << 15, "fused columns of too many products")
+            slots.append(products)
+        for what, one in (("frequency", self.frequency), ("severity", self.severity), ("share", self.shares),
+                          ("limit", self.limits)):
+            prove_set(one, slots, what)
+        prove_tables(self.masks.columns, self.masks.offsets, self.masks.halves.shape[1], slots, "mask")
+        need(self.pairs.count <= min(self.frequency.count, self.severity.count, MAX_COLUMNS), "other pairs")
+        for k in range(self.pairs.count):
+            need(self.pairs.columns[k] == self.frequency.columns[k] == self.severity.columns[k], "other pairs")
+        prove_set(self.pairs, [2 * size for size in slots], "paired")
+        need(self.count_curve.column < self.sizes.shape[0], "curves of counts by a column that is not there")
+        need(self.count_curve.curves >= (1 if self.count_curve.column < 0 else slots[self.count_curve.column]),
+             "fewer curves of counts")
+        return 0
+
+    cdef int prove_columns(self, CodeColumns columns) except -1:
+        """Raise unless codes are of the columns that this plan has tables for."""
+        cdef int f
+        need(columns.count == self.sizes.shape[0], "codes of another plan")
+        for f in range(columns.count):
+            need(columns.size[f] == self.sizes[f], "codes of another plan")
+        return 0
+
+
+cdef int prove_set(TableSet tables, list slots, str what) except -1:
+    return prove_tables(tables.columns, tables.offsets, tables.entries.shape[0], slots, what)

@@ -1,0 +1,454 @@
+"""From micro-yuan to whole fen, and who pays each of them: rounding, the floor, subsidies, budgets and caps."""
+
+cimport cython
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from freightrisk._blocks cimport (
+    BLOCK, block_rows, blocks, flag_out, int_out, low_word, mask_out, need, reaches, wide_void,
+)
+from freightrisk._plan cimport (
+    CEILING, DITHER, FIXED, HALF_EVEN, HALF_UP, MAX_RULES, PERCENT_OF_LIST, PERCENT_OF_REST, PricePlan, Rules,
+)
+
+FLAGS = {
+    "floor_bound": FLOOR_BOUND, "limit_bound": LIMIT_BOUND, "filed_bound": FILED_BOUND, "unseen_level": UNSEEN_LEVEL,
+}
+
+cdef enum:
+    MICRO_PER_FEN = 10000
+
+# Adding and subtracting 1.5 * 2**52 rounds a double below 2**51 to the nearest integer, ties to even.
+cdef double ROUND_TO_INTEGER = 6755399441055744.0
+cdef double ROUND_TO_FRACTION = 103079215104.0  # as much, times 2**-16
+cdef double HALF_STEP = 5e-5  # a whole number over 10000 is a multiple of 1e-4: with half of that it never falls short
+cdef uint64_t EVERY_RULE = 0xFFFFFFFFFFFFFFFF
+
+
+@cython.auto_pickle(False)
+cdef class MoneyColumns:
+    """What pricing reads and writes about money besides the quote; a column that nobody asked for has no rows.
+
+    draws : (n,) 0 to 9999, for rounding by dither
+    micro, rounded : (n,) the filed premium in micro-yuan, and in fen before the floor
+    masks : (n,) the rules for which an order is eligible, a bit each
+    paid : (rules, n) fen
+    """
+
+    def __init__(self, draws not None, micro not None, rounded not None, masks not None, paid not None):
+        self.draws, self.micro, self.rounded, self.masks, self.paid = draws, micro, rounded, masks, paid
+
+
+@cython.auto_pickle(False)
+cdef class Limits:
+    """What budgets and caps by merchant have left; settling takes from it what it pays.
+
+    budget : (rules,) fen; of a rule without budget a number that nobody can spend
+    keys : (periods, n) of each order the merchant and period that it counts against, -1 for none
+    rule_keys : (rules,) the row of `keys` that the rule's cap by merchant goes by, -1 without such a cap
+    rule_start : (rules,) where the rule's merchants and periods start in `left`
+    left : fen
+    budget_met, left_met : as `budget` and `left`, set to 1 where an order was offered less for want of money
+    """
+
+    def __init__(self, budget not None, keys not None, rule_keys not None, rule_start not None, left not None,
+                 budget_met not None, left_met not None):
+        self.budget, self.keys, self.rule_keys, self.rule_start = budget, keys, rule_keys, rule_start
+        self.left, self.budget_met, self.left_met = left, budget_met, left_met
+
+    cdef int prove(self, int rules, Py_ssize_t stop) except -1:
+        """Raise unless there is a limit for every rule and a key for every row."""
+        need(min(self.budget.shape[0], self.budget_met.shape[0], self.rule_keys.shape[0],
+                 self.rule_start.shape[0]) >= rules, "limits of fewer rules")
+        need(self.left_met.shape[0] == self.left.shape[0], "limits of other lengths")
+        need(self.keys.shape[0] == 0 or self.keys.shape[1] >= stop, "limits of fewer rows")
+        need(max([key for key in self.rule_keys], default=-1) < self.keys.shape[0], "limits without keys")
+        return 0
+
+
+cdef int prove_outputs(PricePlan plan, Py_ssize_t start, Py_ssize_t stop, const int32_t[::1] list_out,
+                       const int32_t[:, ::1] payers_out, const int32_t[::1] merchant_out, const uint8_t[::1] flags_out,
+                       MoneyColumns money, const int64_t[::1] spent_out) except -1:
+    """Raise unless the outputs take rows [start, stop) of a quote."""
+    cdef int rules = plan.rules.count, payers = plan.rules.payers
+    need(0 <= start, "rows below zero")
+    need(min(list_out.shape[0], merchant_out.shape[0], flags_out.shape[0]) >= stop, "outputs of fewer rows")
+    need(payers <= payers_out.shape[0] <= MAX_RULES, "outputs of other payers")
+    need(payers_out.shape[0] == 0 or payers_out.shape[1] >= stop, "outputs of fewer rows")
+    need(spent_out is None or spent_out.shape[0] == 0 or spent_out.shape[0] >= rules, "fewer sums than rules")
+    if money is not None:
+        need(reaches(money.draws.shape[0], stop) and reaches(money.micro.shape[0], stop)
+             and reaches(money.rounded.shape[0], stop) and reaches(money.masks.shape[0], stop),
+             "columns of money of fewer rows")
+        need(money.paid.shape[0] == 0 or (money.paid.shape[0] >= rules and money.paid.shape[1] >= stop),
+             "what rules pay with fewer rows")
+    return 0
+
+
+# off by less than 1e-6; to the nearest multiple of 2**-16 it is exact at both and still 9e-5 from both elsewhere. So
+# rounding that to a whole number, ties to even, is rounding the quotient, without a division.
+
+# Both roundings are sums, the whole number is then the lower bits of the last.
+
+cdef inline int32_t nearest_fen(double fen) noexcept nogil:
+    return low_word((fen + ROUND_TO_FRACTION) + (ROUND_TO_INTEGER - ROUND_TO_FRACTION))
+
+
+cdef wide_void round_nearest(const double* micro, int n, int_out fen) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        fen[i] = nearest_fen(micro[i] * 1e-4)
+
+
+cdef wide_void round_down_after(const double* micro, double added, int n, int_out fen) noexcept nogil:
+    """Whole fen of micro-yuan with a constant added: 0 rounds down, 5000 half up, 9999 to the ceiling."""
+    cdef int i
+    for i in range(n):
+        fen[i] = <int32_t>((micro[i] + added) * 1e-4 + HALF_STEP)
+
+
+cdef wide_void round_drawn(const double* micro, const uint16_t* draw, int n, int_out fen) noexcept nogil:
+    """Up with the probability of the fraction: a draw is 0 to 9999, each as likely as the others."""
+    cdef int i
+    for i in range(n):
+        fen[i] = <int32_t>((micro[i] + <double>draw[i]) * 1e-4 + HALF_STEP)
+
+
+cdef void round_rows(int rounding, const double* micro, const uint16_t* draws, int n, int32_t* fen) noexcept nogil:
+    """Round premiums to whole fen by one of ROUNDING_MODES; only dithering reads draws."""
+    if rounding == HALF_EVEN:
+        round_nearest(micro, n, fen)
+    elif rounding == DITHER:
+        round_drawn(micro, draws, n, fen)
+    else:
+        round_down_after(micro, 5000.0 if rounding == HALF_UP else (9999.0 if rounding == CEILING else 0.0), n, fen)
+
+
+cdef wide_void list_price(const int32_t* fen, int32_t floor, int n, int_out price, flag_out flags) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        price[i] = fen[i] if fen[i] > floor else floor
+        flags[i] |= FLOOR_BOUND if fen[i] < floor else 0
+
+
+cdef wide_void share_of(const int32_t* amount, double points, int n, int_out wanted) noexcept nogil:
+    """Basis points of an amount of fen, half-even to fen; exact for the same reason."""
+    cdef int i
+    cdef double share = points * 1e-4
+    for i in range(n):
+        wanted[i] = nearest_fen(amount[i] * share)
+
+
+cdef wide_void rest_above(const int32_t* rest, int32_t target, int n, int_out wanted) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        wanted[i] = rest[i] - target
+
+
+cdef wide_void fill_fen(int32_t value, int n, int_out out) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        out[i] = value
+
+
+cdef wide_void bound_offer(int32_t cap, int32_t floor, uint32_t bit, const int32_t* rest, const uint32_t* eligible,
+                           int n, int_out offer) noexcept nogil:
+    """What one rule would pay each order: at most its cap and what the floor leaves, and only where eligible."""
+    cdef int i
+    cdef int32_t room, value
+    for i in range(n):
+        room = rest[i] - floor
+        value = offer[i] if offer[i] < cap else cap
+        value = value if value < room else room
+        value = value if value > 0 else 0
+        offer[i] = value if eligible[i] & bit else 0
+
+
+cdef wide_void pay_offer(int32_t cap, int32_t floor, uint32_t bit, const uint32_t* eligible, bint first, int n,
+                         int_out offer, int_out rest, int_out paid) noexcept nogil:
+    """As `bound_offer`, of a rule without rivals, which pays what it offers; `first` of its payer's rules or not."""
+    cdef int i
+    cdef int32_t room, value
+    for i in range(n):
+        room = rest[i] - floor
+        value = offer[i] if offer[i] < cap else cap
+        value = value if value < room else room
+        value = value if value > 0 else 0
+        value = value if eligible[i] & bit else 0
+        offer[i] = value
+        rest[i] -= value
+        paid[i] = value if first else paid[i] + value
+
+
+cdef wide_void keep_best(const int32_t* offer, int32_t rule, int n, int_out best, int_out winner) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        winner[i] = rule if offer[i] > best[i] else winner[i]
+        best[i] = offer[i] if offer[i] > best[i] else best[i]
+
+
+cdef wide_void add_fen(const int32_t* fen, int n, int_out paid) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        paid[i] += fen[i]
+
+
+cdef wide_void take_off(const int32_t* best, int n, int_out rest) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        rest[i] -= best[i]
+
+
+cdef wide_void flag_floor(const int32_t* rest, const int32_t* price, int32_t floor, int n,
+                          flag_out flags) noexcept nogil:
+    """The floor binds on the merchant too, once a subsidy has brought the price down to it."""
+    cdef int i
+    for i in range(n):
+        flags[i] |= FLOOR_BOUND if rest[i] == floor and rest[i] < price[i] else 0
+
+
+cdef wide_void clear_floor(int n, flag_out flags) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        flags[i] &= ~FLOOR_BOUND
+
+
+cdef wide_void half_mask(const uint64_t* whole, int shift, int n, mask_out mask) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        mask[i] = <uint32_t>(whole[i] >> shift)
+
+
+cdef wide_void winner_only(const int32_t* best, const int32_t* winner, int32_t rule, int n,
+                           int_out paid) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        paid[i] = best[i] if winner[i] == rule else 0
+
+
+cdef int64_t total(const int32_t* fen, int n) noexcept nogil:
+    cdef int i
+    cdef int64_t sum = 0
+    for i in range(n):
+        sum += fen[i]
+    return sum
+
+
+cdef inline int32_t within(int32_t value, int j, Py_ssize_t row, Limits limits) noexcept nogil:
+    """At most what the rule's budget and the merchant's cap have left."""
+    cdef int64_t least = limits.budget[j], place
+    cdef int32_t key
+    if least < value:
+        limits.budget_met[j] = 1
+    if limits.rule_keys[j] >= 0:
+        key = limits.keys[limits.rule_keys[j], row]
+        if key < 0:
+            return 0
+        place = limits.rule_start[j] + key
+        if not 0 <= place < limits.left.shape[0]:
+            limits.astray = True
+            return 0
+        if limits.left[place] < value:
+            limits.left_met[place] = 1
+        least = min(least, limits.left[place])
+    return <int32_t>min(<int64_t>value, least)
+
+
+cdef inline void spend(int32_t value, int j, Py_ssize_t row, Limits limits) noexcept nogil:
+    limits.budget[j] -= value
+    if limits.rule_keys[j] >= 0:
+        limits.left[limits.rule_start[j] + limits.keys[limits.rule_keys[j], row]] -= value
+
+
+cdef inline bint may_end(Limits limits, Rules rules, int j) noexcept nogil:
+    """Return whether budgets or caps are looked at, and this rule has one."""
+    return limits is not None and rules.limited[j]
+
+
+cdef inline uint64_t bit_of(int k) noexcept nogil:
+    return <uint64_t>1 << k
+
+
+cdef inline uint32_t half_bit(MoneyBlock* b, int j) noexcept nogil:
+    """Return the bit of a rule in its half of the masks, 0 for a rule that may not pay."""
+    return <uint32_t>1 << j % 32 if b.allowed & bit_of(j) else 0
+
+
+cdef void ask(MoneyBlock* b, Rules rules, int j, int32_t* offer) noexcept nogil:
+    """Write what a rule would pay without cap, floor and mask."""
+    if rules.kind[j] == PERCENT_OF_LIST:
+        share_of(b.price, <double>rules.amount[j], b.n, offer)
+    elif rules.kind[j] == PERCENT_OF_REST:
+        share_of(b.rest, <double>rules.amount[j], b.n, offer)
+    elif rules.kind[j] == FIXED:
+        fill_fen(<int32_t>rules.amount[j], b.n, offer)
+    else:
+        rest_above(b.rest, <int32_t>rules.amount[j], b.n, offer)
+
+
+cdef void credit(MoneyBlock* b, int payer, const int32_t* fen, int32_t[:, ::1] payers_out) noexcept nogil:
+    """Add to a payer's column, or write it if it has not been written."""
+    if b.written & bit_of(payer):
+        add_fen(fen, b.n, &payers_out[payer, b.start])
+    else:
+        memcpy(&payers_out[payer, b.start], fen, b.n * sizeof(int32_t))
+        b.written |= bit_of(payer)
+
+
+cdef void record(MoneyBlock* b, Rules rules, int j, const int32_t* fen, MoneyColumns money) noexcept nogil:
+    """Write what a rule paid each order, and add up what a limited rule paid, if the caller asks for them."""
+    if money is not None and money.paid.shape[0] > 0:
+        memcpy(&money.paid[j, b.start], fen, b.n * sizeof(int32_t))
+    if b.spent and rules.limited[j]:
+        b.spent[j] += total(fen, b.n)
+
+
+cdef void pay_alone(MoneyBlock* b, Rules rules, int j, int32_t[:, ::1] payers_out, MoneyColumns money,
+                    Limits limits) noexcept nogil:
+    """Let a rule without rivals pay what it offers."""
+    cdef int32_t* offer = &b.offers[0][0]
+    cdef const uint32_t* mask = &b.eligible[j // 32][0]
+    cdef int i, payer = rules.payer[j]
+    ask(b, rules, j, offer)
+    if not may_end(limits, rules, j):
+        pay_offer(rules.cap[j], b.floor, half_bit(b, j), mask, not b.written & bit_of(payer), b.n, offer, b.rest,
+                  &payers_out[payer, b.start])
+        b.written |= bit_of(payer)
+    else:
+        bound_offer(rules.cap[j], b.floor, half_bit(b, j), b.rest, mask, b.n, offer)
+        for i in range(b.n):
+            if offer[i]:
+                offer[i] = within(offer[i], j, b.start + i, limits)
+            if offer[i]:
+                spend(offer[i], j, b.start + i, limits)
+        take_off(offer, b.n, b.rest)
+        credit(b, payer, offer, payers_out)
+    record(b, rules, j, offer, money)
+
+
+cdef void choose_best(MoneyBlock* b, Rules rules, int first, int stop, Limits limits) noexcept nogil:
+    """Write the best offer of the rules [first, stop) and whose it is: of equal ones the first."""
+    cdef bint limited = False
+    cdef int32_t value
+    cdef int i, j
+    fill_fen(0, b.n, &b.best[0])
+    fill_fen(first, b.n, &b.winner[0])
+    for j in range(first, stop):
+        limited = limited or may_end(limits, rules, j)
+    if not limited:
+        for j in range(first, stop):
+            keep_best(&b.offers[j - first][0], j, b.n, &b.best[0], &b.winner[0])
+        return
+    for i in range(b.n):
+        for j in range(first, stop):
+            value = b.offers[j - first][i]
+            if value > b.best[i] and rules.limited[j]:
+                value = within(value, j, b.start + i, limits)
+            if value > b.best[i]:
+                b.best[i], b.winner[i] = value, j
+        if b.best[i] and rules.limited[b.winner[i]]:
+            spend(b.best[i], b.winner[i], b.start + i, limits)
+
+
+cdef void pay_best(MoneyBlock* b, Rules rules, int first, int stop, int32_t[:, ::1] payers_out, MoneyColumns money,
+                   Limits limits) noexcept nogil:
+    """Let the best of the rules [first, stop) pay each order."""
+    cdef int32_t* offer
+    cdef int j
+    for j in range(first, stop):
+        offer = &b.offers[j - first][0]
+        ask(b, rules, j, offer)
+        bound_offer(rules.cap[j], b.floor, half_bit(b, j), b.rest, &b.eligible[j // 32][0], b.n, offer)
+    choose_best(b, rules, first, stop, limits)
+    take_off(&b.best[0], b.n, b.rest)
+    for j in range(first, stop):
+        offer = &b.offers[j - first][0]
+        winner_only(&b.best[0], &b.winner[0], j, b.n, offer)
+        credit(b, rules.payer[j], offer, payers_out)
+        record(b, rules, j, offer, money)
+
+
+cdef void settle_rows(MoneyBlock* b, Rules rules, const int32_t* rounded, int32_t[:, ::1] payers_out,
+                      MoneyColumns money, Limits limits) noexcept nogil:
+    """Write the list price of a block and who pays each fen of it. Without `limits`, as if no rule had any."""
+    cdef int first = 0, stop, payer
+    list_price(rounded, b.floor, b.n, b.price, b.flags)
+    memcpy(b.rest, b.price, b.n * sizeof(int32_t))
+    b.written = 0
+    while first < rules.count:
+        stop = first + 1
+        while stop < rules.count and rules.group[stop] == rules.group[first]:
+            stop += 1
+        if stop == first + 1:
+            pay_alone(b, rules, first, payers_out, money, limits)
+        else:
+            pay_best(b, rules, first, stop, payers_out, money, limits)
+        first = stop
+    for payer in range(<int>payers_out.shape[0]):
+        if not b.written & bit_of(payer):
+            memset(&payers_out[payer, b.start], 0, b.n * sizeof(int32_t))
+    if rules.count:
+        flag_floor(b.rest, b.price, b.floor, b.n, b.flags)
+
+
+def carry(const int64_t[::1] micro not None, const int32_t[::1] merchants not None, const int64_t[::1] order not None,
+          int64_t[::1] remainders not None, int32_t[::1] rounded_out not None):
+    """Round to fen with what each merchant's earlier orders left over, so that a total is off by half a fen at most.
+
+    Parameters
+    ----------
+    micro : (n,) premiums, micro-yuan
+    merchants : (n,) code of each order's merchant
+    order : (n,) rows in the order in which they are taken; empty for as they stand
+    remainders : (merchants,) micro-yuan charged too little so far; updated
+    rounded_out : (n,) fen
+    """
+    cdef Py_ssize_t k, row
+    cdef int64_t owed, fen, over
+    cdef bint astray = False
+    need(merchants.shape[0] >= micro.shape[0] and rounded_out.shape[0] >= micro.shape[0]
+         and order.shape[0] in (0, micro.shape[0]), "columns of other lengths to carry")
+    with nogil:
+        for k in range(micro.shape[0]):
+            row = order[k] if order.shape[0] else k
+            if not (0 <= row < micro.shape[0] and 0 <= merchants[row] < remainders.shape[0]):
+                astray = True
+                break
+            owed = micro[row] + remainders[merchants[row]]
+            fen = owed // MICRO_PER_FEN if owed > 0 else 0
+            over = 2 * (owed - fen * MICRO_PER_FEN)
+            if over > MICRO_PER_FEN or (over == MICRO_PER_FEN and fen % 2 == 1):
+                fen += 1
+            rounded_out[row] = <int32_t>fen
+            remainders[merchants[row]] = owed - fen * MICRO_PER_FEN
+    need(not astray, "a place or merchant that is not there")
+
+
+def settle(PricePlan plan not None, Py_ssize_t start, Py_ssize_t stop, int32_t[::1] list_out not None,
+           int32_t[:, ::1] payers_out not None, int32_t[::1] merchant_out not None, uint8_t[::1] flags_out not None,
+           MoneyColumns money not None, int64_t[::1] spent_out=None, uint64_t allowed=EVERY_RULE,
+           Limits limits=None):
+    """Settle rows [start, stop) that were priced before, from their rounded fen and masks.
+
+    With `limits` rows are taken one after another, and budgets and caps bind; pieces of rows must then come in order.
+    """
+    cdef MoneyBlock b
+    cdef Py_ssize_t step
+    if stop <= start:
+        return
+    prove_outputs(plan, start, stop, list_out, payers_out, merchant_out, flags_out, money, spent_out)
+    need(money.rounded.shape[0] > 0 and money.masks.shape[0] > 0, "no rounded fen to settle")
+    if limits is not None:
+        limits.prove(plan.rules.count, stop)
+    b.floor, b.allowed = plan.floor_fen, allowed
+    b.spent = &spent_out[0] if spent_out is not None and spent_out.shape[0] else NULL
+    with nogil:
+        for step in range(blocks(start, stop)):
+            b.start = start + step * BLOCK
+            b.n = block_rows(b.start, stop)
+            b.price, b.rest, b.flags = &list_out[b.start], &merchant_out[b.start], &flags_out[b.start]
+            clear_floor(b.n, b.flags)
+            half_mask(&money.masks[b.start], 0, b.n, &b.eligible[0][0])
+            half_mask(&money.masks[b.start], 32, b.n, &b.eligible[1][0])
+            settle_rows(&b, plan.rules, &money.rounded[b.start], payers_out, money, limits)
+    need(limits is None or not limits.astray, "a merchant and period that are not there")
