@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from benchmarks.books import SIZES, CodedBook, coded_book
 from benchmarks.timing import LARGE, Line, apart, cores, medians
-from freightrisk import Credibility, Factor, FrequencyModel, OrderBook
+from freightrisk import Credibility, Factor, FrequencyModel, OrderBook, Solver
 from freightrisk.models.design import Layout, free_term
 from freightrisk.models.passes import Problem
 from freightrisk.models.table_model import solve
@@ -44,7 +44,9 @@ class Fits:
 
     def ours(self, threads: int) -> NDArray[np.float64]:
         """Return our coefficients."""
-        return solve(self.problem, self.layout, LABELS, tolerance=1e-8, max_iterations=50, threads=threads).state.dense
+        return solve(
+            self.problem, self.layout, LABELS, solver=Solver(tolerance=1e-8, max_iterations=50, threads=threads)
+        ).state.dense
 
     def design(self) -> object:
         """Return glum's design matrix."""
@@ -115,7 +117,9 @@ def leaf_lines(n: int, repeats: int) -> list[Line]:
     )
     plain, leafy = FrequencyModel([*SIZES]), FrequencyModel([Credibility("leaf"), *SIZES])
     without, full = medians(
-        repeats, lambda: plain.fit(orders, threads=threads), lambda: leafy.fit(orders, threads=threads)
+        repeats,
+        lambda: plain.fit(orders, solver=Solver(threads=threads)),
+        lambda: leafy.fit(orders, solver=Solver(threads=threads)),
     )
     return [
         Line(f"fit: FrequencyModel, {threads} threads", n, without),

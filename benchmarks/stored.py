@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.books import SIZES, coded_book, coded_orders, codes, tables, tariff
 from benchmarks.fitting import Fits
 from benchmarks.timing import LARGE, Line, apart, cores, medians
-from freightrisk import Factor, FrequencyModel, OrderBook, open_book, store_book
+from freightrisk import Factor, FrequencyModel, OrderBook, Solver, open_book, store_book
 
 PIECE = 1_000_000
 COMPARED = 5_000_000
@@ -66,7 +66,9 @@ def stored_lines(n: int, repeats: int) -> list[Line]:
         few = min(n, COMPARED)
         head = book.select(np.arange(n) < few)
         model = FrequencyModel()
-        on_disk, in_memory = medians(repeats, lambda: model.fit(book, threads=threads), lambda: model.fit(head))
+        on_disk, in_memory = medians(
+            repeats, lambda: model.fit(book, solver=Solver(threads=threads)), lambda: model.fit(head)
+        )
         peaks = [apart(route, folder) for route in ("stored", "restored")]
     each = in_memory / few
     return [
@@ -78,7 +80,7 @@ def stored_lines(n: int, repeats: int) -> list[Line]:
 
 def fit_stored(folder: str) -> None:
     """Fit the book of a folder."""
-    FrequencyModel().fit(open_book(Path(folder, "book")), threads=cores())
+    FrequencyModel().fit(open_book(Path(folder, "book")), solver=Solver(threads=cores()))
 
 
 def growth_lines(n: int, repeats: int) -> list[Line]:

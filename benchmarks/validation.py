@@ -20,6 +20,7 @@ from freightrisk import (
     OrderBook,
     SeverityModel,
     Smooth,
+    Solver,
 )
 
 SEED = 20_250_101
@@ -137,7 +138,9 @@ def fashion(folder):
     effects = [Credibility("article"), Credibility("item_size"), Credibility("item_color"), Smooth("item_price"),
                "user_title", Credibility("user_state"), Smooth("birth"), Smooth("month_known")]  # fmt: skip
     lines = [("mean of the learning rows", deviance("bernoulli", held, np.full(len(held), y.mean())), 0.0)]
-    model, seconds = timed(lambda: FrequencyModel(effects, family="bernoulli").fit(train, max_iterations=200))
+    model, seconds = timed(
+        lambda: FrequencyModel(effects, family="bernoulli").fit(train, solver=Solver(max_iterations=200))
+    )
     note(lines, ("freightrisk", deviance("bernoulli", held, -np.expm1(-model.predict(test))), seconds))
     codes, ahead = pd.DataFrame(dict(train.codes)), pd.DataFrame(dict(test.codes))
     brand = {True: frame["brand_id"][known].to_numpy(), False: frame["brand_id"][~known].to_numpy()}
@@ -213,7 +216,9 @@ def freight(folder):
     more = [*effects, Interaction("product_weight_g", "volume"), Interaction("seller_state", "product_weight_g")]
     lines = [("mean of the learning rows", deviance("gamma", held, np.full(len(held), y.mean())), 0.0)]
     for name, chosen in (("freightrisk, main effects", effects), ("freightrisk, two interactions too", more)):
-        model, seconds = timed(lambda chosen=chosen: SeverityModel(chosen).fit(train, max_iterations=200))
+        model, seconds = timed(
+            lambda chosen=chosen: SeverityModel(chosen).fit(train, solver=Solver(max_iterations=200))
+        )
         note(lines, (name, deviance("gamma", held, model.predict(test)), seconds))
         print(model.effects.to_string())
     codes, ahead = pd.DataFrame(dict(train.codes)), pd.DataFrame(dict(test.codes))

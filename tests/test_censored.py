@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import optimize, special, stats
 
-from freightrisk import Credibility, Factor, FitError, InputError, OrderBook, SeverityModel
+from freightrisk import Credibility, Factor, FitError, InputError, OrderBook, SeverityModel, Solver
 from freightrisk.models.censored import _dispersion
 from freightrisk.models.passes import Problem
 
@@ -38,7 +38,7 @@ def test_equals_the_censored_likelihood_maximised_directly(family):
     frame = amounts_of(1_500, family=family)
     limit = 14.0
     book = book_of(frame, limit)
-    fitted = SeverityModel(family=family).fit(book, limit=limit, tolerance=1e-10)
+    fitted = SeverityModel(family=family).fit(book, limit=limit, solver=Solver(tolerance=1e-10))
     y, codes = np.asarray(book.claim_amount), book.codes["zone"]
     hidden = y >= limit
 
@@ -140,7 +140,7 @@ def test_bad_calls_are_refused():
     with pytest.raises(FitError, match="inverse_gaussian severity has no censored likelihood"):
         SeverityModel(family="inverse_gaussian").fit(book, limit=14.0)
     with pytest.raises(InputError, match="statsmodels' has no censored fit"):
-        SeverityModel().fit(book, limit=14.0, engine="statsmodels")
+        SeverityModel().fit(book, limit=14.0, solver=Solver(engine="statsmodels"))
     many = OrderBook.from_counts(frame.assign(claims=2), claims="claims", amount="amount", factors=[Factor("zone")])
     with pytest.raises(InputError, match="means of several"):
         SeverityModel().fit(many, limit=1e3)

@@ -20,6 +20,7 @@ from freightrisk import (
     OrderBook,
     SeverityModel,
     Smooth,
+    Solver,
     Tariff,
     load_tariff,
 )
@@ -165,7 +166,7 @@ def dense_of(book, fitted, kind, rows=slice(None)):
 
 def test_poisson_equals_a_dense_newton_solution():
     book = counted(cells())
-    fitted = FrequencyModel(EFFECTS).fit(book, tolerance=1e-11)
+    fitted = FrequencyModel(EFFECTS).fit(book, solver=Solver(tolerance=1e-11))
     dense = dense_of(book, fitted, "poisson").fit(book.claim_count.astype(float), book.exposure)
     np.testing.assert_allclose(fitted.predict(book), dense.mean(), rtol=1e-9)
 
@@ -174,7 +175,7 @@ def test_bernoulli_equals_a_dense_newton_solution():
     frame = cells(rate=0.2)
     frame["claims"] = np.minimum(frame["claims"], 1)
     book = counted(frame)
-    fitted = FrequencyModel(EFFECTS, family="bernoulli").fit(book, tolerance=1e-11, max_iterations=200)
+    fitted = FrequencyModel(EFFECTS, family="bernoulli").fit(book, solver=Solver(tolerance=1e-11, max_iterations=200))
     dense = dense_of(book, fitted, "bernoulli").fit(book.claim_count.astype(float), book.exposure)
     np.testing.assert_allclose(fitted.predict(book), dense.mean(), rtol=1e-9)
 
@@ -183,14 +184,14 @@ def test_gamma_equals_a_dense_newton_solution():
     frame = cells()
     frame = frame[frame["claims"] > 0].assign(claims=1)
     book = counted(frame, exposure=None, amount="amount")
-    fitted = SeverityModel(EFFECTS).fit(book, tolerance=1e-11, max_iterations=200)
+    fitted = SeverityModel(EFFECTS).fit(book, solver=Solver(tolerance=1e-11, max_iterations=200))
     dense = dense_of(book, fitted, "gamma").fit(np.asarray(book.claim_amount), np.ones(len(frame)))
     np.testing.assert_allclose(fitted.predict(book), dense.mean(), rtol=1e-7)  # dispersion settles to 1e-6
 
 
 def test_standard_errors_are_those_of_the_dense_inverse():
     book = counted(cells())
-    fitted = FrequencyModel(EFFECTS).fit(book, tolerance=1e-11)
+    fitted = FrequencyModel(EFFECTS).fit(book, solver=Solver(tolerance=1e-11))
     dense = dense_of(book, fitted, "poisson").fit(book.claim_count.astype(float), book.exposure)
     for name in ("category", "score"):
         table, size = fitted.tables[name], book.codings[name].n_levels
@@ -222,7 +223,7 @@ def test_two_credibility_effects_equal_a_dense_newton_solution():
     frame["merchant"] = np.random.default_rng(4).integers(0, 25, len(frame))
     book = counted(frame, (*FACTORS, Factor("merchant")))
     effects = [Credibility("category", variance=0.2), Credibility("merchant", variance=0.05)]
-    fitted = FrequencyModel(effects).fit(book, tolerance=1e-11)
+    fitted = FrequencyModel(effects).fit(book, solver=Solver(tolerance=1e-11))
     dense = Dense(book)
     dense.nested("category", [5.0, 5.0, 5.0])
     dense.nested("merchant", [20.0])
@@ -279,7 +280,7 @@ def test_threads_and_chunks_change_nothing(monkeypatch):
     book = counted(cells(20_000))
     model = FrequencyModel(["channel", Credibility("category"), Smooth("score")])
     monkeypatch.setattr("freightrisk.models.passes.CHUNK_ROWS", 1_000)
-    one, two = (model.fit(book, threads=threads) for threads in (1, 2))
+    one, two = (model.fit(book, solver=Solver(threads=threads)) for threads in (1, 2))
     for name in one.tables:
         assert np.array_equal(one.tables[name], two.tables[name])
     monkeypatch.setattr("freightrisk.models.passes.CHUNK_ROWS", 7_777)
@@ -350,7 +351,7 @@ def test_rows_taken_leaf_by_leaf_change_nothing(monkeypatch):
     model = FrequencyModel(["channel", Credibility("category"), Smooth("score")])
     plain = model.fit(book)
     monkeypatch.setattr("freightrisk.models.passes.LARGE_CELLS", 1)
-    one, two = (model.fit(book, threads=threads) for threads in (1, 3))
+    one, two = (model.fit(book, solver=Solver(threads=threads)) for threads in (1, 3))
     assert sorted_by == ["category"] * 2  # not in the plain fit
     for name in one.tables:
         np.testing.assert_array_equal(one.tables[name], two.tables[name])
@@ -514,7 +515,7 @@ def test_monotone_equals_pooled_adjacent_violators():
     from scipy.optimize import isotonic_regression
 
     book = counted(cells(), [Band("score", list(np.arange(0.4, 8.0, 0.4)))])
-    fitted = FrequencyModel([Free("score", monotone="decreasing")]).fit(book, tolerance=1e-11)
+    fitted = FrequencyModel([Free("score", monotone="decreasing")]).fit(book, solver=Solver(tolerance=1e-11))
     exposure, claims = fitted.exposure["score"][:-1], fitted.claims["score"][:-1]
     known = isotonic_regression(claims / exposure, weights=exposure, increasing=False).x
     np.testing.assert_allclose(fitted.base * np.exp(fitted.tables["score"][:-1]), known, rtol=1e-8)
@@ -523,9 +524,9 @@ def test_monotone_equals_pooled_adjacent_violators():
 def test_an_order_that_holds_changes_nothing():
     frame = cells(40_000, rate=1.0)
     book = counted(frame)
-    free = FrequencyModel(["score"]).fit(book, tolerance=1e-11)
+    free = FrequencyModel(["score"]).fit(book, solver=Solver(tolerance=1e-11))
     assert np.all(np.diff(free.tables["score"][:8]) < 0)
-    ordered = FrequencyModel([Free("score", monotone="decreasing")]).fit(book, tolerance=1e-11)
+    ordered = FrequencyModel([Free("score", monotone="decreasing")]).fit(book, solver=Solver(tolerance=1e-11))
     np.testing.assert_allclose(ordered.tables["score"], free.tables["score"], atol=1e-9)
     np.testing.assert_allclose(ordered.std_errors["score"], free.std_errors["score"], rtol=1e-7)
 
@@ -533,13 +534,15 @@ def test_an_order_that_holds_changes_nothing():
 def test_a_given_table_is_an_offset():
     book = counted(cells())
     filed = {"near": 0.8, "far": 1.7}
-    fitted = FrequencyModel(["channel", Given("zone", filed)]).fit(book, tolerance=1e-11)
+    fitted = FrequencyModel(["channel", Given("zone", filed)]).fit(book, solver=Solver(tolerance=1e-11))
     relativity = np.array([filed[path[0]] for path in book.codings["zone"].paths])
-    other = FrequencyModel(["channel"]).fit(book, offset=np.log(relativity[book.codes["zone"]]), tolerance=1e-11)
+    other = FrequencyModel(["channel"]).fit(
+        book, offset=np.log(relativity[book.codes["zone"]]), solver=Solver(tolerance=1e-11)
+    )
     np.testing.assert_allclose(fitted.tables["channel"], other.tables["channel"], atol=1e-10)
     np.testing.assert_allclose(np.exp(fitted.tables["zone"][:2]), relativity, rtol=1e-14)
     assert fitted.deviance == pytest.approx(other.deviance, rel=1e-12)
-    referee = FrequencyModel(["channel", Given("zone", filed)]).fit(book, engine="statsmodels")
+    referee = FrequencyModel(["channel", Given("zone", filed)]).fit(book, solver=Solver(engine="statsmodels"))
     np.testing.assert_allclose(fitted.tables["channel"], referee.tables["channel"], atol=1e-8)
 
 
@@ -667,4 +670,4 @@ def test_bad_declarations_are_refused(make, message):
 @pytest.mark.parametrize("effect", [Credibility("zone"), Smooth("score"), Free("score", monotone="decreasing")])
 def test_statsmodels_refuses_penalties_and_orders(effect):
     with pytest.raises(InputError, match="engine='statsmodels' fits free and given effects"):
-        FrequencyModel([effect]).fit(counted(cells(300, rate=2.0)), engine="statsmodels")
+        FrequencyModel([effect]).fit(counted(cells(300, rate=2.0)), solver=Solver(engine="statsmodels"))

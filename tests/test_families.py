@@ -19,6 +19,7 @@ from freightrisk import (
     PurePremiumModel,
     SeverityModel,
     Smooth,
+    Solver,
     Tariff,
     expected_claims,
     limited_expected_value,
@@ -72,8 +73,8 @@ OTHERS = ["negative_binomial", "lognormal", "inverse_gaussian", "tweedie"]
 def test_fit_equals_statsmodels(family, options):
     model, book, more = case(family)
     chosen = {name: more[name] for name in more if options in (name, "both")}
-    ours = model.fit(book, tolerance=1e-11, max_iterations=200, **chosen)
-    theirs = model.fit(book, engine="statsmodels", **chosen)
+    ours = model.fit(book, solver=Solver(tolerance=1e-11, max_iterations=200), **chosen)
+    theirs = model.fit(book, solver=Solver(engine="statsmodels"), **chosen)
     assert_same_fit(ours, theirs, atol=1e-7)
     assert ours.deviance == pytest.approx(theirs.deviance, rel=1e-9)
     assert ours.log_likelihood == pytest.approx(theirs.log_likelihood, rel=1e-9)
@@ -84,7 +85,7 @@ def test_negative_binomial_dispersion_is_that_of_the_discrete_model():
     import statsmodels.formula.api as smf
 
     model, book, _ = case("negative_binomial")
-    fitted = model.fit(book, tolerance=1e-11)
+    fitted = model.fit(book, solver=Solver(tolerance=1e-11))
     columns = {name: book.codes[name] for name in book.codes} | {"y": book.claim_count}
     formula = "y ~ " + " + ".join(f"C({name})" for name in book.codes)
     theirs = smf.negativebinomial(formula, pd.DataFrame(columns), exposure=book.exposure, loglike_method="nb2").fit(
@@ -158,8 +159,8 @@ def test_pure_premium_balances_in_total_where_the_power_is_near_one():
 def test_penalties_enter_every_family(family):
     model, book, _ = case(family)
     factors = [Credibility("zone"), Smooth("score"), "channel"]
-    shrunk = replace(model, factors=factors).fit(book, max_iterations=200)
-    free = model.fit(book, max_iterations=200)
+    shrunk = replace(model, factors=factors).fit(book, solver=Solver(max_iterations=200))
+    free = model.fit(book, solver=Solver(max_iterations=200))
     assert shrunk.credibility("zone")["credibility_z"].between(0.5, 1).all()
     np.testing.assert_allclose(shrunk.predict(book), free.predict(book), rtol=0.1)
 

@@ -18,7 +18,7 @@ from book_strategies import (
     rating_cells,
     treatment_contrasts,
 )
-from freightrisk import Band, Factor, FrequencyModel, OrderBook, SeverityModel, at_most_one_claim, simulate_book
+from freightrisk import Band, Factor, FrequencyModel, OrderBook, SeverityModel, Solver, at_most_one_claim, simulate_book
 from freightrisk.errors import FitError, InputError
 
 POISSON = sm.families.Poisson()
@@ -80,7 +80,7 @@ def test_simulated_orders_equal_statsmodels(simulated, family, exposure, offset,
     assert_equals_formula(fitted, result)
     assert fitted.log_likelihood == pytest.approx(result.llf, rel=1e-11)
     assert fitted.aic == pytest.approx(result.aic, rel=1e-11)
-    referee = FrequencyModel(family=family).fit(book, engine="statsmodels", **options)
+    referee = FrequencyModel(family=family).fit(book, solver=Solver(engine="statsmodels"), **options)
     assert referee.engine == "statsmodels"
     assert_same_fit(fitted, referee, atol=1e-8)
     for name in ("deviance", "null_deviance", "log_likelihood", "dispersion"):
@@ -115,7 +115,7 @@ def test_motor_cells_equal_statsmodels(shared_data):
         result = formula_fit(cells, "Claims", names, family=POISSON, exposure=cells["Insured"], **options)
         assert_equals_formula(fitted, result)
         assert fitted.log_likelihood == pytest.approx(result.llf, rel=1e-11)
-        assert_same_fit(fitted, FrequencyModel().fit(book, engine="statsmodels", **options), atol=1e-8)
+        assert_same_fit(fitted, FrequencyModel().fit(book, solver=Solver(engine="statsmodels"), **options), atol=1e-8)
 
 
 # --- laws ----------------------------------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ def test_motor_cells_equal_statsmodels(shared_data):
 @given(cells=rating_cells())
 def test_fitted_claims_balance_in_total_and_by_every_level(cells):
     book = counted(cells)
-    expected = FrequencyModel().fit(book, tolerance=TIGHT).predict(book) * book.exposure
+    expected = FrequencyModel().fit(book, solver=Solver(tolerance=TIGHT)).predict(book) * book.exposure
     for codes in (np.zeros(len(cells), dtype=int), *book.codes.values()):
         np.testing.assert_allclose(np.bincount(codes, expected), np.bincount(codes, cells["claims"]), rtol=1e-10)
 
@@ -136,7 +136,7 @@ def test_a_row_split_into_halves_of_its_exposure_changes_nothing(cells, row):
     halves = cells.iloc[[row, row]].assign(insured=cells["insured"].iloc[row] / 2)
     halves["claims"] = [some, cells["claims"].iloc[row] - some]
     split = pd.concat([cells.drop(index=row), halves], ignore_index=True)
-    one, other = (FrequencyModel().fit(counted(frame), tolerance=TIGHT) for frame in (cells, split))
+    one, other = (FrequencyModel().fit(counted(frame), solver=Solver(tolerance=TIGHT)) for frame in (cells, split))
     assert_same_fit(one, other, atol=1e-10)
     assert one.null_deviance - one.deviance == pytest.approx(other.null_deviance - other.deviance, rel=1e-8, abs=1e-8)
 
@@ -148,7 +148,7 @@ def test_an_order_without_claim_split_in_time_changes_nothing_under_cloglog(orde
     halves = orders.iloc[[row, row]].assign(insured=orders["insured"].iloc[row] / 2)
     split = pd.concat([orders.drop(index=row), halves], ignore_index=True)
     model = FrequencyModel(family="bernoulli")
-    one, other = (model.fit(counted(frame), tolerance=1e-11) for frame in (orders, split))
+    one, other = (model.fit(counted(frame), solver=Solver(tolerance=1e-11)) for frame in (orders, split))
     np.testing.assert_allclose(
         treatment_contrasts(one)["coefficient"], treatment_contrasts(other)["coefficient"], rtol=0, atol=1e-9
     )
@@ -159,8 +159,8 @@ def test_an_order_without_claim_split_in_time_changes_nothing_under_cloglog(orde
 @given(orders=orders_with_and_without_claim())
 def test_offset_form_equals_exposure_form(family, orders):
     model = FrequencyModel(family=family)
-    exposure = model.fit(counted(orders), tolerance=TIGHT)
-    offset = model.fit(counted(orders, exposure=None), offset=np.log(orders["insured"]), tolerance=TIGHT)
+    exposure = model.fit(counted(orders), solver=Solver(tolerance=TIGHT))
+    offset = model.fit(counted(orders, exposure=None), offset=np.log(orders["insured"]), solver=Solver(tolerance=TIGHT))
     assert_same_fit(exposure, offset, atol=1e-11)
     for name in ("deviance", "null_deviance", "log_likelihood", "dispersion"):
         assert getattr(exposure, name) == pytest.approx(getattr(offset, name), rel=1e-10)
@@ -171,8 +171,8 @@ def test_offset_form_equals_exposure_form(family, orders):
 def test_weight_two_is_the_row_twice(family, orders, data):
     times = data.draw(st.lists(st.integers(1, 3), min_size=len(orders), max_size=len(orders)))
     model = FrequencyModel(family=family)
-    weighted = model.fit(counted(orders), weight=times, tolerance=TIGHT)
-    repeated = model.fit(counted(orders.loc[orders.index.repeat(times)]), tolerance=TIGHT)
+    weighted = model.fit(counted(orders), weight=times, solver=Solver(tolerance=TIGHT))
+    repeated = model.fit(counted(orders.loc[orders.index.repeat(times)]), solver=Solver(tolerance=TIGHT))
     assert_same_fit(weighted, repeated, atol=1e-10)
     for name in ("deviance", "null_deviance", "log_likelihood"):
         assert getattr(weighted, name) == pytest.approx(getattr(repeated, name), rel=1e-10)
@@ -186,8 +186,8 @@ def test_weight_zero_is_no_row(orders, row):
     for family in ("poisson", "bernoulli"):
         model = FrequencyModel(family=family)
         assert_same_fit(
-            model.fit(counted(orders), weight=weight, tolerance=TIGHT),
-            model.fit(counted(orders.iloc[:-1]), tolerance=TIGHT),
+            model.fit(counted(orders), weight=weight, solver=Solver(tolerance=TIGHT)),
+            model.fit(counted(orders.iloc[:-1]), solver=Solver(tolerance=TIGHT)),
             atol=1e-10,
         )
 
@@ -196,8 +196,8 @@ def test_weight_zero_is_no_row(orders, row):
 def test_the_unit_of_exposure_changes_the_base_alone(orders, scale):
     for family in ("poisson", "bernoulli"):
         model = FrequencyModel(family=family)
-        one = model.fit(counted(orders), tolerance=TIGHT)
-        other = model.fit(counted(orders.assign(insured=orders["insured"] * scale)), tolerance=TIGHT)
+        one = model.fit(counted(orders), solver=Solver(tolerance=TIGHT))
+        other = model.fit(counted(orders.assign(insured=orders["insured"] * scale)), solver=Solver(tolerance=TIGHT))
         assert one.intercept == pytest.approx(other.intercept + np.log(scale), abs=1e-10)
         for name in one.tables:
             np.testing.assert_allclose(one.tables[name], other.tables[name], rtol=0, atol=1e-10)
@@ -270,7 +270,7 @@ def test_the_order_of_the_rows_changes_a_fit_by_rounding_alone(cells, data):
         (lambda: fit(QUIET), FitError, r"factor 'zone': 2 level\(s\) have exposure but no claim \(first: '2', '3'\).* pool them with min_claims="),
         (lambda: fit(ORDERS.assign(claims=0)), FitError, "there are no claims in the 6 rows to fit"),
         (lambda: fit(factors=("zone", "twin")), FitError, "factor 'twin', level '[abc]' is a combination of other levels .* drop one of the factors"),
-        (lambda: fit(factors=("zone", "twin"), engine="statsmodels"), FitError, "combination of other levels"),
+        (lambda: fit(factors=("zone", "twin"), solver=Solver(engine="statsmodels")), FitError, "combination of other levels"),
         (lambda: fit(weight=np.ones(5)), InputError, r"weight has shape \(5,\); it must be one value a row, shape \(6,\)"),
         (lambda: fit(weight=[1, 1, np.nan, 1, np.inf, 1]), InputError, r"weight is not finite in 2 rows \(first: 2, 4\)"),
         (lambda: fit(weight=[1, -1, 1, 1, 1, -2]), InputError, r"weight is negative in 2 rows \(first: 1, 5\)"),
@@ -279,13 +279,13 @@ def test_the_order_of_the_rows_changes_a_fit_by_rounding_alone(cells, data):
         (lambda: fit(offset=np.zeros((6, 1))), InputError, r"offset has shape \(6, 1\)"),
         (lambda: fit(offset=[0, 0, 0, -np.inf, 0, 0]), InputError, r"offset is not finite in 1 row \(first: 3\)"),
         (lambda: fit(offset=[0, 0, 0, 800.0, 0, 0]), InputError, r"offset .* in 1 row \(first: 3\)"),
-        (lambda: fit(engine="irls"), InputError, "engine is 'irls'; it must be one of 'newton', 'statsmodels'"),
-        (lambda: fit(threads=0), InputError, r"threads is 0; it must be a whole number in \[1, 1024\]"),
-        (lambda: fit(threads="all"), InputError, "threads is 'all'"),
-        (lambda: fit(tolerance=0), InputError, r"tolerance is 0; it must be a finite number in \(0, 0.01\]"),
-        (lambda: fit(tolerance=float("nan")), InputError, "tolerance is nan"),
-        (lambda: fit(max_iterations=0), InputError, "max_iterations is 0; it must be a whole number"),
-        (lambda: fit(max_iterations=2), FitError, r"the poisson fit did not converge in 2 iterations \(last move .*\); pool levels"),
+        (lambda: fit(solver=Solver(engine="irls")), InputError, "engine is 'irls'; it must be one of 'newton', 'statsmodels'"),
+        (lambda: fit(solver=Solver(threads=0)), InputError, r"threads is 0; it must be a whole number in \[1, 1024\]"),
+        (lambda: fit(solver=Solver(threads="all")), InputError, "threads is 'all'"),
+        (lambda: fit(solver=Solver(tolerance=0)), InputError, r"tolerance is 0; it must be a finite number in \(0, 0.01\]"),
+        (lambda: fit(solver=Solver(tolerance=float("nan"))), InputError, "tolerance is nan"),
+        (lambda: fit(solver=Solver(max_iterations=0)), InputError, "max_iterations is 0; it must be a whole number"),
+        (lambda: fit(solver=Solver(max_iterations=2)), FitError, r"the poisson fit did not converge in 2 iterations \(last move .*\); pool levels"),
     ],
 )  # fmt: skip
 def test_bad_fits_are_refused(call, error, match):

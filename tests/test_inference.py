@@ -11,6 +11,7 @@ from freightrisk import (
     InputError,
     OrderBook,
     SeverityModel,
+    Solver,
     likelihood_ratio_test,
     wald_tests,
 )
@@ -43,7 +44,7 @@ def statsmodels_fit(book, amount, **options):
 def test_clustered_errors_of_amounts_are_the_sandwich_around_the_expected_information():
     # The bread of R's sandwich package; statsmodels takes the observed information, which differs for a gamma.
     frame, book = book_of(amount=True)
-    fitted = SeverityModel().fit(book, cluster=frame["merchant"], tolerance=1e-11)
+    fitted = SeverityModel().fit(book, cluster=frame["merchant"], solver=Solver(tolerance=1e-11))
     x = np.column_stack([np.ones(len(frame)), *((book.codes[name] == code) for name, code in fitted.parameters)])
     scores = (np.asarray(book.claim_amount) / fitted.predict(book) - 1.0)[:, None] * x
     totals = pd.DataFrame(scores).groupby(frame["merchant"].to_numpy()).sum().to_numpy()
@@ -54,7 +55,7 @@ def test_clustered_errors_of_amounts_are_the_sandwich_around_the_expected_inform
 
 def test_clustered_errors_of_counts_equal_statsmodels():
     frame, book = book_of()
-    fitted = FrequencyModel().fit(book, cluster=frame["merchant"], tolerance=1e-11)
+    fitted = FrequencyModel().fit(book, cluster=frame["merchant"], solver=Solver(tolerance=1e-11))
     groups = {"cov_type": "cluster", "cov_kwds": {"groups": frame["merchant"].to_numpy()}}
     theirs = statsmodels_fit(book, False, **groups)
     # A contrast of two zones does not depend on the reference level.
@@ -67,7 +68,7 @@ def test_clustered_errors_of_counts_equal_statsmodels():
 
 def test_clusters_of_one_row_are_the_sandwich():
     frame, book = book_of()
-    fitted = FrequencyModel().fit(book, cluster=np.arange(len(frame)), tolerance=1e-11)
+    fitted = FrequencyModel().fit(book, cluster=np.arange(len(frame)), solver=Solver(tolerance=1e-11))
     theirs = statsmodels_fit(book, False, cov_type="HC1")
     code = next(code for name, code in fitted.parameters if name == "zone")
     assert fitted.std_errors["zone"][code] == pytest.approx(theirs.bse.iloc[1], rel=1e-3)
@@ -76,7 +77,7 @@ def test_clusters_of_one_row_are_the_sandwich():
 def test_clustered_errors_with_an_eliminated_effect_equal_the_dense_sandwich():
     frame, book = book_of()
     effects = ["zone", Credibility("channel", variance=0.1)]
-    fitted = FrequencyModel(effects).fit(book, cluster=frame["merchant"], tolerance=1e-11)
+    fitted = FrequencyModel(effects).fit(book, cluster=frame["merchant"], solver=Solver(tolerance=1e-11))
     zone = (book.codes["zone"] != fitted.references["zone"]).astype(float)
     x = np.column_stack([np.ones(len(zone)), zone, *(book.codes["channel"] == k for k in range(3))]).astype(float)
     mean = fitted.predict(book)
@@ -92,7 +93,7 @@ def test_clustered_errors_with_an_eliminated_effect_equal_the_dense_sandwich():
 def test_wald_tests_equal_statsmodels(amount):
     _, book = book_of(amount=amount)
     model = SeverityModel() if amount else FrequencyModel()
-    ours = wald_tests(model.fit(book, tolerance=1e-11)).set_index("factor")
+    ours = wald_tests(model.fit(book, solver=Solver(tolerance=1e-11))).set_index("factor")
     theirs = statsmodels_fit(book, amount).wald_test_terms(scalar=True).table.loc[["C(zone)", "C(channel)"]]
     chi2 = ours["statistic"] * (ours["degrees_of_freedom"] if amount else 1)
     np.testing.assert_allclose(chi2, theirs["statistic"].astype(float), rtol=1e-6)

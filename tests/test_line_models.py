@@ -16,6 +16,7 @@ from freightrisk import (
     InputError,
     OrderBook,
     SeverityModel,
+    Solver,
     Tariff,
     expected_claims,
     expected_line_claims,
@@ -66,7 +67,7 @@ def test_binomial_equals_statsmodels(book):
     rng = np.random.default_rng(5)
     rest = {"offset": rng.uniform(-0.5, 0.1, book.n_orders), "weight": rng.uniform(0.5, 2.0, book.n_orders)}
     ours = FrequencyModel(family="binomial").fit(book, **rest)
-    theirs = FrequencyModel(family="binomial").fit(book, engine="statsmodels", **rest)
+    theirs = FrequencyModel(family="binomial").fit(book, solver=Solver(engine="statsmodels"), **rest)
     for name in ("log_relativity", "std_error"):
         np.testing.assert_allclose(ours.relativities[name], theirs.relativities[name], atol=1e-7)
     for name in ("intercept", "deviance", "null_deviance", "log_likelihood", "dispersion", "aic"):

@@ -18,7 +18,7 @@ from book_strategies import (
     rating_cells,
     treatment_contrasts,
 )
-from freightrisk import Factor, FrequencyModel, OrderBook, SeverityModel, simulate_book
+from freightrisk import Factor, FrequencyModel, OrderBook, SeverityModel, Solver, simulate_book
 from freightrisk.errors import FitError, InputError
 
 GAMMA = sm.families.Gamma(sm.families.links.Log())
@@ -48,7 +48,7 @@ def claims():
 def test_simulated_claims_equal_statsmodels(claims, offset, weight):
     joined, book = claims
     options = {"offset": joined["offset"] if offset else None, "weight": joined["weight"] if weight else None}
-    fitted = SeverityModel().fit(book, tolerance=1e-11, **options)
+    fitted = SeverityModel().fit(book, solver=Solver(tolerance=1e-11), **options)
     result = formula_fit(
         joined,
         "freight",
@@ -58,7 +58,7 @@ def test_simulated_claims_equal_statsmodels(claims, offset, weight):
         weight=options["weight"],
     )
     assert_equals_formula(fitted, result)
-    referee = SeverityModel().fit(book, engine="statsmodels", **options)
+    referee = SeverityModel().fit(book, solver=Solver(engine="statsmodels"), **options)
     assert_same_fit(fitted, referee, atol=1e-9)
     for name in ("deviance", "null_deviance", "log_likelihood", "dispersion"):
         assert getattr(fitted, name) == pytest.approx(getattr(referee, name), rel=1e-9)
@@ -66,7 +66,7 @@ def test_simulated_claims_equal_statsmodels(claims, offset, weight):
 
 def test_default_tolerance_is_enough_for_seven_digits(claims):
     _, book = claims
-    assert_same_fit(SeverityModel().fit(book), SeverityModel().fit(book, tolerance=TIGHT), atol=1e-8)
+    assert_same_fit(SeverityModel().fit(book), SeverityModel().fit(book, solver=Solver(tolerance=TIGHT)), atol=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -84,13 +84,13 @@ def test_motor_claims_equal_statsmodels(shared_data, path, columns, names):
     some = cells[cells[count] > 0]
     some = some.assign(mean_amount=some[amount] / some[count])
     assert_equals_formula(fitted, formula_fit(some, "mean_amount", names, family=GAMMA, weight=some[count]))
-    assert_same_fit(fitted, SeverityModel().fit(book, engine="statsmodels"), atol=2e-8)
+    assert_same_fit(fitted, SeverityModel().fit(book, solver=Solver(engine="statsmodels")), atol=2e-8)
 
 
 @given(cells=rating_cells())
 def test_log_likelihood_is_that_of_gamma_densities_with_the_dispersion_of_the_deviance(cells):
     # As R's logLik.glm: dispersion = deviance / sum of weights, each log density times its weight.
-    fitted = SeverityModel().fit(gamma_book(cells), tolerance=TIGHT)
+    fitted = SeverityModel().fit(gamma_book(cells), solver=Solver(tolerance=TIGHT))
     weight, amount = cells["claims"].to_numpy(), (cells["amount"] / cells["claims"]).to_numpy()
     mean = fitted.predict(gamma_book(cells))
     dispersion = fitted.deviance / weight.sum()
@@ -105,7 +105,7 @@ def test_log_likelihood_is_that_of_gamma_densities_with_the_dispersion_of_the_de
 @given(cells=rating_cells())
 def test_actual_over_fitted_amounts_balance_in_total_and_by_every_level(cells):
     book = gamma_book(cells)
-    mean = SeverityModel().fit(book, tolerance=TIGHT).predict(book)
+    mean = SeverityModel().fit(book, solver=Solver(tolerance=TIGHT)).predict(book)
     ratio = cells["amount"] / mean
     for codes in (np.zeros(len(cells), dtype=int), *book.codes.values()):
         np.testing.assert_allclose(np.bincount(codes, ratio), np.bincount(codes, cells["claims"]), rtol=1e-9)
@@ -113,8 +113,10 @@ def test_actual_over_fitted_amounts_balance_in_total_and_by_every_level(cells):
 
 @given(cells=rating_cells(), currency=st.sampled_from([0.01, 7.3, 100.0]))
 def test_the_unit_of_money_changes_the_base_alone(cells, currency):
-    one = SeverityModel().fit(gamma_book(cells), tolerance=TIGHT)
-    other = SeverityModel().fit(gamma_book(cells.assign(amount=cells["amount"] * currency)), tolerance=TIGHT)
+    one = SeverityModel().fit(gamma_book(cells), solver=Solver(tolerance=TIGHT))
+    other = SeverityModel().fit(
+        gamma_book(cells.assign(amount=cells["amount"] * currency)), solver=Solver(tolerance=TIGHT)
+    )
     assert other.intercept == pytest.approx(one.intercept + np.log(currency), abs=1e-10)
     for name in one.tables:
         np.testing.assert_allclose(one.tables[name], other.tables[name], rtol=0, atol=1e-10)
@@ -124,9 +126,9 @@ def test_the_unit_of_money_changes_the_base_alone(cells, currency):
 @given(cells=rating_cells())
 def test_weight_replaces_the_number_of_claims(cells):
     book = gamma_book(cells)
-    one = SeverityModel().fit(book, tolerance=TIGHT)
-    assert_same_fit(one, SeverityModel().fit(book, weight=cells["claims"], tolerance=TIGHT), atol=0.0)
-    tenfold = SeverityModel().fit(book, weight=10.0 * cells["claims"], tolerance=TIGHT)
+    one = SeverityModel().fit(book, solver=Solver(tolerance=TIGHT))
+    assert_same_fit(one, SeverityModel().fit(book, weight=cells["claims"], solver=Solver(tolerance=TIGHT)), atol=0.0)
+    tenfold = SeverityModel().fit(book, weight=10.0 * cells["claims"], solver=Solver(tolerance=TIGHT))
     assert tenfold.dispersion == pytest.approx(10 * one.dispersion, rel=1e-9, abs=1e-12, nan_ok=True)
     # Standard errors follow the dispersion, so the scale of the weights cancels.
     assert_same_fit(one, tenfold, atol=1e-10)
@@ -136,8 +138,8 @@ def test_weight_replaces_the_number_of_claims(cells):
 def test_weight_two_is_the_claim_twice(cells, data):
     times = np.array(data.draw(st.lists(st.integers(1, 3), min_size=len(cells), max_size=len(cells))))
     once = cells.assign(claims=1)
-    weighted = SeverityModel().fit(gamma_book(once), weight=times, tolerance=TIGHT)
-    repeated = SeverityModel().fit(gamma_book(once.loc[once.index.repeat(times)]), tolerance=TIGHT)
+    weighted = SeverityModel().fit(gamma_book(once), weight=times, solver=Solver(tolerance=TIGHT))
+    repeated = SeverityModel().fit(gamma_book(once.loc[once.index.repeat(times)]), solver=Solver(tolerance=TIGHT))
     np.testing.assert_allclose(
         treatment_contrasts(weighted)["coefficient"], treatment_contrasts(repeated)["coefficient"], rtol=0, atol=1e-10
     )
@@ -149,8 +151,10 @@ def test_weight_two_is_the_claim_twice(cells, data):
 @given(cells=rating_cells(), seed=st.integers(0, 99))
 def test_offset_divides_the_amounts(cells, seed):
     offset = np.random.default_rng(seed).normal(0.0, 0.5, len(cells))
-    one = SeverityModel().fit(gamma_book(cells), offset=offset, tolerance=TIGHT)
-    other = SeverityModel().fit(gamma_book(cells.assign(amount=cells["amount"] / np.exp(offset))), tolerance=TIGHT)
+    one = SeverityModel().fit(gamma_book(cells), offset=offset, solver=Solver(tolerance=TIGHT))
+    other = SeverityModel().fit(
+        gamma_book(cells.assign(amount=cells["amount"] / np.exp(offset))), solver=Solver(tolerance=TIGHT)
+    )
     assert_same_fit(one, other, atol=1e-9)
     assert one.deviance == pytest.approx(other.deviance, rel=1e-8, abs=1e-8)
 
@@ -161,7 +165,7 @@ def test_claims_and_their_means_give_the_same_relativities(seed):
     claims = pd.DataFrame({"zone": rng.integers(0, 3, 60), "channel": rng.integers(0, 2, 60), "claims": 1})
     claims["amount"] = rng.gamma(3.0, 5.0, 60)
     cells = claims.groupby(["zone", "channel"], as_index=False).sum()
-    one, other = (SeverityModel().fit(gamma_book(frame), tolerance=TIGHT) for frame in (claims, cells))
+    one, other = (SeverityModel().fit(gamma_book(frame), solver=Solver(tolerance=TIGHT)) for frame in (claims, cells))
     np.testing.assert_allclose(
         treatment_contrasts(one)["coefficient"], treatment_contrasts(other)["coefficient"], rtol=0, atol=1e-10
     )
@@ -170,7 +174,7 @@ def test_claims_and_their_means_give_the_same_relativities(seed):
 
 def test_one_factor_has_a_closed_form():
     cells = pd.DataFrame({"zone": [1, 1, 2, 2], "claims": [3, 1, 1, 1], "amount": [24.0, 12.0, 30.0, 10.0]})
-    fitted = SeverityModel().fit(gamma_book(cells), tolerance=TIGHT)
+    fitted = SeverityModel().fit(gamma_book(cells), solver=Solver(tolerance=TIGHT))
     assert fitted.references == {"zone": 0}
     assert fitted.base == pytest.approx(9.0, rel=1e-10)
     assert np.exp(fitted.tables["zone"][1]) == pytest.approx(20 / 9, rel=1e-10)
@@ -211,10 +215,10 @@ def fit(cells=CELLS, *, model=None, factors=("zone",), **options):
         (lambda: fit(weight=np.zeros(4)), InputError, "weight"),
         (lambda: fit(offset=[0, 0, np.nan, 0]), InputError, r"offset is not finite in 1 row \(first: 2\)"),
         (lambda: fit(offset=[0, 0, 900.0, 0]), InputError, r"offset .* in 1 row \(first: 2\)"),
-        (lambda: fit(engine="r"), InputError, "engine is 'r'"),
-        (lambda: fit(threads=-2), InputError, "threads is -2"),
-        (lambda: fit(tolerance=1.0), InputError, r"tolerance is 1.0; it must be a finite number in \(0, 0.01\]"),
-        (lambda: fit(CELLS.assign(amount=[1.0, 2.0, 1e6, 3e6]), max_iterations=1), FitError, "the gamma fit did not converge in 1 iterations"),
+        (lambda: fit(solver=Solver(engine="r")), InputError, "engine is 'r'"),
+        (lambda: fit(solver=Solver(threads=-2)), InputError, "threads is -2"),
+        (lambda: fit(solver=Solver(tolerance=1.0)), InputError, r"tolerance is 1.0; it must be a finite number in \(0, 0.01\]"),
+        (lambda: fit(CELLS.assign(amount=[1.0, 2.0, 1e6, 3e6]), solver=Solver(max_iterations=1)), FitError, "the gamma fit did not converge in 1 iterations"),
     ],
 )  # fmt: skip
 def test_bad_fits_are_refused(call, error, match):

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from book_strategies import assert_same_fit, counted, orders_with_and_without_claim, rating_cells, treatment_contrasts
-from freightrisk import FitError, FrequencyModel, OrderBook, SeverityModel
+from freightrisk import FitError, FrequencyModel, OrderBook, SeverityModel, Solver
 from freightrisk.book.factors import Hierarchy
 from freightrisk.models import passes, table_model
 from freightrisk.models.design import Layout, free_term
 from freightrisk.models.passes import Passes, Problem
 from freightrisk.models.table_model import null_problem, quadratic_of, solve
 
-TIGHT = 1e-12
+TIGHT = Solver(tolerance=1e-12)
 
 
 def fits(cells, **options):
@@ -56,7 +56,7 @@ def big_cells(n, seed=1):
 @given(cells=rating_cells(), data=st.data())
 def test_order_of_rows_changes_nothing(cells, data):
     rows = data.draw(st.permutations(range(len(cells))))
-    for one, other in zip(fits(cells, tolerance=TIGHT), fits(cells.iloc[rows], tolerance=TIGHT), strict=True):
+    for one, other in zip(fits(cells, solver=TIGHT), fits(cells.iloc[rows], solver=TIGHT), strict=True):
         assert_same_fit(one, other, atol=1e-12)
         assert one.deviance == pytest.approx(other.deviance, rel=1e-9, abs=1e-9)
 
@@ -65,7 +65,7 @@ def test_order_of_rows_changes_nothing(cells, data):
 def test_order_of_rows_changes_nothing_under_cloglog(orders, data):
     rows = data.draw(st.permutations(range(len(orders))))
     model = FrequencyModel(family="bernoulli")
-    one, other = (model.fit(counted(frame), tolerance=TIGHT) for frame in (orders, orders.iloc[rows]))
+    one, other = (model.fit(counted(frame), solver=TIGHT) for frame in (orders, orders.iloc[rows]))
     assert_same_fit(one, other, atol=1e-11)
 
 
@@ -74,7 +74,10 @@ def test_order_of_factors_changes_nothing():
     for names in (["segment", "zone", "channel"], ["channel", "segment", "zone"]):
         for model in (FrequencyModel, SeverityModel):
             book = counted(cells, amount="amount")
-            one, other = model().fit(book, tolerance=TIGHT), model(names).fit(book, tolerance=TIGHT)
+            one, other = (
+                model().fit(book, solver=TIGHT),
+                model(names).fit(book, solver=TIGHT),
+            )
             assert list(other.tables) == names
             ours, theirs = treatment_contrasts(one), treatment_contrasts(other)
             pd.testing.assert_frame_equal(ours, theirs.reindex(ours.index), rtol=1e-10, atol=1e-12)
@@ -83,9 +86,9 @@ def test_order_of_factors_changes_nothing():
 @pytest.mark.parametrize("chunk_rows", [1, 37, 512, 1_000, 10_000])
 def test_size_of_chunks_changes_nothing(chunk_rows):
     cells = big_cells(1_500)
-    plain = list(fits(cells, tolerance=TIGHT))
+    plain = list(fits(cells, solver=TIGHT))
     with mock.patch.object(passes, "CHUNK_ROWS", chunk_rows):
-        for one, other in zip(plain, fits(cells, tolerance=TIGHT), strict=True):
+        for one, other in zip(plain, fits(cells, solver=TIGHT), strict=True):
             assert_same_fit(one, other, atol=1e-12)
 
 
@@ -97,9 +100,9 @@ def test_number_of_threads_does_not_change_a_bit(family):
     # Pieces small enough that several threads have work, in the start on a sample too.
     small = {"SAMPLE_ROWS": 512, "SAMPLE_PIECE": 64}
     with mock.patch.multiple(table_model, **small), mock.patch.object(passes, "CHUNK_ROWS", 64):
-        alone = bits(model.fit(book, threads=1))
+        alone = bits(model.fit(book, solver=Solver(threads=1)))
         for threads in (2, 3, 7):
-            np.testing.assert_array_equal(bits(model.fit(book, threads=threads)), alone)
+            np.testing.assert_array_equal(bits(model.fit(book, solver=Solver(threads=threads))), alone)
         np.testing.assert_array_equal(bits(model.fit(book)), alone)
 
 
@@ -108,9 +111,9 @@ def test_a_start_from_a_sample_ends_at_the_same_solution(order):
     cells = big_cells(6_000)
     if order != "sorted":
         cells = cells.sample(frac=1.0, random_state=1) if order == "shuffled" else cells.sort_values("claims")
-    plain = list(fits(cells, tolerance=TIGHT))
+    plain = list(fits(cells, solver=TIGHT))
     with mock.patch.multiple(table_model, SAMPLE_ROWS=256, SAMPLE_PIECE=32):
-        sampled = list(fits(cells, tolerance=TIGHT))
+        sampled = list(fits(cells, solver=TIGHT))
     for one, other in zip(plain, sampled, strict=True):
         assert set(one.convergence["rows"]) == {one.n_rows}
         assert other.convergence["rows"].iloc[0] == 256
@@ -122,12 +125,12 @@ def test_a_level_that_the_sample_lacks_does_not_stop_the_fit():
     # One level stands in rows that no piece of the sample touches.
     cells = big_cells(3_000).sort_values("insured", ignore_index=True)
     cells.loc[100:104, ["zone", "claims"]] = [77, 2]
-    plain = FrequencyModel().fit(counted(cells), tolerance=TIGHT)
+    plain = FrequencyModel().fit(counted(cells), solver=TIGHT)
     with mock.patch.multiple(table_model, SAMPLE_ROWS=64, SAMPLE_PIECE=16):
         assert 77 not in {
             zone for a, b in table_model._sample_pieces(3_000) for zone in cells["zone"].iloc[a:b].tolist()
         }
-        assert_same_fit(plain, FrequencyModel().fit(counted(cells), tolerance=TIGHT), atol=1e-10)
+        assert_same_fit(plain, FrequencyModel().fit(counted(cells), solver=TIGHT), atol=1e-10)
 
 
 @given(cells=rating_cells())
@@ -190,7 +193,7 @@ def test_covariance_holds_the_standard_errors_and_the_parameters_their_order():
 
 
 def test_convergence_record_rises_to_the_maximum():
-    fitted = FrequencyModel().fit(counted(big_cells(1_000)), tolerance=1e-9)
+    fitted = FrequencyModel().fit(counted(big_cells(1_000)), solver=Solver(tolerance=1e-9))
     record = fitted.convergence
     assert list(record.columns) == ["rows", "objective", "largest_move", "halvings"]
     assert (record["objective"].diff().dropna() > -1e-9).all()
@@ -266,8 +269,8 @@ def test_wild_relativities_are_reached_by_halving_steps():
 @pytest.mark.parametrize("rate", [1e-12, 1e-6, 1e5])
 def test_rates_of_any_size_are_fitted(rate):
     cells = big_cells(400)
-    fitted = FrequencyModel().fit(counted(cells.assign(insured=cells["insured"] / rate)), tolerance=TIGHT)
-    plain = FrequencyModel().fit(counted(cells), tolerance=TIGHT)
+    fitted = FrequencyModel().fit(counted(cells.assign(insured=cells["insured"] / rate)), solver=TIGHT)
+    plain = FrequencyModel().fit(counted(cells), solver=TIGHT)
     assert fitted.base == pytest.approx(plain.base * rate, rel=1e-10)
 
 
@@ -291,7 +294,7 @@ def test_nearly_aliased_factors_are_still_fitted():
     cells.loc[[5, 900, 1_500, 1_999], "copy"] = (cells["channel"] + 1) % 4
     cells.loc[[5, 900, 1_500, 1_999], "claims"] = 2
     fitted = FrequencyModel().fit(counted(cells, factors=("channel", "copy")))
-    referee = FrequencyModel().fit(counted(cells, factors=("channel", "copy")), engine="statsmodels")
+    referee = FrequencyModel().fit(counted(cells, factors=("channel", "copy")), solver=Solver(engine="statsmodels"))
     assert_same_fit(fitted, referee, atol=1e-7)
 
 
@@ -319,7 +322,7 @@ def test_information_matrix_is_that_of_the_design_matrix():
 
 def test_null_problem_has_a_base_alone():
     problem = Problem("gamma", {"f": np.zeros(3, np.uint8)}, {"f": 1}, np.array([1.0, 2.0, 6.0]))
-    solution = solve(null_problem(problem), Layout(()), {}, tolerance=1e-10, max_iterations=9, threads=1)
+    solution = solve(null_problem(problem), Layout(()), {}, solver=Solver(tolerance=1e-10, max_iterations=9, threads=1))
     assert np.exp(solution.state.dense) == pytest.approx([3.0], rel=1e-12)
     assert solution.steps[-1].largest_move < 1e-10
 

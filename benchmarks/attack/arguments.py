@@ -128,6 +128,7 @@ def _fixed() -> dict[str, Call]:
         "PurePremiumModel": (fr.PurePremiumModel, {"factors": ["channel"]}),
         "FrequencyModel.fit": (fr.FrequencyModel(["channel"]).fit, {"book": book}),
         "SeverityModel.fit": (fr.SeverityModel(["zone"]).fit, {"book": book}),
+        "Solver": (fr.Solver, {"threads": 1}),
         "PurePremiumModel.fit": (fr.PurePremiumModel(["zone"]).fit, {"book": book}),
         "from_frames": (fr.OrderBook.from_frames, {"orders": orders, "claims": claims, "factors": [fr.Factor("zone")]}),
         "from_counts": (fr.OrderBook.from_counts, counted),

@@ -23,6 +23,7 @@ from freightrisk.models.inference import NestedTest, likelihood_ratio_test, wald
 from freightrisk.models.lines import LineReturns, expected_line_claims, fit_line_returns
 from freightrisk.models.pure_premium import PurePremiumModel
 from freightrisk.models.severity import SeverityModel
+from freightrisk.models.solver import Solver
 from freightrisk.pipeline.opened import open_book
 from freightrisk.pipeline.parquet import price_parquet
 from freightrisk.pipeline.settlement import Settlement
@@ -93,6 +94,7 @@ __all__ = [
     "SeverityShape",
     "SimulatedBook",
     "Smooth",
+    "Solver",
     "Subsidy",
     "Tariff",
     "TariffDocumentError",

@@ -19,6 +19,7 @@ from freightrisk.models.effects import Credibility, Effect, Free, Given, Interac
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.frequency import FrequencyModel, at_most_one_claim
 from freightrisk.models.severity import SeverityModel
+from freightrisk.models.solver import Solver
 from freightrisk.tariff.campaigns import IntervalPart, SubsidyPart, subsidy_from_part
 from freightrisk.tariff.cover import ByLevel, Cover
 from freightrisk.tariff.loading import Loadings
@@ -414,8 +415,8 @@ def book_of(plan: FitPlan, orders: Any, claims: Any, merchants: Any, as_of: date
 def fit_models(plan: FitPlan, book: OrderBook, threads: int) -> Fitted:
     """Return the models fitted to a book, and their tariff."""
     counted = at_most_one_claim(book) if plan.frequency.family == "bernoulli" else book
-    frequency = plan.frequency.fit(_aged(counted, plan.frequency_age_days), threads=threads)
-    severity = plan.severity.fit(_aged(book, plan.severity_age_days), threads=threads)
+    frequency = plan.frequency.fit(_aged(counted, plan.frequency_age_days), solver=Solver(threads=threads))
+    severity = plan.severity.fit(_aged(book, plan.severity_age_days), solver=Solver(threads=threads))
     tariff = Tariff.build(
         frequency,
         severity,

@@ -1,31 +1,32 @@
 """The fit that frequency and severity share: rows and effects in, a `FittedModel` out."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check
+from freightrisk._parallel import chunks
 from freightrisk._shown import repr_of
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import FitError, InputError
 from freightrisk.models.censored import solve_censored
-from freightrisk.models.design import Array, Layout
+from freightrisk.models.design import Array, Layout, SlotNames
 from freightrisk.models.effects import Effect, Free, Given, Interaction, given_table
 from freightrisk.models.families import FAMILIES, rising_sums
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.inference import clustered_covariance
-from freightrisk.models.passes import Problem
+from freightrisk.models.passes import PART_ROWS, Problem
 from freightrisk.models.report import Report, filled
+from freightrisk.models.solver import Solver
 from freightrisk.models.table_model import Solution, means, null_problem, solve
 from freightrisk.models.terms import AnyCoding, LevelSums, coding_of, given_scale, level_sums, term_of
 
 LARGEST_OFFSET = 200.0
-ENGINES = ("newton", "statsmodels")
 SHAPE_RANGE = (1e-6, 1e3)
 CORRELATION_RANGE = (1e-6, 1.0 - 1e-6)
 SHAPE_ROUNDS = 50
@@ -34,17 +35,54 @@ SHAPE_TOLERANCE = 1e-10
 SHAPE_NOISE = 1e-7
 
 
-@dataclass(frozen=True)
-class Rows:
-    """The rows that a model is fitted on, and what is reported of them by level.
+def _ones() -> Array:
+    """Return the array that stands for a column of ones."""
+    return np.empty(0)
 
-    The problem's codes are those of the book's factors; the effects choose among them.
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """The rows that a model is fitted on; empty arrays stand for ones.
+
+    Parameters
+    ----------
+    family : str
+    codes : mapping of str to array
+        Codes of each effect's table.
+    response, scale, weight, trials, shape
+        As for `Problem`, without the given tables in `scale`.
+    exposure, claims, amount : float64 array
+        Reported by level.
     """
 
-    problem: Problem
+    family: str
+    codes: Mapping[str, NDArray[Any]]
+    response: NDArray[Any]
     exposure: Array
-    claims: Array
+    claims: NDArray[Any]
     amount: Array
+    scale: Array = field(default_factory=_ones)
+    weight: Array = field(default_factory=_ones)
+    trials: Array = field(default_factory=_ones)
+    shape: float = 0.0
+
+    @property
+    def n_rows(self) -> int:
+        """Return the number of rows."""
+        return len(self.response)
+
+    def problem(self, layout: Layout, given: Mapping[str, Array]) -> Problem:
+        """Return the rows as the solver takes them: the codes of estimated tables, with given ones in the offset."""
+        return Problem(
+            family=self.family,
+            codes={name: self.codes[name] for name in layout.names},
+            sizes={term.name: term.n_slots for term in layout.terms},
+            response=self.response,
+            scale=given_scale(self.scale, given, self.codes, self.n_rows),
+            weight=self.weight,
+            shape=self.shape,
+            trials=self.trials,
+        )
 
 
 def offset_scale(offset: Any, n_rows: int, exposure: Array | None) -> Array:
@@ -92,10 +130,7 @@ def fit_rows(
     book: OrderBook,
     effects: Mapping[str, Effect],
     *,
-    engine: str,
-    threads: int | None,
-    tolerance: float,
-    max_iterations: int,
+    solver: Solver,
     cluster: Any = None,
     at_limit: NDArray[np.bool_] | None = None,
 ) -> FittedModel:
@@ -103,47 +138,55 @@ def fit_rows(
 
     `cluster` has a value for each row, and `at_limit` says which responses are known only to be at least that.
     """
-    _check.one_of(engine, ENGINES, argument="engine")
-    tolerance = _check.number(tolerance, argument="tolerance", low=0.0, high=1e-2, open_low=True)
-    max_iterations = _check.whole(max_iterations, argument="max_iterations", low=1, high=10_000)
+    _check.instance(solver, Solver, argument="solver")
     codings = {name: coding_of(effect, book.codings) for name, effect in effects.items()}
     sums = {
         name: level_sums(codes, codings[name].n_slots, rows.exposure, rows.claims, rows.amount)
-        for name, codes in rows.problem.codes.items()
+        for name, codes in rows.codes.items()
     }
-    _refuse_empty_fit(rows.problem, effects, codings, sums)
+    _refuse_empty_fit(rows, effects, codings, sums)
     given = _given_tables(effects, codings, sums)
     terms = tuple(term_of(effect, codings[name], sums[name]) for name, effect in effects.items() if name not in given)
     layout = Layout(terms)
-    problem = replace(
-        rows.problem,
-        codes={name: rows.problem.codes[name] for name in layout.names},
-        sizes={term.name: term.n_slots for term in layout.terms},
-        scale=given_scale(rows.problem.scale, given, rows.problem.codes, rows.problem.n_rows),
-    )
     labels = {name: _Labels(codings[name]) for name in layout.names}
-    threads = _check.threads(threads)
-    solver = partial(solve, tolerance=tolerance, max_iterations=max_iterations, threads=threads)
-    if problem.family in SHAPED and problem.shape == 0.0:
-        problem = replace(problem, shape=fitted_shape(problem, layout, partial(solver, labels=labels)))
-    log_likelihood = None
-    if at_limit is not None and at_limit.any():
-        if engine != "newton":
-            raise InputError("engine='statsmodels' has no censored fit; leave limit out, or use engine='newton'.")
-        partly = partial(solver, labels=labels)
-        problem, solution, log_likelihood = solve_censored(problem, at_limit, layout, partly, tolerance=10 * tolerance)
-    elif engine == "statsmodels":
-        from freightrisk.models.referee import solve_with_statsmodels
-
-        solution = solve_with_statsmodels(problem, layout, labels)
-    else:
-        solution = solver(problem, layout, labels)
-    null = solver(null_problem(problem), Layout(()), {})
+    found = _solved(rows.problem(layout, given), layout, labels, solver, at_limit)
+    null = solve(null_problem(found.problem), Layout(()), {}, solver=solver)
     clustered = None
     if cluster is not None:
-        clustered = clustered_covariance(problem, layout, solution, _cluster_codes(cluster))
-    report = Report(kind, problem, layout, solution, effects, codings, sums, given, clustered, log_likelihood)
-    return replace(report.model(null, engine), clock=book.clock)
+        clustered = clustered_covariance(found.problem, layout, found.solution, _cluster_codes(cluster))
+    report = Report(
+        kind, found.problem, layout, found.solution, effects, codings, sums, given, clustered, found.log_likelihood
+    )
+    return replace(report.model(null, solver.engine), clock=book.clock)
+
+
+class _Solved(NamedTuple):
+    """A solution, with the problem that it solves and its log likelihood, if that is not the family's own."""
+
+    problem: Problem
+    solution: Solution
+    log_likelihood: float | None = None
+
+
+def _solved(
+    problem: Problem,
+    layout: Layout,
+    labels: Mapping[str, SlotNames],
+    solver: Solver,
+    at_limit: NDArray[np.bool_] | None,
+) -> _Solved:
+    newton = partial(solve, labels=labels, solver=solver)
+    if problem.family in SHAPED and problem.shape == 0.0:
+        problem = replace(problem, shape=fitted_shape(problem, layout, newton))
+    if at_limit is not None and at_limit.any():
+        if solver.engine != "newton":
+            raise InputError("engine='statsmodels' has no censored fit; leave limit out, or use engine='newton'.")
+        return _Solved(*solve_censored(problem, at_limit, layout, newton, tolerance=10 * solver.tolerance))
+    if solver.engine == "statsmodels":
+        from freightrisk.models.referee import solve_with_statsmodels
+
+        return _Solved(problem, solve_with_statsmodels(problem, layout, labels))
+    return _Solved(problem, newton(problem, layout))
 
 
 def fitted_shape(problem: Problem, layout: Layout, solver: Callable[..., Solution]) -> float:
@@ -285,26 +328,26 @@ def _given_tables(
 
 
 def _refuse_empty_fit(
-    problem: Problem,
+    rows: Rows,
     effects: Mapping[str, Effect],
     codings: Mapping[str, AnyCoding],
     sums: Mapping[str, LevelSums],
 ) -> None:
-    if not problem.n_rows and FAMILIES[problem.family].counts:
+    if not rows.n_rows and FAMILIES[rows.family].counts:
         raise FitError("the book has no rows to fit; mature() or select() may have left none. Keep some orders.")
-    if not any(part.response.any() for part in problem.parts()):
-        raise FitError(f"there are no claims in the {problem.n_rows:,} rows to fit; a model needs some.")
-    if not FAMILIES[problem.family].counts:
+    if not any(rows.response[start:stop].any() for start, stop in chunks(rows.n_rows, PART_ROWS)):
+        raise FitError(f"there are no claims in the {rows.n_rows:,} rows to fit; a model needs some.")
+    if not FAMILIES[rows.family].counts:
         return
-    most = problem.trials if len(problem.trials) else np.ones(1)
-    bounded = problem.family == "bernoulli" or FAMILIES[problem.family].lines
-    if bounded and bool((problem.response == most).all()):
-        raise FitError(f"there is a claim in every order of the {problem.n_rows:,} to fit; use family='poisson'.")
+    most = rows.trials if len(rows.trials) else np.ones(1)
+    bounded = rows.family == "bernoulli" or FAMILIES[rows.family].lines
+    if bounded and bool((rows.response == most).all()):
+        raise FitError(f"there is a claim in every order of the {rows.n_rows:,} to fit; use family='poisson'.")
     for name, effect in effects.items():
         if not isinstance(effect, Free):
             continue
         if bounded:
-            _refuse_certain_claims(problem, name, codings[name])
+            _refuse_certain_claims(rows, name, codings[name])
         empty = np.flatnonzero((sums[name].exposure > 0) & (sums[name].claims == 0))
         if len(empty):
             shown = ", ".join(f"'{codings[name].slot_label(code)}'" for code in empty[:5].tolist())
@@ -315,9 +358,9 @@ def _refuse_empty_fit(
             )
 
 
-def _refuse_certain_claims(problem: Problem, name: str, coding: AnyCoding) -> None:
-    orders = np.bincount(problem.codes[name], problem.trials if len(problem.trials) else None, coding.n_slots)
-    claims = np.bincount(problem.codes[name], problem.response, minlength=coding.n_slots)
+def _refuse_certain_claims(rows: Rows, name: str, coding: AnyCoding) -> None:
+    orders = np.bincount(rows.codes[name], rows.trials if len(rows.trials) else None, coding.n_slots)
+    claims = np.bincount(rows.codes[name], rows.response, minlength=coding.n_slots)
     certain = np.flatnonzero((orders > 0) & (claims == orders))
     if len(certain):
         shown = ", ".join(f"'{coding.slot_label(code)}'" for code in certain[:5].tolist())

@@ -14,7 +14,7 @@ from freightrisk.models.effects import Effect
 from freightrisk.models.families import FAMILIES as FAMILIES_BY_NAME
 from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_scale, prior_weight, with_lines
 from freightrisk.models.fitted import FittedModel
-from freightrisk.models.passes import Problem
+from freightrisk.models.solver import DEFAULT, Solver
 from freightrisk.models.terms import chosen_effects
 from freightrisk.models.young import warn_of_young_orders
 
@@ -62,11 +62,8 @@ class FrequencyModel:
         *,
         offset: ArrayLike | None = None,
         weight: ArrayLike | None = None,
-        engine: str = "newton",
-        threads: int | None = None,
-        tolerance: float = 1e-8,
-        max_iterations: int = 50,
         cluster: ArrayLike | None = None,
+        solver: Solver = DEFAULT,
     ) -> FittedModel:
         """Return the maximum likelihood fit to a book.
 
@@ -80,16 +77,11 @@ class FrequencyModel:
             its claims are still to be reported.
         weight : array, shape (n_orders,), optional
             Prior weights of the rows.
-        engine : {"newton", "statsmodels"}
-            Our solver, or the same model through statsmodels (a dense design matrix: for small books).
-        threads : int, optional
-            Threads of the passes over the rows, all cores by default; the result does not depend on it.
-        tolerance : float
-            Stop when no log relativity moves by more.
-        max_iterations : int
         cluster : array, shape (n_orders,), optional
             What orders have in common beyond their factors, such as the merchant. Standard errors then allow for any
             dependence within a cluster; those of an eliminated credibility effect stay those of the model.
+        solver : Solver
+            Engine, tolerance, most iterations and threads.
 
         Returns
         -------
@@ -111,26 +103,24 @@ class FrequencyModel:
         if offset is None:
             warn_of_young_orders(book)
         trials = _trials(book, effects) if FAMILIES_BY_NAME[self.family].lines else np.empty(0)
-        problem = Problem(
-            self.family,
-            codes_of(book, effects, None),
-            {},
-            book.counts,
-            offset_scale(offset, book.n_orders, book.exposure),
-            prior_weight(weight, book.n_orders),
-            trials=trials,
-        )
         exposure = np.ones(1) if book.exposure is None else book.exposure
-        rows = Rows(problem, exposure * trials if len(trials) else exposure, book.counts, np.empty(0))
+        rows = Rows(
+            family=self.family,
+            codes=codes_of(book, effects, None),
+            response=book.counts,
+            scale=offset_scale(offset, book.n_orders, book.exposure),
+            weight=prior_weight(weight, book.n_orders),
+            trials=trials,
+            exposure=exposure * trials if len(trials) else exposure,
+            claims=book.counts,
+            amount=np.empty(0),
+        )
         fitted = fit_rows(
             "frequency",
             rows,
             book,
             effects,
-            engine=engine,
-            threads=threads,
-            tolerance=tolerance,
-            max_iterations=max_iterations,
+            solver=solver,
             cluster=cluster_of(cluster, book.n_orders, None),
         )
         return with_lines(fitted, book, rows) if len(trials) else fitted

@@ -11,7 +11,7 @@ from freightrisk.book.book import OrderBook, check_book
 from freightrisk.models.effects import Effect
 from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_scale, prior_weight
 from freightrisk.models.fitted import FittedModel
-from freightrisk.models.passes import Problem
+from freightrisk.models.solver import DEFAULT, Solver
 from freightrisk.models.terms import chosen_effects
 from freightrisk.models.young import warn_of_young_orders
 
@@ -54,11 +54,8 @@ class PurePremiumModel:
         *,
         offset: ArrayLike | None = None,
         weight: ArrayLike | None = None,
-        engine: str = "newton",
-        threads: int | None = None,
-        tolerance: float = 1e-8,
-        max_iterations: int = 50,
         cluster: ArrayLike | None = None,
+        solver: Solver = DEFAULT,
     ) -> FittedModel:
         """Return the maximum quasi-likelihood fit to a book.
 
@@ -66,7 +63,7 @@ class PurePremiumModel:
         ----------
         book : OrderBook
             An order's exposure is the weight of its freight per unit of exposure.
-        offset, weight, engine, threads, tolerance, max_iterations, cluster
+        offset, weight, cluster, solver
             As for `FrequencyModel.fit`.
 
         Returns
@@ -81,23 +78,22 @@ class PurePremiumModel:
         amount = np.bincount(book.claim_row, book.claim_amount * counts, minlength=book.n_orders).astype(np.float64)
         exposure = np.ones(1) if book.exposure is None else book.exposure
         weights = prior_weight(weight, book.n_orders)
-        problem = Problem(
-            "tweedie",
-            codes_of(book, effects, None),
-            {},
-            amount / exposure,
-            offset_scale(offset, book.n_orders, None),
-            (weights * exposure if len(weights) else np.broadcast_to(exposure, amount.shape).copy()),
-            self.power,
+        rows = Rows(
+            family="tweedie",
+            codes=codes_of(book, effects, None),
+            response=amount / exposure,
+            scale=offset_scale(offset, book.n_orders, None),
+            weight=weights * exposure if len(weights) else np.broadcast_to(exposure, amount.shape).copy(),
+            shape=self.power,
+            exposure=exposure,
+            claims=book.counts.astype(np.float64),
+            amount=amount,
         )
         return fit_rows(
             "pure premium",
-            Rows(problem, exposure, book.counts.astype(np.float64), amount),
+            rows,
             book,
             effects,
-            engine=engine,
-            threads=threads,
-            tolerance=tolerance,
-            max_iterations=max_iterations,
+            solver=solver,
             cluster=cluster_of(cluster, book.n_orders, None),
         )

@@ -12,7 +12,7 @@ from freightrisk.errors import InputError
 from freightrisk.models.effects import Effect
 from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_scale, prior_weight
 from freightrisk.models.fitted import FittedModel
-from freightrisk.models.passes import Problem
+from freightrisk.models.solver import DEFAULT, Solver
 from freightrisk.models.terms import chosen_effects
 
 FAMILIES = ("gamma", "lognormal", "inverse_gaussian")
@@ -55,12 +55,9 @@ class SeverityModel:
         *,
         offset: ArrayLike | None = None,
         weight: ArrayLike | None = None,
-        engine: str = "newton",
-        threads: int | None = None,
-        tolerance: float = 1e-8,
-        max_iterations: int = 50,
         cluster: ArrayLike | None = None,
         limit: ArrayLike | None = None,
+        solver: Solver = DEFAULT,
     ) -> FittedModel:
         """Return the maximum likelihood fit to the claims of a book.
 
@@ -77,7 +74,7 @@ class SeverityModel:
             amounts are what was paid. An amount at its limit then counts as at least that, and the fit is of the
             freight behind it. The dispersion is the maximum likelihood one and there is no deviance. For gamma and
             lognormal, and amounts of single claims.
-        engine, threads, tolerance, max_iterations
+        solver : Solver
             As for `FrequencyModel.fit`.
 
         Returns
@@ -88,27 +85,24 @@ class SeverityModel:
         effects = chosen_effects(book.codings, self.factors, lines=book.lines)
         n_records = len(book.claim_amount)
         counts = book.claim_weight if weight is None else prior_weight(weight, n_records)
-        problem = Problem(
-            self.family,
-            codes_of(book, effects, book.claim_row),
-            {},
-            np.asarray(book.claim_amount),
-            offset_scale(offset, n_records, None),
-            np.empty(0) if counts is None else counts,
-        )
         at_limit = None if limit is None else _at_limit(limit, book)
         claims = np.ones(1) if counts is None else counts
-        _check.threads(threads)
-        rows = Rows(problem, claims, claims, book.claim_amount * claims)
+        rows = Rows(
+            family=self.family,
+            codes=codes_of(book, effects, book.claim_row),
+            response=np.asarray(book.claim_amount),
+            scale=offset_scale(offset, n_records, None),
+            weight=np.empty(0) if counts is None else counts,
+            exposure=claims,
+            claims=claims,
+            amount=book.claim_amount * claims,
+        )
         return fit_rows(
             "severity",
             rows,
             book,
             effects,
-            engine=engine,
-            threads=threads,
-            tolerance=tolerance,
-            max_iterations=max_iterations,
+            solver=solver,
             cluster=cluster_of(cluster, book.n_orders, book.claim_row),
             at_limit=at_limit,
         )

@@ -25,6 +25,7 @@ from freightrisk.models.quadratic import (
     monotone_move,
     reduce,
 )
+from freightrisk.models.solver import Solver
 
 SAMPLE_ROWS = 2**18
 SAMPLE_PIECE = 2**12
@@ -170,9 +171,7 @@ def solve(
     layout: Layout,
     labels: Mapping[str, SlotNames],
     *,
-    tolerance: float,
-    max_iterations: int,
-    threads: int,
+    solver: Solver,
     start: State | None = None,
 ) -> Solution:
     """Return the tables of maximum (penalised) likelihood.
@@ -185,9 +184,7 @@ def solve(
     _refuse_size(layout)
     # Of a few hundred unknowns threads of BLAS make nothing faster, and those that wait for more take our cores.
     with threadpool_limits(limits=1, user_api="blas"):
-        return _solve(
-            problem, layout, labels, start, tolerance=tolerance, max_iterations=max_iterations, threads=threads
-        )
+        return _solve(problem, layout, labels, start, solver)
 
 
 def _solve(
@@ -195,11 +192,9 @@ def _solve(
     layout: Layout,
     labels: Mapping[str, SlotNames],
     start: State | None,
-    *,
-    tolerance: float,
-    max_iterations: int,
-    threads: int,
+    solver: Solver,
 ) -> Solution:
+    threads = solver.n_threads
     tree = layout.tree
     nodes = () if tree is None else tuple(np.zeros(size) for size in tree.sizes)
     state = State(np.zeros(layout.n_params), nodes) if start is None else start
@@ -213,11 +208,11 @@ def _solve(
         sample = few.run(State(state.dense, ()), 1e-3, 8, pieces=_sample_pieces(problem.n_rows), ridge=1.0)
         state, steps = State(sample.state.dense, nodes), sample.steps
     newton = _Newton(problem, layout, labels, constraints(layout), Passes(problem, layout, threads))
-    found = newton.run(state, tolerance, max_iterations)
+    found = newton.run(state, solver.tolerance, solver.max_iterations)
     steps += found.steps
     if not found.converged:
         raise FitError(
-            f"the {problem.family} fit did not converge in {max_iterations} iterations (last move "
+            f"the {problem.family} fit did not converge in {solver.max_iterations} iterations (last move "
             f"{steps[-1].largest_move:.2g}); pool levels with few claims (min_claims=), or raise max_iterations."
         )
     reduced = reduce(found.quadratic, layout, labels, found.strengths)

@@ -1,0 +1,60 @@
+"""How the maximum of a likelihood is found: one value for every fit."""
+
+from dataclasses import dataclass
+
+from freightrisk import _check
+
+ENGINES = ("newton", "statsmodels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solver:
+    """How a model finds the maximum of its likelihood; the coefficients do not depend on `threads`.
+
+    Parameters
+    ----------
+    engine : {"newton", "statsmodels"}
+        Our solver, or the same model through statsmodels. The latter builds a dense design matrix, so it is for small
+        books, and it fits free levels only.
+    tolerance : float in (0, 0.01]
+        Stop when no log relativity moves by more.
+    max_iterations : int from 1 to 10,000
+        Newton steps after which a fit that has not arrived raises `FitError`.
+    threads : int from 1 to 1024, optional
+        Threads of the passes over the rows; all cores by default.
+
+    Raises
+    ------
+    InputError
+        If an argument is outside its range.
+
+    Examples
+    --------
+    >>> from freightrisk import Solver
+    >>> Solver(tolerance=1e-6).max_iterations
+    50
+    """
+
+    engine: str = "newton"
+    tolerance: float = 1e-8
+    max_iterations: int = 50
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        _check.one_of(self.engine, ENGINES, argument="engine")
+        checked = {
+            "tolerance": _check.number(self.tolerance, argument="tolerance", low=0.0, high=1e-2, open_low=True),
+            "max_iterations": _check.whole(self.max_iterations, argument="max_iterations", low=1, high=10_000),
+        }
+        if self.threads is not None:
+            checked["threads"] = _check.threads(self.threads)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def n_threads(self) -> int:
+        """Return the number of threads that a fit starts."""
+        return _check.threads(self.threads)
+
+
+DEFAULT = Solver()
