@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 import freightrisk as fr
 from freightrisk.book.factors import Coding, code_type
+from freightrisk.models.shapes import ScaleShape
 from freightrisk.tariff.cover import count_curve, limit_curve
 from freightrisk.tariff.plan import RateTables
 from freightrisk.tariff.quotes import CodedOrders
-from freightrisk.tariff.shapes import ScaleShape
 from freightrisk.tariff.tariff import Tariff
 
 if TYPE_CHECKING:

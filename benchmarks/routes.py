@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from freightrisk.models.shapes import limited_expected_value
 from freightrisk.tariff.plan import RateTables
-from freightrisk.tariff.shapes import limited_expected_value
 from freightrisk.tariff.tariff import Tariff
 
 BLOCK = 2**14

@@ -27,9 +27,9 @@ from freightrisk import (
     _core,
 )
 from freightrisk.book.factors import MISSING, Coding, code_type
+from freightrisk.models.shapes import ScaleShape
 from freightrisk.tariff import cover as curves
 from freightrisk.tariff.plan import RateTables, price_plan
-from freightrisk.tariff.shapes import ScaleShape
 from freightrisk.tariff.subsidy import in_stacking_order
 
 CHANNELS = ("live_stream", "mini_app", "search", "store")

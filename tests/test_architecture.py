@@ -150,6 +150,9 @@ def test_what_the_tariff_takes_from_the_models():
         ("freightrisk.models.fitted", "FittedModel"),
         ("freightrisk.models.freight", "FittedSchedule"),
         ("freightrisk.models.lines", "expected_line_claims"),
+        ("freightrisk.models.shapes", "SCALE_FAMILIES"),
+        ("freightrisk.models.shapes", "ScaleShape"),
+        ("freightrisk.models.shapes", "SeverityShape"),
     }
 
 

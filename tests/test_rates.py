@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freightrisk import Cover, Experience, Factor, InputError, Loadings, Tariff, TariffDocumentError
+from freightrisk.models.shapes import ScaleShape
 from freightrisk.tariff.cover import count_curve, limit_curve
 from freightrisk.tariff.document import parse_tariff
 from freightrisk.tariff.parts import document_of
 from freightrisk.tariff.rates import LARGEST_PRODUCT, RateTables, check_products
-from freightrisk.tariff.shapes import ScaleShape
 from strategies import flat_coding
 
 STEPS = ["claim_intensity", "expected_claims", "expected_payout", "pure_premium", "technical_premium"]

@@ -13,7 +13,7 @@ from pandas.testing import assert_frame_equal
 
 from freightrisk import Settlement, Subsidy
 from freightrisk.errors import InputError
-from freightrisk.pipeline.settlement import ACCOUNTS, MOST_MICRO, filed_micro
+from freightrisk.pipeline.settlement import ACCOUNTS, MOST_MICRO
 from strategies import draw_batch, limited_programmes, loadings, seeds
 from test_balances import FLOORS, MODES, no_missing_merchants, orders_at, tariff_of
 
@@ -130,7 +130,7 @@ def test_the_filed_premium_is_the_kernels_to_the_micro_yuan(loads, seed):
     orders = no_missing_merchants(draw_batch(np.random.default_rng(seed), 60), "carry")
     buffers = tariff.buffers(60)
     columns = tariff.price_columns(tariff.encode(orders), threads=1, buffers=buffers)
-    np.testing.assert_array_equal(filed_micro(tariff, columns["technical_premium"]), buffers.micro)
+    np.testing.assert_array_equal(tariff.loadings.filed_micro(columns["technical_premium"]), buffers.micro)
 
 
 @given(st.lists(st.sampled_from([1e3, 1e5, 1e7]), min_size=1, max_size=4), st.integers(0, 230_000))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Band, Factor, Hierarchy
 from freightrisk.book.maturity import ReportLag
+from freightrisk.book.scores import lagged_scores
 from freightrisk.errors import (
     FitError,
     FreightRiskError,
@@ -23,12 +24,15 @@ from freightrisk.models.inference import NestedTest, likelihood_ratio_test, wald
 from freightrisk.models.lines import LineReturns, expected_line_claims, fit_line_returns
 from freightrisk.models.pure_premium import PurePremiumModel
 from freightrisk.models.severity import SeverityModel
+from freightrisk.models.shapes import EmpiricalShape, ParetoTail, ScaleShape, SeverityShape, limited_expected_value
 from freightrisk.models.solver import Solver
 from freightrisk.pipeline.opened import open_book
 from freightrisk.pipeline.parquet import price_parquet
 from freightrisk.pipeline.settlement import Settlement
 from freightrisk.pipeline.stored import store_book
 from freightrisk.portfolio.allocation import Allocation, allocate, subsidy_offers
+from freightrisk.portfolio.gates import gate_report
+from freightrisk.portfolio.rounding import rounding_report
 from freightrisk.portfolio.validation import actual_vs_expected
 from freightrisk.tariff.balances import Balances
 from freightrisk.tariff.campaigns import campaign_schema, load_campaigns, save_campaigns
@@ -37,9 +41,7 @@ from freightrisk.tariff.document import load_tariff
 from freightrisk.tariff.experience import Experience
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers
-from freightrisk.tariff.rounding import rounding_report
-from freightrisk.tariff.score import ScoreCurve, gate_report, lagged_scores
-from freightrisk.tariff.shapes import EmpiricalShape, ParetoTail, ScaleShape, SeverityShape, limited_expected_value
+from freightrisk.tariff.score import ScoreCurve
 from freightrisk.tariff.subsidy import Interval, Subsidy
 from freightrisk.tariff.tariff import Tariff
 from freightrisk.tariff.worksheet import Worksheet

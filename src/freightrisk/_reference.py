@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _plan, _settle
-
-Array = NDArray[np.float64]
+from freightrisk._types import Array
 
 MICRO_PER_FEN = 10_000
 LARGEST_MICRO = 10**15

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
 from freightrisk._shown import repr_of, shown
+from freightrisk._types import Array
 from freightrisk.book.book import OrderBook
 from freightrisk.errors import FitError, InputError
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 METHODS = ("empirical", "gamma", "lognormal", "weibull")
 LEAST_SHARE = 1e-6
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, repr=False)

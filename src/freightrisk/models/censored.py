@@ -10,8 +10,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from freightrisk._types import Array
 from freightrisk.errors import FitError
-from freightrisk.models.design import Array, Layout
+from freightrisk.models.design import Layout
 from freightrisk.models.passes import Problem
 from freightrisk.models.table_model import Solution, means, tables_of
 

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._columns import JoinedColumns, read
+from freightrisk._types import Array
 from freightrisk.book.book import LARGEST, SMALLEST
 from freightrisk.errors import FitError, InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = NDArray[np.float64]
 Parents = NDArray[np.int64]
 
 METHODS = ("unbiased", "iterative")

@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk.models.design import Array
+from freightrisk._types import Array
 
 SCORE_CELLS = 2**12  # score and information of so many cells are 64 kB
 CROSS_CELLS = 2**14

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Array: TypeAlias = NDArray[np.float64]
+from freightrisk._types import Array
+
 Whole: TypeAlias = NDArray[np.int64]
 Matrix: TypeAlias = Any  # a scipy.sparse array
 

@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike
 
 from freightrisk import _check
 from freightrisk._columns import id_array
+from freightrisk._types import Array
 from freightrisk.book.book import OrderBook
 from freightrisk.book.maturity import ReportLag
 from freightrisk.errors import InputError
-from freightrisk.models.design import Array
 from freightrisk.models.fitted import FittedModel
 
 if TYPE_CHECKING:

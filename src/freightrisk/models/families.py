@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from freightrisk.models.design import Array
+from freightrisk._types import Array
 
 
 class Response(NamedTuple):

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from freightrisk import _check
 from freightrisk._parallel import chunks
 from freightrisk._shown import repr_of
+from freightrisk._types import Array
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import FitError, InputError
 from freightrisk.models.censored import solve_censored
-from freightrisk.models.design import Array, Layout, SlotNames
+from freightrisk.models.design import Layout, SlotNames
 from freightrisk.models.effects import Effect, Free, Given, Interaction, given_table
 from freightrisk.models.families import FAMILIES, rising_sums
 from freightrisk.models.fitted import FittedModel

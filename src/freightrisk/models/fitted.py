@@ -12,10 +12,10 @@ from freightrisk import _check
 from freightrisk._frozen import FrozenDict
 from freightrisk._intake import DEFAULT_CLOCK
 from freightrisk._shown import repr_of, shown
+from freightrisk._types import Array
 from freightrisk.book.book import OrderBook, check_book
 from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import InputError
-from freightrisk.models.design import Array
 from freightrisk.models.families import expected_response
 from freightrisk.models.table_model import Step
 

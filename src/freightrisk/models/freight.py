@@ -9,10 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
 from freightrisk._shown import repr_of, shown
+from freightrisk._types import Array
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Band, Coding, CrossCoding
 from freightrisk.errors import InputError
-from freightrisk.models.design import Array, Whole
+from freightrisk.models.design import Whole
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._shown import repr_of
+from freightrisk._types import Array
 from freightrisk.errors import InputError
-from freightrisk.models.design import Array, Layout
+from freightrisk.models.design import Layout
 from freightrisk.models.families import FAMILIES, row_scores
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.passes import Problem

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from freightrisk import _check
+from freightrisk._types import Array
 from freightrisk.errors import FitError, InputError
-from freightrisk.models.design import Array
 
 if TYPE_CHECKING:
     import pandas as pd

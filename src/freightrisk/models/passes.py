@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from freightrisk import _blocks, _check, _fit
 from freightrisk._mapped import let_go, on_disk
 from freightrisk._parallel import chunks, in_order
+from freightrisk._types import Array
 from freightrisk.models.cross import CrossTables
-from freightrisk.models.design import Array, Layout
+from freightrisk.models.design import Layout
 from freightrisk.models.families import FAMILIES
 
 CHUNK_ROWS = 2**17

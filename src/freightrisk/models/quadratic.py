@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk._parallel import chunks, in_order
+from freightrisk._types import Array
 from freightrisk.errors import FitError
-from freightrisk.models.design import Array, Layout, SlotNames, Tree
+from freightrisk.models.design import Layout, SlotNames, Tree
 
 ALIASED = 1e-9
 LARGEST_STRENGTH = 1e9

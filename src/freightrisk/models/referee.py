@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from freightrisk._types import Array
 from freightrisk.errors import FitError, InputError
-from freightrisk.models.design import Array, Layout, SlotNames
+from freightrisk.models.design import Layout, SlotNames
 from freightrisk.models.passes import Problem
 from freightrisk.models.quadratic import State, factorise
 from freightrisk.models.table_model import Solution, Step, dispersion_value

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from freightrisk._types import Array
 from freightrisk.book.factors import OTHER, Coding
 from freightrisk.errors import InputError
-from freightrisk.models.design import Array, Layout, Term
+from freightrisk.models.design import Layout, Term
 from freightrisk.models.effects import Effect
 from freightrisk.models.families import FAMILIES, Response, expected_response, tweedie_log_likelihood
 from freightrisk.models.fitted import FittedModel, Nodes

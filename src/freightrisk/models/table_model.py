@@ -8,8 +8,9 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from freightrisk._parallel import chunks, in_order
+from freightrisk._types import Array
 from freightrisk.errors import FitError
-from freightrisk.models.design import Array, Layout, SlotNames, Whole
+from freightrisk.models.design import Layout, SlotNames, Whole
 from freightrisk.models.families import FAMILIES
 from freightrisk.models.passes import Passes, Problem, Sums
 from freightrisk.models.quadratic import (

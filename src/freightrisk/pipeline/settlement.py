@@ -180,7 +180,7 @@ class Settlement:
             (fen[name] for rule, name in zip(tariff.subsidies, paid, strict=True) if rule.payer == insurer),
             np.zeros(told.n_rows, dtype=np.int64),
         )
-        micro = filed_micro(tariff, technical)
+        micro = tariff.loadings.filed_micro(technical)
         floor_income = np.maximum(tariff.floor_fen * MICRO_PER_FEN - micro, 0)
         columns = [
             np.ones(told.n_rows, dtype=np.int64),
@@ -286,14 +286,6 @@ class Settlement:
             f"{sums['rounding_micro'] / 1e6:+,.2f}, floor {sums['floor_income_micro'] / 1e6:+,.2f}); "
             f"paid by {paid or 'nobody'}"
         )
-
-
-def filed_micro(tariff: Tariff, technical: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the filed premiums behind technical premiums, micro-yuan, by the operations of the kernel."""
-    loads = tariff.loadings
-    bounded = np.minimum(technical, 1e100)  # so that the product is finite; it is above every filed limit still
-    micro = np.rint(np.minimum(bounded * loads.filed_factor * 1e6, 1e15)).astype(np.int64)
-    return np.clip(micro, loads.filed_min_micro, loads.filed_max_micro)
 
 
 def _check_same_rows(orders: Table, quotes: Table, order_id: str) -> None:

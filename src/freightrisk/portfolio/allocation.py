@@ -9,14 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
 from freightrisk._shown import repr_of
+from freightrisk._types import Array
 from freightrisk.errors import FitError, InputError
 from freightrisk.tariff.rounding import round_micro
 from freightrisk.tariff.subsidy import Subsidy
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Array = NDArray[np.float64]
 
 INSURER = "insurer"
 MICRO_PER_YUAN = 1e6

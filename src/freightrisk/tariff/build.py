@@ -2,21 +2,17 @@
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from freightrisk import _check
 from freightrisk._shown import repr_of
+from freightrisk._types import Array
 from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
+from freightrisk.models.shapes import SCALE_FAMILIES, ScaleShape, SeverityShape
 from freightrisk.tariff.cover import Cover, count_curve, limit_curve, line_count_curves
 from freightrisk.tariff.experience import Experience
 from freightrisk.tariff.rates import RateTables, scheduled_shares
-from freightrisk.tariff.shapes import SCALE_FAMILIES, ScaleShape, SeverityShape
-
-Array = NDArray[np.float64]
 
 
 def parts_of_models(

@@ -5,15 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._frozen import EqualByContent, FrozenDict
+from freightrisk._types import Array
 from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.models.lines import expected_line_claims
-from freightrisk.tariff.shapes import SeverityShape
-
-Array = NDArray[np.float64]
+from freightrisk.models.shapes import SeverityShape
 
 CURVE_ERROR = 1e-7
 CURVE_PIECES = (128, 256, 512, 1024, 2048, 4096)

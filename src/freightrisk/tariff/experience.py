@@ -13,6 +13,7 @@ from freightrisk._columns import MERCHANT_ID, JoinedColumns, id_array, value_of
 from freightrisk._frozen import EqualByContent, digest
 from freightrisk._intake import Refused, id_of
 from freightrisk._shown import repr_of, shown
+from freightrisk._types import Array
 from freightrisk._vectors import NEAR
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Coding, code_type
@@ -27,7 +28,6 @@ from freightrisk.tariff.score import LARGEST_MOD, ScoreCurve
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = NDArray[np.float64]
 Reader = Callable[[Mapping[str, Any]], int]
 
 

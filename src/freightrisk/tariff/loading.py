@@ -2,7 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from freightrisk import _check
+from freightrisk._reference import LARGEST_MICRO
+from freightrisk._types import Array
 from freightrisk.errors import InputError
 
 LARGEST_PRICE_YUAN = 10_000_000.0
@@ -80,3 +85,14 @@ class Loadings:
     def filed_max_micro(self) -> int:
         """Return the upper filed limit in micro-yuan."""
         return round(self.filed_max * 1e6)
+
+    def filed_micro(self, technical: Array) -> NDArray[np.int64]:
+        """Return the filed premiums behind technical premiums, micro-yuan, by the operations of the kernel.
+
+        Parameters
+        ----------
+        technical : float64 array, shape (n,), yuan
+        """
+        bounded = np.minimum(technical, 1e100)  # keeps the product finite, and is above every filed limit
+        micro = np.rint(np.minimum(bounded * self.filed_factor * 1e6, LARGEST_MICRO)).astype(np.int64)
+        return np.clip(micro, self.filed_min_micro, self.filed_max_micro)

@@ -7,12 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _plan
+from freightrisk._types import Array
 from freightrisk.tariff.cover import NO_LIMIT
 from freightrisk.tariff.rates import RateTables, limit_table
 from freightrisk.tariff.record import TariffRecord
 from freightrisk.tariff.subsidy import group_numbers
-
-Array = NDArray[np.float64]
 
 LOADS = ("fraud_load", "claim_handling", "policy_cost", "retained", "filed_factor")
 UNLIMITED = 2**31 - 1

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from freightrisk import _blocks, _check, _core, _settle
 from freightrisk._columns import JoinedColumns
 from freightrisk._progress import progress_bar
+from freightrisk._types import Array
 from freightrisk.errors import InputError
-
-Array = NDArray[np.float64]
 
 DAMAGED = "coded orders are damaged: columns are of other lengths or types; encode them again."
 DETAIL = ("claim_intensity", "expected_claims", "expected_payout", "pure_premium", "technical_premium")

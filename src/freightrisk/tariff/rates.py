@@ -4,16 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from freightrisk._frozen import EqualByContent, FrozenDict
+from freightrisk._types import Array
 from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
 from freightrisk.tariff.cover import CURVE_PIECES, ByLevel, Cover, cubics_within
-
-Array = NDArray[np.float64]
 
 LARGEST_RATE = 1e9
 LARGEST_PRODUCT = 1e100

@@ -5,14 +5,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from freightrisk import _blocks, _check, _intake
 from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE
 from freightrisk._frozen import FrozenDict, digest
 from freightrisk._intake import DEFAULT_CLOCK, NUMBER, nearest_spelling, spelling
 from freightrisk._shown import repr_of
+from freightrisk._types import Array
 from freightrisk.book.factors import Band, Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.tariff.cover import Cover, LimitCurve
@@ -29,8 +27,6 @@ from freightrisk.tariff.subsidy import (
     periods_of,
     refuse_same_names,
 )
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
-from freightrisk._columns import JoinedColumns, read, value_of
+from freightrisk._columns import JoinedColumns, value_of
 from freightrisk._frozen import EqualByContent
-from freightrisk._intake import DEFAULT_CLOCK, level_of, spelling
+from freightrisk._intake import level_of, spelling
 from freightrisk._shown import repr_of, shown
+from freightrisk._types import Array
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Band, Coding
 from freightrisk.book.maturity import ReportLag
@@ -20,8 +21,6 @@ from freightrisk.models.fitted import FittedModel
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Array = NDArray[np.float64]
 
 LARGEST_MOD = 1e4
 
@@ -267,146 +266,6 @@ class ScoreCurve(EqualByContent):
             f"ScoreCurve of '{self.name}', version {self.version}: {len(bands)} bands, relativities from "
             f"{bands.max():.3f} to {bands.min():.3f}, {self.lag_days} days before shipment"
         )
-
-
-def lagged_scores(
-    orders: Any,
-    history: Any,
-    *,
-    days: int = 30,
-    score: str = "experience_score",
-    merchant_id: str = "merchant_id",
-    ship_date: str = "ship_date",
-    score_date: str = "date",
-    clock: str = DEFAULT_CLOCK,
-    date_format: str | None = None,
-) -> "pd.Series":
-    """Return for each order the last score that its merchant had some days before it shipped.
-
-    A score is made of the merchant's returns in part; that of the day of shipment would know of claims that the rate
-    is about to predict.
-
-    Parameters
-    ----------
-    orders : pandas, polars or pyarrow table, or path of a Parquet file
-        With columns `merchant_id` and `ship_date`.
-    history : like orders
-        With columns `merchant_id`, `score_date` (the first day on which the score stood) and `score`.
-    days : int
-        The lag, see `ScoreCurve.lag_days`.
-    score, merchant_id, ship_date, score_date : str
-        Names of columns.
-    clock, date_format : str
-        As for `OrderBook.from_frames`.
-
-    Returns
-    -------
-    pandas.Series
-        With the index of `orders`; missing where the merchant had no score yet.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> from freightrisk import lagged_scores
-    >>> orders = pd.DataFrame({"merchant_id": ["a", "a"], "ship_date": ["2026-03-01", "2026-04-15"]})
-    >>> history = pd.DataFrame({"merchant_id": ["a", "a"], "date": ["2026-01-01", "2026-03-10"],
-    ...                         "experience_score": [4.6, 4.9]})
-    >>> lagged_scores(orders, history).tolist()
-    [4.6, 4.9]
-    """
-    import pandas as pd
-
-    days = _check.whole(days, argument="days", low=0, high=3650)
-    how: dict[str, Any] = {"key": merchant_id, "clock": clock, "date_format": date_format}
-    asked = read(orders, [merchant_id, ship_date], argument="orders", **how)
-    known = read(history, [merchant_id, score_date, score], argument="history", **how)
-    _check.columns_present([merchant_id, ship_date], asked.names, argument="orders")
-    _check.columns_present([merchant_id, score_date, score], known.names, argument="history")
-    owners = [table.ids(merchant_id).astype(object) for table in (asked, known)]
-    codes, _ = pd.factorize(np.concatenate(owners))
-    left = pd.DataFrame(
-        {
-            "merchant": codes[: asked.n_rows],
-            "when": asked.times(ship_date) - np.timedelta64(days, "D"),
-            "row": np.arange(asked.n_rows),
-        }
-    ).query("merchant >= 0")
-    right = pd.DataFrame(
-        {"merchant": codes[asked.n_rows :], "when": known.times(score_date), "score": known.real(score)}
-    ).dropna(subset=["when"])
-    found = np.full(asked.n_rows, np.nan)
-    shipped = left.dropna(subset=["when"]).sort_values("when", kind="stable")
-    joined = pd.merge_asof(shipped, right.sort_values("when", kind="stable"), on="when", by="merchant")
-    found[joined["row"].to_numpy()] = joined["score"].to_numpy()
-    return pd.Series(found, index=getattr(orders, "index", None), name=score)
-
-
-def gate_report(
-    scores: ArrayLike, claims: ArrayLike, expected: ArrayLike, *, gate: float = 4.8, width: float = 0.1
-) -> "pd.DataFrame":
-    """Return counts and claims on both sides of a programme's gate, where merchants gather who want to pass it.
-
-    Parameters
-    ----------
-    scores : array, shape (n,)
-        Of merchants (or orders); missing ones are left out. Arrays are paired by place; an index is not read.
-    claims, expected : arrays, shape (n,)
-        Claims, and those expected without the score.
-    gate : float
-        Rights are for scores strictly above it.
-    width : float
-        Width of the two bands that are compared.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Rows below (up to and with the gate) and above. Columns: from_score, to_score, units, claims, expected, ratio
-        (claims over expected), p_gathering (of so many units above or more, if both sides were as likely; McCrary's
-        question, by a binomial test) and p_ratio (of ratios so different, if they were equal; exact, claims given
-        their sum are binomial).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from freightrisk import gate_report
-    >>> scores = np.r_[np.full(40, 4.75), np.full(80, 4.85)]
-    >>> report = gate_report(scores, np.ones(120), np.ones(120))
-    >>> report["units"].tolist(), bool(report["p_gathering"].iloc[0] < 0.001)
-    ([40, 80], True)
-    """
-    import pandas as pd
-    from scipy.stats import binomtest
-
-    width = _check.number(width, argument="width", low=0.0, high=1e6, open_low=True)
-    gate = _check.number(gate, argument="gate", low=-1e9, high=1e9)
-    values = _check.numbers(scores, argument="scores")
-    if values.ndim != 1:
-        raise InputError(f"scores has shape {values.shape}; give one for each merchant or order, shape (n,).")
-    counted = _check.real_array(claims, argument="claims", length=len(values))
-    at_risk = _check.real_array(expected, argument="expected", length=len(values))
-    _check.refuse_rows((counted < 0.0) | (at_risk < 0.0), "claims or expected is negative in {rows}; correct them.")
-    low, high = round(gate - width, 9), round(gate + width, 9)  # 4.8 + 0.1 is a little less than 4.9
-    below, above = (values > low) & (values <= gate), (values > gate) & (values <= high)
-    frame = pd.DataFrame(
-        {
-            "from_score": [low, gate],
-            "to_score": [gate, high],
-            "units": [int(below.sum()), int(above.sum())],
-            "claims": [counted[below].sum(), counted[above].sum()],
-            "expected": [at_risk[below].sum(), at_risk[above].sum()],
-        },
-        index=pd.Index(["below", "above"], name="side"),
-    )
-    if (frame["units"] == 0).any():
-        raise InputError(f"there are {frame['units'].tolist()} scores within {width:g} of {gate:g}; widen the bands.")
-    if (frame["expected"] <= 0.0).any():
-        raise InputError(f"no claims are expected on one side of {gate:g}; widen the bands.")
-    frame["ratio"] = frame["claims"] / frame["expected"]
-    units, total = frame["units"].to_numpy(), round(float(frame["claims"].sum()))
-    frame["p_gathering"] = binomtest(int(units[1]), int(units.sum()), 0.5, alternative="greater").pvalue
-    share = float(frame["expected"].iloc[1] / frame["expected"].sum())
-    frame["p_ratio"] = binomtest(round(float(frame["claims"].iloc[1])), total, share).pvalue if total else 1.0
-    return frame
 
 
 def _without(frequency: FittedModel, book: OrderBook, names: Sequence[str], lag: ReportLag | None) -> Array:

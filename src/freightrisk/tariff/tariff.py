@@ -16,6 +16,7 @@ from freightrisk._shown import shown
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
+from freightrisk.models.shapes import SeverityShape
 from freightrisk.tariff.balances import Balances, spending
 from freightrisk.tariff.build import check_kind, parts_of_models
 from freightrisk.tariff.cover import Cover
@@ -27,7 +28,6 @@ from freightrisk.tariff.plain import write_whole
 from freightrisk.tariff.pricing import PLAIN_NAMES, Pricer
 from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers
 from freightrisk.tariff.record import TariffRecord, check_terms, warn_of_unknown_levels
-from freightrisk.tariff.shapes import SeverityShape
 from freightrisk.tariff.subsidy import Subsidy, in_stacking_order
 from freightrisk.tariff.worksheet import Worksheet
 

@@ -7,15 +7,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from freightrisk import _check
 from freightrisk._shown import repr_of
+from freightrisk._types import Array
 from freightrisk.book.book import OrderBook
 from freightrisk.errors import FitError, InputError
 from freightrisk.models.fitted import FittedModel
-
-Array = NDArray[np.float64]
 
 SCALE_FAMILIES = ("gamma", "lognormal")  # the mean moves these without changing their shape
 NO_DISPERSION = 1e-30  # a standard deviation of less than the last digit

@@ -1,0 +1,79 @@
+"""Both sides of a programme's gate on the score of merchants."""
+
+from typing import TYPE_CHECKING
+
+from numpy.typing import ArrayLike
+
+from freightrisk import _check
+from freightrisk.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def gate_report(
+    scores: ArrayLike, claims: ArrayLike, expected: ArrayLike, *, gate: float = 4.8, width: float = 0.1
+) -> "pd.DataFrame":
+    """Return counts and claims on both sides of a programme's gate, where merchants gather who want to pass it.
+
+    Parameters
+    ----------
+    scores : array, shape (n,)
+        Of merchants (or orders); missing ones are left out. Arrays are paired by place; an index is not read.
+    claims, expected : arrays, shape (n,)
+        Claims, and those expected without the score.
+    gate : float
+        Rights are for scores strictly above it.
+    width : float
+        Width of the two bands that are compared.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows below (up to and with the gate) and above. Columns: from_score, to_score, units, claims, expected, ratio
+        (claims over expected), p_gathering (of so many units above or more, if both sides were as likely; McCrary's
+        question, by a binomial test) and p_ratio (of ratios so different, if they were equal; exact, claims given
+        their sum are binomial).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from freightrisk import gate_report
+    >>> scores = np.r_[np.full(40, 4.75), np.full(80, 4.85)]
+    >>> report = gate_report(scores, np.ones(120), np.ones(120))
+    >>> report["units"].tolist(), bool(report["p_gathering"].iloc[0] < 0.001)
+    ([40, 80], True)
+    """
+    import pandas as pd
+    from scipy.stats import binomtest
+
+    width = _check.number(width, argument="width", low=0.0, high=1e6, open_low=True)
+    gate = _check.number(gate, argument="gate", low=-1e9, high=1e9)
+    values = _check.numbers(scores, argument="scores")
+    if values.ndim != 1:
+        raise InputError(f"scores has shape {values.shape}; give one for each merchant or order, shape (n,).")
+    counted = _check.real_array(claims, argument="claims", length=len(values))
+    at_risk = _check.real_array(expected, argument="expected", length=len(values))
+    _check.refuse_rows((counted < 0.0) | (at_risk < 0.0), "claims or expected is negative in {rows}; correct them.")
+    low, high = round(gate - width, 9), round(gate + width, 9)  # 4.8 + 0.1 is a little less than 4.9
+    below, above = (values > low) & (values <= gate), (values > gate) & (values <= high)
+    frame = pd.DataFrame(
+        {
+            "from_score": [low, gate],
+            "to_score": [gate, high],
+            "units": [int(below.sum()), int(above.sum())],
+            "claims": [counted[below].sum(), counted[above].sum()],
+            "expected": [at_risk[below].sum(), at_risk[above].sum()],
+        },
+        index=pd.Index(["below", "above"], name="side"),
+    )
+    if (frame["units"] == 0).any():
+        raise InputError(f"there are {frame['units'].tolist()} scores within {width:g} of {gate:g}; widen the bands.")
+    if (frame["expected"] <= 0.0).any():
+        raise InputError(f"no claims are expected on one side of {gate:g}; widen the bands.")
+    frame["ratio"] = frame["claims"] / frame["expected"]
+    units, total = frame["units"].to_numpy(), round(float(frame["claims"].sum()))
+    frame["p_gathering"] = binomtest(int(units[1]), int(units.sum()), 0.5, alternative="greater").pvalue
+    share = float(frame["expected"].iloc[1] / frame["expected"].sum())
+    frame["p_ratio"] = binomtest(round(float(frame["claims"].iloc[1])), total, share).pvalue if total else 1.0
+    return frame
