@@ -143,7 +143,7 @@ def frame_lines(n: int, repeats: int) -> list[Line]:
     priced_by, threads = tariff(), cores()
     frames = [orders_frame(BATCH, seed=seed) for seed in range(max(1, n // BATCH))]
     places = {name: np.arange(size + 1, dtype=code_type(size + 1)) for name, size in ORDER_SIZES.items()}
-    gates = {gate.column: np.zeros(SIZES[gate.column] + 1, dtype=np.uint8) for gate in priced_by.gates}
+    gates = {gate.column: np.zeros(SIZES[gate.column] + 1, dtype=np.uint8) for gate in priced_by._gates}
 
     def looked_up(frame: pd.DataFrame) -> object:
         tables = [*places.items(), *gates.items()]

@@ -37,7 +37,7 @@ class NumpyRoute:
         self.nodes[1:-1] = payout / (inner * (1.0 - inner))
         self.steps = np.append(np.diff(self.nodes), 0.0)
         self.frequency, self.severity = rates_of(tariff)
-        self.masks = {gate.column: self._eligible(gate) for gate in tariff.gates}
+        self.masks = {gate.column: self._eligible(gate) for gate in tariff._gates}
 
     def _eligible(self, gate: object) -> NDArray[np.bool_]:
         """Return for each rule (rows) which codes of the gate's column pass."""

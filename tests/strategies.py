@@ -353,7 +353,7 @@ class Priced:
 
 def slots_of(tariff):
     """Return how many codes each of the tariff's code columns has, by column."""
-    return [coding.n_slots for coding in tariff.codings.values()] + [gate.n_slots for gate in tariff.gates]
+    return [coding.n_slots for coding in tariff.codings.values()] + [gate.n_slots for gate in tariff._gates]
 
 
 def draw_codes(tariff, rng, n_orders):
@@ -390,7 +390,7 @@ def blank(tariff, n_orders, fill=-7):
 def run_kernel(tariff, codes, n_orders, pieces=None):
     """Return the kernel's outputs for code columns, priced piece by piece."""
     columns = _blocks.CodeColumns(codes, np.array(slots_of(tariff), dtype=np.int64), n_orders)
-    plan = price_plan(tariff.plan_arguments)
+    plan = price_plan(tariff.pricer.plan_arguments)
     out = blank(tariff, n_orders)
     for start, stop in [(0, n_orders)] if pieces is None else pieces:
         _core.price(columns, plan, start, stop, out.detail, out.list_fen, out.payers, out.merchant_fen, out.flags)

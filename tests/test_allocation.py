@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freightrisk import Allocation, Cover, InputError, allocate, subsidy_offers
+from freightrisk import Cover, InputError
+from freightrisk.campaigns import Allocation, allocate, subsidy_offers
 from strategies import draw_orders, put_together, rate_tables, seeds
 
 

@@ -57,7 +57,7 @@ def in_fixed_order(frame, *, priority):
 def by_hand(tariff, frame, *, priority=False, balances=None):
     """Return list, merchant's fen and what each rule paid of every order, from dictionaries and the slow twin."""
     balances = Balances() if balances is None else balances
-    plan, found = tariff.plan_arguments, {}
+    plan, found = tariff.pricer.plan_arguments, {}
     orders = frame.to_dict("records")
     for row in in_fixed_order(frame, priority=priority):
         order = orders[row]

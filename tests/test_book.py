@@ -14,18 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from book_strategies import treatment_contrasts
-from freightrisk import (
-    Band,
-    Factor,
-    FrequencyModel,
-    Hierarchy,
-    OrderBook,
-    SeverityModel,
-    Tariff,
-    at_most_one_claim,
-    simulate_book,
-)
+from freightrisk import Band, Factor, FrequencyModel, Hierarchy, OrderBook, SeverityModel, Tariff, simulate_book
 from freightrisk.errors import FitError, FreightRiskWarning, InputError
+from freightrisk.lines import at_most_one_claim
 
 FACTORS = [Factor("channel"), Band("weight_kg", [1.0]), Factor("segment")]
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freightrisk import InputError, Subsidy, campaign_schema, load_campaigns, save_campaigns
+from freightrisk import InputError, Subsidy
+from freightrisk.campaigns import campaign_schema, load_campaigns, save_campaigns
 from freightrisk.tariff.subsidy import in_stacking_order
 from strategies import limited_programmes, orders, programmes, put_together, rate_tables, repeated_keys
 

@@ -174,7 +174,9 @@ def test_kernel_is_its_slow_twin_to_the_last_bit(tariff_and_codes):
     n = len(codes[0]) if codes else 3
     priced = run_kernel(tariff, codes, n)
     for k in range(n):
-        order = _reference.price_order([int(column[k]) for column in codes], tariff.plan_arguments, len(tariff.payers))
+        order = _reference.price_order(
+            [int(column[k]) for column in codes], tariff.pricer.plan_arguments, len(tariff.payers)
+        )
         assert [order.claim_intensity, order.expected_claims, order.expected_payout] == priced.detail[:3, k].tolist()
         assert [order.pure_premium, order.technical_premium] == priced.detail[3:, k].tolist()
         assert order.list_fen == priced.list_fen[k]
@@ -238,7 +240,7 @@ def test_leaving_out_the_detail_changes_no_fen(tariff_and_codes):
     n = len(codes[0]) if codes else 5
     columns = _blocks.CodeColumns(codes, np.array(slots_of(tariff), dtype=np.int64), n)
     out = replace(blank(tariff, n), detail=np.empty((0, 0)))
-    plan = price_plan(tariff.plan_arguments)
+    plan = price_plan(tariff.pricer.plan_arguments)
     _core.price(columns, plan, 0, n, out.detail, out.list_fen, out.payers, out.merchant_fen, out.flags)
     full = run_kernel(tariff, codes, n)
     assert replace(full, detail=out.detail).same_as(out)
@@ -268,7 +270,7 @@ def test_money_of_any_size_is_rounded_exactly(micro, mode, points, draw):
     ]
     plain = RateTables(0.05, {})
     tariff = put_together(frequency=plain, severity=plain, subsidies=rules, floor_fen=0)
-    given = tariff.plan_arguments
+    given = tariff.pricer.plan_arguments
     filed = {"filed_min_micro": float(micro), "filed_max_micro": float(micro)}
     arguments = given | {"loads": given["loads"] | filed, "rounding": _plan.ROUNDING_MODES[mode]}
     none = np.empty(0, dtype=np.int64)
@@ -321,7 +323,7 @@ def test_read_only_and_strided_codes(tariff):
     sizes = dict(zip(names, slots_of(tariff), strict=True))
     columns = _check.code_columns({name: column[::2] for name, column in zip(names, codes, strict=True)}, sizes)
     out = blank(tariff, 600)
-    plan = price_plan(tariff.plan_arguments)
+    plan = price_plan(tariff.pricer.plan_arguments)
     _core.price(columns, plan, 0, 600, out.detail, out.list_fen, out.payers, out.merchant_fen, out.flags)
     assert out.same_as(expected)
     whole_book = [column[:600] for column in codes]
@@ -400,7 +402,7 @@ def test_none_is_refused(tariff, argument):
     codes = draw_codes(tariff, np.random.default_rng(4), 3)
     columns = _blocks.CodeColumns(codes, np.array(slots_of(tariff), dtype=np.int64), 3)
     out = blank(tariff, 3)
-    call = [columns, price_plan(tariff.plan_arguments), 0, 3]
+    call = [columns, price_plan(tariff.pricer.plan_arguments), 0, 3]
     call += [out.detail, out.list_fen, out.payers, out.merchant_fen, out.flags]
     call[argument] = None
     with pytest.raises(TypeError, match="must not be None"):

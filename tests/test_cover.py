@@ -10,20 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from freightrisk import (
-    ByLevel,
-    Cover,
-    Factor,
-    FrequencyModel,
-    OrderBook,
-    ScaleShape,
-    SeverityModel,
-    Tariff,
-    expected_claims,
-    limited_expected_value,
-)
+from freightrisk import ByLevel, Cover, Factor, FrequencyModel, OrderBook, SeverityModel, Tariff
 from freightrisk.book.factors import Coding
 from freightrisk.errors import InputError
+from freightrisk.shapes import ScaleShape, expected_claims, limited_expected_value
 from freightrisk.tariff.cover import LimitCurve, count_curve, limit_curve
 from freightrisk.tariff.plan import RateTables
 from strategies import put_together, rate_tables, run_kernel

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freightrisk import FitError, InputError, buhlmann, buhlmann_straub, jewell
+from freightrisk import FitError, InputError
+from freightrisk.credibility import buhlmann, buhlmann_straub, jewell
 
 COHORTS = {1: 1, 2: 2, 3: 1, 4: 2, 5: 2}
 

@@ -26,14 +26,14 @@ from freightrisk import (
     InputError,
     Interval,
     Loadings,
-    ScaleShape,
     ScoreCurve,
     Subsidy,
     Tariff,
     TariffDocumentError,
     load_tariff,
-    save_campaigns,
 )
+from freightrisk.campaigns import save_campaigns
+from freightrisk.shapes import ScaleShape
 from freightrisk.tariff import cover as curves
 from freightrisk.tariff.cover import LimitCurve
 from freightrisk.tariff.document import parse_tariff

@@ -34,12 +34,11 @@ from freightrisk import (
     ScoreCurve,
     Settlement,
     Subsidy,
-    lagged_scores,
-    merchant_periods,
     price_parquet,
     store_book,
 )
 from freightrisk.cli import main
+from freightrisk.credibility import lagged_scores, merchant_periods
 from freightrisk.tariff.rates import RateTables
 from strategies import CHANNELS, CLASSES, CODINGS, LEAVES, ZONES, put_together, rate_tables, seeds
 

@@ -6,16 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freightrisk import (
-    Band,
-    FrequencyModel,
-    InputError,
-    OrderBook,
-    ReportLag,
-    Smooth,
-    merchant_experience,
-    merchant_periods,
-)
+from freightrisk import Band, FrequencyModel, InputError, OrderBook, ReportLag, Smooth, merchant_experience
+from freightrisk.credibility import merchant_periods
 
 
 def simulated(n=3_000, variance=0.16, seed=1, score=False):

@@ -21,10 +21,9 @@ from freightrisk import (
     Smooth,
     Solver,
     Tariff,
-    expected_claims,
-    limited_expected_value,
 )
 from freightrisk.models.families import Response, tweedie_log_likelihood
+from freightrisk.shapes import expected_claims, limited_expected_value
 
 FACTORS = [Factor("zone"), Factor("channel"), Band("score", [1.0, 2.0, 3.0])]
 

@@ -20,11 +20,11 @@ from freightrisk import (
     Hierarchy,
     InputError,
     OrderBook,
-    ScaleShape,
     ScheduleSeverity,
     Tariff,
     load_tariff,
 )
+from freightrisk.shapes import ScaleShape
 
 FEES = pd.DataFrame({
     "zone": ["near", "mid", "far"], "first_fee": [8.0, 10.0, 14.5], "step_fee": [2.0, 4.0, 8.5],

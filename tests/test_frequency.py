@@ -18,8 +18,9 @@ from book_strategies import (
     rating_cells,
     treatment_contrasts,
 )
-from freightrisk import Band, Factor, FrequencyModel, OrderBook, SeverityModel, Solver, at_most_one_claim, simulate_book
+from freightrisk import Band, Factor, FrequencyModel, OrderBook, SeverityModel, Solver, simulate_book
 from freightrisk.errors import FitError, InputError
+from freightrisk.lines import at_most_one_claim
 
 POISSON = sm.families.Poisson()
 CLOGLOG = sm.families.Binomial(sm.families.links.CLogLog())

@@ -4,17 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from freightrisk import (
-    Credibility,
-    Factor,
-    FrequencyModel,
-    InputError,
-    OrderBook,
-    SeverityModel,
-    Solver,
-    likelihood_ratio_test,
-    wald_tests,
-)
+from freightrisk import Credibility, Factor, FrequencyModel, InputError, OrderBook, SeverityModel, Solver
+from freightrisk.inference import likelihood_ratio_test, wald_tests
 
 
 def book_of(n=3_000, seed=5, amount=False):

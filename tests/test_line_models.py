@@ -18,11 +18,11 @@ from freightrisk import (
     SeverityModel,
     Solver,
     Tariff,
-    expected_claims,
-    expected_line_claims,
     load_tariff,
-    merchant_periods,
 )
+from freightrisk.credibility import merchant_periods
+from freightrisk.lines import expected_line_claims
+from freightrisk.shapes import expected_claims
 from freightrisk.tariff.cover import line_count_curves
 
 AS_OF = np.datetime64("2026-06-30")

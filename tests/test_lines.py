@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from freightrisk import FitError, InputError, expected_line_claims, fit_line_returns
+from freightrisk import FitError, InputError
+from freightrisk.lines import expected_line_claims, fit_line_returns
 from freightrisk.models.lines import _slopes, _split
 
 

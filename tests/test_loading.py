@@ -88,7 +88,7 @@ def test_a_micro_yuan_beside_half_a_fen_decides(premium, fen):
 # Yuan over 128 are exact in a float and half a micro-yuan from the next whole one.
 @pytest.mark.parametrize(("pure", "micro"), [(1 / 128, 7_812), (3 / 128, 23_438), (5 / 128, 39_062)])
 def test_half_a_micro_yuan_rounds_to_even(pure, micro):
-    assert _reference.price_order([], plain_tariff(pure).plan_arguments, 0).micro == micro
+    assert _reference.price_order([], plain_tariff(pure).pricer.plan_arguments, 0).micro == micro
 
 
 @pytest.mark.parametrize(

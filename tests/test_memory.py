@@ -191,7 +191,7 @@ def call_of(tariff, **changes):
     out = blank(tariff, N)
     arguments = {
         "columns": columns,
-        "plan": price_plan(tariff.plan_arguments),
+        "plan": price_plan(tariff.pricer.plan_arguments),
         "start": 0,
         "stop": N,
         "detail_out": out.detail,
@@ -287,7 +287,7 @@ def changed(plan, part, name, value):
 
 def test_a_plan_refuses_tables_that_are_shorter_than_their_columns():
     tariff = tariff_of((BUDGET, replace(GRANT, where={"channel": ["store"]})), factors=("zone", "channel", "weight_kg"))
-    whole = tariff.plan_arguments
+    whole = tariff.pricer.plan_arguments
     price_plan(whole)
     parts = {part: value for part, value in whole.items() if isinstance(value, dict)} | {"": whole}
     arrays = {

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from freightrisk import Cover, Subsidy, _codes, _plan, _reference, load_tariff, rounding_report
+from freightrisk import Cover, Subsidy, _codes, _plan, _reference, load_tariff
 from freightrisk.errors import InputError
+from freightrisk.reports import rounding_report
 from freightrisk.tariff.plan import RateTables
 from freightrisk.tariff.rounding import dither_draws, round_micro
 from strategies import put_together

@@ -7,19 +7,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import integrate
 
-from freightrisk import (
-    Cover,
-    EmpiricalShape,
-    Factor,
-    FitError,
-    FrequencyModel,
-    InputError,
-    OrderBook,
-    ParetoTail,
-    ScaleShape,
-    SeverityModel,
-    Tariff,
-)
+from freightrisk import Cover, Factor, FitError, FrequencyModel, InputError, OrderBook, SeverityModel, Tariff
+from freightrisk.shapes import EmpiricalShape, ParetoTail, ScaleShape
 from freightrisk.tariff.cover import limit_curve
 
 AMOUNTS = np.random.default_rng(2).gamma(2.0, 0.5, 3_000)

@@ -38,12 +38,12 @@ from freightrisk import (
     Subsidy,
     Tariff,
     cli,
-    load_campaigns,
     load_tariff,
     price_parquet,
 )
 from freightrisk._files import write_report
 from freightrisk._shown import cell, shown
+from freightrisk.campaigns import load_campaigns
 from freightrisk.tariff.document import parse_tariff
 from freightrisk.tariff.parts import document_of
 

@@ -19,18 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forks import end_after, fork
-from freightrisk import (
-    Balances,
-    Factor,
-    InputError,
-    Settlement,
-    Subsidy,
-    _demo,
-    cli,
-    price_parquet,
-    save_campaigns,
-    store_book,
-)
+from freightrisk import Balances, Factor, InputError, Settlement, Subsidy, _demo, cli, price_parquet, store_book
+from freightrisk.campaigns import save_campaigns
 from interrupts import At, interrupted, lines_of, stopped_after
 from strategies import draw_batch
 from test_balances import no_missing_merchants, tariff_of

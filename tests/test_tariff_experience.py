@@ -25,11 +25,10 @@ from freightrisk import (
     Subsidy,
     Tariff,
     TariffDocumentError,
-    gate_report,
-    lagged_scores,
     merchant_experience,
-    merchant_periods,
 )
+from freightrisk.credibility import lagged_scores, merchant_periods
+from freightrisk.reports import gate_report
 from freightrisk.tariff.document import parse_tariff
 from freightrisk.tariff.parts import _to_parts
 from strategies import CODINGS, band_coding, draw_batch, put_together, rate_tables, seeds

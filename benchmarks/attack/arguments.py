@@ -80,7 +80,7 @@ def _fixed() -> dict[str, Call]:
     of_book = np.resize(merchants, book.n_orders)
     quotes = tariff.price(orders, campaigns=True)
     cells = pd.DataFrame({"zone": ["near", "far"], "claims": [3, 5], "paid": [24.0, 50.0], "insured": [10.0, 20.0]})
-    periods = fr.merchant_periods(book, frequency, of_book)
+    periods = fr.credibility.merchant_periods(book, frequency, of_book)
     panel = pd.DataFrame({"group": list("aaaabbbb"), "risk": list("ppqqrrss"), "value": np.arange(1.0, 9.0), "w": 2.0})
     history = pd.DataFrame(
         {"merchant_id": ["m1", "m2"], "date": pd.Timestamp("2026-05-20"), "experience_score": [4.0, 4.9]}
@@ -96,7 +96,7 @@ def _fixed() -> dict[str, Call]:
         {"segment": ["a", "a", "b", "b"], "subsidy_fen": [0, 10, 0, 10], "take_up": [0.2, 0.4, 0.3, 0.4]}
     )
     segment = np.resize(np.array(["a", "b"]), len(quotes))
-    offers = fr.subsidy_offers(quotes, segment, response)
+    offers = fr.campaigns.subsidy_offers(quotes, segment, response)
     order = orders.iloc[0].to_dict()
     settled = fr.Settlement.of(tariff, orders, quotes)
     coded = tariff.encode(orders)
@@ -136,27 +136,30 @@ def _fixed() -> dict[str, Call]:
         "mature": (book.mature, {"min_age_days": 5}),
         "select": (book.select, {"rows": np.ones(book.n_orders, dtype=bool)}),
         "ReportLag.fit": (fr.ReportLag.fit, {"book": book}),
-        "at_most_one_claim": (fr.at_most_one_claim, {"book": book}),
+        "at_most_one_claim": (fr.lines.at_most_one_claim, {"book": book}),
         "predict": (frequency.predict, {"book": book}),
         "expected_claims of a model": (frequency.expected_claims, {"book": book}),
         "credibility": (pooled.credibility, {"factor": "zone"}),
-        "buhlmann": (fr.buhlmann, {"frame": panel, "risk": "group", "value": "value"}),
-        "buhlmann_straub": (fr.buhlmann_straub, {"frame": panel, "risk": "group", "value": "value", "weight": "w"}),
-        "jewell": (fr.jewell, {"frame": panel, "path": ["group", "risk"], "value": "value", "weight": "w"}),
+        "buhlmann": (fr.credibility.buhlmann, {"frame": panel, "risk": "group", "value": "value"}),
+        "buhlmann_straub": (
+            fr.credibility.buhlmann_straub,
+            {"frame": panel, "risk": "group", "value": "value", "weight": "w"},
+        ),
+        "jewell": (fr.credibility.jewell, {"frame": panel, "path": ["group", "risk"], "value": "value", "weight": "w"}),
         "merchant_experience": (fr.merchant_experience, {"periods": periods, "min_units": 1}),
-        "merchant_periods": (fr.merchant_periods, {"book": book, "fitted": frequency, "merchant": of_book}),
-        "expected_claims": (fr.expected_claims, {"intensity": np.array([0.1, 0.2]), "max_claims": 2}),
+        "merchant_periods": (fr.credibility.merchant_periods, {"book": book, "fitted": frequency, "merchant": of_book}),
+        "expected_claims": (fr.shapes.expected_claims, {"intensity": np.array([0.1, 0.2]), "max_claims": 2}),
         "expected_line_claims": (
-            fr.expected_line_claims,
+            fr.lines.expected_line_claims,
             {"lines": [1, 2], "probability": 0.1, "correlation": 0.2, "max_claims": 2},
         ),
-        "fit_line_returns": (fr.fit_line_returns, {"orders": lines}),
-        "likelihood_ratio_test": (fr.likelihood_ratio_test, {"smaller": frequency, "larger": larger}),
-        "wald_tests": (fr.wald_tests, {"fitted": frequency}),
+        "fit_line_returns": (fr.lines.fit_line_returns, {"orders": lines}),
+        "likelihood_ratio_test": (fr.inference.likelihood_ratio_test, {"smaller": frequency, "larger": larger}),
+        "wald_tests": (fr.inference.wald_tests, {"fitted": frequency}),
         "actual_vs_expected": (fr.actual_vs_expected, {"actual": [1.0, 0.0], "expected": [0.5, 0.4]}),
-        "subsidy_offers": (fr.subsidy_offers, {"quotes": quotes, "segment": segment, "response": response}),
-        "allocate": (fr.allocate, {"offers": offers, "budget_fen": 100, "seconds": 5.0}),
-        "load_campaigns": (fr.load_campaigns, {"path": "nowhere.json"}),
+        "subsidy_offers": (fr.campaigns.subsidy_offers, {"quotes": quotes, "segment": segment, "response": response}),
+        "allocate": (fr.campaigns.allocate, {"offers": offers, "budget_fen": 100, "seconds": 5.0}),
+        "load_campaigns": (fr.campaigns.load_campaigns, {"path": "nowhere.json"}),
         "load_tariff": (fr.load_tariff, {"path": "nowhere.json"}),
         "open_book": (fr.open_book, {"folder": "nowhere"}),
         "Tariff.build": (fr.Tariff.build, {"frequency": frequency, "severity": severity}),
@@ -172,18 +175,21 @@ def _fixed() -> dict[str, Call]:
         "Settlement": (fr.Settlement, {"payers": settled.payers, "accounts": settled.accounts}),
         "Settlement.of": (fr.Settlement.of, {"tariff": tariff, "orders": orders, "quotes": quotes}),
         "Settlement +": (settled.__add__, {"other": settled}),
-        "rounding_report": (fr.rounding_report, {"premium": [0.1, 0.2], "merchant": ["a", "b"]}),
+        "rounding_report": (fr.reports.rounding_report, {"premium": [0.1, 0.2], "merchant": ["a", "b"]}),
         "gate_report": (
-            fr.gate_report,
+            fr.reports.gate_report,
             {"scores": [4.75, 4.85, 4.78], "claims": [1, 0, 0], "expected": [0.2, 0.3, 0.1]},
         ),
-        "lagged_scores": (fr.lagged_scores, {"orders": orders, "history": history}),
-        "limited_expected_value": (fr.limited_expected_value, {"mean": [5.0], "limit": [8.0], "dispersion": 0.5}),
-        "ScaleShape": (fr.ScaleShape, {"dispersion": 0.5}),
-        "EmpiricalShape": (fr.EmpiricalShape, {"ratios": np.linspace(0.5, 1.5, 30)}),
-        "EmpiricalShape.fit": (fr.EmpiricalShape.fit, {"severity": severity, "book": book}),
-        "ParetoTail": (fr.ParetoTail, {"body": fr.ScaleShape(0.5), "threshold": 2.0, "index": 3.0}),
-        "ParetoTail.fit": (fr.ParetoTail.fit, {"severity": severity, "book": book, "share": 0.4}),
+        "lagged_scores": (fr.credibility.lagged_scores, {"orders": orders, "history": history}),
+        "limited_expected_value": (
+            fr.shapes.limited_expected_value,
+            {"mean": [5.0], "limit": [8.0], "dispersion": 0.5},
+        ),
+        "ScaleShape": (fr.shapes.ScaleShape, {"dispersion": 0.5}),
+        "EmpiricalShape": (fr.shapes.EmpiricalShape, {"ratios": np.linspace(0.5, 1.5, 30)}),
+        "EmpiricalShape.fit": (fr.shapes.EmpiricalShape.fit, {"severity": severity, "book": book}),
+        "ParetoTail": (fr.shapes.ParetoTail, {"body": fr.shapes.ScaleShape(0.5), "threshold": 2.0, "index": 3.0}),
+        "ParetoTail.fit": (fr.shapes.ParetoTail.fit, {"severity": severity, "book": book, "share": 0.4}),
         "FreightSchedule": (fr.FreightSchedule, {"fees": fees}),
         "freight": (schedule.freight, {"zone": ["city"], "weight_g": [1500]}),
         "ScheduleSeverity": (fr.ScheduleSeverity, {"schedule": schedule, "zone": "zone"}),
@@ -216,7 +222,10 @@ def _writers(folder: Path) -> Iterator[dict[str, Call]]:
             ),
             "store_book": (fr.store_book, stored),
             "Tariff.save": (tariff.save, {"path": folder / "tariff.json"}),
-            "save_campaigns": (fr.save_campaigns, {"subsidies": tariff.subsidies, "path": folder / "campaigns.json"}),
+            "save_campaigns": (
+                fr.campaigns.save_campaigns,
+                {"subsidies": tariff.subsidies, "path": folder / "campaigns.json"},
+            ),
             "Settlement.save": (settled.save, {"folder": folder}),
             "Ledger": (fr.Ledger, {"where": folder / "ledger.db"}),
             "Ledger.price": (ledger.price, {"tariff": tariff, "orders": orders, "batch": "second", "threads": 1}),

@@ -11,7 +11,8 @@ import numpy as np
 
 from benchmarks.attack import mutations
 from benchmarks.attack.world import LIMITED_RULES, OPEN_RULES, draw_orders, tariffs
-from freightrisk import FreightRiskError, Tariff, _reference, load_campaigns, save_campaigns
+from freightrisk import FreightRiskError, Tariff, _reference
+from freightrisk.campaigns import load_campaigns, save_campaigns
 from freightrisk.tariff.document import parse_tariff
 from freightrisk.tariff.parts import document_of
 
@@ -147,7 +148,7 @@ def _check_single(tariff: Tariff, quotes: Any) -> None:
         return
     for row in (0, 7):
         order = _records()[row]
-        twin = _reference.price_order(tariff.codes_of(order), tariff.plan_arguments, len(tariff.payers))
+        twin = _reference.price_order(tariff.codes_of(order), tariff.pricer.plan_arguments, len(tariff.payers))
         found = [int(quotes[f"{name}_fen"].iloc[row]) for name in ("list", *tariff.payers, "merchant")]
         require(found == [twin.list_fen, *twin.payers_fen, twin.merchant_fen], "the slow twin prices the same")
         one = tariff.quote(order)

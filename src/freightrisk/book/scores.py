@@ -50,7 +50,7 @@ def lagged_scores(
     Examples
     --------
     >>> import pandas as pd
-    >>> from freightrisk import lagged_scores
+    >>> from freightrisk.credibility import lagged_scores
     >>> orders = pd.DataFrame({"merchant_id": ["a", "a"], "ship_date": ["2026-03-01", "2026-04-15"]})
     >>> history = pd.DataFrame({"merchant_id": ["a", "a"], "date": ["2026-01-01", "2026-03-10"],
     ...                         "experience_score": [4.6, 4.9]})

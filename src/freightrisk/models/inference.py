@@ -88,7 +88,8 @@ def likelihood_ratio_test(smaller: FittedModel, larger: FittedModel) -> NestedTe
     Examples
     --------
     >>> import pandas as pd
-    >>> from freightrisk import Factor, FrequencyModel, OrderBook, likelihood_ratio_test
+    >>> from freightrisk import Factor, FrequencyModel, OrderBook
+    >>> from freightrisk.inference import likelihood_ratio_test
     >>> cells = pd.DataFrame({"channel": ["shelf", "live"], "orders": [1000.0, 500.0], "claims": [20, 40]})
     >>> book = OrderBook.from_counts(cells, claims="claims", exposure="orders", factors=[Factor("channel")])
     >>> test = likelihood_ratio_test(FrequencyModel([]).fit(book), FrequencyModel().fit(book))
@@ -135,7 +136,8 @@ def wald_tests(fitted: FittedModel) -> "pd.DataFrame":
     Examples
     --------
     >>> import pandas as pd
-    >>> from freightrisk import Factor, FrequencyModel, OrderBook, wald_tests
+    >>> from freightrisk import Factor, FrequencyModel, OrderBook
+    >>> from freightrisk.inference import wald_tests
     >>> cells = pd.DataFrame({"channel": ["shelf", "live"], "orders": [1000.0, 500.0], "claims": [20, 40]})
     >>> book = OrderBook.from_counts(cells, claims="claims", exposure="orders", factors=[Factor("channel")])
     >>> wald_tests(FrequencyModel().fit(book))["statistic"].round(3).tolist()

@@ -95,7 +95,7 @@ def expected_line_claims(
 
     Examples
     --------
-    >>> from freightrisk import expected_line_claims
+    >>> from freightrisk.lines import expected_line_claims
     >>> expected_line_claims([1, 2, 3], 0.5, max_claims=1).tolist()
     [0.5, 0.75, 0.875]
     """
@@ -169,7 +169,7 @@ def fit_line_returns(
     Examples
     --------
     >>> import pandas as pd
-    >>> from freightrisk import fit_line_returns
+    >>> from freightrisk.lines import fit_line_returns
     >>> orders = pd.DataFrame({"n_lines": [1, 2], "none": [60, 50], "partial": [0, 20], "complete": [40, 30]})
     >>> fit_line_returns(orders)
     LineReturns: probability 0.4000, correlation 0.5833; likelihood ratio to independent lines 35.5

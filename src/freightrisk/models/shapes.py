@@ -53,7 +53,7 @@ class ScaleShape(SeverityShape):
 
     Examples
     --------
-    >>> from freightrisk import ScaleShape
+    >>> from freightrisk.shapes import ScaleShape
     >>> ScaleShape(1.0).limited([0.5, 1.0, 2.0]).round(6).tolist()
     [0.393469, 0.632121, 0.864665]
     """
@@ -109,7 +109,7 @@ class EmpiricalShape(SeverityShape):
     Examples
     --------
     >>> import numpy as np
-    >>> from freightrisk import EmpiricalShape
+    >>> from freightrisk.shapes import EmpiricalShape
     >>> shape = EmpiricalShape(np.linspace(0.5, 1.5, 101))
     >>> shape.limited([0.25, 1.0, 9.0]).round(3).tolist()
     [0.25, 0.871, 1.0]
@@ -219,7 +219,7 @@ class ParetoTail(SeverityShape):
 
     Examples
     --------
-    >>> from freightrisk import ParetoTail, ScaleShape
+    >>> from freightrisk.shapes import ParetoTail, ScaleShape
     >>> tail = ParetoTail(ScaleShape(0.3), threshold=2.0, index=2.5)
     >>> (tail.above([2.0, 4.0]) / ScaleShape(0.3).above([2.0, 4.0])).round(1).tolist()
     [0.9, 29.1]
@@ -352,7 +352,7 @@ def limited_expected_value(mean: ArrayLike, limit: ArrayLike, *, dispersion: flo
     Examples
     --------
     >>> import numpy as np
-    >>> from freightrisk import limited_expected_value
+    >>> from freightrisk.shapes import limited_expected_value
     >>> limited_expected_value(np.array([10.0]), np.array([10.0]), dispersion=1.0).round(6).tolist()
     [6.321206]
     """

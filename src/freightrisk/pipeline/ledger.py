@@ -83,7 +83,7 @@ class Ledger:
     >>> import tempfile
     >>> from pathlib import Path
     >>> import pandas as pd
-    >>> from freightrisk import *
+    >>> from freightrisk import Factor, FrequencyModel, Ledger, OrderBook, SeverityModel, Subsidy, Tariff
     >>> from freightrisk import Ledger
     >>> orders = pd.DataFrame({"order_id": range(8), "zone": ["near", "far"] * 4})
     >>> orders["ship_date"] = pd.Timestamp("2026-06-01")

@@ -81,7 +81,7 @@ def price_parquet(
     >>> import tempfile
     >>> from pathlib import Path
     >>> import pandas as pd
-    >>> from freightrisk import *
+    >>> from freightrisk import Cover, Factor, FrequencyModel, OrderBook, SeverityModel, Tariff, price_parquet
     >>> orders = pd.DataFrame({"order_id": range(8), "zone": ["near", "far"] * 4})
     >>> claims = pd.DataFrame({"order_id": [0, 1, 3], "freight": [8.0, 15.0, 17.0]})
     >>> book = OrderBook.from_frames(orders, claims, factors=[Factor("zone")], ship_date=None, report_date=None)

@@ -47,7 +47,7 @@ class Settlement:
     Examples
     --------
     >>> import pandas as pd
-    >>> from freightrisk import *
+    >>> from freightrisk import Cover, Factor, FrequencyModel, OrderBook, Settlement, SeverityModel, Subsidy, Tariff
     >>> orders = pd.DataFrame({"order_id": range(8), "zone": ["near", "far"] * 4, "merchant_id": list("aaaabbbb")})
     >>> orders["ship_date"] = pd.Timestamp("2026-06-01")
     >>> claims = pd.DataFrame({"order_id": [0, 1, 3], "freight": [8.0, 15.0, 17.0]})

@@ -74,7 +74,7 @@ def subsidy_offers(
     Examples
     --------
     >>> import pandas as pd
-    >>> from freightrisk import subsidy_offers
+    >>> from freightrisk.campaigns import subsidy_offers
     >>> quotes = pd.DataFrame({"list_fen": [30, 50], "technical_premium": [0.20, 0.50]})
     >>> response = pd.DataFrame({"segment": "new", "subsidy_fen": [0, 20], "take_up": [0.5, 0.8]})
     >>> subsidy_offers(quotes, ["new", "new"], response)[["covered", "platform_fen", "received_fen"]].values.tolist()
@@ -295,7 +295,7 @@ def allocate(
     Examples
     --------
     >>> import pandas as pd
-    >>> from freightrisk import allocate
+    >>> from freightrisk.campaigns import allocate
     >>> offers = pd.DataFrame({"segment": ["new", "new", "old"], "subsidy_fen": [5, 10, 5], "payer": "platform",
     ...     "covered": [40.0, 60.0, 30.0], "platform_fen": [200.0, 600.0, 150.0]})
     >>> best = allocate(offers, 400)

@@ -38,7 +38,7 @@ def gate_report(
     Examples
     --------
     >>> import numpy as np
-    >>> from freightrisk import gate_report
+    >>> from freightrisk.reports import gate_report
     >>> scores = np.r_[np.full(40, 4.75), np.full(80, 4.85)]
     >>> report = gate_report(scores, np.ones(120), np.ones(120))
     >>> report["units"].tolist(), bool(report["p_gathering"].iloc[0] < 0.001)

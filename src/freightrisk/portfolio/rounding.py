@@ -73,7 +73,7 @@ def rounding_report(
     Examples
     --------
     >>> import numpy as np
-    >>> from freightrisk import rounding_report
+    >>> from freightrisk.reports import rounding_report
     >>> report = rounding_report(np.full(400, 0.015), np.repeat(["a", "b"], 200), modes=["half_up", "carry"])
     >>> report.loc[("half_up", "all"), "bias"].round(4), report.loc[("carry", "all"), "bias"].round(4)
     (np.float64(0.3333), np.float64(0.0))

@@ -66,7 +66,8 @@ def save_campaigns(subsidies: Sequence[Subsidy], path: str | Path) -> None:
     Examples
     --------
     >>> import tempfile, pathlib
-    >>> from freightrisk import Interval, Subsidy, load_campaigns, save_campaigns
+    >>> from freightrisk import Interval, Subsidy
+    >>> from freightrisk.campaigns import load_campaigns, save_campaigns
     >>> rules = [Subsidy("live", "platform", price_to_fen=1, where={"experience_score": Interval(above=4.8)})]
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = pathlib.Path(folder, "618.json")
@@ -133,7 +134,7 @@ def campaign_schema() -> dict[str, Any]:
 
     Examples
     --------
-    >>> from freightrisk import campaign_schema
+    >>> from freightrisk.campaigns import campaign_schema
     >>> schema = campaign_schema()
     >>> sorted(schema["$defs"]["SubsidyPart"]["required"])
     ['name', 'payer']

@@ -329,7 +329,7 @@ def limit_curve(shape: SeverityShape) -> LimitCurve:
     Examples
     --------
     >>> import numpy as np
-    >>> from freightrisk import ScaleShape
+    >>> from freightrisk.shapes import ScaleShape
     >>> from freightrisk.tariff.cover import limit_curve
     >>> limit_curve(ScaleShape(1.0)).share(np.array([1e-6, 1.0, 1e6])).round(9).tolist()
     [1.0, 0.632120559, 1e-06]

@@ -43,7 +43,7 @@ def codes_of(tariff: TariffRecord, order: Mapping[str, Any], *, date_format: str
             value = value_of(order, name, number_of)
             if not low <= value <= high:
                 raise InputError(f"order: '{name}' is {repr_of(order[name])}, outside [{low:g}, {high:g}]; correct it.")
-    return rated + [gate.encode_one(order, tariff.clock, date_format) for gate in tariff.gates]
+    return rated + [gate.encode_one(order, tariff.clock, date_format) for gate in tariff._gates]
 
 
 def encode_one(tariff: TariffRecord, order: Mapping[str, Any], *, date_format: str | None = None) -> CodedOrders:
@@ -128,7 +128,7 @@ class Quoter:
         if experience is not None:
             for read in experience.readers([_reader(curve.coding) for curve in experience.curves]):
                 yield read, 0, 0, 0
-        for gate in self.tariff.gates:
+        for gate in self.tariff._gates:
             yield _reader(gate, partial(gate.encode_one, clock=self.tariff.clock)), 0, 0, 0
 
 

@@ -44,13 +44,13 @@ def plan_arguments(tariff: TariffRecord) -> dict[str, Any]:
     experience = {} if tariff.experience is None else tariff.experience.tables
     place = {name: k for k, name in enumerate([*tariff.tabled, *experience])}
     loads, rules = tariff.loadings, tariff.subsidies
-    gates = {len(place) + k: gate.masks for k, gate in enumerate(tariff.gates)}
+    gates = {len(place) + k: gate.masks for k, gate in enumerate(tariff._gates)}
     # Where shares say what is paid under the limits, the limits themselves have been used.
     by_level = () if tariff.shares else tariff.cover.limits
     limits = [(place[limit.factor], limit_table(limit, tariff.codings)) for limit in by_level]
     known = [coding.n_levels for coding in tariff.tabled.values()]
     known += [] if tariff.experience is None else tariff.experience.known
-    known += [gate.n_slots for gate in tariff.gates]
+    known += [gate.n_slots for gate in tariff._gates]
     frequency = RateTables(tariff.frequency.base, {**tariff.frequency.tables, **experience})
     rates = {"frequency": frequency, "severity": tariff.severity}
     by_column = {what: {place[name]: t for name, t in rates[what].tables.items()} for what in rates} | {"mask": gates}

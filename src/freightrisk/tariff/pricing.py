@@ -64,7 +64,7 @@ class Pricer:
         return price_plan(self.plan_arguments)
 
     @cached_property
-    def quoter(self) -> Quoter | None:
+    def _quoter(self) -> Quoter | None:
         """Return what prices single orders where nothing but their codes matters."""
         return Quoter(self.tariff, self.plan) if Quoter.serves(self.tariff) else None
 
@@ -87,7 +87,7 @@ class Pricer:
         if tariff.experience is not None:
             found = tariff.experience.encode(joined)
             codes |= dict(zip(tariff.experience.tables, found, strict=True))
-        codes |= {f"{gate.kind} of {gate.column}": gate.encode(joined) for gate in tariff.gates}
+        codes |= {f"{gate.kind} of {gate.column}": gate.encode(joined) for gate in tariff._gates}
         columns = (
             _check.code_columns(codes, tariff.sizes)
             if codes
@@ -252,8 +252,8 @@ class Pricer:
     ) -> dict[str, Any]:
         """Return the price of one order."""
         known = self.whole_order(order, merchants, names)
-        if self.quoter is not None and names.date_format is None:
-            return self.quoter.quote(known)
+        if self._quoter is not None and names.date_format is None:
+            return self._quoter.quote(known)
         coded = encode_one(self.tariff, known, date_format=names.date_format)
         check_balances(balances)
         before = None if balances is None else balances.copy()
@@ -278,4 +278,4 @@ def _may_be_missing(tariff: TariffRecord) -> set[str]:
     codings = [*tariff.codings.values()]
     codings += [] if tariff.experience is None else [curve.coding for curve in tariff.experience.curves]
     rated = {column for coding in codings for column in coding.columns}
-    return columns_with_missing(codings) | ({gate.column for gate in tariff.gates} - rated)
+    return columns_with_missing(codings) | ({gate.column for gate in tariff._gates} - rated)

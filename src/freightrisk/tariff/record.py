@@ -94,7 +94,7 @@ class TariffRecord:
             self.experience.check_counted_once({name: self.tabled[name].columns for name in self.frequency.tables})
         if len(self.sizes) > _blocks.COLUMN_LIMIT:
             raise InputError(
-                f"the tariff reads {len(self.gates)} eligibility columns and {len(self.sizes) - len(self.gates)} "
+                f"the tariff reads {len(self._gates)} eligibility columns and {len(self.sizes) - len(self._gates)} "
                 f"factors; together they may be at most {_blocks.COLUMN_LIMIT}."
             )
         self._check_names()
@@ -107,7 +107,7 @@ class TariffRecord:
             raise InputError(f"codings has factor '{self.codings[other].name}' under '{other}'; use its own name.")
         names = [*self.codings, *(" x ".join(pair) for pair in self.pairs)]
         names += [] if self.experience is None else self.experience.tables
-        names += [f"{gate.kind} of {gate.column}" for gate in self.gates]
+        names += [f"{gate.kind} of {gate.column}" for gate in self._gates]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise InputError(
@@ -165,7 +165,7 @@ class TariffRecord:
         return [self.cover.paid_at_most(min(slot + 1, coding.n_levels)) for slot in range(coding.n_slots)]
 
     @cached_property
-    def gates(self) -> tuple[Gate, ...]:
+    def _gates(self) -> tuple[Gate, ...]:
         """Return the eligibility columns of the subsidies."""
         return compile_gates(self.subsidies)
 
@@ -184,7 +184,7 @@ class TariffRecord:
         found = [column for coding in self.codings.values() for column in coding.columns]
         if self.experience is not None:
             found += [*self.experience.columns, *([MERCHANT_ID] if self.experience.mods else [])]
-        found += [gate.column for gate in self.gates]
+        found += [gate.column for gate in self._gates]
         if self.in_sequence or self.rounding == "dither":
             found.append(ORDER_ID)
         if self.in_sequence:
@@ -198,7 +198,7 @@ class TariffRecord:
         """Return the number of codes of each code column."""
         rated = {name: coding.n_slots for name, coding in self.tabled.items()}
         rated |= {} if self.experience is None else {name: len(t) for name, t in self.experience.tables.items()}
-        return rated | {f"{gate.kind} of {gate.column}": gate.n_slots for gate in self.gates}
+        return rated | {f"{gate.kind} of {gate.column}": gate.n_slots for gate in self._gates}
 
     @cached_property
     def key(self) -> str:
@@ -206,7 +206,7 @@ class TariffRecord:
         return digest(
             (
                 tuple(coding.digest for coding in self.tabled.values()),
-                tuple(gate.meaning for gate in self.gates),
+                tuple(gate.meaning for gate in self._gates),
                 self.rounding if self.rounding in ("carry", "dither") else "",
                 self.dither_key,
                 self.in_sequence,

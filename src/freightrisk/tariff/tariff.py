@@ -121,7 +121,7 @@ class Tariff(TariffRecord):
         Examples
         --------
         >>> import pandas as pd
-        >>> from freightrisk import *
+        >>> from freightrisk import Cover, Factor, FrequencyModel, OrderBook, SeverityModel, Subsidy, Tariff
         >>> orders = pd.DataFrame({"order_id": range(8), "zone": ["near", "far"] * 4})
         >>> claims = pd.DataFrame({"order_id": [0, 1, 3], "freight": [8.0, 15.0, 17.0]})
         >>> book = OrderBook.from_frames(orders, claims, factors=[Factor("zone")], ship_date=None, report_date=None)
@@ -206,11 +206,6 @@ class Tariff(TariffRecord):
     def pricer(self) -> Pricer:
         """Return what prices orders under the tariff, made when it is first needed."""
         return Pricer(self)
-
-    @property
-    def plan_arguments(self) -> dict[str, Any]:
-        """Return the tariff as the flat arrays and numbers that the pricing kernel and its slow twin read."""
-        return self.pricer.plan_arguments
 
     def encode(
         self,

@@ -1,0 +1,6 @@
+"""Orders with several lines: their returns, and what a cover pays of them."""
+
+from freightrisk.models.frequency import at_most_one_claim
+from freightrisk.models.lines import LineReturns, expected_line_claims, fit_line_returns
+
+__all__ = ["LineReturns", "at_most_one_claim", "expected_line_claims", "fit_line_returns"]

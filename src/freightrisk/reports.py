@@ -1,0 +1,6 @@
+"""Reports on rounding and on gates of programmes."""
+
+from freightrisk.portfolio.gates import gate_report
+from freightrisk.portfolio.rounding import rounding_report
+
+__all__ = ["gate_report", "rounding_report"]

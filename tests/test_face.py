@@ -1,0 +1,57 @@
+"""The public names: few at the top, the rest in modules that say what they are for, and all of them documented."""
+
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import freightrisk
+
+FACES = ("campaigns", "credibility", "inference", "lines", "reports", "results", "shapes")
+API = Path(__file__).resolve().parents[1] / "docs" / "api.md"
+
+
+def names_of(face):
+    return importlib.import_module(f"freightrisk.{face}").__all__
+
+
+def test_the_top_has_about_forty_names():
+    assert 35 <= len(freightrisk.__all__) <= 45
+
+
+def test_each_name_stands_in_one_place():
+    every = [*freightrisk.__all__, *(name for face in FACES for name in names_of(face))]
+    assert len(every) == len(set(every))
+
+
+def test_dir_shows_what_is_loaded_later_and_nothing_else():
+    shown = dir(freightrisk)
+    assert {*freightrisk.__all__, *FACES, "Ledger", "datasets", "ledger", "plots", "simulate_book"} <= set(shown)
+    assert not hasattr(freightrisk, "Any")
+    assert not hasattr(freightrisk, "TYPE_CHECKING")
+
+
+@pytest.mark.parametrize("name", ["plots.plot_lift", "shapes.ScaleShape", "ledger.Ledger", "Ledger", "simulate_book"])
+def test_what_is_loaded_later_needs_no_second_import(name):
+    pytest.importorskip("matplotlib" if name.startswith("plots") else "sqlalchemy")
+    code = f"import freightrisk as fr; assert fr.{name} is not None"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_name_that_stands_elsewhere_is_pointed_to():
+    with pytest.raises(AttributeError, match=r"no 'buhlmann'; it stands in freightrisk\.credibility"):
+        _ = freightrisk.buhlmann
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = freightrisk.nothing
+
+
+@pytest.mark.skipif(not API.is_file(), reason="needs the checkout: docs/api.md")
+def test_every_public_name_is_in_the_reference():
+    text = API.read_text("utf-8")
+    listed = set(re.findall(r"auto(?:class|function):: (?:\w+\.)*(\w+)$", text, re.MULTILINE))
+    assert "automodule:: freightrisk.errors" in text
+    listed |= set(dir(freightrisk.errors))
+    assert {*freightrisk.__all__, "Ledger", *(name for face in FACES for name in names_of(face))} <= listed
