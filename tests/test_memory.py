@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freightrisk import Band, Factor, Subsidy, _blocks, _codes, _core, _fit, _plan, _settle, load_tariff
+from freightrisk import Band, Factor, Subsidy, _blocks, _codes, _core, _fit, _plan, _rounding, _settle, load_tariff
 from freightrisk.book.factors import Coding
 from freightrisk.errors import InputError
 from freightrisk.tariff.plan import RateTables, price_plan
@@ -343,8 +343,8 @@ def test_the_other_kernels_refuse_arrays_that_are_too_short():
         (_codes.recode, (bytes_, 1, np.zeros(4, np.uint8), 1, 0, 8, bytes_.copy()), (0, 6)),
         (_codes.pair_categories, (bytes_, 1, 2, 0, 8, np.zeros(8, np.int32), np.zeros(2, np.uint8)), (0, 5, 6)),
         (_codes.band_codes, (doubles, edges, 0, 8, bytes_.copy()), (0, 1, 4)),
-        (_core.spread_flags, (bytes_, 0, 8, np.zeros((4, 8), np.uint8)), (0, 3)),
-        (_settle.carry, (np.zeros(8, np.int64), np.zeros(8, np.int32), np.arange(8), np.zeros(1, np.int64),
+        (_settle.spread_flags, (bytes_, 0, 8, np.zeros((4, 8), np.uint8)), (0, 3)),
+        (_rounding.carry, (np.zeros(8, np.int64), np.zeros(8, np.int32), np.arange(8), np.zeros(1, np.int64),
                        np.zeros(8, np.int32)), (1, 2, 3, 4)),
         (_codes.keyed_hash, (np.zeros((8, 2), np.uint8), True, 1, 2, np.zeros(8, np.uint64)), (4,)),
     ]  # fmt: skip
@@ -358,7 +358,7 @@ def test_the_other_kernels_refuse_arrays_that_are_too_short():
             with pytest.raises(ValueError, match=REFUSED):
                 kernel(*wrong)
     with pytest.raises(ValueError, match=REFUSED):
-        _settle.carry(
+        _rounding.carry(
             np.zeros(8, np.int64), np.ones(8, np.int32), np.arange(8), np.zeros(1, np.int64), np.zeros(8, "i4")
         )
 
@@ -378,7 +378,7 @@ def test_the_fit_refuses_arrays_that_are_too_short():
         "members": np.zeros(1, np.int32),
         "firsts": np.array([0, 1], np.int32),
         "places": np.zeros(1, np.int64),
-        "n_scores": 1,
+        "n_gradients": 1,
         "cells_out": np.zeros(16),
         "sums_out": np.zeros(4),
     }

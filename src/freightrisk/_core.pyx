@@ -1,7 +1,7 @@
 """The hot path: the price of every order of a block, from codes to premium, list price and who pays each fen.
 
 `price` drives six stages over a block that stands on the stack: read codes, rate, cover, load, round, settle. The
-last two are in `_settle`.
+last two are in `_rounding` and `_settle`.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -13,8 +13,9 @@ from freightrisk._blocks cimport (
     wide_void, widen, word_of,
 )
 from freightrisk._plan cimport CARRY, DITHER, PricePlan, TableSet
+from freightrisk._rounding cimport round_rows
 from freightrisk._settle cimport (
-    FILED_BOUND, LIMIT_BOUND, UNSEEN_LEVEL, MoneyBlock, MoneyColumns, prove_outputs, round_rows, settle_rows,
+    FILED_BOUND, LIMIT_BOUND, UNSEEN_LEVEL, MoneyBlock, MoneyColumns, prove_outputs, settle_rows,
 )
 
 # Adding and subtracting 1.5 * 2**52 rounds a double below 2**51 to the nearest integer, ties to even.
@@ -23,8 +24,6 @@ cdef double LARGEST_MICRO = 1e15
 cdef double LIMIT_MATTERS = 0.99  # a payout below this share of the mean freight is flagged as limited
 cdef uint64_t EVERY_RULE = 0xFFFFFFFFFFFFFFFF
 
-
-# --- loops over the rows of a block --------------------------------------------------------------------------------
 
 cdef wide_void fuse_bytes(const uint8_t* first, const uint8_t* second, uint16_t width, uint16_t times, int n,
                           int_out fused) noexcept nogil:
@@ -201,8 +200,6 @@ cdef wide_void flag_unseen(const int32_t* codes, int64_t known, int n, flag_out 
     for i in range(n):
         flags[i] |= UNSEEN_LEVEL if codes[i] >= limit else 0
 
-
-# --- the block and its stages ---------------------------------------------------------------------------------------
 
 cdef struct Block:
     Py_ssize_t start
@@ -449,22 +446,3 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
             if plan.rounding != CARRY:
                 round_block(&b, plan, money)
                 settle_rows(&m, plan.rules, &b.rounded[0], payers_out, money, None)
-
-
-cdef wide_void each_flag(const uint8_t* flags, Py_ssize_t n, flag_out floor, flag_out limit, flag_out filed,
-                         flag_out unseen) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
-        floor[i] = flags[i] & 1
-        limit[i] = flags[i] >> 1 & 1
-        filed[i] = flags[i] >> 2 & 1
-        unseen[i] = flags[i] >> 3 & 1
-
-
-def spread_flags(const uint8_t[::1] flags not None, Py_ssize_t start, Py_ssize_t stop, uint8_t[:, ::1] hits not None):
-    """Write the four bits of the flags of rows [start, stop) to a row of `hits` each."""
-    need(stop <= start or (start >= 0 and flags.shape[0] >= stop and hits.shape[0] >= 4 and hits.shape[1] >= stop),
-         "flags of fewer rows")
-    with nogil:
-        if stop > start:
-            each_flag(&flags[start], stop - start, &hits[0, start], &hits[1, start], &hits[2, start], &hits[3, start])

@@ -27,7 +27,7 @@ def accumulate(
     members: NDArray[np.int32],
     firsts: NDArray[np.int32],
     places: NDArray[np.int64],
-    n_scores: int,
+    n_gradients: int,
     cells_out: NDArray[np.float64],
     sums_out: NDArray[np.float64],
 ) -> None: ...

@@ -1,4 +1,4 @@
-"""The walk of a fit: from codes and tables to the score, information and objective of rows, added up by table."""
+"""The walk of a fit: from codes and tables to the gradient, information and objective of rows, added up by table."""
 
 cimport cython
 from libc.math cimport exp, expm1, log, log1p, pow
@@ -10,17 +10,11 @@ from freightrisk._blocks cimport (
     reaches, real_out, wide_void, widen,
 )
 
-cdef enum:
-    RESPONSE = 0
-    SCALE = 1
-    WEIGHT = 2
-    TRIALS = 3
-    ONES = 0
-    DOUBLE = 1
-    SINGLE = 2
-    BYTE = 3
-    SHORT = 4
-    LONG = 5
+cdef enum:  # the columns of values
+    RESPONSE, MULTIPLIER, WEIGHT, TRIALS
+
+cdef enum:  # their types
+    ONES, DOUBLE, SINGLE, BYTE, SHORT, LONG
 
 NUMBERS = {"f8": DOUBLE, "f4": SINGLE, "u1": BYTE, "u2": SHORT, "u4": LONG}
 
@@ -55,46 +49,46 @@ cdef class RowValues:
             self.column[k] = &view[0] if view.shape[0] > 0 else NULL
 
 
-cdef wide_void poisson_rows(const double* eta, const double* y, const double* scale, const double* weight,
-                            const double* trials, double _, bint observed, int n, real_out score,
+cdef wide_void poisson_rows(const double* eta, const double* y, const double* multiplier, const double* weight,
+                            const double* trials, double _, bint observed, int n, real_out gradient,
                             real_out information, real_out likely, real_out pearson) noexcept nogil:
-    """Counts with mean m = scale exp(eta): score w (y - m), information w m."""
+    """Counts with mean m = multiplier exp(eta): gradient w (y - m), information w m."""
     cdef int i
     cdef double mean, residual
     for i in range(n):
-        mean = scale[i] * exponential(eta[i])
+        mean = multiplier[i] * exponential(eta[i])
         residual = y[i] - mean
-        score[i] = weight[i] * residual
+        gradient[i] = weight[i] * residual
         information[i] = weight[i] * mean
         likely[i] = weight[i] * (y[i] * eta[i] - mean)
         pearson[i] = weight[i] * residual * residual / mean
 
 
-cdef void bernoulli_rows(const double* eta, const double* y, const double* scale, const double* weight,
-                         const double* trials, double _, bint observed, int n, double* score,
+cdef void bernoulli_rows(const double* eta, const double* y, const double* multiplier, const double* weight,
+                         const double* trials, double _, bint observed, int n, double* gradient,
                          double* information, double* likely, double* pearson) noexcept nogil:
-    """At most one claim: p = 1 - exp(-m), m = scale exp(eta); information is the expected one, w m^2 (1-p) / p."""
+    """At most one claim: p = 1 - exp(-m), m = multiplier exp(eta); information is the expected one, w m^2 (1-p) / p."""
     cdef int i
     cdef double mean, p, none
     for i in range(n):
-        mean = scale[i] * exp(eta[i])
+        mean = multiplier[i] * exp(eta[i])
         p = -expm1(-mean)
         none = exp(-mean)
-        score[i] = weight[i] * mean * (y[i] - p) / p
+        gradient[i] = weight[i] * mean * (y[i] - p) / p
         information[i] = weight[i] * mean * (mean * none) / p
         likely[i] = weight[i] * ((y[i] * log(p) if y[i] > 0.0 else 0.0) - (1.0 - y[i]) * mean)
         pearson[i] = weight[i] * (y[i] - p) * (y[i] - p) / (p * none) if none > 0.0 else 0.0
 
 
-cdef wide_void gamma_rows(const double* eta, const double* y, const double* scale, const double* weight,
-                          const double* trials, double _, bint observed, int n, real_out score,
+cdef wide_void gamma_rows(const double* eta, const double* y, const double* multiplier, const double* weight,
+                          const double* trials, double _, bint observed, int n, real_out gradient,
                           real_out information, real_out likely, real_out pearson) noexcept nogil:
-    """Amounts with mean m = scale exp(eta): score w (y/m - 1), expected information w, observed w y/m."""
+    """Amounts with mean m = multiplier exp(eta): gradient w (y/m - 1), expected information w, observed w y/m."""
     cdef int i
     cdef double ratio
     for i in range(n):
-        ratio = y[i] * exponential(-eta[i]) / scale[i]
-        score[i] = weight[i] * (ratio - 1.0)
+        ratio = y[i] * exponential(-eta[i]) / multiplier[i]
+        gradient[i] = weight[i] * (ratio - 1.0)
         information[i] = weight[i] * ratio
         likely[i] = -weight[i] * (ratio + eta[i])
         pearson[i] = weight[i] * (ratio - 1.0) * (ratio - 1.0)
@@ -102,74 +96,74 @@ cdef wide_void gamma_rows(const double* eta, const double* y, const double* scal
         memcpy(information, weight, n * sizeof(double))
 
 
-cdef void negative_binomial_rows(const double* eta, const double* y, const double* scale, const double* weight,
-                                 const double* trials, double dispersion, bint observed, int n, double* score,
+cdef void negative_binomial_rows(const double* eta, const double* y, const double* multiplier, const double* weight,
+                                 const double* trials, double dispersion, bint observed, int n, double* gradient,
                                  double* information, double* likely, double* pearson) noexcept nogil:
-    """Counts with variance v = m + dispersion m^2: score w m (y - m) / v, expected information w m^2 / v."""
+    """Counts with variance v = m + dispersion m^2: gradient w m (y - m) / v, expected information w m^2 / v."""
     cdef int i
     cdef double mean, spread, residual
     for i in range(n):
-        mean = scale[i] * exp(eta[i])
+        mean = multiplier[i] * exp(eta[i])
         spread = 1.0 + dispersion * mean
         residual = y[i] - mean
-        score[i] = weight[i] * residual / spread
+        gradient[i] = weight[i] * residual / spread
         information[i] = weight[i] * mean / spread
         likely[i] = weight[i] * (y[i] * eta[i] - (y[i] + 1.0 / dispersion) * log1p(dispersion * mean))
         pearson[i] = weight[i] * residual * residual / (mean * spread)
 
 
-cdef void lognormal_rows(const double* eta, const double* y, const double* scale, const double* weight,
-                         const double* trials, double _, bint observed, int n, double* score,
+cdef void lognormal_rows(const double* eta, const double* y, const double* multiplier, const double* weight,
+                         const double* trials, double _, bint observed, int n, double* gradient,
                          double* information, double* likely, double* pearson) noexcept nogil:
-    """Amounts whose log has mean log scale + eta: score w r, r the residual of the log, information w."""
+    """Amounts whose log has mean log multiplier + eta: gradient w r, r the residual of the log, information w."""
     cdef int i
     cdef double residual
     for i in range(n):
-        residual = log(y[i] / scale[i]) - eta[i]
-        score[i] = weight[i] * residual
+        residual = log(y[i] / multiplier[i]) - eta[i]
+        gradient[i] = weight[i] * residual
         information[i] = weight[i]
         likely[i] = -0.5 * weight[i] * residual * residual
         pearson[i] = weight[i] * residual * residual
 
 
-cdef void inverse_gaussian_rows(const double* eta, const double* y, const double* scale, const double* weight,
-                                const double* trials, double _, bint observed, int n, double* score,
+cdef void inverse_gaussian_rows(const double* eta, const double* y, const double* multiplier, const double* weight,
+                                const double* trials, double _, bint observed, int n, double* gradient,
                                 double* information, double* likely, double* pearson) noexcept nogil:
-    """Amounts with variance ~ m^3: score w (y - m) / m^2, expected information w / m."""
+    """Amounts with variance ~ m^3: gradient w (y - m) / m^2, expected information w / m."""
     cdef int i
     cdef double rate, residual
     for i in range(n):
-        rate = exp(-eta[i]) / scale[i]
+        rate = exp(-eta[i]) / multiplier[i]
         residual = y[i] * rate - 1.0
-        score[i] = weight[i] * residual * rate
+        gradient[i] = weight[i] * residual * rate
         information[i] = weight[i] * rate
         likely[i] = weight[i] * rate * (1.0 - 0.5 * y[i] * rate)
         pearson[i] = weight[i] * residual * residual * rate
 
 
-cdef void tweedie_rows(const double* eta, const double* y, const double* scale, const double* weight,
-                       const double* trials, double power, bint observed, int n, double* score,
+cdef void tweedie_rows(const double* eta, const double* y, const double* multiplier, const double* weight,
+                       const double* trials, double power, bint observed, int n, double* gradient,
                        double* information, double* likely, double* pearson) noexcept nogil:
-    """Amounts, some zero, with variance ~ m^p, 1 < p < 2: score w m^(1-p) (y - m), information w m^(2-p).
+    """Amounts, some zero, with variance ~ m^p, 1 < p < 2: gradient w m^(1-p) (y - m), information w m^(2-p).
 
     The observed information is w ((2-p) m^(2-p) + (p-1) y m^(1-p)).
     """
     cdef int i
     cdef double mean, low, high
     for i in range(n):
-        mean = scale[i] * exp(eta[i])
+        mean = multiplier[i] * exp(eta[i])
         low = pow(mean, 1.0 - power)
         high = low * mean
-        score[i] = weight[i] * (y[i] * low - high)
+        gradient[i] = weight[i] * (y[i] * low - high)
         information[i] = weight[i] * (((2.0 - power) * high + (power - 1.0) * y[i] * low) if observed else high)
         likely[i] = weight[i] * (y[i] * low / (1.0 - power) - high / (2.0 - power))
         pearson[i] = weight[i] * (y[i] - mean) * (y[i] - mean) * low / mean
 
 
-cdef void beta_binomial_rows(const double* eta, const double* y, const double* scale, const double* weight,
-                             const double* trials, double correlation, bint observed, int n, double* score,
+cdef void beta_binomial_rows(const double* eta, const double* y, const double* multiplier, const double* weight,
+                             const double* trials, double correlation, bint observed, int n, double* gradient,
                              double* information, double* likely, double* pearson) noexcept nogil:
-    """Returns y of `trials` lines, p = 1 - exp(-m) each, m = scale exp(eta), any two of one order with `correlation`.
+    """Returns y of `trials` lines, p = 1 - exp(-m) each, m = multiplier exp(eta); any two lines have `correlation` r.
 
     The log likelihood is the sum of log(p (1-r) + k r), k < y, and of log((1-p) (1-r) + k r), k < trials - y. The
     expected information weighs each term's square by how likely it is to be there.
@@ -177,7 +171,7 @@ cdef void beta_binomial_rows(const double* eta, const double* y, const double* s
     cdef int i, k, lines, back
     cdef double mean, p, none, apart = 1.0 - correlation, slope, first, second, chance, seen, at, share
     for i in range(n):
-        mean = scale[i] * exp(eta[i])
+        mean = multiplier[i] * exp(eta[i])
         p = -expm1(-mean)
         none = exp(-mean) if mean < FARTHEST else exp(-FARTHEST)
         slope = apart * mean * none
@@ -189,7 +183,7 @@ cdef void beta_binomial_rows(const double* eta, const double* y, const double* s
         for k in range(lines - back):
             second += 1.0 / (none * apart + k * correlation)
             at += log(none * apart + k * correlation)
-        score[i] = weight[i] * slope * (first - second)
+        gradient[i] = weight[i] * slope * (first - second)
         likely[i] = weight[i] * at
         share = y[i] - trials[i] * p
         pearson[i] = weight[i] * share * share / (trials[i] * p * none * (1.0 + (trials[i] - 1.0) * correlation))
@@ -306,7 +300,7 @@ cdef struct FitBlock:
     int32_t fused[2][BLOCK]
     double converted[4][BLOCK]  # columns of values that are not float64
     double eta[BLOCK]
-    double score[BLOCK]
+    double gradient[BLOCK]
     double information[BLOCK]
     double likely[BLOCK]
     double pearson[BLOCK]
@@ -358,25 +352,25 @@ cdef bint predict(FitBlock* b, CodeColumns columns, const int64_t[::1] offsets, 
 
 
 cdef void differentiate(FitBlock* b, Family family, double parameter, RowValues values) noexcept nogil:
-    """Write score, information, objective and Pearson term of each row."""
+    """Write gradient, information, objective and Pearson term of each row."""
     cdef const double* y = read_values(values, RESPONSE, b)
-    cdef const double* scale = read_values(values, SCALE, b)
+    cdef const double* multiplier = read_values(values, MULTIPLIER, b)
     cdef const double* weight = read_values(values, WEIGHT, b)
     cdef const double* trials = read_values(values, TRIALS, b)
-    family.rows(&b.eta[0], y, scale, weight, trials, parameter, family.observed, b.n, &b.score[0], &b.information[0],
-                &b.likely[0], &b.pearson[0])
+    family.rows(&b.eta[0], y, multiplier, weight, trials, parameter, family.observed, b.n, &b.gradient[0],
+                &b.information[0], &b.likely[0], &b.pearson[0])
 
 
 cdef void add_totals(FitBlock* b, double* sums) noexcept nogil:
     sums[0] += total_of(&b.likely[0], b.n)
     sums[1] += total_of(&b.pearson[0], b.n)
-    sums[2] += total_of(&b.score[0], b.n)
+    sums[2] += total_of(&b.gradient[0], b.n)
     sums[3] += total_of(&b.information[0], b.n)
 
 
 cdef void add_cells(FitBlock* b, CodeColumns columns, const int32_t[::1] members, const int32_t[::1] firsts,
-                    const int64_t[::1] places, int n_scores, double[::1] cells_out) noexcept nogil:
-    """Add score and information to the cells of the first tables, and information alone to the others'."""
+                    const int64_t[::1] places, int n_gradients, double[::1] cells_out) noexcept nogil:
+    """Add gradient and information to the cells of the first tables, and information alone to the others'."""
     cdef const int32_t* cells
     cdef int t, m, side
     for t in range(<int>firsts.shape[0] - 1):
@@ -386,14 +380,14 @@ cdef void add_cells(FitBlock* b, CodeColumns columns, const int32_t[::1] members
             fuse(cells, &b.codes[members[m]][0], <int32_t>columns.size[members[m]], 1, b.n, &b.fused[side][0])
             cells = &b.fused[side][0]
             side = 1 - side
-        if t < n_scores:
-            scatter_both(cells, &b.score[0], &b.information[0], b.n, &cells_out[places[t]])
+        if t < n_gradients:
+            scatter_both(cells, &b.gradient[0], &b.information[0], b.n, &cells_out[places[t]])
         else:
             scatter(cells, &b.information[0], b.n, &cells_out[places[t]])
 
 
 cdef int prove_cells(CodeColumns columns, const int32_t[::1] members, const int32_t[::1] firsts,
-                     const int64_t[::1] places, int n_scores, Py_ssize_t length) except -1:
+                     const int64_t[::1] places, int n_gradients, Py_ssize_t length) except -1:
     """Raise unless the cells of every table lie in the output."""
     cdef int t, m
     cdef int64_t cells
@@ -405,16 +399,16 @@ cdef int prove_cells(CodeColumns columns, const int32_t[::1] members, const int3
             need(0 <= members[m] < columns.count, "a table of a column that is not there")
             cells *= columns.size[members[m]]
             need(cells < <int64_t>1 << 31, "a table of too many cells")
-        need(0 <= places[t] <= length - (2 * cells if t < n_scores else cells), "fewer cells than tables have")
+        need(0 <= places[t] <= length - (2 * cells if t < n_gradients else cells), "fewer cells than tables have")
     return 0
 
 
 def accumulate(int family, double parameter, CodeColumns columns not None, const int64_t[::1] offsets not None,
                double base, const double[::1] tables not None, RowValues values not None, Py_ssize_t start,
                Py_ssize_t stop, const int32_t[::1] members not None, const int32_t[::1] firsts not None,
-               const int64_t[::1] places not None, int n_scores, double[::1] cells_out not None,
+               const int64_t[::1] places not None, int n_gradients, double[::1] cells_out not None,
                double[::1] sums_out not None):
-    """Add the score, information and objective of rows [start, stop) to the outputs.
+    """Add the gradient, information and objective of rows [start, stop) to the outputs.
 
     Parameters
     ----------
@@ -426,8 +420,8 @@ def accumulate(int family, double parameter, CodeColumns columns not None, const
     members : columns whose codes count the cells of each table in `cells_out`, the last one fastest
     firsts : (T + 1,) where each table's columns start in `members`
     places : (T,) where it starts in `cells_out`
-    n_scores : so many tables, the first ones, hold score and information of each cell, the others information alone
-    sums_out : (4,) objective, Pearson sum, total score, total information
+    n_gradients : the first tables, so many, hold gradient and information of each cell, the others information alone
+    sums_out : (4,) objective, Pearson sum, total gradient, total information
     """
     cdef FitBlock b
     cdef Py_ssize_t step
@@ -440,7 +434,7 @@ def accumulate(int family, double parameter, CodeColumns columns not None, const
     need(offsets.shape[0] >= count, "fewer tables than columns")
     for f in range(count):
         need(0 <= offsets[f] <= tables.shape[0] - columns.size[f], "tables that are shorter than their columns")
-    prove_cells(columns, members, firsts, places, n_scores, cells_out.shape[0])
+    prove_cells(columns, members, firsts, places, n_gradients, cells_out.shape[0])
     with nogil:
         fill_ones(&b, values)
         for step in range(blocks(start, stop)):
@@ -451,4 +445,4 @@ def accumulate(int family, double parameter, CodeColumns columns not None, const
                     raise IndexError("a code is out of its table's range")
             differentiate(&b, KERNELS[family], parameter, values)
             add_totals(&b, &sums_out[0])
-            add_cells(&b, columns, members, firsts, places, n_scores, cells_out)
+            add_cells(&b, columns, members, firsts, places, n_gradients, cells_out)

@@ -1,4 +1,4 @@
-"""From micro-yuan to whole fen and who pays each of them."""
+"""Who pays each fen of a list price."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -46,6 +46,5 @@ cdef struct MoneyBlock:
 cdef int prove_outputs(PricePlan plan, Py_ssize_t start, Py_ssize_t stop, const int32_t[::1] list_out,
                        const int32_t[:, ::1] payers_out, const int32_t[::1] merchant_out, const uint8_t[::1] flags_out,
                        MoneyColumns money, const int64_t[::1] spent_out) except -1
-cdef void round_rows(int rounding, const double* micro, const uint16_t* draws, int n, int32_t* fen) noexcept nogil
 cdef void settle_rows(MoneyBlock* b, Rules rules, const int32_t* rounded, int32_t[:, ::1] payers_out,
                       MoneyColumns money, Limits limits) noexcept nogil

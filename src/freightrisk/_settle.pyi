@@ -32,13 +32,6 @@ class Limits:
         left_met: NDArray[np.uint8],
     ) -> None: ...
 
-def carry(
-    micro: NDArray[np.int64],
-    merchants: NDArray[np.int32],
-    order: NDArray[np.int64],
-    remainders: NDArray[np.int64],
-    rounded_out: NDArray[np.int32],
-) -> None: ...
 def settle(
     plan: PricePlan,
     start: int,
@@ -52,3 +45,4 @@ def settle(
     allowed: int = ...,
     limits: Limits | None = None,
 ) -> None: ...
+def spread_flags(flags: NDArray[np.uint8], start: int, stop: int, hits: NDArray[np.uint8]) -> None: ...

@@ -1,27 +1,17 @@
-"""From micro-yuan to whole fen, and who pays each of them: rounding, the floor, subsidies, budgets and caps."""
+"""Who pays each fen of a list price: the floor, subsidies, budgets and caps by merchant."""
 
 cimport cython
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from freightrisk._blocks cimport (
-    BLOCK, block_rows, blocks, flag_out, int_out, low_word, mask_out, need, reaches, wide_void,
-)
-from freightrisk._plan cimport (
-    CEILING, DITHER, FIXED, HALF_EVEN, HALF_UP, MAX_RULES, PERCENT_OF_LIST, PERCENT_OF_REST, PricePlan, Rules,
-)
+from freightrisk._blocks cimport BLOCK, block_rows, blocks, flag_out, int_out, mask_out, need, reaches, wide_void
+from freightrisk._plan cimport FIXED, MAX_RULES, PERCENT_OF_LIST, PERCENT_OF_REST, PricePlan, Rules
+from freightrisk._rounding cimport nearest_fen
 
 FLAGS = {
     "floor_bound": FLOOR_BOUND, "limit_bound": LIMIT_BOUND, "filed_bound": FILED_BOUND, "unseen_level": UNSEEN_LEVEL,
 }
 
-cdef enum:
-    MICRO_PER_FEN = 10000
-
-# Adding and subtracting 1.5 * 2**52 rounds a double below 2**51 to the nearest integer, ties to even.
-cdef double ROUND_TO_INTEGER = 6755399441055744.0
-cdef double ROUND_TO_FRACTION = 103079215104.0  # as much, times 2**-16
-cdef double HALF_STEP = 5e-5  # a whole number over 10000 is a multiple of 1e-4: with half of that it never falls short
 cdef uint64_t EVERY_RULE = 0xFFFFFFFFFFFFFFFF
 
 
@@ -83,45 +73,6 @@ cdef int prove_outputs(PricePlan plan, Py_ssize_t start, Py_ssize_t stop, const 
         need(money.paid.shape[0] == 0 or (money.paid.shape[0] >= rules and money.paid.shape[1] >= stop),
              "what rules pay with fewer rows")
     return 0
-
-
-# off by less than 1e-6; to the nearest multiple of 2**-16 it is exact at both and still 9e-5 from both elsewhere. So
-# rounding that to a whole number, ties to even, is rounding the quotient, without a division.
-
-# Both roundings are sums, the whole number is then the lower bits of the last.
-
-cdef inline int32_t nearest_fen(double fen) noexcept nogil:
-    return low_word((fen + ROUND_TO_FRACTION) + (ROUND_TO_INTEGER - ROUND_TO_FRACTION))
-
-
-cdef wide_void round_nearest(const double* micro, int n, int_out fen) noexcept nogil:
-    cdef int i
-    for i in range(n):
-        fen[i] = nearest_fen(micro[i] * 1e-4)
-
-
-cdef wide_void round_down_after(const double* micro, double added, int n, int_out fen) noexcept nogil:
-    """Whole fen of micro-yuan with a constant added: 0 rounds down, 5000 half up, 9999 to the ceiling."""
-    cdef int i
-    for i in range(n):
-        fen[i] = <int32_t>((micro[i] + added) * 1e-4 + HALF_STEP)
-
-
-cdef wide_void round_drawn(const double* micro, const uint16_t* draw, int n, int_out fen) noexcept nogil:
-    """Up with the probability of the fraction: a draw is 0 to 9999, each as likely as the others."""
-    cdef int i
-    for i in range(n):
-        fen[i] = <int32_t>((micro[i] + <double>draw[i]) * 1e-4 + HALF_STEP)
-
-
-cdef void round_rows(int rounding, const double* micro, const uint16_t* draws, int n, int32_t* fen) noexcept nogil:
-    """Round premiums to whole fen by one of ROUNDING_MODES; only dithering reads draws."""
-    if rounding == HALF_EVEN:
-        round_nearest(micro, n, fen)
-    elif rounding == DITHER:
-        round_drawn(micro, draws, n, fen)
-    else:
-        round_down_after(micro, 5000.0 if rounding == HALF_UP else (9999.0 if rounding == CEILING else 0.0), n, fen)
 
 
 cdef wide_void list_price(const int32_t* fen, int32_t floor, int n, int_out price, flag_out flags) noexcept nogil:
@@ -391,39 +342,6 @@ cdef void settle_rows(MoneyBlock* b, Rules rules, const int32_t* rounded, int32_
         flag_floor(b.rest, b.price, b.floor, b.n, b.flags)
 
 
-def carry(const int64_t[::1] micro not None, const int32_t[::1] merchants not None, const int64_t[::1] order not None,
-          int64_t[::1] remainders not None, int32_t[::1] rounded_out not None):
-    """Round to fen with what each merchant's earlier orders left over, so that a total is off by half a fen at most.
-
-    Parameters
-    ----------
-    micro : (n,) premiums, micro-yuan
-    merchants : (n,) code of each order's merchant
-    order : (n,) rows in the order in which they are taken; empty for as they stand
-    remainders : (merchants,) micro-yuan charged too little so far; updated
-    rounded_out : (n,) fen
-    """
-    cdef Py_ssize_t k, row
-    cdef int64_t owed, fen, over
-    cdef bint astray = False
-    need(merchants.shape[0] >= micro.shape[0] and rounded_out.shape[0] >= micro.shape[0]
-         and order.shape[0] in (0, micro.shape[0]), "columns of other lengths to carry")
-    with nogil:
-        for k in range(micro.shape[0]):
-            row = order[k] if order.shape[0] else k
-            if not (0 <= row < micro.shape[0] and 0 <= merchants[row] < remainders.shape[0]):
-                astray = True
-                break
-            owed = micro[row] + remainders[merchants[row]]
-            fen = owed // MICRO_PER_FEN if owed > 0 else 0
-            over = 2 * (owed - fen * MICRO_PER_FEN)
-            if over > MICRO_PER_FEN or (over == MICRO_PER_FEN and fen % 2 == 1):
-                fen += 1
-            rounded_out[row] = <int32_t>fen
-            remainders[merchants[row]] = owed - fen * MICRO_PER_FEN
-    need(not astray, "a place or merchant that is not there")
-
-
 def settle(PricePlan plan not None, Py_ssize_t start, Py_ssize_t stop, int32_t[::1] list_out not None,
            int32_t[:, ::1] payers_out not None, int32_t[::1] merchant_out not None, uint8_t[::1] flags_out not None,
            MoneyColumns money not None, int64_t[::1] spent_out=None, uint64_t allowed=EVERY_RULE,
@@ -452,3 +370,22 @@ def settle(PricePlan plan not None, Py_ssize_t start, Py_ssize_t stop, int32_t[:
             half_mask(&money.masks[b.start], 32, b.n, &b.eligible[1][0])
             settle_rows(&b, plan.rules, &money.rounded[b.start], payers_out, money, limits)
     need(limits is None or not limits.astray, "a merchant and period that are not there")
+
+
+cdef wide_void each_flag(const uint8_t* flags, Py_ssize_t n, flag_out floor, flag_out limit, flag_out filed,
+                         flag_out unseen) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        floor[i] = flags[i] & 1
+        limit[i] = flags[i] >> 1 & 1
+        filed[i] = flags[i] >> 2 & 1
+        unseen[i] = flags[i] >> 3 & 1
+
+
+def spread_flags(const uint8_t[::1] flags not None, Py_ssize_t start, Py_ssize_t stop, uint8_t[:, ::1] hits not None):
+    """Write the four bits of the flags of rows [start, stop) to a row of `hits` each."""
+    need(stop <= start or (start >= 0 and flags.shape[0] >= stop and hits.shape[0] >= 4 and hits.shape[1] >= stop),
+         "flags of fewer rows")
+    with nogil:
+        if stop > start:
+            each_flag(&flags[start], stop - start, &hits[0, start], &hits[1, start], &hits[2, start], &hits[3, start])

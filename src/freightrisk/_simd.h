@@ -38,8 +38,6 @@
 #define FREIGHTRISK_INLINE static inline
 #endif
 
-/* --- bits of doubles -------------------------------------------------------------------------------------------- */
-
 FREIGHTRISK_INLINE int freightrisk_low_word(double x) {
     long long word;
     memcpy(&word, &x, 8);
@@ -75,8 +73,6 @@ FREIGHTRISK_INLINE double freightrisk_exponential(double x) {
     memcpy(&t, &bits, 8);
     return p * t;
 }
-
-/* --- four rows of tables ---------------------------------------------------------------------------------------- */
 
 /* `some_pairs` is the plain form of `four_pairs`, for the rows that are left over. */
 FREIGHTRISK_INLINE void freightrisk_some_pairs(const int *const *place, const double *const *tables, int n_tables,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk import _check, _plan, _settle
+from freightrisk import _check, _plan, _rounding, _settle
 from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE, JoinedColumns, value_of
 from freightrisk._intake import DEFAULT_CLOCK, Id, Refused, id_of, time_of
 from freightrisk._parallel import in_order
@@ -422,7 +422,7 @@ def settle_in_order(
     money = into.money(NO_DRAWS)
     if plan.rounding == _plan.ROUNDING_MODES["carry"]:
         remainders = _amounts([balances.remainders.get(name, 0) for name in sequence.names], _micro, MOST_REMAINDER)
-        _settle.carry(into.micro[:n], sequence.merchants, sequence.order, remainders, into.rounded)
+        _rounding.carry(into.micro[:n], sequence.merchants, sequence.order, remainders, into.rounded)
         balances.remainders.update(zip(sequence.names, remainders.tolist(), strict=True))
         _settle_as_if_unlimited(plan, into, money, sums, pieces, left.allowed(), threads=threads)
     if not n or not any(rule.is_limited for rule in left.rules):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk import _blocks, _check, _core, _settle
+from freightrisk import _blocks, _check, _settle
 from freightrisk._columns import JoinedColumns
 from freightrisk._progress import progress_bar
 from freightrisk._types import Array
@@ -181,7 +181,7 @@ class QuoteBuffers:
 
     def spread_flags(self, start: int, stop: int) -> None:
         """Write the bits of the flags of some rows to a column each."""
-        _core.spread_flags(self.flags, start, stop, self.hits.view(np.uint8))
+        _settle.spread_flags(self.flags, start, stop, self.hits.view(np.uint8))
 
     def check(
         self, n_orders: int, n_payers: int, n_rules: int, *, detail: bool, settles: bool, carries: bool, campaigns: bool

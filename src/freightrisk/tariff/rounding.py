@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk import _check, _codes, _plan, _settle
+from freightrisk import _check, _codes, _plan, _rounding
 from freightrisk._reference import MICRO_PER_FEN as MICRO_PER_FEN  # for settlement too
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def round_micro(
         return (micro + draws) // MICRO_PER_FEN
     if mode == "carry" and merchants is not None and remainders is not None:
         fen = np.empty(len(micro), dtype=np.int32)
-        _settle.carry(micro, merchants, np.empty(0, dtype=np.int64), remainders, fen)
+        _rounding.carry(micro, merchants, np.empty(0, dtype=np.int64), remainders, fen)
         return fen.astype(np.int64)
     return (micro + ADDED[mode]) // MICRO_PER_FEN
 
