@@ -31,7 +31,7 @@ from freightrisk import (
     open_book,
     store_book,
 )
-from freightrisk.pipeline.opened import StoredBook
+from freightrisk.pipeline.opened import checksum
 from interrupts import interrupted, lines_of
 
 FACTORS = (
@@ -382,10 +382,7 @@ def signed(folder, change):
     path = folder / "book.json"
     document = msgspec.json.decode(path.read_bytes())
     change(document)
-    try:
-        path.write_bytes(msgspec.json.decode(msgspec.json.encode(document), type=StoredBook).document())
-    except msgspec.ValidationError:
-        path.write_bytes(msgspec.json.encode(document))
+    path.write_bytes(msgspec.json.encode(document | {"checksum": checksum(document)}))
 
 
 def retype(name, kind):

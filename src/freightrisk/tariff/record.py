@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from freightrisk._intake import DEFAULT_CLOCK, NUMBER, nearest_spelling, spellin
 from freightrisk._shown import repr_of
 from freightrisk.book.factors import Band, Coding, CrossCoding
 from freightrisk.errors import InputError
-from freightrisk.tariff.cover import Cover, LimitCurve
+from freightrisk.tariff.cover import Cover, Cubics, LimitCurve
 from freightrisk.tariff.experience import Experience
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.rates import RateTables, check_curves, check_products, check_rates, limit_table
@@ -41,13 +41,13 @@ class TariffRecord:
     """
 
     name: str
-    codings: Mapping[str, Coding]
+    codings: Annotated[Mapping[str, Coding], "name"] = field(metadata={"key": "factors"})
     frequency: RateTables
     severity: RateTables
     cover: Cover
     loadings: Loadings
     subsidies: tuple[Subsidy, ...]
-    count_curve: Array
+    count_curve: Cubics
     limit_curve: LimitCurve | None
     floor_fen: int = 1
     rounding: str = "half_even"
@@ -143,7 +143,7 @@ class TariffRecord:
                     if column in coding.columns:
                         known = coding.spellings[list(coding.columns).index(column)]
                         for level in condition:
-                            if known.meet(level) is None:
+                            if level is not None and known.meet(level) is None:
                                 yield rule, column, level, coding
 
     @property
