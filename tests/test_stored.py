@@ -385,6 +385,16 @@ def signed(folder, change):
     path.write_bytes(msgspec.json.encode(document | {"checksum": checksum(document)}))
 
 
+def test_an_exposure_that_is_a_whole_number_can_be_stored(frames, tmp_path):
+    orders, claims, _ = frames
+    names = {"exposure": "exposed", "reversed_date": "undone", "as_of": "2026-06-01"}
+    book = store_book(
+        tmp_path / "book", parquet(orders.assign(weight_kg=1.0), tmp_path / "orders", 1), claims,
+        factors=[Factor("zone", min_exposure=5)], **names,
+    )  # fmt: skip
+    assert open_book(tmp_path / "book").codings == book.codings
+
+
 def retype(name, kind):
     """Return a change of a column's type, by whose size its length becomes another."""
 
