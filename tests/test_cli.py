@@ -522,16 +522,24 @@ def test_a_failed_demo_leaves_no_folder(tmp_path, monkeypatch):
 BAD_CONFIGS = [
     ("floor_fen = 1 ", "floor = 1 ", "the top level: unknown key 'floor'; the keys there are 'factors', 'name'"),
     ("floor_fen = 1 ", "floor_fen = -1 ", "floor_fen is -1"),
-    ("floor_fen = 1 ", "floor_fen = 0.5 ", "floor_fen: Expected 'int', got 'float'"),
+    ("floor_fen = 1 ", "floor_fen = 0.5 ", r"Expected `int`, got `float` - at `\$.floor_fen`"),
     ("floor_fen = 1 ", "floor_fen = ", "is not valid TOML"),
     ("floor_fen = 1 ", "floor_fen = 1\nfloor_fen = 2 ", "is not valid TOML"),
     ("floor_fen = 1 ", f"floor_fen = {'[' * 5_000} ", "nests brackets too deeply"),
-    ("as_of = 2026-07-01", "as_of = 2026", "as_of: Expected 'date', got 'int'"),
+    ("as_of = 2026-07-01", "as_of = 2026", r"Expected `date \| null`, got `int` - at `\$.as_of`"),
     ('name = "demo return-freight cover"', 'name = ""', "name is ''"),
     ('merchants = "merchants.parquet"', 'sellers = "s"', "data: unknown key 'sellers'.*'merchants'"),
     ('freight = "freight"', 'cost = "freight"', "columns: unknown key 'cost'.*'report_date', 'freight'"),
-    ('kind = "hierarchy"', 'kind = "tree"', "factors, entry 1 .'category_path'.*'factor', 'band' or 'hierarchy'"),
-    ('kind = "hierarchy"\n', "", "factors, entry 1 .*required field 'kind'.*'factor', 'band' or 'hierarchy'"),
+    (
+        'kind = "hierarchy"',
+        'kind = "tree"',
+        "entry 1 .'category_path'.: kind is 'tree'; .*'factor', 'band', 'hierarchy'",
+    ),
+    (
+        'kind = "hierarchy"\n',
+        "",
+        "entry 1 .'category_path'.: 'kind' is absent; .*'factor', 'band', 'hierarchy'",
+    ),
     ('columns = ["industry", "category", "leaf"]', "columns = []", "columns of hierarchy 'category_path'"),
     ("edges = [20, 50,", "bands = [20, 50,", "entry 5 .'price'.: unknown key 'bands'.*'edges'"),
     ("valid = [1, 5]", "range = [1, 5]", "entry 7 .'experience_score'.: unknown key 'range'.*'edges', 'column'"),
@@ -552,7 +560,7 @@ BAD_CONFIGS = [
     ("fixed_fen = 10", "fixed_fen = 10\nprice_to_fen = 1", "subsidy 'new merchant' has 2 amounts"),
     ("start = 2026-01-01", "start = 2026-01-01\nend = 2025-01-01", "starts on 2026-01-01, after its end"),
     ("{ above = 4.8 }", "{ over = 4.8 }", "subsidies, entry 2 .*unknown key 'over'.*'above', 'at_most'"),
-    ('{ segment = ["new"] }', '{ segment = "new" }', "subsidies, entry 3 .*where.*got 'str'"),
+    ('{ segment = ["new"] }', '{ segment = "new" }', r"got `str` - at `\$.subsidies\[2\].where"),
 ]
 
 
@@ -587,8 +595,8 @@ def test_fit_with_effects(files, tmp_path):
 
 
 @pytest.mark.parametrize(("wrong", "message"), [
-    ('factors = [{effect = "credible", name = "zone"}]', "Invalid value 'credible'.*'credibility', 'smooth', 'given'"),
-    ('factors = [{name = "zone"}]', "required field 'effect'.*'free', 'credibility'"),
+    ('factors = [{effect = "credible", name = "zone"}]', "effect is 'credible'; .*'credibility', 'smooth', 'given'"),
+    ('factors = [{name = "zone"}]', "'effect' is absent; .*'free', 'credibility'"),
     ('factors = [{effect = "smooth", name = "zone", degree = 2}]', "unknown key 'degree'; .*'effect', 'name', 'order'"),
     ('factors = [{effect = "credibility", name = "leaf"}]', "severity.factors names 'leaf', which no"),
     ('factors = [{effect = "smooth", name = "weight_kg", order = 9}]', "order"),
@@ -627,8 +635,8 @@ def test_config_becomes_library_objects(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "c.toml").write_text(text)
     plan = read_plan(tmp_path / "sub" / "c.toml")
-    assert plan.orders == tmp_path / "sub" / "o.parquet"
-    assert plan.claims is None
+    assert plan.data.orders == tmp_path / "sub" / "o.parquet"
+    assert plan.data.claims is None
     assert plan.factors == (
         freightrisk.Factor("zone", column="route"),
         freightrisk.Band("price", 4),

@@ -37,7 +37,7 @@ from freightrisk.shapes import ScaleShape
 from freightrisk.tariff import cover as curves
 from freightrisk.tariff.cover import LimitCurve
 from freightrisk.tariff.document import parse_tariff
-from freightrisk.tariff.parts import _to_parts
+from freightrisk.tariff.parts import plain_of
 from freightrisk.tariff.plan import RateTables
 from strategies import (
     CODINGS,
@@ -58,7 +58,7 @@ from strategies import (
 
 def bytes_of(tariff):
     """Return the document of a tariff without a file."""
-    return msgspec.json.encode(_to_parts(tariff))
+    return msgspec.json.encode(plain_of(tariff))
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +214,8 @@ DAMAGE = [
     (set_at("cover", "colour", "red"), r"unknown field `colour` - at `\$.cover`"),
     (set_at("factors", 0, "colour", "red"), r"unknown field `colour` - at `\$.factors\[0\]`"),
     (set_at("subsidies", 1, "colour", "red"), r"unknown field `colour` - at `\$.subsidies\[1\]`"),
-    (set_at("loadings", "colour", 0.1), "loadings names 'colour'"),
+    (set_at("loadings", "colour", 0.1), r"unknown field `colour` - at `\$.loadings`"),
+    (drop("loadings", "levy"), r"missing required field `levy` - at `\$.loadings`"),
     (drop("floor_fen"), "missing required field `floor_fen`"),
     (drop("frequency"), "missing required field `frequency`"),
     (drop("frequency", "base"), r"missing required field `base` - at `\$.frequency`"),

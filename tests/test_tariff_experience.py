@@ -30,7 +30,7 @@ from freightrisk import (
 from freightrisk.credibility import lagged_scores, merchant_periods
 from freightrisk.reports import gate_report
 from freightrisk.tariff.document import parse_tariff
-from freightrisk.tariff.parts import _to_parts
+from freightrisk.tariff.parts import plain_of
 from strategies import CODINGS, band_coding, draw_batch, put_together, rate_tables, seeds
 
 LOGISTICS = band_coding(Band("logistics", [4.3, 4.6], column="tenure_days", valid=(0.0, 100.0), missing="level"))
@@ -101,7 +101,7 @@ def test_quotes_and_worksheets_are_the_batch(experience, seed):
         sheet = str(tariff.explain(order))  # which compares the slow twin with the kernel
         if order["merchant_id"] in experience.mods:
             assert f"own experience of merchant {order['merchant_id']}" in sheet
-    document_bytes = msgspec.json.encode(_to_parts(tariff))
+    document_bytes = msgspec.json.encode(plain_of(tariff))
     pd.testing.assert_frame_equal(parse_tariff(document_bytes).price(frame), priced)
 
 
@@ -275,7 +275,7 @@ def test_scores_of_another_version_are_refused():
 
 def test_an_experience_in_a_document_that_contradicts_itself():
     tariff = tariff_of(Experience([curve_of(FALLING)], {"m1": 1.3, "m2": 0.5}))
-    whole = msgspec.json.decode(msgspec.json.encode(_to_parts(tariff)))
+    whole = msgspec.json.decode(msgspec.json.encode(plain_of(tariff)))
     for change in ({"mods": [1.3]}, {"merchants": ["m1", "m1"]}, {"mods": [1.3, -1.0]}, {"scale": 0.0}):
         broken = whole | {"experience": whole["experience"] | change}
         with pytest.raises(TariffDocumentError):

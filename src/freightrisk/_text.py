@@ -126,8 +126,8 @@ def fit_lines(plan: FitPlan, book: OrderBook, fitted: Fitted) -> Lines:
     return [
         *book_lines(book),
         "",
-        *summary_lines(fitted.frequency, rows=rows(plan.frequency_age_days)),
-        *summary_lines(fitted.severity, rows="the claims of " + rows(plan.severity_age_days)),
+        *summary_lines(fitted.frequency, rows=rows(plan.frequency.min_age_days)),
+        *summary_lines(fitted.severity, rows="the claims of " + rows(plan.severity.min_age_days)),
     ]
 
 

@@ -204,15 +204,15 @@ def _demo(arguments: argparse.Namespace) -> None:
 def _fit(arguments: argparse.Namespace) -> None:
     plan = read_plan(arguments.config)
     if arguments.date_format is not None:
-        plan = replace(plan, columns=msgspec.structs.replace(plan.columns, date_format=arguments.date_format))
-    paths = {name: getattr(arguments, name) or getattr(plan, name) for name in ("orders", "claims", "merchants")}
+        plan = replace(plan, columns=replace(plan.columns, date_format=arguments.date_format))
+    paths = {name: getattr(arguments, name) or getattr(plan.data, name) for name in ("orders", "claims", "merchants")}
     for name in ("orders", "claims"):
         if paths[name] is None:
             raise InputError(
                 f"no {name} were given; name the file with --{name}, or as data.{name} in the configuration."
             )
     as_of = arguments.as_of or plan.as_of
-    if as_of is None and max(plan.frequency_age_days, plan.severity_age_days):
+    if as_of is None and max(plan.frequency.min_age_days, plan.severity.min_age_days):
         raise InputError("min_age_days needs a valuation date; give --as-of, or as_of in the configuration.")
     outputs = [path for path in (arguments.out, arguments.relativities) if path is not None]
     check_outputs(outputs, inputs=[arguments.config, *paths.values()])

@@ -4,8 +4,8 @@ A declaration (`Factor`, `Band`, `Hierarchy`) says where a rating factor comes f
 and rare levels. A `Coding` is that declaration after a book has been seen: the levels and the code of each.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, TypeAlias, cast
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._columns import JoinedColumns, value_of
+from freightrisk._document import tagged
 from freightrisk._frozen import FrozenDict, digest
 from freightrisk._intake import Spellings, level_of, nearest_spelling, number_of
 from freightrisk._shown import repr_of
@@ -51,6 +52,7 @@ class _Rules:
     min_claims: int = 0
 
 
+@tagged(kind="factor")
 @dataclass(frozen=True)
 class Factor(_Rules):
     """A rating factor whose levels are the distinct values of one column.
@@ -91,6 +93,7 @@ class Factor(_Rules):
         return (self.column or self.name,)
 
 
+@tagged(kind="hierarchy")
 @dataclass(frozen=True)
 class Hierarchy(_Rules):
     """A rating factor whose levels are paths in a tree, such as industry > category > leaf.
@@ -126,6 +129,7 @@ class Hierarchy(_Rules):
         object.__setattr__(self, "columns", tuple(self.columns))
 
 
+@tagged(kind="band")
 @dataclass(frozen=True)
 class Band(_Rules):
     """A rating factor made of bands of a number, closed on the right: (-inf, e0], (e0, e1], ..., (e_last, inf).
@@ -177,6 +181,7 @@ class Band(_Rules):
 
 
 Declaration: TypeAlias = Factor | Band | Hierarchy
+KINDS: dict[str, Callable[..., Declaration]] = {kind.__name__.lower(): kind for kind in (Factor, Band, Hierarchy)}
 
 
 def code_type(n_slots: int) -> type[np.unsignedinteger[Any]]:
@@ -214,6 +219,45 @@ class Coding:
         whole = all(isinstance(code, int) for code in codes) and {*codes} <= {*range(self.n_slots)}
         if not whole or (isinstance(self.declared, Band) and len(self.edges) >= self.n_slots):
             raise InputError(f"the codes of factor '{self.name}' are not below its {self.n_slots:,} levels.")
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the values of a document by key: the declaration, the levels, and the rare paths pooled into one."""
+        declared, levels = self.declared, {*self.paths}
+        band = declared if isinstance(declared, Band) else None
+        low, high = band.valid if band else (-np.inf, np.inf)
+        return {
+            "kind": type(declared).__name__.lower(),
+            "name": self.name,
+            "columns": self.columns,
+            **{rule.name: getattr(declared, rule.name) for rule in fields(_Rules)},
+            "levels": self.paths,
+            "pooled": [(path, code) for path, code in self.lookup.items() if path not in levels],
+            "edges": self.edges,
+            "declared_edges": band.edges if band else (),
+            "valid": (low if np.isfinite(low) else None, high if np.isfinite(high) else None),
+        }
+
+    @classmethod
+    def of_document(
+        cls, kind: str, name: str, columns: Sequence[str], missing: str, unseen: str, min_exposure: float,
+        min_claims: int, levels: Sequence[Path], pooled: Sequence[tuple[Path, int]], edges: Sequence[float],
+        declared_edges: Sequence[float] | int, valid: tuple[float | None, float | None],
+    ) -> "Coding":  # fmt: skip
+        """Return the coding of the values of a document."""
+        lookup = {path: code for code, path in enumerate(levels)} | dict(pooled)
+        _check_paths(name, len(columns) if kind == "hierarchy" else 1, lookup, len(levels))
+        if len(lookup) != len(levels) + len(pooled) or not levels:
+            raise InputError(f"factor '{name}' has no level, or names one twice.")
+        if kind not in KINDS or (kind != "hierarchy" and len(columns) != 1):
+            raise InputError(f"factor '{name}' is a '{kind}' of {len(columns)} columns; that kind is not known.")
+        given: dict[str, Any] = {"columns": columns} if kind == "hierarchy" else {"column": columns[0]}
+        if kind == "band":
+            _check_bands(name, edges, [path for path in levels if isinstance(path[0], int)])
+            low, high = valid
+            bounds = (-np.inf if low is None else low, np.inf if high is None else high)
+            given |= {"edges": declared_edges, "valid": bounds}
+        rules = {"missing": missing, "unseen": unseen, "min_exposure": min_exposure, "min_claims": min_claims}
+        return cls(KINDS[kind](name, **given, **rules), tuple(levels), lookup, tuple(edges))
 
     @property
     def name(self) -> str:
@@ -398,6 +442,23 @@ class Coding:
             bad,
             f"factor '{self.name}': level {_path_text(path)} was not in the book, in {{rows}}; "
             "correct it, or declare the factor with unseen='parent'.",
+        )
+
+
+def _check_paths(name: str, deepest: int, lookup: Mapping[Path, int], n_levels: int) -> None:
+    """Refuse the levels of a document that are no paths of the factor, or that are pooled into none."""
+    for known, code in lookup.items():
+        if not 0 <= code < n_levels:
+            raise InputError(f"factor '{name}': a pooled level has code {code}, but there are {n_levels} levels.")
+        if not 1 <= len(known) <= deepest:
+            raise InputError(f"factor '{name}': level {list(known)} is no path of at most {deepest} parts.")
+
+
+def _check_bands(name: str, edges: Sequence[float], numbered: list[Path]) -> None:
+    if numbered != [(k,) for k in range(len(edges) + 1)] or any(np.diff(edges) <= 0):
+        raise InputError(
+            f"band '{name}' has {len(numbered)} bands for {len(edges)} edges; edges ascend, and there is one band more "
+            "than edges."
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from freightrisk import _check
+from freightrisk._document import tagged
 from freightrisk.errors import InputError
 
 MONOTONE = ("increasing", "decreasing")
@@ -21,6 +22,7 @@ def _variance(value: Any, name: str) -> float | None:
     return None if value is None else _check.number(value, argument=f"variance of factor '{name}'", low=1e-9, high=1e6)
 
 
+@tagged(effect="free")
 @dataclass(frozen=True)
 class Free:
     """A relativity for each level from its own data; a bare name in a model's `factors` means this.
@@ -47,6 +49,7 @@ class Free:
         _check_monotone(self.monotone, self.name)
 
 
+@tagged(effect="credibility")
 @dataclass(frozen=True)
 class Credibility:
     """Relativities shrunk to the parent, for factors with many thin levels.
@@ -81,6 +84,7 @@ class Credibility:
         object.__setattr__(self, "variance", tuple(_variance(value, self.name) for value in given))
 
 
+@tagged(effect="smooth")
 @dataclass(frozen=True)
 class Smooth:
     """Relativities of a `Band` that form a smooth curve of exposure-weighted mean 1.
@@ -118,6 +122,7 @@ class Smooth:
         _check_monotone(self.monotone, self.name)
 
 
+@tagged(effect="given")
 @dataclass(frozen=True)
 class Given:
     """A table that is not fitted, such as a filed relativity.
@@ -151,6 +156,7 @@ class Given:
         object.__setattr__(self, "relativities", kept)
 
 
+@tagged(effect="interaction")
 @dataclass(frozen=True)
 class Interaction:
     """What two factors do together beyond each alone: a relativity for each pair of levels, shrunk to 1.

@@ -1,21 +1,22 @@
 """Books on disk, opened: what their document says of the columns is proved before anything reads them."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check, _intake
+from freightrisk._document import from_plain, to_plain
 from freightrisk._intake import FIRST_TIME, LAST_TIME
 from freightrisk._mapped import PIECE, bounds
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Coding, code_type
 from freightrisk.errors import FreightRiskError, InputError
-from freightrisk.tariff.parts import FactorPart, coding_from_part
 from freightrisk.tariff.plain import json_document
 
 FORMAT = 2
@@ -27,14 +28,15 @@ REVERSED_KINDS = {"reversed_row": PLACE, "reversed_report_day": DAY, "reversed_d
 MAY_LACK = ("exposure", "ship_day", "order_row", "claim_day")
 
 
-class StoredBook(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class StoredBook:
     """What stands beside the columns; `columns` has type and length of each, `checksum` is of all else."""
 
-    format: int
-    factors: list[FactorPart]
-    columns: dict[str, tuple[str, int]]
+    format: int = FORMAT
+    codings: Annotated[Mapping[str, Coding], "name"] = field(metadata={"key": "factors"})
+    columns: Mapping[str, tuple[str, int]]
     as_of: str | None
-    left_out: dict[str, int]
+    left_out: Mapping[str, int]
     lines: str | None
     table_rows: int
     clock: str
@@ -42,13 +44,13 @@ class StoredBook(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     def document(self) -> bytes:
         """Return the text of these fields, with their checksum."""
-        signed = msgspec.structs.replace(self, checksum=self.own_checksum())
-        return msgspec.json.format(msgspec.json.encode(signed), indent=1)
+        plain = to_plain(self)
+        return msgspec.json.format(msgspec.json.encode(plain | {"checksum": checksum(plain)}), indent=1)
 
-    def own_checksum(self) -> str:
-        """Return the hash of all fields but the checksum."""
-        unsigned = msgspec.json.encode(msgspec.structs.replace(self, checksum=""))
-        return blake2b(unsigned, digest_size=16).hexdigest()
+
+def checksum(plain: dict[str, Any]) -> str:
+    """Return the hash of all keys of a document but the checksum."""
+    return blake2b(msgspec.json.encode(plain | {"checksum": ""}), digest_size=16).hexdigest()
 
 
 def open_book(folder: str | Path) -> OrderBook:
@@ -63,23 +65,26 @@ def open_book(folder: str | Path) -> OrderBook:
         Where there is no such book, or its columns are not what its document says.
     """
     folder = _check.path(folder, argument="folder")
-    stored = _described(folder)
+    plain = _described(folder)
     try:
-        codings = [coding_from_part(part) for part in stored.factors]
+        stored = from_plain(StoredBook, plain)
+        codings = [*stored.codings.values()]
         _intake.check_clock(stored.clock)
         as_of = None if stored.as_of is None else _check.day(stored.as_of, argument="as_of")
-        if stored.lines is not None and stored.lines not in [coding.name for coding in codings]:
+        if stored.lines is not None and stored.lines not in stored.codings:
             raise InputError(f"lines is '{stored.lines}', which is no factor.")
         columns = _columns(folder, stored, codings)
+    except msgspec.ValidationError as error:
+        raise InputError(f"the book in '{folder}' is damaged: {error}. Store it again.") from None
     except FreightRiskError as error:
         raise InputError(f"the book in '{folder}' is damaged: {error} Store it again.") from None
     codes = {coding.name: columns.pop(f"codes.{k}") for k, coding in enumerate(codings)}
     columns["counts"] = columns.pop("claim_count")
     return OrderBook(
-        codings={coding.name: coding for coding in codings},
+        codings=stored.codings,
         codes=codes,
         as_of=as_of,
-        left_out=stored.left_out,
+        left_out=dict(stored.left_out),
         lines=stored.lines,
         table_rows=stored.table_rows,
         clock=stored.clock,
@@ -88,20 +93,19 @@ def open_book(folder: str | Path) -> OrderBook:
     )
 
 
-def _described(folder: Path) -> StoredBook:
-    """Return the document of a book, unchanged since it was written."""
+def _described(folder: Path) -> dict[str, Any]:
+    """Return the document of a book as plain data, unchanged since it was written."""
     try:
         data = (folder / DESCRIPTION).read_bytes()
-        head = json_document(data)
-        found = head.get("format") if isinstance(head, dict) else None
+        plain: dict[str, Any] = json_document(data, dict[str, Any])
+        found = plain.get("format")
         if found != FORMAT and isinstance(found, int):
             raise InputError(f"it is of format {found}, and this release reads format {FORMAT}; store the book again.")
-        stored: StoredBook = msgspec.json.decode(data, type=StoredBook)
-        if stored.checksum != stored.own_checksum():
+        if plain.get("checksum") != checksum(plain):
             raise InputError(f"{DESCRIPTION} was changed after it was written; store the book again.")
     except (OSError, ValueError, msgspec.DecodeError, InputError) as error:
         raise InputError(f"folder is '{folder}', which holds no stored book: {error}") from None
-    return stored
+    return plain
 
 
 def _columns(folder: Path, stored: StoredBook, codings: list[Coding]) -> dict[str, Any]:

@@ -32,8 +32,7 @@ from freightrisk.book.factors import (
 from freightrisk.book.recode import exact_sums, in_doubles
 from freightrisk.errors import InputError
 from freightrisk.pipeline.files import ahead, batches, check_files, file_bar, parquet_files, table_of
-from freightrisk.pipeline.opened import DESCRIPTION, FORMAT, StoredBook, open_book
-from freightrisk.tariff.parts import factor_part
+from freightrisk.pipeline.opened import DESCRIPTION, StoredBook, open_book
 
 BATCH_ROWS = 2**19
 CLAIM_COLUMNS = ("claim_row", "claim_amount", "claim_day", "reversed_row", "reversed_report_day", "reversed_day")
@@ -322,7 +321,7 @@ def _write(source: _Source, codings: list[Coding], folder: Path) -> None:
     for name in kinds.keys() - lengths.keys():
         (folder / f"{name}.bin").unlink()
     stored = StoredBook(
-        format=FORMAT, factors=[factor_part(coding) for coding in codings],
+        codings={coding.name: coding for coding in codings},
         columns={name: (kinds[name].str, length) for name, length in lengths.items()},
         as_of=None if as_of is None else str(as_of), left_out=left_out, lines=source.lines, table_rows=table_rows,
         clock=source.clock,

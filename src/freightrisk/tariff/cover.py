@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from freightrisk._types import Array
 from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.models.lines import expected_line_claims
 from freightrisk.models.shapes import SeverityShape
+
+Cubics: TypeAlias = Annotated[Array, (-1, 4)]
 
 CURVE_ERROR = 1e-7
 CURVE_PIECES = (128, 256, 512, 1024, 2048, 4096)
@@ -280,6 +282,19 @@ class LimitCurve(EqualByContent):
         whole = np.allclose(starts[1:], stops[:-1], rtol=1e-9, atol=0.0)
         if not (whole and all(0.0 < end < 1.0 + 1e-9 for end in ends) and cubics_within(curve, 2.0)):
             raise InputError("limit_curve is no unbroken curve from the mean to the limit; build the tariff again.")
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the values of a document by key."""
+        return {"first": self.first, "last": self.last, "octaves": self.pieces}
+
+    @classmethod
+    def of_document(cls, first: int, last: int, octaves: Sequence[Cubics]) -> "LimitCurve":
+        """Return the curve of the values of a document."""
+        if len(octaves) != last - first:
+            raise InputError(f"limit_curve has {len(octaves)} octaves for those from {first} to {last}.")
+        if len({len(octave) for octave in octaves}) > 1:
+            raise InputError("the octaves of limit_curve have different numbers of pieces.")
+        return cls(first, np.array(octaves) if octaves else np.empty((0, 1, 4)))
 
     @property
     def last(self) -> int:

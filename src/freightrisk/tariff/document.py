@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from freightrisk import _check
-from freightrisk.errors import FreightRiskError, TariffDocumentError
-from freightrisk.tariff.parts import changed, contradiction, fields_of
+from freightrisk.errors import TariffDocumentError
+from freightrisk.tariff.parts import record_of
 from freightrisk.tariff.tariff import Tariff
 
 
@@ -26,11 +26,4 @@ def load_tariff(path: str | Path) -> Tariff:
 
 def parse_tariff(data: bytes, *, source: str = "tariff document") -> Tariff:
     """Return the tariff of a document's bytes."""
-    fields, as_saved = fields_of(data, source=source)
-    try:
-        tariff = Tariff(**fields)
-    except FreightRiskError as error:
-        raise contradiction(source, error) from None
-    if not as_saved:
-        raise changed(source)
-    return tariff
+    return record_of(Tariff, data, source=source)

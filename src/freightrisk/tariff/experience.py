@@ -87,6 +87,29 @@ class Experience(EqualByContent):
             )
         object.__setattr__(self, "mods", mods)
 
+    def as_document(self) -> dict[str, Any]:
+        """Return the values of a document by key; merchants are a list, since the keys of an object are texts alone."""
+        plain = {"version": self.version, "scale": self.scale, "curves": self.curves}
+        return plain | {"merchants": [*self.mods], "mods": [*self.mods.values()]}
+
+    @classmethod
+    def of_document(
+        cls,
+        version: str,
+        scale: float,
+        curves: Sequence[ScoreCurve],
+        merchants: Sequence[int | str],
+        mods: Sequence[float],
+    ) -> "Experience":
+        """Return the experience of the values of a document."""
+        kept = dict(zip(merchants, mods, strict=False))
+        if not len(merchants) == len(mods) == len(kept):
+            raise InputError(
+                f"the experience names {len(merchants)} merchants, {len(kept)} of them once, and has {len(mods)} "
+                "modifications."
+            )
+        return cls(curves, kept, version, scale)
+
     @classmethod
     def of(
         cls,

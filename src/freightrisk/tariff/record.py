@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 from freightrisk import _blocks, _check, _intake
 from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE
@@ -13,7 +13,7 @@ from freightrisk._shown import repr_of
 from freightrisk._types import Array
 from freightrisk.book.factors import Band, Coding, CrossCoding
 from freightrisk.errors import InputError
-from freightrisk.tariff.cover import Cover, LimitCurve
+from freightrisk.tariff.cover import Cover, Cubics, LimitCurve
 from freightrisk.tariff.experience import Experience
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.rates import RateTables, check_curves, check_products, check_rates, limit_table
@@ -37,13 +37,13 @@ class TariffRecord:
     """
 
     name: str
-    codings: Mapping[str, Coding]
+    codings: Annotated[Mapping[str, Coding], "name"] = field(metadata={"key": "factors"})
     frequency: RateTables
     severity: RateTables
     cover: Cover
     loadings: Loadings
     subsidies: tuple[Subsidy, ...]
-    count_curve: Array
+    count_curve: Cubics
     limit_curve: LimitCurve | None
     floor_fen: int = 1
     rounding: str = "half_even"
@@ -139,7 +139,7 @@ class TariffRecord:
                     if column in coding.columns:
                         known = coding.spellings[list(coding.columns).index(column)]
                         for level in condition:
-                            if known.meet(level) is None:
+                            if level is not None and known.meet(level) is None:
                                 yield rule, column, level, coding
 
     @property

@@ -58,7 +58,7 @@ class ScoreCurve(EqualByContent):
         For a curve that is not monotone, or relativities and weights that are not of the coding's size.
     """
 
-    coding: Coding = field(hash=False)
+    coding: Coding = field(hash=False, metadata={"key": "factor"})
     relativity: Array
     weight: Array
     version: str

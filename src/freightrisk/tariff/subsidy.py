@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE, JoinedColumns, value_of
+from freightrisk._document import sparse
 from freightrisk._frozen import FrozenDict
 from freightrisk._intake import DEFAULT_CLOCK, Refused, Spellings, id_of, level_of, number_of, spelling, time_of
 from freightrisk._shown import repr_of
-from freightrisk.book.factors import code_type
+from freightrisk.book.factors import Value, code_type
 from freightrisk.book.recode import banded, looked_up
 from freightrisk.errors import InputError
 
@@ -58,6 +59,7 @@ class Interval:
 Condition: TypeAlias = Interval | tuple[Any, ...]
 
 
+@sparse
 @dataclass(frozen=True)
 class Subsidy:
     """A rule that pays part of a merchant's price.
@@ -115,7 +117,7 @@ class Subsidy:
     percent_of_rest: float | None = field(default=None, kw_only=True)
     fixed_fen: int | None = field(default=None, kw_only=True)
     price_to_fen: int | None = field(default=None, kw_only=True)
-    where: Mapping[str, Interval | Sequence[Any]] = field(default_factory=dict, kw_only=True)
+    where: Mapping[str, Interval | Sequence[Value]] = field(default_factory=dict, kw_only=True)
     start: date | None = field(default=None, kw_only=True)
     end: date | None = field(default=None, kw_only=True)
     cap_fen: int | None = field(default=None, kw_only=True)

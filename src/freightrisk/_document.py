@@ -1,0 +1,330 @@
+"""Nouns as documents: one converter between frozen dataclasses and the plain data that JSON, YAML and TOML hold.
+
+What is declared is what is written. The keys of a noun are its fields in their order, and the type of a value is the
+type hint of its field:
+
+- A sequence is a list, a mapping an object, a path a text. An array is lists of numbers, by default one; the shape in
+  ``Annotated[Array, (-1, 4)]`` asks for rows of four.
+- ``Annotated[Mapping[str, Coding], "name"]`` is a list of nouns, and their attribute `name` is the key of the mapping.
+- A field whose default is infinite may be null or absent, since JSON has no infinity.
+- A field with ``metadata={"key": "factor"}`` stands under that key.
+- `tagged` names the key and the word that tell the nouns of a union apart.
+- `sparse` leaves out the fields of a noun that have their default.
+- A noun with another layout has two methods: `as_document` returns the values by key, and the parameters of the class
+  method `of_document` are the keys and their types.
+
+msgspec parses: for each noun a Struct is made from its hints, so that a value of the wrong type is refused by its place
+and the JSON schema of a document comes for free.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache, partial
+from math import isinf
+from pathlib import Path
+from types import GenericAlias, UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+import numpy as np
+from msgspec import inspect
+
+from freightrisk._shown import repr_of
+from freightrisk.errors import InputError
+
+Noun = TypeVar("Noun")
+Turn = Callable[[Any], Any]
+
+TAG, SPARSE = "__document_tag__", "__document_sparse__"
+
+
+def tagged(**tag: str) -> Callable[[type[Noun]], type[Noun]]:
+    """Return a decorator of a noun that gives it a key and a word of its own in documents, as ``kind="band"``."""
+    ((key, word),) = tag.items()
+
+    def mark(noun: type[Noun]) -> type[Noun]:
+        setattr(noun, TAG, (key, word))
+        return noun
+
+    return mark
+
+
+def sparse(noun: type[Noun]) -> type[Noun]:
+    """Mark a noun, as a decorator, whose fields are absent from every document where they have their default."""
+    setattr(noun, SPARSE, True)
+    return noun
+
+
+def to_plain(noun: Any) -> dict[str, Any]:
+    """Return a noun as plain data, with every field that is not sparse."""
+    plain: dict[str, Any] = _form(type(noun), True).write(noun)
+    return plain
+
+
+def from_plain(kind: type[Noun], data: Any, *, whole: bool = True) -> Noun:
+    """Return the noun of plain data.
+
+    Parameters
+    ----------
+    kind : type
+    data : dict
+    whole : bool
+        Refuse data that lack a field. Otherwise an absent field takes its default.
+
+    Raises
+    ------
+    InputError
+        For an unknown key, and for what the noun itself refuses.
+    msgspec.ValidationError
+        For an absent field or a value of the wrong type, with its place.
+    """
+    form = _form(kind, whole)
+    _refuse_keys(inspect.type_info(form.parsed), data)
+    return noun_of(kind, msgspec.convert(data, form.parsed), whole=whole)
+
+
+def noun_of(kind: type[Noun], part: Any, *, whole: bool = True) -> Noun:
+    """Return the noun of an instance of its Struct."""
+    noun: Noun = _form(kind, whole).read(part)
+    return noun
+
+
+def struct_of(kind: Any, head: type[msgspec.Struct] | None = None) -> type[msgspec.Struct]:
+    """Return the Struct of a noun that must be whole, with the fields of a head before its own."""
+    struct: type[msgspec.Struct] = _form(kind, True, head).parsed
+    return struct
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How values of a hint stand in a document: the type that msgspec parses, and the ways there and back.
+
+    A union tells its members apart by `classes`: those of a value, and those of what is parsed.
+    """
+
+    parsed: Any
+    writer: Turn | None = None
+    reader: Turn | None = None
+    classes: tuple[type, ...] = ()
+
+    def write(self, value: Any) -> Any:
+        """Return a value as plain data."""
+        return value if self.writer is None else self.writer(value)
+
+    def read(self, part: Any) -> Any:
+        """Return the value of what msgspec has parsed."""
+        return part if self.reader is None else self.reader(part)
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A key of a noun: the argument that it becomes, and what its absence means."""
+
+    name: str
+    argument: str
+    form: _Form
+    default: Any = None
+    required: bool = True
+
+    @property
+    def infinite(self) -> bool:
+        """Return whether null stands for an infinite default."""
+        return isinstance(self.default, float) and isinf(self.default)
+
+    def struct_field(self) -> tuple[Any, ...]:
+        """Return the name, type and default of the field of a Struct."""
+        parsed = self.form.parsed | None if self.infinite else self.form.parsed
+        if self.required and not self.infinite:
+            return self.name, parsed
+        plain = None if self.infinite else self.form.write(self.default)
+        if plain and isinstance(plain, (list, dict)):
+            return self.name, parsed, msgspec.field(default_factory=lambda: msgspec.convert(plain, parsed))
+        return self.name, parsed, plain
+
+
+def _form(hint: Any, whole: bool, head: type[msgspec.Struct] | None = None) -> _Form:
+    """Return the form of a type hint; `whole` as in `from_plain`, `head` as in `struct_of`."""
+    return _made(hint, whole, head)
+
+
+@cache
+def _made(hint: Any, whole: bool, head: type[msgspec.Struct] | None) -> _Form:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if is_dataclass(hint):
+        return _noun(hint, whole, head)
+    if hint is float:  # an integer would be read as another number than was written
+        return _Form(float, float, None, (int, float))
+    if hint is Path:
+        return _Form(str, str, Path, (Path, str))
+    if origin is Annotated:
+        inner, mark = arguments
+        return _array(mark) if isinstance(mark, tuple) else _listed(_form(get_args(inner)[1], whole), mark)
+    if np.ndarray in (hint, origin):
+        return _array((-1,))
+    if origin in (Union, UnionType):
+        return _union(hint, [_form(member, whole) for member in arguments])
+    if origin is tuple and arguments[-1] is not Ellipsis:
+        return _row([_form(member, whole) for member in arguments])
+    if origin in (tuple, list, Sequence):
+        item = _form(arguments[0], whole)
+        written, read = _each(item.writer, list), _each(item.reader, tuple)
+        return _Form(GenericAlias(list, item.parsed), written, read, (tuple, list))
+    if origin in (dict, Mapping):
+        item = _form(arguments[1], whole)
+        written, read = _values(item.writer), _values(item.reader)
+        return _Form(GenericAlias(dict, (str, item.parsed)), written, read, (Mapping,))
+    return _Form(hint)
+
+
+def _each(turn: Turn | None, kind: type) -> Turn:
+    return kind if turn is None else lambda values: kind(map(turn, values))
+
+
+def _values(turn: Turn | None) -> Turn:
+    return dict if turn is None else lambda values: {key: turn(value) for key, value in values.items()}
+
+
+def _row(members: list[_Form]) -> _Form:
+    """Return the form of a tuple of fixed length."""
+
+    def write(row: Any) -> Any:
+        return tuple(one.write(value) for one, value in zip(members, row, strict=True))
+
+    def read(row: Any) -> Any:
+        return tuple(one.read(part) for one, part in zip(members, row, strict=True))
+
+    return _Form(GenericAlias(tuple, tuple(one.parsed for one in members)), write, read, (tuple,))
+
+
+def _array(shape: tuple[int, ...]) -> _Form:
+    """Return the form of an array; a length below zero is free."""
+    parsed: Any = float
+    for length in reversed(shape):
+        parsed = GenericAlias(list, parsed) if length < 0 else GenericAlias(tuple, (parsed,) * length)
+    return _Form(
+        parsed,
+        lambda array: np.asarray(array, dtype=np.float64).tolist(),
+        lambda lists: np.array(lists, dtype=np.float64).reshape(shape),
+        (np.ndarray, list),
+    )
+
+
+def _listed(item: _Form, name: str) -> _Form:
+    """Return the form of a mapping of nouns by one of their attributes, as a list of the nouns."""
+
+    def read(parts: list[Any]) -> dict[str, Any]:
+        nouns = [*map(item.read, parts)]
+        found = {getattr(noun, name): noun for noun in nouns}
+        if len(found) < len(nouns):
+            twice = Counter(getattr(noun, name) for noun in nouns).most_common(1)[0][0]
+            raise InputError(f"two entries of one list have the {name} {repr_of(twice)}; give each its own.")
+        return found
+
+    return _Form(GenericAlias(list, item.parsed), lambda nouns: [*map(item.write, nouns.values())], read)
+
+
+def _union(hint: Any, members: list[_Form]) -> _Form:
+    """Return the form of a union; a number stays an integer where the union has integers."""
+    whole_numbers = int in get_args(hint)
+    ways = [one for one in members if not (whole_numbers and one.parsed is float)]
+
+    def write(value: Any) -> Any:
+        return next((one.write(value) for one in ways if isinstance(value, one.classes)), value)
+
+    def read(part: Any) -> Any:
+        return next((one.read(part) for one in ways if isinstance(part, one.classes)), part)
+
+    return _Form(
+        Union[tuple(one.parsed for one in members)],  # noqa: UP007  # members that are known at run time alone
+        write if any(one.writer for one in ways) else None,
+        read if any(one.reader for one in ways) else None,
+    )
+
+
+def _noun(kind: Any, whole: bool, head: type[msgspec.Struct] | None) -> _Form:
+    """Return the form of a frozen dataclass."""
+    keys = tuple(_keys(kind, whole))
+    tag = dict([getattr(kind, TAG)]) if hasattr(kind, TAG) else {}
+    is_sparse = hasattr(kind, SPARSE)
+
+    def write(noun: Any) -> dict[str, Any]:
+        value_of = noun.as_document().__getitem__ if hasattr(kind, "of_document") else partial(getattr, noun)
+        plain: dict[str, Any] = dict(tag)
+        for key in keys:
+            value = value_of(key.argument)
+            if not (is_sparse and value == key.default):
+                plain[key.name] = None if key.infinite and value == key.default else key.form.write(value)
+        return plain
+
+    def read(part: Any) -> Any:
+        values = [(key, getattr(part, key.name)) for key in keys]
+        given = {key.argument: key.form.read(value) for key, value in values if not (key.infinite and value is None)}
+        return getattr(kind, "of_document", kind)(**given)
+
+    struct = _struct(kind, keys, () if head is None else (head,))
+    return _Form(struct, write, read, (kind, struct))
+
+
+def _struct(kind: Any, keys: tuple[_Key, ...], bases: tuple[type[msgspec.Struct], ...]) -> type[msgspec.Struct]:
+    tag_field, tag = getattr(kind, TAG, (None, None))
+    return msgspec.defstruct(
+        kind.__name__, [key.struct_field() for key in keys], bases=bases, module=kind.__module__,
+        namespace={"__doc__": (kind.__doc__ or "").partition("\n")[0]}, tag_field=tag_field, tag=tag,
+        kw_only=True, forbid_unknown_fields=True, omit_defaults=hasattr(kind, SPARSE),
+    )  # fmt: skip
+
+
+def _keys(kind: Any, whole: bool) -> Iterator[_Key]:
+    """Yield the keys of a noun in their order."""
+    if hasattr(kind, "of_document"):
+        for name, hint in get_type_hints(kind.of_document, include_extras=True).items():
+            if name != "return":
+                yield _Key(name, name, _form(hint, whole))
+        return
+    hints = get_type_hints(kind, include_extras=True)
+    for field in fields(kind):
+        default = field.default if field.default_factory is MISSING else field.default_factory()
+        required = default is MISSING or (whole and not hasattr(kind, SPARSE))
+        yield _Key(
+            field.metadata.get("key", field.name), field.name, _form(hints[field.name], whole), default, required
+        )
+
+
+def _refuse_keys(info: inspect.Type, data: Any, place: str = "", glue: str = ".") -> None:
+    """Raise for the first key or tag that a document may not have; of the types of values, msgspec says more."""
+    kinds = info.types if isinstance(info, inspect.UnionType) else (info,)
+    if isinstance(data, list):
+        for item_type in [one.item_type for one in kinds if isinstance(one, inspect.ListType)]:
+            for k, item in enumerate(data):
+                named = f" ({repr_of(item['name'])})" if isinstance(item, dict) and "name" in item else ""
+                _refuse_keys(item_type, item, f"{place}, entry {k + 1}{named}", ", ")
+    elif isinstance(data, dict):
+        for value_type in [one.value_type for one in kinds if isinstance(one, inspect.DictType)]:
+            _refuse_inside(dict.fromkeys(data, value_type), None, data, place, glue)
+        structs = [one for one in kinds if isinstance(one, inspect.StructType)]
+        if structs:
+            meant = _meant(structs, data, place)
+            _refuse_inside({one.encode_name: one.type for one in meant.fields}, meant.tag_field, data, place, glue)
+
+
+def _refuse_inside(known: dict[Any, inspect.Type], tag_field: str | None, data: Any, place: str, glue: str) -> None:
+    for key, value in data.items():
+        if key in known:
+            _refuse_keys(known[key], value, f"{place}{glue if place else ''}{key}")
+        elif key != tag_field:
+            allowed = [*([tag_field] if tag_field else []), *known]
+            raise InputError(
+                f"{place or 'the top level'}: unknown key {repr_of(key)}; the keys there are "
+                f"{', '.join(map(repr, allowed))}. Correct or remove it."
+            )
+
+
+def _meant(structs: list[inspect.StructType], data: dict[Any, Any], place: str) -> inspect.StructType:
+    """Return the Struct that the tag of an object names."""
+    tag_field = structs[0].tag_field
+    found = next((one for one in structs if tag_field is None or one.tag == data.get(tag_field)), None)
+    if found is None:
+        what = f"{tag_field} is {repr_of(data[tag_field])}" if tag_field in data else f"'{tag_field}' is absent"
+        raise InputError(f"{place}: {what}; it must be one of {', '.join(repr(one.tag) for one in structs)}.")
+    return found
