@@ -1,4 +1,4 @@
-"""Frames of any kind as named columns, reading only the columns that are asked for, and the names of those columns."""
+"""The columns of tables, and of orders beside their merchants, as ids, levels, numbers and times; their names."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
