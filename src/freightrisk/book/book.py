@@ -28,6 +28,7 @@ from freightrisk.book.joined import (
 from freightrisk.book.reading import read_counts, read_frames, with_orders
 from freightrisk.errors import InputError
 
+# Tariffs, models and pipelines import the names of `joined` from here.
 __all__ = [
     "LARGEST",
     "SMALLEST",
