@@ -1,24 +1,24 @@
-"""Frames of any kind as named columns, reading only the columns that are asked for, and the names of those columns."""
+"""The columns of tables, and of orders beside their merchants, as ids, levels, numbers and times; their names."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check, _vectors
+from freightrisk._forms import Raw, of_arrow, of_series
+from freightrisk._frames import described, is_from, table_of
 from freightrisk._intake import DEFAULT_CLOCK, MISSING_TIME, Level, Refused, check_date_format
 from freightrisk._shown import repr_of
-from freightrisk._vectors import NEAR, Raw
+from freightrisk._vectors import NEAR
 from freightrisk.errors import FreightRiskError, InputError
 
 Read = TypeVar("Read")
 
-FRAMES = "a pandas, polars or pyarrow table, or the path of a Parquet file"
 ORDER_ID, MERCHANT_ID, SHIP_DATE = "order_id", "merchant_id", "ship_date"
 LOOKED_AT = 1_000  # ids that are looked at for signs of floats
 FLOAT = re.compile(r"-?[0-9]+\.0")
@@ -134,8 +134,8 @@ class Table:
         """Return a column as `_intake` takes it."""
         self.refuse_twice(name)
         if hasattr(self.frame, "column_names"):
-            return _vectors.of_arrow(self.frame.column(self.frame.column_names.index(name)))
-        return _of_series(self.frame.iloc[:, self.names.index(name)])
+            return of_arrow(self.frame.column(self.frame.column_names.index(name)))
+        return of_series(self.frame.iloc[:, self.names.index(name)])
 
     def _as(self, name: str, read: Callable[[Raw], Read]) -> Read:
         try:
@@ -341,35 +341,8 @@ def read(
     """Return the columns of a frame or Parquet file; `wanted` limits what is read from a file."""
     if date_format is not None:
         check_date_format(date_format)
-    table, names = _table_of(frame, wanted, argument)
+    table, names = table_of(frame, wanted, argument)
     return Table(table, argument, names, len(table), key, clock, date_format)
-
-
-def _table_of(frame: Any, wanted: Sequence[str] | None, argument: str) -> tuple[Any, list[str]]:
-    """Return a frame as a pandas or pyarrow table, and the names of all of its columns."""
-    if isinstance(frame, (str, Path)):
-        return _read_parquet(Path(frame), wanted, argument)
-    if _is_from(frame, "pandas") and hasattr(frame, "columns"):
-        return frame, [str(name) for name in frame.columns]
-    if hasattr(frame, "collect") and not hasattr(frame, "__arrow_c_stream__"):
-        try:
-            frame = frame.collect()
-        except Exception as error:
-            why = str(error).splitlines()[0]
-            raise InputError(f"{argument} is a lazy frame that cannot be collected: {why}.") from None
-    if hasattr(frame, "__arrow_c_stream__") or hasattr(frame, "__arrow_c_array__"):
-        import pyarrow as pa
-
-        names = list(getattr(frame, "columns", [])) if _is_from(frame, "polars") else None
-        kept = [name for name in names if wanted is None or name in wanted] if names else None
-        try:
-            table = frame if isinstance(frame, pa.Table) else pa.table(frame.select(kept) if kept else frame)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, TypeError) as error:
-            raise InputError(
-                f"{argument} is {_described(frame)} that cannot be read ({error}); give {FRAMES}."
-            ) from None
-        return table, names or list(table.column_names)
-    raise InputError(f"{argument} is {_described(frame)}; it must be {FRAMES}.")
 
 
 def one_order(order: Any, names: ColumnNames) -> Mapping[str, Any]:
@@ -377,9 +350,9 @@ def one_order(order: Any, names: ColumnNames) -> Mapping[str, Any]:
     if isinstance(order, tuple) and hasattr(order, "_asdict"):  # a row of itertuples
         order = order._asdict()
     if type(order) is not dict and not isinstance(order, Mapping):
-        if not (_is_from(order, "pandas") and getattr(order, "ndim", 0) == 1 and hasattr(order, "index")):
+        if not (is_from(order, "pandas") and getattr(order, "ndim", 0) == 1 and hasattr(order, "index")):
             raise InputError(
-                f"order is {_described(order)}; give a mapping of column and value, such as {{'channel': 'search'}}, "
+                f"order is {described(order)}; give a mapping of column and value, such as {{'channel': 'search'}}, "
                 "or one row of a pandas frame, such as orders.iloc[0]."
             )
         if not order.index.is_unique:
@@ -428,59 +401,9 @@ def id_array(values: Any, *, argument: str) -> NDArray[Any]:
 
 def kind(frame: Any) -> str:
     """Return "polars", "arrow" or "pandas": the kind of frame to give back for this one."""
-    if _is_from(frame, "polars"):
+    if is_from(frame, "polars"):
         return "polars"
-    return "arrow" if _is_from(frame, "pyarrow") else "pandas"
-
-
-def _read_parquet(path: Path, wanted: Sequence[str] | None, argument: str) -> tuple[Any, list[str]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if path.suffix.lower() == ".csv":
-        raise InputError(
-            f"{argument} is the path '{path}' of a CSV file, whose columns have no types; read it with "
-            "pandas.read_csv(path, dtype=str), or use the command line, which takes CSV files."
-        )
-    if not _check.path(path, argument=argument).exists():
-        raise InputError(f"{argument} is the path '{path}', which does not exist; give {FRAMES}.")
-    try:
-        names = list(pq.read_schema(path).names)
-        kept = None if wanted is None else [name for name in dict.fromkeys(names) if name in wanted]
-        twice = [name for name in kept or [] if names.count(name) > 1]
-        if twice:
-            raise InputError(f"{argument}: column '{twice[0]}' stands in '{path}' twice; drop or rename one.")
-        return pq.read_table(path, columns=kept), names
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{argument} is the file '{path}', which is not readable as Parquet: {error}") from None
-
-
-def _of_series(column: Any) -> Raw:
-    """Return a column of a pandas frame as `_intake` takes it."""
-    import pandas as pd
-    import pyarrow as pa
-
-    dtype = column.dtype
-    if isinstance(dtype, np.dtype):
-        return _vectors.of_objects(column.to_numpy()) if dtype.kind == "O" else column.to_numpy()
-    if isinstance(dtype, pd.CategoricalDtype):
-        return _vectors.Coded(column.array.codes, _of_series(dtype.categories))
-    if isinstance(dtype, (pd.PeriodDtype, pd.IntervalDtype, pd.SparseDtype)):
-        raise Refused(f"is of type {dtype}", "convert it to texts, numbers or datetimes")
-    try:
-        return _vectors.of_arrow(pa.array(column, from_pandas=True))
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
-        return _vectors.of_objects(column.to_numpy(dtype=object))
-
-
-def _is_from(frame: Any, package: str) -> bool:
-    return type(frame).__module__.split(".")[0] == package
-
-
-def _described(value: Any) -> str:
-    """Return the type of a value with the library that it is from."""
-    package = type(value).__module__.split(".")[0]
-    return f"a {type(value).__name__}" if package == "builtins" else f"a {type(value).__name__} of {package}"
+    return "arrow" if is_from(frame, "pyarrow") else "pandas"
 
 
 def _signed(codes: NDArray[Any]) -> NDArray[Any]:

@@ -164,7 +164,5 @@ def at_most_one_claim(book: OrderBook) -> OrderBook:
     return replace(
         book,
         counts=np.minimum(book.counts, 1),
-        claim_row=book.claim_row[first],
-        claim_amount=book.claim_amount[first],
-        claim_day=None if book.claim_day is None else book.claim_day[first],
+        claims=book.claims.taken(first),
     )

@@ -12,7 +12,7 @@ from freightrisk import _check
 from freightrisk._columns import ColumnNames, PricingColumns
 from freightrisk._parallel import Helper
 from freightrisk._staged import staged
-from freightrisk.book.book import SOUND_COLUMNS
+from freightrisk.book.joined import SOUND_COLUMNS
 from freightrisk.errors import InputError
 from freightrisk.pipeline.files import NO_DATA, ahead, batches, check_files, file_bar, parquet_files, table_of
 from freightrisk.tariff.balances import Balances, become, check_balances
@@ -91,9 +91,6 @@ def price_parquet(
     ...     price_parquet(tariff, Path(folder, "orders.parquet"), Path(folder, "quotes.parquet"), keep=["order_id"])
     {'orders': 8, 'list_fen': 3228, 'merchant_fen': 3228}
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     _check.instance(tariff, Tariff, argument="tariff")
     check_balances(balances)
     detail, campaigns = _check.flag(detail, argument="detail"), _check.flag(campaigns, argument="campaigns")
@@ -105,12 +102,7 @@ def price_parquet(
     threads = _check.threads(threads)
     compression = _compression(compression)
     merchants = table_of(merchants, "merchants")
-    names = ColumnNames.of(columns)
-    wanted = {*map(names.of_role, tariff.columns_read), names.order_id, names.merchant_id, *SOUND_COLUMNS, *keep}
-    wanted |= set() if names.priority is None else {names.priority}
-    # The frame of merchants may hold the column of priority instead.
-    by_priority = [names.priority] if names.priority is not None and tariff.in_sequence and merchants is None else []
-    check_files(paths, wanted, [*keep, *by_priority])
+    wanted = _wanted(tariff, ColumnNames.of(columns), paths, keep, merchants)
     known = Balances() if balances is None else balances.copy()
     totals: dict[str, int] = {"orders": 0}
 
@@ -118,46 +110,15 @@ def price_parquet(
         coded = tariff.encode(table, merchants=merchants, threads=threads, **columns)
         return table.select(keep), coded
 
-    writers: list[Any] = []
-    files: list[Any] = []
-
-    def write(table: Any, part: Path) -> None:
-        if not writers:
-            plain = {name: "none" if name in DETAIL else compression for name in table.column_names}
-            files.append(pa.OSFile(str(part), "wb"))
-            writers.append(pq.ParquetWriter(files[0], table.schema, use_dictionary=keep, compression=plain))
-        try:
-            table = table.cast(writers[0].schema)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise InputError(f"orders: a column of keep has another type than in the first file: {error}") from None
-        writers[0].write_table(table, row_group_size=batch_rows)
-
-    def count(coded: CodedOrders, priced: dict[str, Any]) -> None:
-        totals["orders"] += coded.n_orders
-        for name, values in priced.items():
-            if name.endswith("_fen"):
-                totals[name] = totals.get(name, 0) + int(values.sum(dtype=np.int64))
-
-    def close(_: object, failed: BaseException | None, __: object) -> None:
-        for writer in writers:
-            with suppress(*([] if failed is None else [Exception])):  # the first failure is the one to report
-                writer.close()
-
-    def let_go() -> None:
-        # A writer that fails leaves its file open, and its bytes on the disk; deleted, it would close itself once more.
-        for writer in writers:
-            writer.is_open = False
-        for file in files:
-            file.close()
-
     def spend() -> None:
         if balances is not None:
             become(balances, known)
 
     with ExitStack() as stack:
         (part,) = stack.enter_context(staged([out], then=spend))
-        stack.callback(let_go)
-        stack.push(close)  # once no thread writes any more
+        output = _Output(part, keep, compression, batch_rows)
+        stack.callback(output.let_go)
+        stack.push(output.close)  # once no thread writes any more
         reading, writing = stack.enter_context(Helper()), stack.enter_context(Helper())
         bar = stack.enter_context(file_bar(paths, "pricing")) if progress else None
         buffers = [tariff.buffers(batch_rows, detail=detail, campaigns=campaigns) for _ in range(2)]
@@ -166,12 +127,79 @@ def price_parquet(
                 coded, threads=threads, detail=detail, campaigns=campaigns, balances=known, buffers=buffers[k % 2]
             )
             table = _table({name: _plain(kept.column(name)) for name in keep}, priced)
-            writing.begin(partial(write, table, part))  # waits for what was priced into the other buffers
+            writing.begin(partial(output.write, table))  # waits for what was priced into the other buffers
             if bar is not None:
                 bar.update(coded.n_orders)
-            count(coded, priced)
+            _count(totals, coded, priced)
         writing.result()
     return totals
+
+
+class _Output:
+    """A Parquet file that begins with its first table, whose types all others take.
+
+    Parameters
+    ----------
+    path : Path
+    keep : list of str
+        Columns of the orders, which are written with dictionaries.
+    compression : str
+        Of all columns but the steps of the premium.
+    batch_rows : int
+        Most rows of a row group.
+    """
+
+    def __init__(self, path: Path, keep: list[str], compression: str, batch_rows: int) -> None:
+        self.path, self.keep, self.compression, self.batch_rows = path, keep, compression, batch_rows
+        self.file: Any = None
+        self.writer: Any = None
+
+    def write(self, table: Any) -> None:
+        """Append a table."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if self.writer is None:
+            plain = {name: "none" if name in DETAIL else self.compression for name in table.column_names}
+            self.file = pa.OSFile(str(self.path), "wb")
+            self.writer = pq.ParquetWriter(self.file, table.schema, use_dictionary=self.keep, compression=plain)
+        try:
+            table = table.cast(self.writer.schema)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise InputError(f"orders: a column of keep has another type than in the first file: {error}") from None
+        self.writer.write_table(table, row_group_size=self.batch_rows)
+
+    def close(self, _: object, failed: BaseException | None, __: object) -> None:
+        """End the file; after a failure, a second one is not reported."""
+        if self.writer is not None:
+            with suppress(*([] if failed is None else [Exception])):
+                self.writer.close()
+
+    def let_go(self) -> None:
+        """Release the file, whatever has failed."""
+        # A writer that fails leaves its file open, and its bytes on the disk; deleted, it would close itself once more.
+        if self.writer is not None:
+            self.writer.is_open = False
+        if self.file is not None:
+            self.file.close()
+
+
+def _wanted(tariff: Tariff, names: ColumnNames, paths: Sequence[Path], keep: list[str], merchants: Any) -> set[str]:
+    """Return the columns to read of the orders, once every file is known to hold those that it must."""
+    wanted = {*map(names.of_role, tariff.columns_read), names.order_id, names.merchant_id, *SOUND_COLUMNS, *keep}
+    wanted |= set() if names.priority is None else {names.priority}
+    # The frame of merchants may hold the column of priority instead.
+    by_priority = [names.priority] if names.priority is not None and tariff.in_sequence and merchants is None else []
+    check_files(paths, wanted, [*keep, *by_priority])
+    return wanted
+
+
+def _count(totals: dict[str, int], coded: CodedOrders, priced: dict[str, Any]) -> None:
+    """Add a batch to the number of orders and to the sum of each column of fen."""
+    totals["orders"] += coded.n_orders
+    for name, values in priced.items():
+        if name.endswith("_fen"):
+            totals[name] = totals.get(name, 0) + int(values.sum(dtype=np.int64))
 
 
 def _check_apart(out: Path, orders: Any, read: Sequence[str | Path]) -> None:

@@ -109,90 +109,26 @@ class Settlement:
             For quotes of other orders or in another order, without campaigns or detail, or whose payers do not sum to
             the list price; for sums of a merchant and day that 64 bits do not hold.
         """
-        import pandas as pd
-
         _check.instance(tariff, Tariff, argument="tariff")
-        for argument, name in (
-            ("merchant_id", merchant_id),
-            ("order_id", order_id),
-            ("day", day),
-            ("insurer", insurer),
-        ):
+        named = {"merchant_id": merchant_id, "order_id": order_id, "day": day, "insurer": insurer}
+        for argument, name in named.items():
             _check.label(name, argument=argument)
-        asked = read(
-            orders,
-            [merchant_id, day, order_id],
-            argument="orders",
-            key=merchant_id,
-            clock=tariff.clock,
-            date_format=date_format,
-        )
+        wanted, clock = [merchant_id, day, order_id], tariff.clock
+        asked = read(orders, wanted, argument="orders", key=merchant_id, clock=clock, date_format=date_format)
         _check.columns_present([merchant_id, day], asked.names, argument="orders")
-        paid = [f"paid: {rule.name}" for rule in tariff.subsidies]
-        wanted = ["technical_premium", "list_fen", "merchant_fen", *paid]
-        told = read(quotes, [*wanted, order_id], argument="quotes", key=order_id)
-        lost = [name for name in paid if name not in told.names]
-        if lost:
-            raise InputError(
-                f"quotes: missing column '{lost[0]}', the fen of that subsidy; price these orders with campaigns=True."
-            )
-        _check.columns_present(wanted, told.names, argument="quotes")
+        told = _told(quotes, tariff, order_id)
         if told.n_rows != asked.n_rows:
             raise InputError(f"quotes have {told.n_rows:,} rows and orders {asked.n_rows:,}; give those of one batch.")
         _check_same_rows(asked, told, order_id)
-        told_fen = {name: told.real(name) for name in wanted[1:]}
-        for name, values in told_fen.items():
-            told.refuse(
-                ~((np.abs(values) < 2.0**53) & (values == np.floor(values))),
-                f"quotes: '{name}' is no whole number of fen in {{rows}}; give what price returned.",
-                name,
-            )
-        technical = told.real("technical_premium")
-        told.refuse(
-            ~((technical >= 0.0) & np.isfinite(technical)),
-            "quotes: 'technical_premium' is no premium in {rows}; give what price returned.",
-            "technical_premium",
-        )
-        fen = {name: values.astype(np.int64) for name, values in told_fen.items()}
-        total = sum((fen[name] for name in paid), fen["merchant_fen"])
+        fen, technical = _fen(told, ["list_fen", "merchant_fen", *_paid(tariff)]), _premium(told)
+        total = sum((fen[name] for name in _paid(tariff)), fen["merchant_fen"])
         _check.refuse_rows(
             total != fen["list_fen"], "quotes: payers do not sum to list_fen in {rows}; price these orders again."
         )
-        merchants, values = asked.id_codes(merchant_id)
-        names = values.tolist()
-        days, when = pd.factorize(asked.days(day), use_na_sentinel=False)
-        both, keys = pd.factorize(days.astype(np.int64) * (len(names) + 1) + merchants + 1)
-        owners = pd.Series([None, *names], dtype=object).to_numpy()[keys % (len(names) + 1)]
-        place = pd.DataFrame({"day": when[keys // (len(names) + 1)], "merchant_id": owners})
-
-        def summed(values: NDArray[np.int64], most: int = MOST_MICRO // MICRO_PER_FEN) -> NDArray[np.int64]:
-            check_sums(values, lambda: both, most)
-            return whole_sums(both, values, len(place))
-
-        rows = []
-        who = [("merchant", "", fen["merchant_fen"])]
-        who += [(rule.payer, rule.name, fen[name]) for rule, name in zip(tariff.subsidies, paid, strict=True)]
-        for payer, campaign, amount in who:
-            part = place.assign(payer=payer, campaign=campaign)
-            part["orders"], part["fen"] = summed((amount > 0).astype(np.int64)), summed(amount)
-            rows.append(part[part["fen"] > 0])
-        own = sum(
-            (fen[name] for rule, name in zip(tariff.subsidies, paid, strict=True) if rule.payer == insurer),
-            np.zeros(told.n_rows, dtype=np.int64),
-        )
-        micro = tariff.loadings.filed_micro(technical)
-        floor_income = np.maximum(tariff.floor_fen * MICRO_PER_FEN - micro, 0)
-        columns = [
-            np.ones(told.n_rows, dtype=np.int64),
-            fen["list_fen"],
-            fen["list_fen"] - own,
-            micro,
-            fen["list_fen"] * MICRO_PER_FEN - micro - floor_income,
-            floor_income,
-        ]
-        sums = {name: summed(column, _most(name)) for name, column in zip(ACCOUNTS, columns, strict=True)}
-        accounts = place.assign(**sums)
-        return cls(_tidy(pd.concat(rows), PAYER_KEYS), _tidy(accounts, ACCOUNT_KEYS))
+        group, place = _groups(asked, merchant_id, day)
+        payers = _by_payer(tariff, fen, group, place)
+        accounts = _by_account(tariff, fen, technical, insurer, group, place)
+        return cls(_tidy(payers, PAYER_KEYS), _tidy(accounts, ACCOUNT_KEYS))
 
     def __add__(self, other: object) -> "Settlement":
         """Return the settlement of both."""
@@ -286,6 +222,106 @@ class Settlement:
             f"{sums['rounding_micro'] / 1e6:+,.2f}, floor {sums['floor_income_micro'] / 1e6:+,.2f}); "
             f"paid by {paid or 'nobody'}"
         )
+
+
+def _paid(tariff: Tariff) -> list[str]:
+    """Return the columns of quotes with the fen of each subsidy."""
+    return [f"paid: {rule.name}" for rule in tariff.subsidies]
+
+
+def _told(quotes: Any, tariff: Tariff, order_id: str) -> Table:
+    """Return the columns of quotes that a settlement reads, refusing quotes without campaigns or detail."""
+    wanted = ["technical_premium", "list_fen", "merchant_fen", *_paid(tariff)]
+    told = read(quotes, [*wanted, order_id], argument="quotes", key=order_id)
+    lost = [name for name in _paid(tariff) if name not in told.names]
+    if lost:
+        raise InputError(
+            f"quotes: missing column '{lost[0]}', the fen of that subsidy; price these orders with campaigns=True."
+        )
+    _check.columns_present(wanted, told.names, argument="quotes")
+    return told
+
+
+def _fen(told: Table, names: list[str]) -> dict[str, NDArray[np.int64]]:
+    """Return columns of fen as whole numbers; floats hold them exactly below 2**53."""
+    floats = {name: told.real(name) for name in names}
+    for name, values in floats.items():
+        told.refuse(
+            ~((np.abs(values) < 2.0**53) & (values == np.floor(values))),
+            f"quotes: '{name}' is no whole number of fen in {{rows}}; give what price returned.",
+            name,
+        )
+    return {name: values.astype(np.int64) for name, values in floats.items()}
+
+
+def _premium(told: Table) -> NDArray[np.float64]:
+    technical = told.real("technical_premium")
+    told.refuse(
+        ~((technical >= 0.0) & np.isfinite(technical)),
+        "quotes: 'technical_premium' is no premium in {rows}; give what price returned.",
+        "technical_premium",
+    )
+    return technical
+
+
+def _groups(asked: Table, merchant_id: str, day: str) -> tuple[NDArray[np.int64], "pd.DataFrame"]:
+    """Return the number of each order's day and merchant, and the day and merchant of each number."""
+    import pandas as pd
+
+    merchants, values = asked.id_codes(merchant_id)
+    names = [None, *values.tolist()]  # a missing merchant, whose code is -1, comes first
+    days, when = pd.factorize(asked.days(day), use_na_sentinel=False)
+    group, keys = pd.factorize(days.astype(np.int64) * len(names) + merchants + 1)
+    owners = pd.Series(names, dtype=object).to_numpy()[keys % len(names)]
+    return group, pd.DataFrame({"day": when[keys // len(names)], "merchant_id": owners})
+
+
+def _summed(values: NDArray[np.int64], group: NDArray[np.int64], n: int, most: int) -> NDArray[np.int64]:
+    """Return the sum of each of `n` groups."""
+    check_sums(values, lambda: group, most)
+    return whole_sums(group, values, n)
+
+
+def _by_payer(
+    tariff: Tariff, fen: dict[str, NDArray[np.int64]], group: NDArray[np.int64], place: "pd.DataFrame"
+) -> "pd.DataFrame":
+    """Return the orders and the fen of each day, merchant, payer and campaign."""
+    import pandas as pd
+
+    who = [("merchant", "", fen["merchant_fen"])]
+    who += [(rule.payer, rule.name, fen[name]) for rule, name in zip(tariff.subsidies, _paid(tariff), strict=True)]
+    rows = []
+    for payer, campaign, amount in who:
+        part = place.assign(payer=payer, campaign=campaign)
+        for name, values in zip(PAYER_SUMS, ((amount > 0).astype(np.int64), amount), strict=True):
+            part[name] = _summed(values, group, len(place), _most(name))
+        rows.append(part[part["fen"] > 0])
+    return pd.concat(rows)
+
+
+def _by_account(
+    tariff: Tariff,
+    fen: dict[str, NDArray[np.int64]],
+    technical: NDArray[np.float64],
+    insurer: str,
+    group: NDArray[np.int64],
+    place: "pd.DataFrame",
+) -> "pd.DataFrame":
+    """Return the accounts of each day and merchant: orders, list price and premium, rounding and floor apart."""
+    none = np.zeros(len(technical), dtype=np.int64)
+    own = sum((fen[f"paid: {rule.name}"] for rule in tariff.subsidies if rule.payer == insurer), none)
+    micro = tariff.loadings.filed_micro(technical)
+    floor_income = np.maximum(tariff.floor_fen * MICRO_PER_FEN - micro, 0)
+    columns = [
+        np.ones(len(technical), dtype=np.int64),
+        fen["list_fen"],
+        fen["list_fen"] - own,
+        micro,
+        fen["list_fen"] * MICRO_PER_FEN - micro - floor_income,
+        floor_income,
+    ]
+    sums = zip(ACCOUNTS, columns, strict=True)
+    return place.assign(**{name: _summed(column, group, len(place), _most(name)) for name, column in sums})
 
 
 def _check_same_rows(orders: Table, quotes: Table, order_id: str) -> None:

@@ -91,19 +91,11 @@ def rounding_report(
     modes = _check.items(modes, argument="modes")
     for mode in modes:
         _check.one_of(mode, ROUNDING_MODES, argument="modes")
-    edges_of = _check.items(bands, argument="bands")
-    edges = np.array([_check.number(edge, argument="bands", low=0.0, open_low=True) for edge in edges_of])
-    if np.any(np.diff(edges) <= 0):
-        raise InputError(f"bands is {repr_of(bands)}; edges ascend.")
+    edges = _edges(bands)
     codes, _ = pd.factorize(names)
     _check.refuse_rows(codes < 0, "merchant is missing in {rows}; name one for every order.")
     codes = codes.astype(np.int32)
-    total = yuan.sum() * 1e6 + len(yuan) * (floor_fen + 1.0) * MICRO_PER_FEN
-    if total >= MOST_MICRO:
-        raise InputError(
-            f"premiums and floors come to {total / 1e6:.3g} yuan, and their sums hold {MOST_MICRO / 1e6:.3g} at most; "
-            "report on fewer orders."
-        )
+    _check_sum(yuan, floor_fen)
     micro = np.rint(yuan * 1e6).astype(np.int64)
     count = np.bincount(codes)
     ids = np.arange(len(micro)) if order_id is None else id_array(order_id, argument="order_id")
@@ -128,6 +120,25 @@ def rounding_report(
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
     frame.index = pd.MultiIndex.from_tuples(frame.index, names=["mode", "band"])
     return frame.astype({"merchants": np.int64, "orders": np.int64})
+
+
+def _edges(bands: Sequence[float]) -> NDArray[np.float64]:
+    """Return the edges of bands, refusing edges that do not ascend."""
+    given = _check.items(bands, argument="bands")
+    edges = np.array([_check.number(edge, argument="bands", low=0.0, open_low=True) for edge in given])
+    if np.any(np.diff(edges) <= 0):
+        raise InputError(f"bands is {repr_of(bands)}; edges ascend.")
+    return edges
+
+
+def _check_sum(yuan: NDArray[np.float64], floor_fen: int) -> None:
+    """Refuse premiums whose sums, after rounding up and the floor, 64 bits may not hold."""
+    total = yuan.sum() * 1e6 + len(yuan) * (floor_fen + 1.0) * MICRO_PER_FEN
+    if total >= MOST_MICRO:
+        raise InputError(
+            f"premiums and floors come to {total / 1e6:.3g} yuan, and their sums hold {MOST_MICRO / 1e6:.3g} at most; "
+            "report on fewer orders."
+        )
 
 
 def _band_labels(edges: NDArray[np.float64]) -> list[str]:
