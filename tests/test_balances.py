@@ -470,7 +470,7 @@ def test_orders_of_other_tables_or_needs_are_refused_by_the_pricing_of_columns()
         {"draws": lambda draws: draws[:0]},
         {"sequence": lambda _: None},
     ):
-        with pytest.raises(InputError, match="rounding or budgets; encode them with this one"):
+        with pytest.raises(InputError, match="rounding or budgets; encode them with this tariff"):
             tariff.price_columns(coded_again(**forged(coded, **changes)), threads=1)
 
 

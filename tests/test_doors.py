@@ -811,7 +811,7 @@ def test_a_named_column_that_is_absent_is_refused_at_every_door():
     coded = plain.encode(frame, priority="5")
     assert plain.price(coded)["platform_fen"].tolist() == [5, 5]
     assert plain.quote(frame.iloc[0], priority="5")["platform_fen"] == 5
-    with pytest.raises(InputError, match="orders are encoded already"):
+    with pytest.raises(InputError, match="orders are already encoded"):
         plain.price(coded, ship_date="shipped")
 
 

@@ -208,7 +208,7 @@ def _price_lines(quotes: Quotes) -> Lines:
         "the merchant pays 0.01 yuan": quotes["merchant_fen"] == 1,
         "the list price is 0.01 yuan": quotes["list_fen"] == 1,
         "the floor raised the list price or was reached by subsidies": quotes["floor_bound"],
-        "the limit takes 1 % or more off the payout": quotes["limit_bound"],
+        "the limit takes more than 1 % off the payout": quotes["limit_bound"],
         "a level was not in the book of the fit": quotes["unseen_level"],
     }
     shares = [["orders where", "orders", "share"]]
