@@ -37,6 +37,7 @@ class Benchmark:
     check: int
 
 
+# By name: the function, and its rows at full size and in a check.
 BENCHMARKS = {
     "price": Benchmark(price_lines, 10_000_000, 1_000_000),
     "haute": Benchmark(haute_lines, 5_000_000, 0),
@@ -126,6 +127,7 @@ def main(argv: list[str] | None = None) -> int:
         found = asked.lines(options.rows or (asked.check if options.check else asked.full), options.repeats)
         print(*found, sep="\n", flush=True)
         for line in found:
+            # Ratios and not seconds decide, because seconds depend on the machine.
             if line.bars is not None and line.ratio is not None and line.ratio < line.bars[options.check]:
                 missed.append(f"{line.what}: {line.ratio:.2f}x, below the bar of {line.bars[options.check]:.2g}x")
         lines += found

@@ -21,6 +21,7 @@ def quotes(orders: pl.LazyFrame, plan: dict) -> pl.LazyFrame:
         orders = apply_rating_step_from_config(orders, step)
     nodes, loads = pl.Series(plan["nodes"]), plan["loads"]
     n_nodes = len(plan["nodes"]) - 1
+    # As in routes.py, the payout is interpolated at mean / (mean + limit).
     place = pl.col("mean") / (pl.col("mean") + plan["limit"])
     frame = (
         orders.with_columns(expected_claims=1.0 - (-pl.col("claim_intensity")).exp(), place=place * n_nodes)

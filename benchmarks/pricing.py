@@ -274,6 +274,7 @@ def campaign_lines(n: int, repeats: int) -> list[Line]:
             price(priced_by, k, balances)
         return balances.spent
 
+    # A quarter, a half and three quarters of the unlimited spending, so that each budget ends in another batch.
     budgets = {name: fen * (k + 1) // 4 for k, (name, fen) in enumerate(spent(ample).items())}
     ending = plain.with_subsidies(
         [replace(rule, budget_fen=budgets[rule.name]) if rule.is_limited else rule for rule in ample.subsidies]

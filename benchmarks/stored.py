@@ -27,7 +27,7 @@ def write_orders(folder: Path, n: int) -> None:
     claimed, writer = [], None
     for first in range(0, n, PIECE):
         rows = min(PIECE, n - first)
-        rng = np.random.default_rng([9, first])
+        rng = np.random.default_rng([9, first])  # seeded by piece, so that a larger book begins with the same orders
         drawn, exposure, mean = codes(rows, rng), rng.uniform(0.2, 1.0, rows), np.full(rows, 0.1)
         for name, table in relativities.items():
             mean *= table[drawn[name]]

@@ -210,7 +210,7 @@ def test_what_cannot_be_allocated():
     for change, message in (
         ({"response": falling}, "lower take-up than a smaller"),
         ({"response": pd.concat([RESPONSE, RESPONSE])}, "is given twice"),
-        ({"response": RESPONSE.assign(take_up=1.1)}, "no share"),
+        ({"response": RESPONSE.assign(take_up=1.1)}, "not a share"),
         ({"response": RESPONSE.head(3).assign(segment="absent")}, "has no orders"),
         ({"payer": "received"}, "names a column"),
         ({"segment": frame["segment"].head(3)}, "one for each of"),

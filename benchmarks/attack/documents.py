@@ -112,7 +112,7 @@ def _campaign_case(data: bytes, suffix: str) -> str:
 def check_message(error: FreightRiskError) -> None:
     """Raise if a message is too long or holds a character that a terminal does not print."""
     text = str(error)
-    require(all(map(printed, text)), "a message holds only signs that are printed")
+    require(all(map(printed, text)), "a message holds only characters that are printed")
     require(len(text) < 20_000, "a message is longer than a page")
 
 
@@ -138,7 +138,7 @@ def _priced(tariff: Tariff, *, thorough: bool) -> str:
         require(again.price(orders, campaigns=True, threads=1).equals(quotes), "a saved tariff prices the same")
         require(again == tariff and again.digest == tariff.digest, "a saved tariff is the same")
         sheet = "".join((*tariff.pricer.explain(_records()[0]).lines, repr(tariff)))
-        require(all(map(printed, sheet)), "a worksheet holds only signs that are printed")
+        require(all(map(printed, sheet)), "a worksheet holds only characters that are printed")
     return "priced"
 
 

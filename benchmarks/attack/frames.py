@@ -224,7 +224,7 @@ def _price(frame: pd.DataFrame, given: Any, tariff: Tariff, rng: random.Random) 
     for k in range(min(len(found), 2) if plain else 0):
         one = tariff.quote(dict(given.iloc[k]))
         same = (one["list_fen"], one["merchant_fen"]) == (found["list_fen"].iloc[k], found["merchant_fen"].iloc[k])
-        require(same, "a quote of one order is that of its row")
+        require(same, "a quote of one order equals the quote of its row")
 
 
 def _merchants(frame: pd.DataFrame, given: Any, tariff: Tariff, rng: random.Random) -> None:

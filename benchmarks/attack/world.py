@@ -114,6 +114,7 @@ def tariffs() -> dict[str, Tariff]:
     score = book.codings["score"]
     curve = ScoreCurve(score, np.linspace(1.3, 0.7, score.n_slots), np.ones(score.n_slots), version="2026")
     unlimited = Cover(max_claims=None)
+    # Each further tariff adds parts that "full" lacks: limits, carried and dithered rounding, lines, pairs, experience.
     return {
         "full": full,
         "plain": Tariff.build(frequency, severity, cover=unlimited, name="plain"),

@@ -252,7 +252,7 @@ def numbers(values: ArrayLike, *, argument: str) -> NDArray[np.float64]:
 
 
 def day(value: Any, *, argument: str) -> np.datetime64:
-    """Return a date, a time or an ISO text as a day; a time with a zone keeps the day of its own zone."""
+    """Return a date, a time or an ISO text as a day; a time with a zone keeps the day of that zone."""
     result = np.datetime64("NaT", "D")
     try:
         found = datetime.fromisoformat(value) if isinstance(value, str) else value

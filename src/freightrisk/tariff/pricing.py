@@ -81,6 +81,7 @@ class Pricer:
         )  # fmt: skip
         warn_of_grams(joined)
         codes = {name: coding.encode(joined) for name, coding in tariff.codings.items()}
+        # The table of an interaction is read by one code, which combines the codes of its two factors.
         for coding in tariff.tabled.values():
             if isinstance(coding, CrossCoding):
                 codes[coding.name] = coding.pair(codes[coding.first.name], codes[coding.second.name])
@@ -233,6 +234,7 @@ class Pricer:
         needed = [name for name in asked if name not in known and names.of_role(name) in table.names]
         for name in needed:
             table.refuse_twice(names.of_role(name))
+        # Columns of the order win over columns of its merchant.
         if place >= 0:
             return {name: table.value(names.of_role(name), int(place)) for name in needed} | dict(known)
         strict = [name for name in needed if name not in _may_be_missing(self.tariff)]
@@ -256,6 +258,7 @@ class Pricer:
             return self._quoter.quote(known)
         coded = encode_one(self.tariff, known, date_format=names.date_format)
         check_balances(balances)
+        # A quote spends nothing, so it is priced on a copy.
         before = None if balances is None else balances.copy()
         priced = self.price_columns(coded, threads=1, balances=before)
         return {name: values[0].item() for name, values in priced.items()}

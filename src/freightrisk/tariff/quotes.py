@@ -108,6 +108,7 @@ def _is_in_range(sequence: Any, n_orders: int) -> bool:
         and sequence.merchants.shape in lengths
         and sequence.keys.shape == (len(periods), n_orders)
         and _are_below(sequence.order, n_orders, low=0)
+        # Each position occurs once: an order settled twice would be paid twice.
         and (not len(sequence.order) or bool(np.all(np.bincount(sequence.order, minlength=n_orders) == 1)))
         and _are_below(sequence.merchants, len(sequence.names), low=0)
         and all(_are_below(keys, size, low=-1) for keys, size in zip(sequence.keys, periods, strict=True))

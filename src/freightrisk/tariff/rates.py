@@ -110,6 +110,7 @@ def check_products(what: str, base: float, tables: Mapping[str, Array]) -> None:
     The largest product uses only relativities above one, and the smallest only relativities below one. All partial
     products therefore lie between the two.
     """
+    # In logs, because the products themselves may overflow.
     logs = {name: np.log10([np.min(table), np.max(table)]) for name, table in tables.items() if len(table)}
     most = max(np.log10(base), 0.0) + sum(max(high, 0.0) for _, high in logs.values())
     least = min(np.log10(base), 0.0) + sum(min(low, 0.0) for low, _ in logs.values())
@@ -144,6 +145,6 @@ def check_curves(curves: Array, ends: Sequence[float], what: str, *, of_lines: b
         joined = starts and np.allclose(curve.sum(axis=1), stops, rtol=1e-9, atol=0.0)
         if not joined or not cubics_within(curve, 2.0 * max(end, 1.0)):
             raise InputError(
-                f"{what} is not an unbroken curve from 1 to {end:g} of {' or '.join(map(str, CURVE_PIECES))} cubic "
+                f"{what} is not an unbroken curve from 1 to {end:g} of {', '.join(map(str, CURVE_PIECES))} cubic "
                 "pieces; build the tariff again."
             )
