@@ -1,4 +1,4 @@
-"""The compiled kernels; everything else about the package is in pyproject.toml."""
+"""Build of the compiled kernels; pyproject.toml has everything else about the package."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 MODE = os.environ.get("FREIGHTRISK_BUILD", "release")
-# cdivision in every mode: it sets the signs of // and %, so a build without it would compute something else.
+# cdivision is set in every mode, because it decides the signs of // and %, and the modes must give the same results.
 BASE = {"cdivision": True, "wraparound": False, "boundscheck": False, "initializedcheck": False}
 CHECKED = ("boundscheck", "initializedcheck", "nonecheck", "overflowcheck")
 CHECKS = BASE | dict.fromkeys(CHECKED, True) | {"show_performance_hints": False}
@@ -21,7 +21,7 @@ if MODE == "trace":  # coverage's C tracer sees line events only from the classi
     MACROS += [("CYTHON_TRACE", "1"), ("CYTHON_TRACE_NOGIL", "1"), ("CYTHON_USE_SYS_MONITORING", "0")]
 
 SOURCE = "src/freightrisk"
-SHARED_CODE = "freightrisk._cyutility"  # Cython's own code for arrays, once instead of in every kernel
+SHARED_CODE = "freightrisk._cyutility"  # Cython's own code for arrays, built once instead of into every kernel
 KERNELS = ("_blocks", "_codes", "_core", "_fit", "_plan", "_rounding", "_settle")
 SHARED = [f"{SOURCE}/{name}" for name in ("_blocks.pxd", "_plan.pxd", "_rounding.pxd", "_settle.pxd", "_simd.h")]
 
@@ -29,11 +29,12 @@ SHARED = [f"{SOURCE}/{name}" for name in ("_blocks.pxd", "_plan.pxd", "_rounding
 class BuildKernels(build_ext):
     def finalize_options(self):
         super().finalize_options()
-        self.force = True  # sources do not show which mode they were compiled in
-        self.parallel = self.parallel or True  # the C compiler on every core
+        self.force = True  # always rebuild, because time stamps do not show the mode of an earlier build
+        self.parallel = self.parallel or True  # one C compiler on each core
 
     def build_extensions(self):
-        # Without errno a square root is one instruction, and a loop of them is vectorised; its value is the same.
+        # -ffp-contract=off: a fused multiply-add rounds once instead of twice, so prices would depend on the machine.
+        # -fno-math-errno: a square root becomes one instruction that loops can vectorise, and its value is the same.
         flags = ["-O3" if MODE == "release" else "-O1", "-g0", "-ffp-contract=off", "-fno-math-errno"]
         if self.compiler.compiler_type == "msvc":
             flags = ["/O2", "/fp:precise"]

@@ -1,4 +1,4 @@
-"""Prints the lowest versions that pyproject.toml allows of what the package and some of its extras need, one a line.
+"""Prints the lowest allowed version of each requirement of the package and of some of its extras, one a line.
 
 python .ci/lowest.py tests >lowest.txt && python -m pip install -c lowest.txt -e ".[tests]"
 """
@@ -12,12 +12,12 @@ PROJECT = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_t
 
 
 def lowest(extra: str | None = None) -> dict[str, str]:
-    """Return the lowest version by name, of the package's own needs or of an extra's."""
+    """Return the lowest version of each requirement by name, for the package itself or for one extra."""
     needs = PROJECT["dependencies"] if extra is None else PROJECT["optional-dependencies"][extra]
     found: dict[str, str] = {}
     for need in needs:
         name, inner, version = re.fullmatch(r"([\w.-]+)(?:\[([\w,-]+)\])?(?:>=([\w.]+))?", need).groups()
-        if name == PROJECT["name"]:
+        if name == PROJECT["name"]:  # an extra that includes other extras
             for other in inner.split(","):
                 found |= lowest(other)
         else:

@@ -1,9 +1,9 @@
-"""Fits seeded books under every kind of processor that this one can stand for, and holds the results together.
+"""Fits seeded books as every kind of processor that this machine can imitate, and compares the results.
 
-OpenBLAS, numpy and the mathematical library of C choose their code by the processor, and each choice has last bits of
-its own. Environment variables make them choose otherwise, so one machine can stand for several.
+OpenBLAS, numpy and the mathematical library of C select their code by the processor, and the last bits of results
+depend on the selection. Environment variables change it, so one machine can imitate several processors.
 
-    python .ci/processors.py            prints one line a kind, and fails where one is beyond the bars
+    python .ci/processors.py            prints one line for each kind, and fails if a kind exceeds the tolerances
     python .ci/processors.py --kinds    prints the kinds of OpenBLAS that run here, one a line
 """
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-COEFFICIENTS = 1e-9  # apart at most, in standard errors
-LOG_VARIANCES = 1e-7  # a standard error is a tenth or more, so this is at most 1e-6 of one
+COEFFICIENTS = 1e-9  # largest allowed difference, in standard errors
+LOG_VARIANCES = 1e-7  # largest allowed difference; their standard errors are at least 0.1, so at most 1e-6 of one
 N_ORDERS = 1_000_000
 KINDS = ("Prescott", "Nehalem", "Sandybridge", "Haswell", "Zen", "SkylakeX", "Cooperlake")
-# A kind that this processor lacks ends a process by an illegal instruction, so another process tries: sizes of every
-# remainder, with threads and without, reach the kernels that a fit reaches.
+# A kind that this processor lacks ends the process by an illegal instruction, so a separate process tries it. The sizes
+# leave every remainder of the vector widths and run with and without threads, so they reach all kernels of a fit.
 PROBE = """
 import numpy as np
 from scipy.linalg import cholesky, cho_solve, lstsq, solve_triangular
@@ -48,18 +48,18 @@ def child(arguments: list[str], setting: dict[str, str]) -> "subprocess.Complete
 
 
 def runnable(setting: dict[str, str], what: str) -> str:
-    """Return the architecture that OpenBLAS takes under a setting; empty, with a line said, where it cannot run."""
+    """Return the architecture that OpenBLAS selects under a setting; empty, after a printed line, if it cannot run."""
     found = child(["-c", PROBE], setting)
     if found.returncode:
         last = [line for line in found.stderr.splitlines() if line.strip()] or [f"exit {found.returncode}"]
         reason = next((line for line in last if "llegal" in line), last[-1])
-        print(f"left out, since this processor cannot run it: {what} ({reason.strip()})", file=sys.stderr)
+        print(f"left out, because this processor cannot run it: {what} ({reason.strip()})", file=sys.stderr)
         return ""
     return found.stdout.strip()
 
 
 def blas_kinds() -> dict[str, str]:
-    """Return the kinds of OpenBLAS that run here, each of another architecture, and what they are called."""
+    """Return the kinds of OpenBLAS that run here, one for each architecture, and the names of the architectures."""
     found: dict[str, str] = {}
     for kind in KINDS:
         name = runnable({"OPENBLAS_CORETYPE": kind}, f"OPENBLAS_CORETYPE={kind}")
@@ -69,7 +69,7 @@ def blas_kinds() -> dict[str, str]:
 
 
 def settings() -> dict[str, dict[str, str]]:
-    """Return every kind to try, by its environment variables."""
+    """Return the environment variables of every kind to try, by name."""
     import numpy as np
 
     found = {f"OPENBLAS_CORETYPE={kind}": {"OPENBLAS_CORETYPE": kind} for kind in blas_kinds()}
@@ -90,7 +90,7 @@ def settings() -> dict[str, dict[str, str]]:
 
 
 def fit(folder: Path, out: Path) -> None:
-    """Fit the books; write what was found, the tariff that follows, and what each saved tariff asks for each order."""
+    """Fit the books; write the results, the tariff built from them, and the list price of each order by each tariff."""
     import numpy as np
     import pandas as pd
 
@@ -144,7 +144,7 @@ def fit(folder: Path, out: Path) -> None:
 
 
 def apart(one: "dict[str, Array]", other: "dict[str, Array]") -> tuple[float, float, int, int]:
-    """Return how far two kinds are apart in coefficients, log variances and fen, and how many tariffs both priced."""
+    """Return the differences of two kinds in coefficients, log variances and fen, and how many tariffs both priced."""
     import numpy as np
 
     coefficients = variances = 0.0
@@ -156,7 +156,7 @@ def apart(one: "dict[str, Array]", other: "dict[str, Array]") -> tuple[float, fl
             known = (error > 0) & np.isfinite(error)
             coefficients = max(coefficients, float((np.abs(mine - theirs)[known] / error[known]).max(initial=0.0)))
         elif what == "variance":
-            some = (mine > 0) | (theirs > 0)  # one that is zero for one kind alone is infinitely far
+            some = (mine > 0) | (theirs > 0)  # a variance that is zero for one kind only is infinitely far apart
             with np.errstate(divide="ignore"):
                 variances = max(variances, float(np.abs(np.log(mine[some] / theirs[some])).max(initial=0.0)))
         elif key.startswith("fen|"):
@@ -165,7 +165,7 @@ def apart(one: "dict[str, Array]", other: "dict[str, Array]") -> tuple[float, fl
 
 
 def main() -> int:
-    """Compare every kind with this processor as it is; return 1 where one misses the bars."""
+    """Compare every kind with this processor as it is; return 1 if a kind exceeds the tolerances."""
     import numpy as np
 
     import freightrisk as fr
@@ -184,7 +184,7 @@ def main() -> int:
             if found.returncode:
                 sys.exit(f"{what}: the fits failed\n{found.stderr[-2000:]}")
             kinds[what] = dict(np.load(out))
-        # As it is once more, now that the tariffs of all kinds are saved: each is priced here and on its own kind.
+        # Once more as it is, now that the tariffs of all kinds are saved: each is priced here and under its own kind.
         found = child([__file__, "--fit", str(folder), str(folder / "again.npz")], {})
         here = dict(np.load(folder / "again.npz"))
     for what, values in kinds.items():

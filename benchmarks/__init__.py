@@ -1,1 +1,1 @@
-"""What freightrisk's kernels cost beside the best alternative, in one run on the same data."""
+"""Benchmarks of freightrisk's kernels and the best alternatives, in one run on the same data."""

@@ -30,13 +30,14 @@ PEERS = ("numpy", "scipy", "pandas", "pyarrow", "numba", "glum", "tabmat")
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What runs, on how many orders at full size and for a check, 0 for what takes too long for one."""
+    """A benchmark, with its number of orders at full size and for a check; 0 leaves it out of checks, for its time."""
 
     lines: Callable[[int, int], list[Line]]
     full: int
     check: int
 
 
+# By name: the function, and its rows at full size and in a check.
 BENCHMARKS = {
     "price": Benchmark(price_lines, 10_000_000, 1_000_000),
     "haute": Benchmark(haute_lines, 5_000_000, 0),
@@ -55,14 +56,14 @@ BENCHMARKS = {
 
 
 def copy_line(n: int = 10_000_000, repeats: int = 9) -> Line:
-    """Return what the machine itself takes to copy as many doubles, 16 bytes of traffic each."""
+    """Return the time of copying n doubles, which cause 16 bytes of memory traffic each: a measure of the machine."""
     source, target = np.ones(n), np.empty(n)
     (seconds,) = medians(repeats, lambda: np.copyto(target, source))
     return Line(f"the machine: copying doubles, {16 * n / seconds / 1e9:.1f} GB/s", n, seconds)
 
 
 def read_line(n: int = 10_000_000, repeats: int = 9) -> Line:
-    """Return what reading a small table by code takes on all cores: a full quote reads 24 entries, fused 16."""
+    """Return the time of reading a small table by code on all cores; a full quote reads 24 entries, or 16 if fused."""
     codes, table, threads = np.random.default_rng(1).integers(0, 256, n).astype(np.uint8), np.ones(256), cores()
     (seconds,) = medians(repeats, lambda: read_table(codes, table, threads=threads))
     return Line(f"the machine: reading a table by code, {threads} threads", n, seconds)
@@ -108,11 +109,11 @@ def page(lines: list[Line]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the benchmarks; return 1 where a ratio is under its bar."""
+    """Run the benchmarks; return 1 if a ratio is below its bar."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--check", action="store_true", help="small sizes; fail on ratios")
     parser.add_argument("--only", choices=[*BENCHMARKS], action="append", help="one of the benchmarks; may be repeated")
-    parser.add_argument("--rows", type=int, help="of every benchmark, in place of the full size")
+    parser.add_argument("--rows", type=int, help="rows of every benchmark, instead of its full size")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--write", type=Path, help="write the table as a page")
     options = parser.parse_args(argv)
@@ -126,8 +127,9 @@ def main(argv: list[str] | None = None) -> int:
         found = asked.lines(options.rows or (asked.check if options.check else asked.full), options.repeats)
         print(*found, sep="\n", flush=True)
         for line in found:
+            # Ratios and not seconds decide, because seconds depend on the machine.
             if line.bars is not None and line.ratio is not None and line.ratio < line.bars[options.check]:
-                missed.append(f"{line.what}: {line.ratio:.2f}x, under the bar of {line.bars[options.check]:.2g}x")
+                missed.append(f"{line.what}: {line.ratio:.2f}x, below the bar of {line.bars[options.check]:.2g}x")
         lines += found
     if options.write:
         options.write.write_text(page(lines))

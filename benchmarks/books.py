@@ -1,4 +1,4 @@
-"""Books and a tariff of fixed seed for the benchmarks: six categorical factors, a score and 50,000 merchants."""
+"""Books and a tariff with fixed seeds for the benchmarks: six categorical factors, a score and 50,000 merchants."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ class CodedBook:
     intensity: NDArray[np.float64]
 
     def amounts(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the mean amount of the claims of some rows, gamma around the product of tables."""
+        """Return the mean claim amount of some rows, drawn from a gamma around the product of tables."""
         rng = np.random.default_rng(8)
         mean = np.full(len(rows), 9.0)
         for name, table in tables(SEVERITY_FACTORS, rng).items():
@@ -43,7 +43,7 @@ class CodedBook:
 
 
 def coding(name: str, size: int) -> Coding:
-    """Return a flat factor of so many numbered levels."""
+    """Return a flat factor with `size` numbered levels."""
     paths = tuple((level,) for level in range(size))
     return Coding(fr.Factor(name, unseen="parent"), paths, {path: code for code, path in enumerate(paths)})
 
@@ -54,18 +54,18 @@ def codes(n: int, rng: np.random.Generator) -> dict[str, NDArray[np.unsignedinte
 
 
 def orders(n: int, rng: np.random.Generator) -> dict[str, NDArray[np.unsignedinteger]]:
-    """Return code columns and the merchant of each order, whose shares have a heavy tail too."""
+    """Return code columns and the merchant of each order; the shares of merchants are heavy-tailed too."""
     return codes(n, rng) | {"merchant_id": _heavy_tailed(n, MERCHANTS, rng)}
 
 
 def _heavy_tailed(n: int, size: int, rng: np.random.Generator) -> NDArray[np.unsignedinteger]:
-    share = 1.0 / np.arange(1, size + 1) ** 0.8
+    share = 1.0 / np.arange(1, size + 1) ** 0.8  # few large and many small levels, as in real books
     edges = np.cumsum(share / share.sum())
     return np.searchsorted(edges[:-1], rng.random(n)).astype(code_type(size + 1))
 
 
 def tables(names: tuple[str, ...], rng: np.random.Generator) -> dict[str, NDArray[np.float64]]:
-    """Return relativities of every slot of some factors, fallback last."""
+    """Return relativities of every slot of some factors; the fallback is last."""
     return {name: np.exp(0.3 * rng.standard_normal(SIZES[name] + 1)) for name in names}
 
 
@@ -81,7 +81,7 @@ def coded_book(n: int, *, seed: int = 5) -> CodedBook:
 
 
 def tariff(*, seed: int = 6) -> Tariff:
-    """Return a tariff of seven factors in both models, 50,000 merchants, two curves and three subsidy rules."""
+    """Return a tariff with seven factors in both models, 50,000 merchants, two curves and three subsidy rules."""
     rng = np.random.default_rng(seed)
     return Tariff(
         name="benchmark",
@@ -102,7 +102,7 @@ def tariff(*, seed: int = 6) -> Tariff:
 
 
 def campaigns(*, budget_fen: int) -> tuple[fr.Subsidy, ...]:
-    """Return twelve campaigns of three payers, three of them with a budget and one with a rival."""
+    """Return twelve campaigns of three payers; three have a budget, and two are rivals in one group."""
     budget = {"budget_fen": budget_fen}
     return (
         fr.Subsidy("live", "platform", percent_of_list=0.2, where={"channel": [1, 3]}, cap_fen=50, **budget),
@@ -146,7 +146,7 @@ def orders_frame(n: int, *, seed: int = 7) -> "pd.DataFrame":
 
 
 def plain_tariff() -> Tariff:
-    """Return six tables, a claim-count curve, a floor and rounding, and nothing else."""
+    """Return a tariff with six tables, a claim-count curve, a floor and rounding, and nothing else."""
     full = tariff()
     six = {name: full.frequency.tables[name] for name in SEVERITY_FACTORS}
     return Tariff(

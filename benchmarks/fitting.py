@@ -1,4 +1,4 @@
-"""Fits beside glum's, at equal accuracy: claim frequency, severity, and a leaf category of many levels."""
+"""Fits compared with glum at equal accuracy: claim frequency, severity, and a category with many leaves."""
 
 from dataclasses import dataclass
 
@@ -12,14 +12,14 @@ from freightrisk.models.design import Layout, free_term
 from freightrisk.models.passes import Problem
 from freightrisk.models.table_model import solve
 
-AGREED = 1e-7
+AGREED = 1e-7  # largest allowed difference of a coefficient
 LEAVES = 20_000
 LABELS = {name: tuple(map(str, range(size))) for name, size in SIZES.items()}
 
 
 @dataclass(frozen=True)
 class Fits:
-    """The same model as our problem and as glum's, and what each returns: the base, then log relativities."""
+    """One model in our form and in glum's; the coefficients of both are the log base, then log relativities."""
 
     problem: Problem
     layout: Layout
@@ -64,6 +64,7 @@ class Fits:
         """Return glum's coefficients."""
         from glum import GeneralizedLinearRegressor
 
+        # The default gradient tolerance leaves differences of 1e-3 in coefficients, which would not be equal accuracy.
         model = GeneralizedLinearRegressor(
             family=self.problem.family, alpha=0, fit_intercept=True, gradient_tol=1e-10, max_iter=50, link="log"
         )
@@ -84,6 +85,7 @@ def gamma_lines(n: int, repeats: int) -> list[Line]:
 def _lines(family: str, what: str, n: int, repeats: int, bars: tuple[float, float]) -> list[Line]:
     fits, threads = Fits.of(family, coded_book(n)), cores()
     design, rows = fits.design(), fits.problem.n_rows
+    # The two fits must agree before their times are compared.
     gap = np.abs(fits.ours(threads) - fits.theirs(design)).max()
     if gap > AGREED:
         raise SystemExit(f"glum's coefficients differ by up to {gap:.2g}")
@@ -97,9 +99,9 @@ def _lines(family: str, what: str, n: int, repeats: int, bars: tuple[float, floa
 
 
 def leaf_lines(n: int, repeats: int) -> list[Line]:
-    """Return the fit with a category of many leaves as a credibility effect beside the fit without it.
+    """Return lines of the fit without and with a category of many leaves as a credibility effect.
 
-    The ratio is the time without over the time with it.
+    The ratio is the time without the category over the time with it.
     """
     import pandas as pd
 
@@ -128,7 +130,7 @@ def leaf_lines(n: int, repeats: int) -> list[Line]:
 
 
 def _categorical(codes: NDArray[np.unsignedinteger], size: int, reference: int) -> object:
-    """Return a pandas categorical whose first category is the reference, so that both fits drop the same level."""
+    """Return a pandas categorical with the reference level first, so that both fits drop the same level."""
     import pandas as pd
 
     order = np.concatenate([[reference], np.delete(np.arange(size), reference)])

@@ -1,8 +1,8 @@
-"""The full quote in haute, run by an interpreter that has it: `python haute_route.py FOLDER REPEATS`.
+"""The full quote in haute, run by an interpreter that has haute: `python haute_route.py FOLDER REPEATS`.
 
-Rating steps join the tables, polars expressions do the rest as in a node of a pipeline. The folder holds orders.parquet
-and plan.json; quotes.parquet is written beside them, and the median seconds are printed. Nothing of freightrisk is
-imported, so that haute's dependencies need not agree with ours.
+Rating steps join the tables, and polars expressions do the rest, as in a node of a pipeline. The folder holds
+orders.parquet and plan.json. The script writes quotes.parquet beside them and prints the median seconds. It imports
+nothing from freightrisk, so that haute's dependencies need not agree with ours.
 """
 
 import json
@@ -16,11 +16,12 @@ from haute._rating import apply_rating_step_from_config
 
 
 def quotes(orders: pl.LazyFrame, plan: dict) -> pl.LazyFrame:
-    """Return the steps of the premium, the list price and who pays it."""
+    """Return the steps of the premium, the list price and the amount of each payer."""
     for step in plan["steps"]:
         orders = apply_rating_step_from_config(orders, step)
     nodes, loads = pl.Series(plan["nodes"]), plan["loads"]
     n_nodes = len(plan["nodes"]) - 1
+    # As in routes.py, the payout is interpolated at mean / (mean + limit).
     place = pl.col("mean") / (pl.col("mean") + plan["limit"])
     frame = (
         orders.with_columns(expected_claims=1.0 - (-pl.col("claim_intensity")).exp(), place=place * n_nodes)
@@ -68,7 +69,7 @@ def quotes(orders: pl.LazyFrame, plan: dict) -> pl.LazyFrame:
 
 
 def main(folder: Path, repeats: int) -> None:
-    """Price the orders once untimed, whose quotes are kept, then as often as asked."""
+    """Price the orders once without timing and write the quotes, then time as many runs as asked."""
     plan = json.loads((folder / "plan.json").read_text())
     orders = pl.read_parquet(folder / "orders.parquet")
     quotes(orders.lazy(), plan).collect().write_parquet(folder / "quotes.parquet")

@@ -1,4 +1,4 @@
-"""Six tables, a curve, a floor and rounding as a numba programmer writes them: one parallel loop over the orders."""
+"""Six tables, a curve, a floor and rounding as a numba programmer would write them: one parallel loop over orders."""
 
 import numba
 import numpy as np
@@ -12,7 +12,7 @@ def _price(c0, c1, c2, c3, c4, c5, t0, t1, t2, t3, t4, t5, base, mean, curve, lo
     pieces = curve.shape[0]
     for i in numba.prange(len(out)):
         intensity = base * t0[c0[i]] * t1[c1[i]] * t2[c2[i]] * t3[c3[i]] * t4[c4[i]] * t5[c5[i]]
-        t = intensity / (1.0 + intensity)
+        t = intensity / (1.0 + intensity)  # docs/method.md, equation 24
         u = t * pieces
         k = min(int(u), pieces - 1)
         u -= k
@@ -31,7 +31,7 @@ def _read(codes, table, out):
 
 
 def read_table(codes: NDArray[np.uint8], table: NDArray[np.float64], *, threads: int) -> float:
-    """Return the sum of a table's entries over some codes: a read of the first cache for each, and little else."""
+    """Return the sum of a table's entries over some codes; each code costs one read from the L1 cache."""
     numba.set_num_threads(threads)
     sums = np.empty(16)
     _read(codes, table, sums)
@@ -39,12 +39,12 @@ def read_table(codes: NDArray[np.uint8], table: NDArray[np.float64], *, threads:
 
 
 class NumbaRoute:
-    """A tariff without subsidies, loadings and limit as numba sees it.
+    """A tariff without subsidies, loadings and limit, in the form that the numba loop reads.
 
     Parameters
     ----------
     tariff : Tariff
-        With six tables of frequency and a flat mean.
+        A tariff with six frequency tables and one mean freight for all orders.
     """
 
     def __init__(self, tariff: Tariff):
@@ -55,6 +55,6 @@ class NumbaRoute:
         self.bounds = (float(loads.filed_min_micro), float(loads.filed_max_micro), np.int32(tariff.floor_fen))
 
     def price(self, codes: dict[str, NDArray[np.unsignedinteger]], out: NDArray[np.int32], *, threads: int) -> None:
-        """Write the list price of every order, fen."""
+        """Write the list price of every order in fen."""
         numba.set_num_threads(threads)
         _price(*(codes[name] for name in self.names), *self.fixed, *self.bounds, out)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peaks ROUTE ...` prints by how many megabytes a route's memory rises above its data."""
+"""`python -m benchmarks.peaks ROUTE ...` prints the peak memory of a route above its data, in megabytes."""
 
 import sys
 import tempfile
@@ -12,13 +12,13 @@ def ours(family: str, n: str) -> float:
     from benchmarks.books import coded_book
     from benchmarks.fitting import Fits
 
-    Fits.of(family, coded_book(500_000)).ours(1)  # what it imports is no memory of the fit
+    Fits.of(family, coded_book(500_000)).ours(1)  # a first fit, because imported modules are not memory of the fit
     fits = Fits.of(family, coded_book(int(n)))
     return peak_above(lambda: fits.ours(cores()))
 
 
 def glum(family: str, n: str) -> float:
-    """Return the peak of glum's fit, its design matrix counted as data."""
+    """Return the peak of glum's fit; its design matrix counts as data."""
     from benchmarks.books import coded_book
     from benchmarks.fitting import Fits
 
@@ -39,7 +39,7 @@ def parquet(source: str) -> float:
 
 
 def at_once(n: str) -> float:
-    """Return the peak of pricing coded orders at once, the quotes counted."""
+    """Return the peak of pricing coded orders at once, including the quotes."""
     from benchmarks.books import coded_orders, tariff
 
     priced_by = tariff()

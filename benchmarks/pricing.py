@@ -1,4 +1,4 @@
-"""Pricing beside numpy, numba and pyarrow: the full quote, the core of it, coding, one quote, files, campaigns."""
+"""Pricing compared with numpy, numba and pyarrow: the full quote, its core, coding, one quote, files, campaigns."""
 
 import json
 import os
@@ -35,9 +35,9 @@ QUOTES = 500
 
 
 def price_lines(n: int, repeats: int) -> list[Line]:
-    """Return kernel and numpy pricing of the full quote, after checking that they give the same ledger.
+    """Return kernel and numpy pricing of the full quote, after checking that they give the same quotes.
 
-    Each route in turn prices the book in batches into the same buffers again, as a pipeline would.
+    The routes take turns. Each prices the book in batches, into the same buffers each time, as a pipeline would.
     """
     priced_by = tariff()
     threads = cores()
@@ -72,10 +72,10 @@ def price_lines(n: int, repeats: int) -> list[Line]:
 
 
 def haute_lines(n: int, repeats: int) -> list[Line]:
-    """Return kernel pricing of coded orders beside haute's of the same orders in polars, after checking the fen.
+    """Return kernel pricing of coded orders and haute's pricing of the same orders in polars, after checking the fen.
 
-    haute asks for an older pandas and forty other packages, so it runs in an interpreter of its own, which the variable
-    HAUTE_PYTHON names. Without one there is no line.
+    haute needs an older pandas and forty other packages, so it runs in a separate interpreter, which the variable
+    HAUTE_PYTHON names. Without this interpreter there is no line.
     """
     python = os.environ.get("HAUTE_PYTHON")
     if not python:
@@ -106,7 +106,7 @@ def haute_lines(n: int, repeats: int) -> list[Line]:
 
 
 def core_lines(n: int, repeats: int) -> list[Line]:
-    """Return six tables, a curve, floor and rounding beside the same work in numba, after checking the same fen."""
+    """Return six tables, a curve, floor and rounding in the kernel and in numba, after checking that the fen agree."""
     priced_by, threads = plain_tariff(), cores()
     batches = [coded_orders(BATCH, priced_by, seed=seed) for seed in range(max(1, n // BATCH))]
     route, fen = NumbaRoute(priced_by), np.empty(BATCH, dtype=np.int32)
@@ -121,9 +121,9 @@ def core_lines(n: int, repeats: int) -> list[Line]:
     for codes, coded in batches[:2]:
         route.price(codes, fen, threads=threads)
         found = priced_by.price_columns(coded, threads=threads, detail=False, buffers=into)["list_fen"]
-        # Tables are multiplied in another order, so that a premium within 1e-15 of a tie may round the other way.
+        # numba multiplies the tables in another order, so a premium within 1e-15 of a tie may round the other way.
         if np.abs(found - fen).max() > 1 or (found != fen).mean() > 1e-6:
-            raise SystemExit(f"numba prices {(found != fen).sum()} orders otherwise")
+            raise SystemExit(f"numba prices {(found != fen).sum()} orders differently")
     n = BATCH * len(batches)
     one, many, numba_one, numba_many = medians(repeats, ours(1), ours(threads), theirs(1), theirs(threads))
     return [
@@ -137,8 +137,8 @@ def core_lines(n: int, repeats: int) -> list[Line]:
 def frame_lines(n: int, repeats: int) -> list[Line]:
     """Return coding and pricing of a pandas frame of categorical columns, in batches.
 
-    The peer of coding looks the codes of each column up in numpy; that of pricing maps the relativities of each column
-    in pandas and multiplies them, which gives the premium without money.
+    The peer of coding looks up the codes of each column in numpy. The peer of pricing maps each column to relativities
+    in pandas and multiplies them, which gives the premium but no money.
     """
     priced_by, threads = tariff(), cores()
     frames = [orders_frame(BATCH, seed=seed) for seed in range(max(1, n // BATCH))]
@@ -173,7 +173,7 @@ def frame_lines(n: int, repeats: int) -> list[Line]:
 
 
 def quote_lines(n: int, repeats: int) -> list[Line]:
-    """Return one quote from a mapping of values, beside numpy from codes."""
+    """Return one quote from a mapping of values, and one by numpy from codes."""
     priced_by, frame = tariff(), orders_frame(1000)
     orders = [dict(zip(frame, row, strict=True)) for row in frame.astype(int).itertuples(index=False, name=None)]
     route = NumpyRoute(priced_by, DISPERSION)
@@ -197,13 +197,13 @@ def quote_lines(n: int, repeats: int) -> list[Line]:
 
 
 def import_lines(n: int, repeats: int) -> list[Line]:
-    """Return the import of the package beside that of numpy, which it needs."""
+    """Return the time to import the package, and the time to import numpy, which it needs."""
     package, base = seconds_of_import("freightrisk", repeats), seconds_of_import("numpy", repeats)
     return [Line("import: freightrisk", 1, package, base / package), Line("import: numpy alone", 1, base)]
 
 
 def parquet_lines(n: int, repeats: int) -> list[Line]:
-    """Return pricing from Parquet to Parquet beside pyarrow and numpy in batches, which write one flag of four."""
+    """Return pricing from Parquet to Parquet, and by pyarrow and numpy in batches, which write one flag of four."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -250,9 +250,9 @@ def parquet_lines(n: int, repeats: int) -> list[Line]:
 def campaign_lines(n: int, repeats: int) -> list[Line]:
     """Return pricing without subsidies, and with twelve campaigns whose three budgets end within the book or do not.
 
-    The book is priced in batches, budgets going on from each to the next. Its time is the sum of the median times of
-    its batches: a pause of the machine has no say, and a batch in which a budget ends has a time of its own. Every run
-    that is timed follows the same one untimed, so that none has to fetch its orders from memory put aside.
+    The book is priced in batches, and budgets continue from one batch to the next. The time of the book is the sum of
+    the median times of its batches. A pause of the machine then has no effect, and a batch in which a budget ends has
+    its own median. Every timed run follows an untimed run of the same batch, so that its orders are in the cache.
     """
     threads = cores()
     plain = replace(tariff(), subsidies=())
@@ -274,13 +274,14 @@ def campaign_lines(n: int, repeats: int) -> list[Line]:
             price(priced_by, k, balances)
         return balances.spent
 
+    # A quarter, a half and three quarters of the unlimited spending, so that each budget ends in another batch.
     budgets = {name: fen * (k + 1) // 4 for k, (name, fen) in enumerate(spent(ample).items())}
     ending = plain.with_subsidies(
         [replace(rule, budget_fen=budgets[rule.name]) if rule.is_limited else rule for rule in ample.subsidies]
     )
     if spent(ending) != budgets:
         raise SystemExit("the budgets did not end at zero")
-    routes, repeats = (plain, ending, ample), max(repeats, 9)  # of a batch that is short, more: a stall is long
+    routes, repeats = (plain, ending, ample), max(repeats, 9)  # at least 9: a stall is long beside a short batch
     seconds = np.empty((len(routes), len(numbers), repeats))
     for repeat in range(repeats):
         balances = [Balances() for _ in routes]
@@ -300,10 +301,11 @@ def campaign_lines(n: int, repeats: int) -> list[Line]:
 
 
 def _same_ledger(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
-    """Numpy interpolates linearly, so a premium within 1e-7 of a tie may round the other way: by one fen, rarely."""
+    """Raise unless both routes give the same fen, except for rare differences of one fen in the list price."""
+    # numpy interpolates linearly, so a premium within 1e-7 of a tie may round the other way.
     gap = np.abs(ours["list_fen"] - theirs["list_fen"])
     if gap.max() > 1 or (gap > 0).mean() > 1e-5:
-        raise SystemExit(f"the numpy route prices {(gap > 0).sum()} orders otherwise, by up to {gap.max()} fen")
+        raise SystemExit(f"the numpy route prices {(gap > 0).sum()} orders differently, by up to {gap.max()} fen")
     same = gap == 0
     for name in ("platform_fen", "insurer_fen", "supplier_fen", "merchant_fen"):
         if not np.array_equal(ours[name][same], theirs[name][same]):

@@ -1,4 +1,4 @@
-"""The best numpy route to the same quotes: blocks that stay in cache, buffers reused, no temporaries, two threads."""
+"""The best numpy route to the same quotes: blocks that stay in cache, reused buffers, no temporaries, two threads."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,13 +9,13 @@ from freightrisk.models.shapes import limited_expected_value
 from freightrisk.tariff.plan import RateTables
 from freightrisk.tariff.tariff import Tariff
 
-BLOCK = 2**14
-NODES = 2**14
+BLOCK = 2**14  # rows whose buffers stay in the L2 cache
+NODES = 2**14  # of the interpolated limited expected value
 Columns = dict[str, NDArray[np.unsignedinteger]]
 
 
 def rates_of(tariff: Tariff) -> tuple[RateTables, RateTables]:
-    """Return the tables of both models by the column that they read; merchants' modifications are of the frequency."""
+    """Return the tables of both models by the column that they read; merchants' modifications count as frequency."""
     merchants = {} if tariff.experience is None else {"merchant_id": tariff.experience.tables["experience"]}
     return RateTables(tariff.frequency.base, {**tariff.frequency.tables, **merchants}), tariff.severity
 
@@ -40,13 +40,13 @@ class NumpyRoute:
         self.masks = {gate.column: self._eligible(gate) for gate in tariff._gates}
 
     def _eligible(self, gate: object) -> NDArray[np.bool_]:
-        """Return for each rule (rows) which codes of the gate's column pass."""
+        """Return a table of rules (rows) and codes of the gate's column: True if the code passes."""
         size = self.tariff.codings[gate.column].n_slots
         code = np.array([gate._level_code(level) for level in range(size)])
         return np.array([(gate.masks[code] >> np.uint64(rule)) & np.uint64(1) for rule in range(3)]).astype(bool)
 
     def buffers(self, n: int) -> dict[str, NDArray]:
-        """Return arrays for the ledger of n orders."""
+        """Return arrays for the quotes of n orders."""
         out = {name: np.empty(n) for name in ("intensity", "claims", "payout", "pure", "technical")}
         out |= {f"{name}_fen": np.empty(n, np.int32) for name in ("list", *self.payers, "merchant")}
         return out | {"floor_bound": np.empty(n, bool)}
@@ -54,7 +54,7 @@ class NumpyRoute:
     def price(
         self, codes: Columns, n: int, *, threads: int, out: dict[str, NDArray] | None = None
     ) -> dict[str, NDArray]:
-        """Return the ledger of n orders, in `out` if given."""
+        """Return the quotes of n orders, in `out` if it is given."""
         out = self.buffers(n) if out is None else out
         cuts = [(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
         lanes = [cuts[lane::threads] for lane in range(threads)]
@@ -79,9 +79,11 @@ class NumpyRoute:
         pure, technical = out["pure"][rows], out["technical"][rows]
         self._product(codes, rows, self.frequency, intensity, real)
         self._product(codes, rows, self.severity, payout, real)
+        # Expected claims, docs/method.md, equation 23 with K = 1.
         np.negative(intensity, out=claims)
         np.expm1(claims, out=claims)
         np.negative(claims, out=claims)
+        # Expected payout: interpolated at mean / (mean + limit).
         np.add(payout, tariff.cover.flat_limit, out=real)
         np.divide(payout, real, out=real)
         np.subtract(1.0, real, out=other)
@@ -96,6 +98,7 @@ class NumpyRoute:
         np.add(third, other, out=third)
         np.multiply(payout, third, out=payout)
         np.multiply(claims, payout, out=pure)
+        # Technical premium, equation 22, then micro-yuan and half-even fen.
         np.multiply(pure, 1.0 + loads.fraud_load, out=technical)
         np.multiply(claims, loads.claim_handling, out=real)
         np.add(technical, real, out=technical)
@@ -140,7 +143,7 @@ class NumpyRoute:
 
 
 def haute_plan(route: NumpyRoute) -> dict[str, object]:
-    """Return the tariff of a route as haute's rating steps and the numbers of what follows."""
+    """Return the tariff of a route as haute's rating steps, with the numbers that the later steps need."""
     tariff = route.tariff
     steps = [
         {
@@ -176,7 +179,7 @@ def haute_plan(route: NumpyRoute) -> dict[str, object]:
 
 
 def price_whole_columns(tariff: Tariff, dispersion: float, codes: Columns) -> dict[str, NDArray]:
-    """Return the same ledger the way that it is first written: whole columns, a temporary for every step."""
+    """Return the same quotes by a first attempt in numpy: whole columns, and a temporary for every step."""
     loads = tariff.loadings
 
     def product(rates: RateTables) -> NDArray:

@@ -1,4 +1,4 @@
-"""Books larger than a fit needs in memory: from Parquet to a book on disk and through a fit; cost against rows."""
+"""Books on disk that may be larger than memory: storing from Parquet and fitting, and the growth of time with rows."""
 
 import tempfile
 import time
@@ -19,7 +19,7 @@ OPTIONS = {
 
 
 def write_orders(folder: Path, n: int) -> None:
-    """Write n orders and their claims as Parquet files, drawn a piece at a time."""
+    """Write n orders and their claims as Parquet files, drawn one piece at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -27,7 +27,7 @@ def write_orders(folder: Path, n: int) -> None:
     claimed, writer = [], None
     for first in range(0, n, PIECE):
         rows = min(PIECE, n - first)
-        rng = np.random.default_rng([9, first])
+        rng = np.random.default_rng([9, first])  # seeded by piece, so that a larger book begins with the same orders
         drawn, exposure, mean = codes(rows, rng), rng.uniform(0.2, 1.0, rows), np.full(rows, 0.1)
         for name, table in relativities.items():
             mean *= table[drawn[name]]
@@ -47,15 +47,15 @@ def write_orders(folder: Path, n: int) -> None:
 
 
 def store(folder: str) -> OrderBook:
-    """Store the book of a folder's orders and claims beside them."""
+    """Store the book of the orders and claims in a folder, beside them."""
     book = Path(folder, "book")
     return store_book(book, Path(folder, "orders.parquet"), Path(folder, "claims.parquet"), **OPTIONS)
 
 
 def stored_lines(n: int, repeats: int) -> list[Line]:
-    """Return storing a book from Parquet, and its fit beside that of the first orders in memory.
+    """Return the time to store a book from Parquet, to fit it, and to fit its first orders in memory.
 
-    The ratio is the time an order of the fit in memory over that of the fit on disk. The first fit finds cold files.
+    The ratio is the fit's time per order in memory over its time per order on disk. The first fit reads cold files.
     """
     threads = cores()
     with tempfile.TemporaryDirectory() as folder:
@@ -84,7 +84,7 @@ def fit_stored(folder: str) -> None:
 
 
 def growth_lines(n: int, repeats: int) -> list[Line]:
-    """Return fit and pricing at powers of ten of rows up to n, and the power of the rows that their time grows with."""
+    """Return fit and pricing for powers of ten of rows up to n, and the power p if time grows with rows as rows^p."""
     priced_by, threads, found = tariff(), cores(), []
     sizes = [10**k for k in range(5, 10) if 10**k <= n]
     seconds = np.empty((2, len(sizes)))

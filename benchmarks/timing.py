@@ -1,4 +1,4 @@
-"""How routes are timed and measured: in turn, in one process, medians; peak memory in a process of their own."""
+"""Timing of routes: medians of interleaved runs in one process. Peak memory is measured in a separate process."""
 
 import os
 import platform
@@ -13,16 +13,15 @@ from typing import TypeVar
 
 Batch = TypeVar("Batch")
 
-LARGE = 2_000_000  # rows from which memory is measured; of fewer it is that of the libraries
+LARGE = 2_000_000  # memory is measured from this number of rows on; with fewer, the libraries' own memory dominates
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table: what ran, on how many orders, the median seconds and the ratio to the peer.
+    """One line of the table: the route, its number of orders, the median seconds and the ratio to the peer.
 
-    `bars` are the least ratios that are accepted, at full size and at the small size of a check (0 where
-    a busy machine says more than the ratio). `peak_mb` is the peak
-    memory above the data.
+    `bars` are the smallest accepted ratios, at full size and at the small size of a check. A bar is 0 if the load of
+    the machine would decide the ratio. `peak_mb` is the peak memory above the data.
     """
 
     what: str
@@ -54,7 +53,7 @@ def cores() -> int:
 
 
 def medians(repeats: int, *routes: Callable[[], object]) -> list[float]:
-    """Return the median seconds of each route, run in turn after one warm-up of each."""
+    """Return the median seconds of each route; routes take turns, after one warm-up of each."""
     seconds: list[list[float]] = [[] for _ in routes]
     for repeat in range(repeats + 1):
         for route, taken in zip(routes, seconds, strict=True):
@@ -66,7 +65,7 @@ def medians(repeats: int, *routes: Callable[[], object]) -> list[float]:
 
 
 def over(batches: Sequence[Batch], route: Callable[[Batch], object]) -> Callable[[], object]:
-    """Return what takes a route over all batches of a book, one after another."""
+    """Return a function that runs a route on all batches of a book, one after another."""
 
     def run() -> None:
         for batch in batches:
@@ -76,8 +75,8 @@ def over(batches: Sequence[Batch], route: Callable[[Batch], object]) -> Callable
 
 
 def peak_above(route: Callable[[], object]) -> float:
-    """Return by how many megabytes the resident memory of this process rises while a route runs, at most."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    """Return the largest rise of this process's resident memory while a route runs, in megabytes."""
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak that the kernel records
     before = _status("VmRSS")
     route()
     return (_status("VmHWM") - before) / 1024
@@ -89,7 +88,7 @@ def _status(name: str) -> float:
 
 
 def apart(route: str, *arguments: object) -> float | None:
-    """Return what `python -m benchmarks.peaks ROUTE ARGUMENTS` prints; None where memory cannot be read."""
+    """Return the number that `python -m benchmarks.peaks ROUTE ARGUMENTS` prints; None if memory cannot be read."""
     if platform.system() != "Linux":
         return None
     command = [sys.executable, "-m", "benchmarks.peaks", route, *map(str, arguments)]
@@ -97,7 +96,7 @@ def apart(route: str, *arguments: object) -> float | None:
 
 
 def seconds_of_import(module: str, repeats: int) -> float:
-    """Return the median seconds in which a fresh interpreter imports a module, less what it takes without."""
+    """Return the median seconds of importing a module in a fresh interpreter, less the start of the interpreter."""
 
     def run(code: str) -> None:
         subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""Held-out deviance on public data: ours, an unpenalised GLM in glum and LightGBM on the same factors.
+"""Held-out deviance on public data of freightrisk, an unpenalised GLM in glum, and LightGBM, on the same factors.
 
 python -m benchmarks.validation [FOLDER]     FOLDER holds the public data, ../shared/data by default
 """
@@ -29,7 +29,7 @@ RATE = 0.05
 
 
 def deviance(family, y, mean, weight=None):
-    """Return the mean deviance a unit of weight."""
+    """Return the mean deviance per unit of weight."""
     weight = np.ones(len(y)) if weight is None else weight
     if family == "poisson":
         each = 2 * (np.where(y > 0, y * np.log(np.where(y > 0, y, 1) / mean), 0) - (y - mean))
@@ -41,7 +41,7 @@ def deviance(family, y, mean, weight=None):
 
 
 def report(title, lines):
-    """Print a table of held-out deviances, each beside the mean of the learning rows."""
+    """Print a table of held-out deviances, each compared with the mean of the learning rows and with LightGBM."""
     print(f"\n{title}")
     base = lines[0][1]
     best = next(value for name, value, _ in lines if name.startswith("LightGBM"))
@@ -51,7 +51,7 @@ def report(title, lines):
 
 
 def note(lines, line):
-    """Append a line of a table and show it at once; some take minutes."""
+    """Append a line to a table and show it at once, because some lines take minutes."""
     lines.append(line)
     print(f"  ... {line[0]}: {line[1]:.5f} in {line[2]:.1f} s", flush=True)
 
@@ -65,7 +65,8 @@ def timed(work):
 def glum_mean(family, learn, test, names, y, exposure=None, fewest=0):
     """Return the means of an unpenalised glum fit to code columns.
 
-    Levels unseen in learning, and those with fewer than `fewest` rows with a claim or without one, have relativity 1.
+    A level has relativity 1 if the learning rows lack it, or if fewer than `fewest` of its rows have a claim or have
+    none.
     """
     import tabmat
     from glum import GeneralizedLinearRegressor
@@ -91,7 +92,7 @@ def glum_mean(family, learn, test, names, y, exposure=None, fewest=0):
 
 
 def lightgbm_mean(family, learn, test, y, offset=None, categories=()):
-    """Return LightGBM's raw predictions; leaves and rounds by a fifth of the learning rows, then all of them."""
+    """Return LightGBM's raw predictions; a fifth of the learning rows selects leaves and rounds, then all rows fit."""
     import lightgbm
 
     objective = {"poisson": "poisson", "gamma": "gamma", "bernoulli": "binary"}[family]
@@ -145,8 +146,8 @@ def fashion(folder):
     codes, ahead = pd.DataFrame(dict(train.codes)), pd.DataFrame(dict(test.codes))
     brand = {True: frame["brand_id"][known].to_numpy(), False: frame["brand_id"][~known].to_numpy()}
     coarse, coarse_ahead = codes.assign(article=brand[True]), ahead.assign(article=brand[False])
-    # With every item free the information of glum's fit is singular: items all of whose copies came back, or none. So
-    # it has the brand, and levels with fewer than five returned or kept lines share a relativity.
+    # With a free level for every item, the information of glum's fit is singular, because some items always or never
+    # came back. glum therefore gets the brand. Levels with fewer than five returned or kept lines share a relativity.
     mean, seconds = timed(lambda: glum_mean("bernoulli", coarse, coarse_ahead, list(codes), y.astype(float), fewest=5))
     held_mean = np.clip(mean, 1e-9, 1 - 1e-9)
     note(lines, ("glum, unpenalised, brand for item", deviance("bernoulli", held, held_mean), seconds))

@@ -209,8 +209,8 @@ def test_what_cannot_be_allocated():
     falling = RESPONSE.assign(take_up=[0.5, 0.4, 0.6, 0.1, 0.2, 0.3])
     for change, message in (
         ({"response": falling}, "lower take-up than a smaller"),
-        ({"response": pd.concat([RESPONSE, RESPONSE])}, "stands there twice"),
-        ({"response": RESPONSE.assign(take_up=1.1)}, "no share"),
+        ({"response": pd.concat([RESPONSE, RESPONSE])}, "is given twice"),
+        ({"response": RESPONSE.assign(take_up=1.1)}, "not a share"),
         ({"response": RESPONSE.head(3).assign(segment="absent")}, "has no orders"),
         ({"payer": "received"}, "names a column"),
         ({"segment": frame["segment"].head(3)}, "one for each of"),
@@ -231,7 +231,7 @@ def test_what_cannot_be_allocated():
     ("column", "value", "message"),
     [
         ("list_fen", 1e30, r"column 'list_fen' is outside \[0, 1e\+10\] in 1 row"),
-        ("list_fen", 1.5, r"'list_fen' is no whole number in 1 row"),
+        ("list_fen", 1.5, r"'list_fen' is not a whole number in 1 row"),
         ("technical_premium", -1.0, r"column 'technical_premium' is outside \[0, 1e\+08\] in 1 row"),
         ("technical_premium", 1e13, r"column 'technical_premium' is outside \[0, 1e\+08\] in 1 row"),
         ("technical_premium", np.nan, r"quotes: 'technical_premium' is not finite in 1 row"),

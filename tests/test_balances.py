@@ -407,7 +407,7 @@ def test_quotes_in_other_frames_and_buffers():
         assert columns["paid: grant"].tolist() == [10, 10, 5, 0]
     with pytest.raises(InputError, match="without detail or campaigns"):
         tariff.price_columns(coded, threads=1, campaigns=True, buffers=tariff.buffers(4))
-    with pytest.raises(InputError, match="other rounded than this tariff writes"):
+    with pytest.raises(InputError, match="rounded of another type or shape than this tariff writes"):
         tariff.price_columns(coded, threads=1, buffers=tariff_of([Subsidy("a", "platform", fixed_fen=1)]).buffers(4))
 
 
@@ -440,15 +440,15 @@ CAPPED = Subsidy("a", "platform", fixed_fen=2, merchant_cap_fen=50, period="day"
     ("changes", "match"),
     [
         ({"arrays": lambda arrays: [array + np.uint8(200) for array in arrays]}, "at or above the .* slots"),
-        ({"arrays": lambda arrays: [array[:9] for array in arrays]}, "of other lengths"),
+        ({"arrays": lambda arrays: [array[:9] for array in arrays]}, "have wrong lengths"),
         (
             {"arrays": lambda arrays: [*arrays, arrays[0][:9]], "sizes": lambda sizes: [*sizes, sizes[0]]},
             "different lengths",
         ),
-        ({"arrays": lambda arrays: [*arrays, arrays[0]]}, "of other lengths"),
+        ({"arrays": lambda arrays: [*arrays, arrays[0]]}, "have wrong lengths"),
         ({"arrays": lambda arrays: [array.astype(np.int64) for array in arrays]}, "are int64; they must be"),
-        ({"n_orders": lambda n: n + 1}, "of other lengths"),
-        ({"draws": lambda draws: np.zeros(3, dtype=np.uint16)}, "of other lengths"),
+        ({"n_orders": lambda n: n + 1}, "have wrong lengths"),
+        ({"draws": lambda draws: np.zeros(3, dtype=np.uint16)}, "have wrong lengths"),
         ({"sequence": lambda found: replace(found, keys=found.keys + 10**6)}, "damaged"),
         ({"sequence": lambda found: replace(found, keys=found.keys[:, :3])}, "damaged"),
         ({"sequence": lambda found: replace(found, order=np.arange(1, 21))}, "damaged"),
@@ -470,7 +470,7 @@ def test_orders_of_other_tables_or_needs_are_refused_by_the_pricing_of_columns()
         {"draws": lambda draws: draws[:0]},
         {"sequence": lambda _: None},
     ):
-        with pytest.raises(InputError, match="rounding or budgets; encode them with this one"):
+        with pytest.raises(InputError, match="rounding or budgets; encode them with this tariff"):
             tariff.price_columns(coded_again(**forged(coded, **changes)), threads=1)
 
 

@@ -226,7 +226,7 @@ BAD_CALLS = [
     ("demo --orders 10 --out {new}/demo", "--orders is 10; it must be a whole number in"),
     ("demo --threads 0 --out {new}/demo", "threads is 0"),
     ("demo --out {new}/no/folder", "create it first"),
-    ("demo --out {tariff}", "which is no folder"),
+    ("demo --out {tariff}", "which is not a folder"),
     ("price --tariff {new}/none.json --orders {orders} --out {new}/q.parquet", "none.json' cannot be read"),
     ("price --tariff {cut} --orders {orders} --out {new}/q.parquet", "is not whole"),
     ("price --tariff {orders} --orders {orders} --out {new}/q.parquet", "orders.parquet' is not"),

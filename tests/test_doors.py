@@ -514,7 +514,7 @@ def test_merchants_may_be_held_otherwise_than_orders():
 # --- values that are refused ---------------------------------------------------------------------------------------
 
 DAY = dt.date(2026, 6, 1)
-NO_ID = r"names no id for certain|is a boolean, not an id|is an? \w+, not an id|is of type"
+NO_ID = r"does not name an id for certain|is a boolean, not an id|is an? \w+, not an id|is of type"
 NO_LEVEL = r"is an? \w+, not a level|is of type|is infinite"
 NO_NUMBER = "is infinite|is not a number|is a boolean, not a number|is of type"
 NO_TIME = "cannot be read as dates|is of type"
@@ -811,7 +811,7 @@ def test_a_named_column_that_is_absent_is_refused_at_every_door():
     coded = plain.encode(frame, priority="5")
     assert plain.price(coded)["platform_fen"].tolist() == [5, 5]
     assert plain.quote(frame.iloc[0], priority="5")["platform_fen"] == 5
-    with pytest.raises(InputError, match="orders are encoded already"):
+    with pytest.raises(InputError, match="orders are already encoded"):
         plain.price(coded, ship_date="shipped")
 
 

@@ -42,7 +42,7 @@ def test_what_is_loaded_later_needs_no_second_import(name):
 
 
 def test_a_name_that_stands_elsewhere_is_pointed_to():
-    with pytest.raises(AttributeError, match=r"no 'buhlmann'; it stands in freightrisk\.credibility"):
+    with pytest.raises(AttributeError, match=r"no 'buhlmann'; import it from freightrisk\.credibility"):
         _ = freightrisk.buhlmann
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = freightrisk.nothing

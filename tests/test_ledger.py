@@ -306,8 +306,8 @@ URLS = [
     ("mysql://u:{}@127.0.0.1/x", InputError, "where is a mysql database; give one of"),
     ("postgresql+none://u:{}@127.0.0.1/x", InputError, r"'postgresql\+none', which SQLAlchemy does not know"),
     ("postgresql+psycopg2://u:{}@127.0.0.1/x", InputError, "'psycopg2' is not installed; install it, or name"),
-    ("postgresql+psycopg://u:{}@127.0.0.1:port/x", InputError, "where begins with 'postgresql.*' but is no URL"),
-    ("://u:{}@127.0.0.1/x", InputError, "but is no URL"),
+    ("postgresql+psycopg://u:{}@127.0.0.1:port/x", InputError, "where begins with 'postgresql.*' but is not the URL"),
+    ("://u:{}@127.0.0.1/x", InputError, "but is not the URL"),
     ("postgresql+psycopg://u:{}@127.0.0.1:1/x", LedgerError, r"//u:\*\*\*@127.0.0.1:1/x cannot be used: .*; check"),
     ("postgresql+psycopg://u@127.0.0.1:1/x?password={}", LedgerError, "check that the database runs"),
     ("postgresql+psycopg://u:{}@127.0.0.1:1/x?{}=1", LedgerError, "cannot be used"),
@@ -335,7 +335,7 @@ def test_files_that_are_no_ledger_are_refused(tmp_path):
     other.close()
     with pytest.raises(LedgerError, match="file is not a database; give the path of a ledger"):
         Ledger(tmp_path / "text.db")
-    with pytest.raises(LedgerError, match="are of another program or release; give the ledger a database of its own"):
+    with pytest.raises(LedgerError, match="belong to another program or release; give the ledger its own database"):
         Ledger(tmp_path / "columns.db")
     with pytest.raises(InputError, match="which is a folder; give the name of a file in it"):
         Ledger(tmp_path)
@@ -349,7 +349,7 @@ def test_a_file_that_may_only_be_read_and_one_that_is_held(tmp_path, monkeypatch
     Ledger(path).close()
     with Ledger(f"sqlite:///file:{path}?mode=ro&uri=true") as ledger:
         assert spent(ledger) == {}
-        with pytest.raises(LedgerError, match="let this process write to the file and its folder"):
+        with pytest.raises(LedgerError, match="allow this process to write to the file and its folder"):
             ledger.price(tariff, orders_at(37, 4), batch="a")
     monkeypatch.setattr(tables, "SECONDS_TO_WAIT", 0)
     with Ledger(path) as ledger:
@@ -357,7 +357,7 @@ def test_a_file_that_may_only_be_read_and_one_that_is_held(tmp_path, monkeypatch
         held.execute("BEGIN IMMEDIATE")
         assert spent(ledger) == {}  # reading does not wait
         for call in (lambda: Ledger(path), lambda: ledger.price(tariff, orders_at(37, 4), batch="a")):
-            with pytest.raises(LedgerError, match="database is locked; another program holds it; let that end"):
+            with pytest.raises(LedgerError, match="database is locked; another program holds it; wait until"):
                 call()
         held.close()
         assert ledger.price(tariff, orders_at(37, 4), batch="a")["platform_fen"].tolist() == [10, 10, 10, 10]
@@ -599,12 +599,12 @@ def test_a_ledger_keeps_its_clock(where):
     with Ledger(where) as ledger:
         assert ledger.clock == "Etc/UTC"
         capped = tariff_of([Subsidy("cap", "platform", fixed_fen=5, merchant_cap_fen=8, period="day")])
-        with pytest.raises(LedgerError, match="the tariff's clock is 'Asia/Shanghai' and the ledger's 'Etc/UTC'"):
+        with pytest.raises(LedgerError, match="the tariff's clock is 'Asia/Shanghai' and the ledger's clock 'Etc/UTC'"):
             ledger.price(capped, orders_at(37, 2), batch="a")
         late = orders_at(37, 2).assign(ship_date=pd.to_datetime(["2025-06-01 15:30", "2025-06-01 16:30"], utc=True))
         assert ledger.price(replace(capped, clock="Etc/UTC"), late, batch="a")["platform_fen"].sum() == 8
         assert ledger.spending_by_merchant()["period"].tolist() == ["2025-06-01"]
-    with pytest.raises(LedgerError, match="the days of this ledger are those of 'Etc/UTC'"):
+    with pytest.raises(LedgerError, match="the clock of this ledger is 'Etc/UTC'"):
         Ledger(where, clock="Asia/Shanghai")
     with pytest.raises(InputError, match="clock is 'Shanghai'; it must be the name of a time zone"):
         Ledger(where, clock="Shanghai")

@@ -228,7 +228,7 @@ def test_sums_beyond_64_bits_are_refused(where):
         for amount, match in [
             (
                 2**62 - 4,
-                rf"campaign 'cap' would have spent {2**62 + 6} fen with batch 'b'; a ledger counts to {2**62};",
+                rf"campaign 'cap' would have spent {2**62 + 6} fen with batch 'b', and a ledger counts up to {2**62};",
             ),
             (2**63 - 1, f"the ledger holds the amount {2**63 - 1}, which is not a whole number from -"),
             (-(2**63), "the ledger holds the amount -"),
@@ -249,7 +249,7 @@ def test_sums_beyond_64_bits_are_refused(where):
             connection.execute(
                 tables.LINES.insert().values(order_id="x", campaign="cap", batch="a", period="", merchant="", fen=2**62)
             )
-        with pytest.raises(LedgerError, match=r"overflow; a sum is beyond 64 bits|holds the amount"):
+        with pytest.raises(LedgerError, match=r"overflow; a sum exceeds 64 bits|holds the amount"):
             ledger.spending()
 
 

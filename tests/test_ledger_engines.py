@@ -227,7 +227,7 @@ def test_memories():
         sa.create_engine("sqlite:///file::memory:?uri=true", poolclass=sa.QueuePool),
         sa.create_engine("sqlite://", poolclass=sa.NullPool),
     ):
-        with pytest.raises(InputError, match=r'in memory of which every connection or thread has its own.*":memory:"'):
+        with pytest.raises(InputError, match=r'connection or thread its own database in memory.*":memory:"'):
             Ledger(apart)
         apart.dispose()
 

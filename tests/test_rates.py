@@ -58,7 +58,7 @@ def test_forty_relativities_that_leave_the_doubles_are_refused(value):
 
 def test_the_message_names_the_table_and_the_bound():
     with pytest.raises(
-        InputError, match=r"multiply to about 1e101; the product must lie within 1e-100 and 1e100. Look at table 'f7'"
+        InputError, match=r"multiply to about 1e101; the product must lie between 1e-100 and 1e100. Look at table 'f7'"
     ):
         tariff_of([1e8] * 7 + [9e8] + [1e8] * 4 + [1e4], [])
 
@@ -141,9 +141,9 @@ def wild(pieces, k, size):
 @pytest.mark.parametrize("size", [100.0, -100.0, 1e15])
 def test_curves_that_leave_their_range_between_their_ends_are_refused(size):
     limited = tariff_of([1.0], [8.0], cover=Cover(max_claims=2, limit=9.0))
-    with pytest.raises(InputError, match="count_curve is no unbroken curve"):
+    with pytest.raises(InputError, match="count_curve is not an unbroken curve"):
         replace(limited, count_curve=wild(limited.count_curve, 5, size))
-    with pytest.raises(InputError, match="limit_curve is no unbroken curve"):
+    with pytest.raises(InputError, match=r"limit_curve is (no|not an) unbroken curve"):
         replace(CURVE, pieces=wild(CURVE.pieces, 5, size))
 
 

@@ -497,6 +497,6 @@ def test_every_writer_keeps_the_mode_of_the_file_that_was_there(job, mode):
 
 def test_a_file_that_is_no_regular_file_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InputError, match="is no regular file"):
+    with pytest.raises(InputError, match="is not a regular file"):
         TARIFF.save(tmp_path / "pipe")
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)

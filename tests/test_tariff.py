@@ -552,7 +552,7 @@ def rates_of(**tables):
         ({"frequency": rates_of(zone=[1.0])}, "'zone' has 1 relativities; .* 4 slots"),
         ({"severity": rates_of(zone=[1.0, np.nan, 1.0, 1.0])}, "'zone' .* above zero"),
         ({"severity": rates_of(zone=[1.0, 0.0, 1.0, 1.0])}, "'zone' .* above zero"),
-        ({"frequency": rates_of(colour=[1.0])}, "'colour', which is no factor"),
+        ({"frequency": rates_of(colour=[1.0])}, "'colour', which is not a factor"),
         ({"frequency": RateTables(0.0, {})}, "frequency base is 0.0; it must be above zero"),
         ({"count_curve": np.empty((0, 4))}, "count_curve"),
         ({"limit_curve": None}, "limit_curve"),

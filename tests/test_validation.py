@@ -169,7 +169,7 @@ def test_bad_rows_are_refused(arguments, match):
         ({"n_groups": 0}, r"n_groups is 0; it must be a whole number in \[1, 1000\]"),
         ({"n_groups": 2.5}, "n_groups is 2.5"),
         ({"by": ["a"]}, r"by has shape \(1,\)"),
-        ({"by": [["a"], ["b", "c"]]}, "by holds objects that are no groups; give each row a number, text or day"),
+        ({"by": [["a"], ["b", "c"]]}, "by holds objects that are not groups; give each row a number, text or day"),
         ({"by": ["a", None, "b"]}, r"by is missing in 1 row \(first: 1\)"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The command line of the attacks; exit code 1 tells of faults."""
+"""The command line of the attacks; its exit code is 1 if there were faults."""
 
 import argparse
 import sys
@@ -18,8 +18,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attack", description=workers.__doc__)
     parser.add_argument("attack", choices=ATTACKS)
     parser.add_argument("--cases", type=int, default=2_000)
-    parser.add_argument("--seed", type=int, default=0, help="seed of the first case; the others follow it")
-    parser.add_argument("--workers", type=int, default=1, help="processes at a time")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first case; later cases count up from it")
+    parser.add_argument("--workers", type=int, default=1, help="number of processes at a time")
     given = parser.parse_args()
     report = workers.run(
         given.attack,

@@ -1,6 +1,6 @@
-"""Odd arguments: every public call with one or two of its arguments replaced by what it is not meant for.
+"""Odd arguments: every public call with one or two arguments replaced by values that they do not accept.
 
-Each call returns, or is refused in the library's words.
+Each call returns, or is refused by an error of the library.
 """
 
 import inspect
@@ -23,7 +23,7 @@ from benchmarks.attack.world import FACTORS, book_of, draw_orders, tariffs
 
 
 class Hostile:
-    """An object none of whose methods can be relied on."""
+    """An object whose methods all raise an error."""
 
     def _fail(self, *_: Any) -> Any:
         raise ZeroDivisionError("of the object that was given")
@@ -33,7 +33,7 @@ class Hostile:
 
 
 class HostileText(str):
-    """A text that cannot be shown."""
+    """A text whose repr raises an error."""
 
     __slots__ = ()
 
@@ -49,7 +49,7 @@ def _nested(depth: int = 2_000) -> list[Any]:
 
 
 def odd_values() -> list[Any]:
-    """Return values that hardly any argument is meant for."""
+    """Return values that hardly any argument accepts."""
     own: list[Any] = [
         10**5_000, -(10**400), Hostile(), HostileText("zone"), [Hostile()], {Hostile: 1}, np.array(3), np.array([]),
         np.zeros((2, 2)), np.array(["zone"]), np.array([np.nan]), np.array([None, 1], dtype=object), range(3), b"",
@@ -67,7 +67,7 @@ Call = tuple[Callable[..., Any], dict[str, Any]]
 
 @cache
 def _fixed() -> dict[str, Call]:
-    """Return calls with sound arguments, none of which writes a file."""
+    """Return calls that write no file, with valid arguments."""
     book = book_of(400)
     orders = draw_orders(40, 3)
     claims = orders[["order_id"]].iloc[:9].assign(freight=8.0, report_date=pd.Timestamp("2026-07-09"))
@@ -205,7 +205,7 @@ def _fixed() -> dict[str, Call]:
 
 @contextmanager
 def _writers(folder: Path) -> Iterator[dict[str, Call]]:
-    """Give calls with sound arguments that write into a folder."""
+    """Give calls that write into a folder, with valid arguments."""
     tariff = tariffs()["limited"]
     orders = draw_orders(20, 3)
     orders.to_parquet(folder / "orders.parquet")
@@ -241,7 +241,7 @@ COLUMNS = ("order_id", "merchant_id", "ship_date", "priority", "date_format")
 
 
 def _names(call: Callable[..., Any], given: Mapping[str, Any]) -> list[str]:
-    """Return the names of all arguments that a call takes; those of columns stand for the rest."""
+    """Return the names of all arguments of a call; for ``**columns``, the names of columns."""
     found = []
     for name, parameter in inspect.signature(call).parameters.items():
         found += COLUMNS if parameter.kind is parameter.VAR_KEYWORD else [name]
@@ -255,7 +255,7 @@ def _changed(call: Call, rng: random.Random) -> dict[str, Any]:
     odd: dict[str, Any] = {}
     for name in rng.sample(_names(*call), rng.choice((1, 1, 1, 2))):
         value = rng.choice(values)
-        if rng.random() < 0.15 and name in given:  # the sound argument, in something else
+        if rng.random() < 0.15 and name in given:  # the valid argument, inside a container
             sound = given[name]
             value = rng.choice(([sound], {"zone": sound}, (sound, sound)))
         odd[name] = value
@@ -263,12 +263,12 @@ def _changed(call: Call, rng: random.Random) -> dict[str, Any]:
 
 
 def case(seed: int) -> str:
-    """Return how a call of a seed ended; raise `FaultError`, or what the library should not raise."""
+    """Return the outcome for the call of a seed; raises `FaultError`, or any error that the library must not raise."""
     rng = random.Random(seed)
     writes = rng.random() < WRITING
-    # Odd texts are names of files too: what has no folder of its own is written where the process stands.
+    # Odd texts are also used as file names, and a name without a folder is written to the working folder.
     with tempfile.TemporaryDirectory() as folder, chdir(folder), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what numpy and pandas think of odd values is not what is tried
+        warnings.simplefilter("ignore")  # warnings of numpy and pandas about odd values are not under test
         with _writers(Path(folder)) if writes else nullcontext(_fixed()) as calls:
             name = rng.choice(sorted(calls))
             function, _ = calls[name]
@@ -277,6 +277,6 @@ def case(seed: int) -> str:
             except fr.FreightRiskError as error:
                 check_message(error)
                 return f"{name} refused"
-            except MemoryError:  # numpy says how much was asked for: more than this machine has
+            except MemoryError:  # an odd size may ask numpy for more memory than this machine has
                 return f"{name} refused"
         return f"{name} done"

@@ -1,4 +1,4 @@
-"""Cases that fail in each way that a case can, to prove that the workers see it."""
+"""Cases that fail in every possible way, to prove that the workers notice each."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from benchmarks.attack.documents import FaultError
 
 
 def case(seed: int) -> str:
-    """Return for three seeds of seven; fail in another way for each of the others."""
+    """Return for three seeds in seven; each of the other four fails in its own way."""
     match seed % 7:
         case 0:
             os.kill(os.getpid(), signal.SIGSEGV)

@@ -1,4 +1,4 @@
-"""Damaged tariff and campaign documents: each is refused in the library's words, or prices by every law of a price."""
+"""Damaged tariff and campaign documents: the library refuses each by an error, or prices by it and every law holds."""
 
 import random
 import tempfile
@@ -17,13 +17,13 @@ from freightrisk.tariff.document import parse_tariff
 from freightrisk.tariff.parts import document_of
 
 STEPS = ["claim_intensity", "expected_claims", "expected_payout", "pure_premium", "technical_premium"]
-CAMPAIGN_SHARE = 0.15
-TEXT_SHARE = 0.25
-KEPT_DIGEST = 0.05
+CAMPAIGN_SHARE = 0.15  # share of cases with a campaign document
+TEXT_SHARE = 0.25  # share of documents damaged as bytes instead of as a tree
+KEPT_DIGEST = 0.05  # share of tariffs that keep their digest, which refuses most damage before anything else can
 
 
 def printed(sign: str) -> bool:
-    """Return whether a terminal shows a sign, rather than obey it or turn or break the line."""
+    """Return whether a terminal prints a character, instead of obeying it, turning direction or breaking the line."""
     return category(sign) not in ("Cc", "Cf", "Cs", "Zl", "Zp") or sign in "\u200c\u200d"
 
 
@@ -32,7 +32,7 @@ class FaultError(Exception):
 
 
 def require(holds: Any, law: str) -> None:
-    """Raise where a law does not hold."""
+    """Raise a `FaultError` if a law does not hold."""
     if not holds:
         raise FaultError(law)
 
@@ -84,7 +84,7 @@ def make_campaigns(rng: random.Random) -> tuple[bytes, str]:
 
 
 def case(seed: int) -> str:
-    """Return how a document of a seed ended; raise `FaultError`, or what the library should not raise."""
+    """Return the outcome for a seed's document; raises `FaultError`, or any error that the library must not raise."""
     rng = random.Random(seed)
     if rng.random() < CAMPAIGN_SHARE:
         return _campaign_case(*make_campaigns(rng))
@@ -110,14 +110,14 @@ def _campaign_case(data: bytes, suffix: str) -> str:
 
 
 def check_message(error: FreightRiskError) -> None:
-    """Hold a message against what a terminal may be given."""
+    """Raise if a message is too long or holds a character that a terminal does not print."""
     text = str(error)
-    require(all(map(printed, text)), "a message holds only signs that are printed")
+    require(all(map(printed, text)), "a message holds only characters that are printed")
     require(len(text) < 20_000, "a message is longer than a page")
 
 
 def _priced(tariff: Tariff, *, thorough: bool) -> str:
-    """Price orders by a tariff and hold the quotes against every law of a price."""
+    """Price orders by a tariff and check every law of a price on the quotes."""
     orders = _orders()
     try:
         quotes = tariff.price(orders, campaigns=True, threads=1)
@@ -138,12 +138,12 @@ def _priced(tariff: Tariff, *, thorough: bool) -> str:
         require(again.price(orders, campaigns=True, threads=1).equals(quotes), "a saved tariff prices the same")
         require(again == tariff and again.digest == tariff.digest, "a saved tariff is the same")
         sheet = "".join((*tariff.pricer.explain(_records()[0]).lines, repr(tariff)))
-        require(all(map(printed, sheet)), "a worksheet holds only signs that are printed")
+        require(all(map(printed, sheet)), "a worksheet holds only characters that are printed")
     return "priced"
 
 
 def _check_single(tariff: Tariff, quotes: Any) -> None:
-    """Hold quotes against the slow twin and against quotes of one order, where orders do not share budgets."""
+    """Compare quotes with the slow twin and with quotes of single orders, unless orders share budgets or have draws."""
     if tariff.in_sequence or tariff.rounding == "dither":
         return
     for row in (0, 7):

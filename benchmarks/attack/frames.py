@@ -1,6 +1,6 @@
-"""Odd frames: columns of other types, values, times and ids, in every container, through every door that reads rows.
+"""Odd frames: columns of other types, values, times and ids, in every container, for every call that reads rows.
 
-Each is refused in the library's words, or comes back with as many rows, no missing number and every fen accounted for.
+The library refuses each frame by an error, or returns as many rows, no missing number, and a payer for every fen.
 """
 
 import datetime as dt
@@ -43,7 +43,7 @@ ZONES = ["Asia/Shanghai", "UTC", "America/New_York"]
 
 
 def _some_of(values: list[Any]) -> Callable[[pd.Series, random.Random], Column]:
-    """Return a change that puts odd values into some rows, one kind or several."""
+    """Return a change that puts odd values, one or three of them, into some rows."""
 
     def change(column: pd.Series, rng: random.Random) -> Column:
         chosen = [rng.choice(values) for _ in range(rng.choice((1, 1, 3)))]
@@ -109,7 +109,7 @@ CHANGES: dict[str, Callable[[pd.Series, random.Random], Column]] = {
 
 
 def _changed(frame: pd.DataFrame, rng: random.Random, column: str | None = None) -> pd.DataFrame:
-    """Return a frame with another kind of a column, or the frame where pandas cannot make that."""
+    """Return a frame with one column changed, or the frame itself if pandas cannot make the change."""
     name = rng.choice(list(frame)) if column is None else column
     try:
         return frame.assign(**{name: CHANGES[rng.choice(list(CHANGES))](frame[name], rng)})
@@ -170,7 +170,7 @@ STRANGE: list[Callable[[pd.DataFrame, random.Random], Any]] = [
 
 
 def _cannot_cross(frame: pd.DataFrame) -> bool:
-    """Return whether a frame holds values of which pyarrow or polars themselves end the process."""
+    """Return whether a frame holds values that make pyarrow or polars themselves end the process."""
     odd = (complex, type, type(len))
     return any(
         isinstance(value, odd) or (isinstance(value, str) and "\ud800" in value)
@@ -181,7 +181,7 @@ def _cannot_cross(frame: pd.DataFrame) -> bool:
 
 
 def _contained(frame: pd.DataFrame, rng: random.Random) -> Any:
-    """Return a frame in some container, or as it is where the container cannot hold it."""
+    """Return a frame in some container, or the frame itself if the container cannot hold it."""
     if rng.random() < 0.1:
         return rng.choice(STRANGE)(frame, rng)
     choices = CONTAINERS[:6] if _cannot_cross(frame) else CONTAINERS
@@ -202,7 +202,7 @@ def _pandas(quotes: Any) -> pd.DataFrame:
 
 
 def check_quotes(tariff: Tariff, quotes: Any, rows: int | None) -> pd.DataFrame:
-    """Hold quotes against the laws of money."""
+    """Check the laws of money on quotes."""
     found = _pandas(quotes)
     require(rows is None or len(found) == rows, "a quote for every row")
     require(not found.isna().any().any(), "no quote is missing")
@@ -224,7 +224,7 @@ def _price(frame: pd.DataFrame, given: Any, tariff: Tariff, rng: random.Random) 
     for k in range(min(len(found), 2) if plain else 0):
         one = tariff.quote(dict(given.iloc[k]))
         same = (one["list_fen"], one["merchant_fen"]) == (found["list_fen"].iloc[k], found["merchant_fen"].iloc[k])
-        require(same, "a quote of one order is that of its row")
+        require(same, "a quote of one order equals the quote of its row")
 
 
 def _merchants(frame: pd.DataFrame, given: Any, tariff: Tariff, rng: random.Random) -> None:
@@ -298,12 +298,12 @@ def _parquet(frame: pd.DataFrame, given: Any, tariff: Tariff, rng: random.Random
 
 
 def _damaged_file(frame: pd.DataFrame, path: Path, rng: random.Random) -> int | None:
-    """Write a frame as Parquet, sometimes with damaged bytes, and return its rows if it is whole."""
+    """Write a frame as Parquet, sometimes with damaged bytes; return its number of rows if it is not damaged."""
     rows_at_once = rng.choice((1, 3, 100))
     try:
         table = pa.Table.from_pandas(frame if not _cannot_cross(frame) else draw_orders(3, 5), preserve_index=False)
         pq.write_table(table, path, row_group_size=rows_at_once)
-    except Exception:  # not everything that a frame holds can stand in a file
+    except Exception:  # Parquet cannot hold every value of a frame
         table = pa.Table.from_pandas(draw_orders(3, 5), preserve_index=False)
         pq.write_table(table, path, row_group_size=rows_at_once)
     if rng.random() > 0.25:
@@ -321,10 +321,10 @@ DOORS: list[Callable[[pd.DataFrame, Any, Tariff, random.Random], None]] = [
 
 
 def case(seed: int) -> str:
-    """Return how a frame of a seed ended; raise `FaultError`, or what the library should not raise."""
+    """Return the outcome for the frame of a seed; raises `FaultError`, or any error that the library must not raise."""
     rng = random.Random(seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what pandas thinks of odd columns is not what is tried
+        warnings.simplefilter("ignore")  # warnings of pandas about odd columns are not under test
         frame = draw_orders(rng.choice((1, 2, 8, 8, 30)), rng.randrange(50))
         for _ in range(rng.choice((0, 1, 1, 1, 2, 4))):
             frame = _changed(frame, rng)

@@ -1,4 +1,4 @@
-"""Damage to documents: to the parsed tree, to its text, and to YAML, drawn from a seeded generator."""
+"""Damage to documents, drawn from a seeded generator: to the parsed tree, to its text, and to YAML."""
 
 import copy
 import json
@@ -35,7 +35,7 @@ YAML_PIECES = [
 
 
 def any_place(tree: Any, rng: random.Random) -> Place | None:
-    """Return a holder and a key of it, by a walk from the root that may stop at each step."""
+    """Return a container and one of its keys, found by a walk from the root that may stop at each step."""
     holder, key = None, None
     while isinstance(tree, (dict, list)) and len(tree) and (holder is None or rng.random() < 0.8):
         holder, key = tree, rng.choice(list(tree)) if isinstance(tree, dict) else rng.randrange(len(tree))
@@ -58,7 +58,7 @@ def _scaled(holder: Any, key: Any, tree: Any, rng: random.Random) -> None:
 
 
 def _all_scaled(holder: Any, key: Any, tree: Any, rng: random.Random) -> None:
-    """Scale every number of a list: the tables of a tariff are lists, and their products count."""
+    """Scale every number of a list, because the tables of a tariff are lists and their products are checked."""
     if isinstance(holder[key], list) and all(isinstance(item, float) for item in holder[key]):
         factor = rng.choice(FACTORS)
         holder[key] = [item * factor for item in holder[key]]
@@ -116,7 +116,7 @@ GENTLE = [_scaled, _all_scaled, _respelled]
 
 
 def damaged_tree(text: bytes, rng: random.Random) -> Any:
-    """Return a JSON document, parsed, with a few damages, half of the time of numbers and texts alone."""
+    """Return a parsed JSON document with some damage; half of the time, only to numbers and texts."""
     tree = json.loads(text)
     damages = GENTLE if rng.random() < 0.5 else DAMAGES
     for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
@@ -127,7 +127,7 @@ def damaged_tree(text: bytes, rng: random.Random) -> Any:
 
 
 def damaged_text(data: bytes, rng: random.Random) -> bytes:
-    """Return the bytes of a document, cut, flipped, repeated or with foreign pieces."""
+    """Return the bytes of a document after cutting, changing, reversing, repeating or inserting pieces."""
     text = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 5))):
         at, width = rng.randrange(len(text) + 1), rng.randrange(1, 80)
@@ -152,7 +152,7 @@ def damaged_text(data: bytes, rng: random.Random) -> bytes:
 
 
 def repeated_key(data: bytes, rng: random.Random) -> bytes:
-    """Return a JSON text in which a key with its value is given again."""
+    """Return a JSON text in which one key is repeated with its value."""
     keys = [found.span() for found in re.finditer(rb'"[a-z_]+":\s*(?:-?[\d.]+|null|"[^"]*"),', data)]
     if not keys:
         return data
@@ -161,7 +161,7 @@ def repeated_key(data: bytes, rng: random.Random) -> bytes:
 
 
 def damaged_yaml(text: str, rng: random.Random) -> bytes:
-    """Return a YAML text with a piece that YAML knows and a document does not, between two lines or at a value."""
+    """Return a YAML text with a piece that is YAML but not allowed in a document, between two lines or as a value."""
     lines = text.splitlines(keepends=True)
     for _ in range(rng.choice((1, 1, 2))):
         piece = rng.choice(YAML_PIECES)

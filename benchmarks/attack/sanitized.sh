@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Builds the kernels in a temporary copy, with checks of every index and with AddressSanitizer and
-# UndefinedBehaviorSanitizer, and runs the kernel's tests and a short attack there. The checkout stays as it is.
-#   bash benchmarks/attack/sanitized.sh [PYTHON]     needs gcc; DOCUMENTS=2000 FRAMES=500 ARGUMENTS=300 say how long the attacks are
+# Builds the kernels in a temporary copy, with checks of every index, AddressSanitizer and UndefinedBehaviorSanitizer.
+# Then runs the kernel's tests and a short attack there. The checkout is not changed.
+#   bash benchmarks/attack/sanitized.sh [PYTHON]
+# It needs gcc. The variables DOCUMENTS=2000 FRAMES=500 ARGUMENTS=300 set the numbers of cases.
 set -euo pipefail
 python=${1:-python3}
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -11,7 +12,7 @@ tar -cf - --exclude=.git --exclude='*.so' --exclude='*.c' --exclude=build setup.
     ARCHITECTURE.md LICENSE src tests docs benchmarks | tar -C "$work" -xf -
 cd "$work"
 
-# Copies of a function for wider vectors are chosen by a resolver, which runs before the sanitizer has started.
+# Without wider vectors: a resolver selects the copy of a function, and it runs before the sanitizer has started.
 sed -i 's/__GNUC__ >= 12/__GNUC__ >= 99/' src/freightrisk/_simd.h
 grep -q '__GNUC__ >= 99' src/freightrisk/_simd.h || { echo "the switch of the vectors has another name" >&2; exit 2; }
 export CFLAGS="-fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1"
@@ -19,7 +20,7 @@ export LDFLAGS="-fsanitize=address,undefined"
 FREIGHTRISK_BUILD=checked "$python" setup.py -q build_ext --inplace
 unset CFLAGS LDFLAGS
 
-# Leaks are those of the interpreter; a refused allocation is an error of Python's as without the sanitizer.
+# No leak detection, because the leaks are the interpreter's own. A refused allocation stays a MemoryError.
 export ASAN_OPTIONS=detect_leaks=0:halt_on_error=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 PYTHONMALLOC=malloc
 export PYTHONPATH="$work/src" HYPOTHESIS_PROFILE=quick OPENBLAS_NUM_THREADS=1

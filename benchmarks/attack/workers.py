@@ -1,4 +1,4 @@
-"""Cases in processes of their own: one that ends its process by a signal, or does not end, is a fault like others."""
+"""Attacks in separate processes: a case that ends its process by a signal, or does not end, is a fault like others."""
 
 import json
 import os
@@ -17,19 +17,19 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-CHUNK = 1_000
-MEMORY = 6 * 2**30
-SECONDS = 30
+CHUNK = 1_000  # cases of one process
+MEMORY = 6 * 2**30  # bytes of address space of a process; an allocation beyond it is a MemoryError
+SECONDS = 30  # for one case
 FAULTS_SHOWN = 3
 
 
 class Hang(BaseException):
-    """A case that takes too long; no `except Exception` of a library catches it."""
+    """A case takes too long; a BaseException, so that no library's `except Exception` catches it."""
 
 
 @dataclass
 class Report:
-    """How cases ended, and the faults by kind: of each, how many and the first seeds."""
+    """Outcomes of cases, and faults by kind: the number of each and its first seeds."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     faults: dict[str, list[Any]] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Report:
             known[1].append([seed, text[:600]])
 
     def add(self, other: "Report") -> None:
-        """Count what another report has counted."""
+        """Add the counts of another report."""
         self.outcomes.update(other.outcomes)
         for kind, (count, shown) in other.faults.items():
             for k, (seed, text) in enumerate(shown):
@@ -79,7 +79,7 @@ def _case_of(attack: str) -> Callable[[int], str]:
 
 
 def _place(error: BaseException) -> str:
-    """Return where in the library an error came from."""
+    """Return the file and line of the library that raised an error."""
     ours = [
         step for step in traceback.extract_tb(error.__traceback__) if f"{os.sep}freightrisk{os.sep}" in step.filename
     ]
@@ -87,7 +87,7 @@ def _place(error: BaseException) -> str:
 
 
 def run_here(attack: str, first: int, count: int, *, at: Path | None = None) -> Report:
-    """Run cases in this process; `at` is a file that always holds the seed that runs and the report before it."""
+    """Run cases in this process; the file `at` always holds the current seed and the report before it."""
     from freightrisk import FreightRiskWarning
 
     case, report = _case_of(attack), Report()
@@ -118,7 +118,7 @@ def run_here(attack: str, first: int, count: int, *, at: Path | None = None) -> 
 
 
 def run_apart(attack: str, first: int, count: int) -> Report:
-    """Run cases in other processes, a new one after each that a signal has ended."""
+    """Run cases in another process; whenever a case ends it, a new process continues after that case."""
     report, seed, stop = Report(), first, first + count
     with TemporaryDirectory() as folder:
         at = Path(folder, "seed")
@@ -147,15 +147,15 @@ def run_apart(attack: str, first: int, count: int) -> Report:
 
 
 def work(attack: str, first: int, count: int, at: Path) -> None:
-    """Run cases as a worker and leave the report in a file."""
-    if "ASAN_OPTIONS" not in os.environ:  # the sanitizer reserves terabytes that it never touches
+    """Run cases as a worker and write the report to a file."""
+    if "ASAN_OPTIONS" not in os.environ:  # the sanitizer reserves terabytes of address space that it never uses
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     report = run_here(attack, first, count, at=at)
     at.write_text(json.dumps(report.plain()))
 
 
 def run(attack: str, *, cases: int, seed: int, workers: int, show: Callable[[str], None]) -> Report:
-    """Run an attack in chunks over some workers at a time."""
+    """Run an attack in chunks of cases, with `workers` processes at a time."""
     chunks = [(first, min(CHUNK, seed + cases - first)) for first in range(seed, seed + cases, CHUNK)]
     report = Report()
     with ThreadPoolExecutor(workers) as pool:

@@ -1,4 +1,4 @@
-"""Small fitted tariffs that have, together, every part that a document can have, and orders for them."""
+"""Small fitted tariffs that together have every part of a document, and orders for them."""
 
 from functools import cache
 
@@ -54,7 +54,7 @@ LIMITED_RULES = [
 
 
 def draw_orders(n_orders: int, seed: int) -> pd.DataFrame:
-    """Return orders with every column that one of the tariffs reads."""
+    """Return orders with all columns that any of the tariffs reads."""
     rng = np.random.default_rng(seed)
     leaf = rng.integers(0, len(LEAVES), n_orders)
     paths = np.array(LEAVES, dtype=object)[leaf]
@@ -79,7 +79,7 @@ def draw_orders(n_orders: int, seed: int) -> pd.DataFrame:
 
 
 def book_of(n_orders: int, *, lines: bool = False) -> OrderBook:
-    """Return a book of drawn orders of which three in ten have a claim."""
+    """Return a book of drawn orders; three in ten have a claim."""
     orders = draw_orders(n_orders, 8)
     rng = np.random.default_rng(9)
     claimed = orders[rng.random(len(orders)) < 0.3]
@@ -92,7 +92,7 @@ def book_of(n_orders: int, *, lines: bool = False) -> OrderBook:
 
 @cache
 def tariffs() -> dict[str, Tariff]:
-    """Return the tariffs by name, fitted once a process."""
+    """Return the tariffs by name, fitted once in each process."""
     book, by_line = book_of(3_000), book_of(3_000, lines=True)
     frequency = FrequencyModel(["channel", "category"]).fit(book)
     severity = SeverityModel(["zone", "weight_kg"]).fit(book)
@@ -114,6 +114,7 @@ def tariffs() -> dict[str, Tariff]:
     score = book.codings["score"]
     curve = ScoreCurve(score, np.linspace(1.3, 0.7, score.n_slots), np.ones(score.n_slots), version="2026")
     unlimited = Cover(max_claims=None)
+    # Each further tariff adds parts that "full" lacks: limits, carried and dithered rounding, lines, pairs, experience.
     return {
         "full": full,
         "plain": Tariff.build(frequency, severity, cover=unlimited, name="plain"),

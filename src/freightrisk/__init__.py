@@ -1,8 +1,8 @@
 """Pricing of e-commerce return-freight insurance: category models, tariffs, and quotes to the fen.
 
-The names here are those of the daily way from a book to prices. The rest stand in `campaigns`, `credibility`,
-`datasets`, `inference`, `ledger`, `lines`, `plots`, `reports`, `results` and `shapes`, which are loaded when they are
-asked for.
+This module has the names for everyday work, from a book to prices. The modules `campaigns`, `credibility`, `datasets`,
+`inference`, `ledger`, `lines`, `plots`, `reports`, `results` and `shapes` have the other names. They are imported at
+first use.
 """
 
 import importlib as _importlib
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Without Ledger, so that a star import needs no extra.
+# Ledger is left out, because a star import would otherwise need the extra "ledger".
 __all__ = [
     "Balances",
     "Band",
@@ -91,7 +91,7 @@ __all__ = [
     "store_book",
 ]
 
-# Loaded when they are asked for: books of synthetic orders need pandas, a ledger and plots need an extra.
+# Imported at first use, because simulate_book needs pandas, and Ledger and plots need an extra.
 _LAZY = {"simulate_book": "datasets", "Ledger": "ledger"}
 _MODULES = (
     "campaigns",
@@ -108,19 +108,19 @@ _MODULES = (
 
 
 def __getattr__(name: str) -> object:
-    """Return a module or a name that is loaded when it is asked for."""
+    """Return a module or a name that is imported at first use."""
     if name in _MODULES:
         return _importlib.import_module(f"freightrisk.{name}")
     if name in _LAZY:
         return getattr(_importlib.import_module(f"freightrisk.{_LAZY[name]}"), name)
     for module in ("campaigns", "credibility", "inference", "lines", "reports", "results", "shapes"):
         if not name.startswith("_") and name in _importlib.import_module(f"freightrisk.{module}").__all__:
-            raise AttributeError(f"freightrisk has no {name!r}; it stands in freightrisk.{module}.")
+            raise AttributeError(f"freightrisk has no {name!r}; import it from freightrisk.{module}.")
     raise AttributeError(f"module 'freightrisk' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    """Return the names that are loaded and those that will be."""
+    """Return the public names, including the names that are imported at first use."""
     return sorted({*__all__, *_LAZY, *_MODULES, "__version__"})
 
 

@@ -1,4 +1,4 @@
-"""The only code that coerces or refuses input. Each message says what was wrong, where, what is allowed, what to do."""
+"""The only code that coerces or refuses input. Messages name the argument, the value or rows, the rule and the cure."""
 
 import os
 import sys
@@ -25,7 +25,8 @@ PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 def warn(message: str) -> None:
-    """Warn of something worth a look, with the line of the caller's own code that led to it."""
+    """Warn with `message`, at the line of the caller's code that led to the warning."""
+    # Frames of the package are skipped, so that the warning shows a line that the caller can change.
     frame: FrameType | None = sys._getframe(1)
     level = 2
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
@@ -44,6 +45,7 @@ def refuse_rows(bad: NDArray[np.bool_], message: str, *, rows: NDArray[np.int64]
     """Raise `message` with its "{rows}" filled in, if any element of `bad` is true."""
     where = np.flatnonzero(bad)
     if len(where):
+        # str.replace and not str.format, because names of columns may hold braces.
         raise InputError(message.replace("{rows}", rows_text(where if rows is None else rows[where])))
 
 
@@ -98,7 +100,7 @@ def number(
         raise InputError(f"{argument} is {repr_of(value)}; it must be a number in {text}.")
     try:
         result = float(value)
-    except OverflowError:  # whole numbers have no end
+    except OverflowError:  # a Python int may exceed the range of a double
         result = np.inf
     too_low = result <= low if open_low else result < low
     too_high = result >= high if open_high else result > high
@@ -146,12 +148,12 @@ def members(values: Any, kind: type[Kind], *, argument: str) -> tuple[Kind, ...]
 
 
 def items(values: Any, *, argument: str, such: str = "it must be a list") -> tuple[Any, ...]:
-    """Return the items of a list or another container, but not the signs of a text; `such` says what is wanted."""
+    """Return the items of a list or another container, but not the characters of a text; `such` is the rule."""
     try:
         if isinstance(values, (str, bytes)):
             raise TypeError
         return tuple(values)
-    except Exception:  # of whatever it is that does not let itself be gone through
+    except Exception:  # iterating over an object of any class may raise any error
         raise InputError(f"{argument} is {repr_of(values)}; {such}.") from None
 
 
@@ -163,7 +165,7 @@ def mapping(value: Any, *, argument: str) -> Mapping[Any, Any]:
 
 
 def frame(value: Any, *, argument: str) -> Any:
-    """Return `value` if it is a frame of pandas, whose names of columns are texts."""
+    """Return `value` if it is a pandas DataFrame."""
     import pandas as pd
 
     if not isinstance(value, pd.DataFrame):
@@ -187,20 +189,20 @@ def label(value: Any, *, argument: str) -> str:
 
 
 def secret(value: Any, *, argument: str) -> str:
-    """Return a label without ever showing it, except that it is empty."""
+    """Return a label; the error never shows it, unless it is empty or only spaces."""
     try:
         return label(value, argument=argument)
     except InputError:
         if isinstance(value, str) and not value.strip():
             raise
     raise InputError(
-        f"{argument} must be a string without zero characters or halves of characters; it is a {type(value).__name__} "
-        "that is not shown, because it is secret."
+        f"{argument} must be a string without zero characters or halves of characters; it is a {type(value).__name__}, "
+        "which is not shown because it is secret."
     )
 
 
 def path(value: Any, *, argument: str) -> Path:
-    """Return `value` as a path, which something may stand at or not."""
+    """Return `value` as a path, whether or not a file exists there."""
     if not isinstance(value, (str, os.PathLike)) or not str(value):
         raise InputError(f"{argument} is {repr_of(value)}; it must be a path.")
     try:
@@ -213,13 +215,13 @@ def path(value: Any, *, argument: str) -> Path:
 
 
 def output_path(value: Any, *, argument: str) -> Path:
-    """Return the path of a file that can be written: a hidden folder beside it was made and removed again."""
+    """Return the path of a file that can be written; the proof is a hidden folder, made beside it and removed."""
     final = path(value, argument=argument)
     try:
         if final.is_dir():
             raise InputError(f"{argument} is '{final}', which is a folder; give the name of a file.")
         if final.exists() and not final.is_file():
-            raise InputError(f"{argument} is '{final}', which is no regular file; give the name of a file.")
+            raise InputError(f"{argument} is '{final}', which is not a regular file; give the name of a file.")
         if not final.parent.is_dir():
             raise InputError(f"{argument} is '{final}' in '{final.parent}', which does not exist; create it first.")
         probe(final)
@@ -245,19 +247,19 @@ def numbers(values: ArrayLike, *, argument: str) -> NDArray[np.float64]:
     """Return a float64 array of any shape."""
     try:
         return np.asarray(values, dtype=np.float64)
-    except Exception:  # of whatever class the values are
+    except Exception:  # converting objects of any class may raise any error
         raise InputError(f"{argument} is not an array of numbers; give one number a row.") from None
 
 
 def day(value: Any, *, argument: str) -> np.datetime64:
-    """Return a date, a time (of any zone, whose own day counts) or an ISO text as a day."""
+    """Return a date, a time or an ISO text as a day; a time with a zone keeps the day of that zone."""
     result = np.datetime64("NaT", "D")
     try:
         found = datetime.fromisoformat(value) if isinstance(value, str) else value
         found = found.date() if isinstance(found, datetime) else found
         if isinstance(found, (date, np.datetime64)):
             result = np.datetime64(found).astype("datetime64[D]")
-    except Exception:  # of whatever class the value is
+    except Exception:  # converting an object of any class may raise any error
         pass
     if np.isnat(result):
         raise InputError(f"{argument} is {repr_of(value)}; it must be a date, such as '2026-05-31'.")
@@ -265,9 +267,10 @@ def day(value: Any, *, argument: str) -> np.datetime64:
 
 
 def threads(value: int | None) -> int:
-    """Return the number of threads: all the cores this process may use by default."""
+    """Return the number of threads; by default, the number of cores that this process may use."""
     if value is not None:
         return whole(value, argument="threads", low=1, high=1024)
+    # A container may restrict the process to fewer cores than os.cpu_count() reports.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -281,6 +284,7 @@ def code_columns(codes: Mapping[str, NDArray[Any]], sizes: Mapping[str, int]) ->
     lengths = {len(array) for array in arrays}
     if len(lengths) > 1:
         raise InputError(f"code columns have different lengths {sorted(lengths)}; they must be of one length.")
+    # The release build of the kernels checks no bounds, so an unproved code could read outside its table.
     most = np.zeros(len(codes), dtype=np.int64)
     for k, (name, array) in enumerate(codes.items()):
         if array.dtype not in (np.uint8, np.uint16, np.uint32):

@@ -1,4 +1,4 @@
-"""The demonstration: simulate a book, fit it as of a date, price every order, check on later ones."""
+"""The demonstration: simulate a book, fit it as of a date, price every order, and check on later orders."""
 
 import shlex
 import time
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 DAYS = 730
 FIT_DATE = date(2026, 7, 1)
-MATURE_DAYS = 60
+MATURE_DAYS = 60  # at this age nearly all claims are reported: the mean lag is 11 days
 FILES = {
     "tariff.json": "the tariff document",
     "quotes.parquet": "a row for each order: premium, list price, who pays each fen",
@@ -66,9 +66,9 @@ class Clock:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Orders shipped after the fit's valuation date, one row each: what happened and what their quotes foresaw.
+    """Orders shipped after the fit's valuation date, one row each: actual and expected claims and payouts.
 
-    Claims a row and payouts in yuan a row; merchant is the row's merchant_id.
+    Payouts are in yuan; `merchant` holds merchant ids; `list_fen` is the total list price in fen.
     """
 
     first: np.datetime64
@@ -81,13 +81,14 @@ class HeldOut:
     list_fen: int
 
     def merchant_error(self, actual: NDArray[Any], expected: NDArray[Any], rows: Any = slice(None)) -> float:
-        """Return the standard error of A/E that counts each merchant, not each claim, as independent."""
+        """Return the standard error of A/E if merchants are independent and claims of one merchant are not."""
+        # Residuals are added up by merchant before they are squared: a cluster-robust variance of the total.
         residual = np.bincount(self.merchant[rows], (actual - expected)[rows])
         return float(np.sqrt((residual**2).sum()) / expected[rows].sum())
 
     @cached_property
     def calibration(self) -> "pd.DataFrame":
-        """Return actual over expected claims by decile of the expected, with a second standard error by merchant."""
+        """Return actual over expected claims by decile of expected claims, with a second standard error by merchant."""
         decile = equal_groups(self.expected_claims, np.ones(len(self.claims)), 10)
         table = actual_vs_expected(self.claims, self.expected_claims, by=decile)
         table["std_error_by_merchant"] = [
@@ -97,7 +98,7 @@ class HeldOut:
 
 
 def run_demo(n_orders: int, *, seed: int, out: Path, threads: int | None, then: Callable[[], None]) -> None:
-    """Simulate, fit as of a date, price every order, check on later ones; show each stage, and write at the end.
+    """Simulate, fit as of a date, price every order and check on later orders; show each stage, write files at the end.
 
     `then` is called once the files are in place.
     """
@@ -114,7 +115,7 @@ def run_demo(n_orders: int, *, seed: int, out: Path, threads: int | None, then: 
         claims = book.claims[book.claims["report_date"] <= book.as_of].reset_index(drop=True)
     show(_simulated_lines(book, claims, seed))
 
-    show(_text.heading(f"2. Fit on what was known on {FIT_DATE}"))
+    show(_text.heading(f"2. Fit on the claims known on {FIT_DATE}"))
     with clock("code the book"):
         known = book_of(plan, book.orders, claims, book.merchants, FIT_DATE)
     with clock("fit frequency and severity"):
@@ -123,7 +124,7 @@ def run_demo(n_orders: int, *, seed: int, out: Path, threads: int | None, then: 
     show(_text.relativity_lines(fitted.frequency, fitted.severity))
 
     show(_text.heading(f"4. Price all {n_orders:,} orders"))
-    show(["a quote is given when an order is placed, so the cancelled ones are among them"])
+    show(["quotes are given when orders are placed, so cancelled orders have quotes too"])
     with clock("code the orders"):
         coded = fitted.tariff.encode(book.orders, merchants=book.merchants)
     with clock("price"):
@@ -139,6 +140,7 @@ def run_demo(n_orders: int, *, seed: int, out: Path, threads: int | None, then: 
         held_out = _held_out(book, claims, quotes, limit=plan.cover.flat_limit)
     show(_held_out_lines(held_out))
 
+    # Everything is computed before anything is written, so that a failure leaves no files.
     with clock("write the files"), staged(files.values(), then=then) as parts:
         _write(dict(zip(FILES, parts, strict=True)), config, fitted, held_out, book, claims, quotes)
     written = [*_text.heading(f"Written to {out}"), *_next_lines(out, order["order_id"])]
@@ -155,7 +157,7 @@ def _simulated_lines(book: SimulatedBook, claims: "pd.DataFrame", seed: int) -> 
 
 
 def _telling_order(book: SimulatedBook, quotes: Quotes, payers: Sequence[str]) -> dict[str, Any]:
-    """Return the first order that the most parties pay, with its merchant's columns."""
+    """Return the first of the orders with the most payers, with its merchant's columns."""
     paying = np.sum([quotes[f"{payer}_fen"] > 0 for payer in ("merchant", *payers)], axis=0)
     order = row_of(arrow_table(book.orders.iloc[[int(np.argmax(paying))]]), 0)
     chosen = book.merchants["merchant_id"] == order["merchant_id"]
@@ -165,6 +167,7 @@ def _telling_order(book: SimulatedBook, quotes: Quotes, payers: Sequence[str]) -
 
 def _held_out(book: SimulatedBook, claims: "pd.DataFrame", quotes: Quotes, *, limit: float) -> HeldOut:
     in_force = OrderBook.from_frames(book.orders, claims, factors=(), as_of=book.as_of)
+    # Orders younger than MATURE_DAYS are left out, because some of their claims are not reported yet.
     later = (in_force.age_days >= MATURE_DAYS) & (in_force.age_days < (book.as_of.date() - FIT_DATE).days)
     seen = in_force.select(later)
     rows = np.flatnonzero((book.orders["ship_date"] <= book.as_of).to_numpy())[later]
@@ -202,8 +205,8 @@ def _held_out_lines(held_out: HeldOut) -> list[str]:
         "",
         *_text.aligned(rows),
         "",
-        "std error: of A/E if claims were independent. by merchant: if only merchants are, whose own",
-        "deviations this tariff does not rate.",
+        "std error: of A/E if claims were independent. by merchant: of A/E if only merchants are, because",
+        "this tariff does not rate the deviation of each merchant.",
     ]
 
 

@@ -26,13 +26,14 @@ def check_outputs(outputs: Sequence[Path], *, inputs: Iterable[Path | None], may
     for path in outputs:
         if path.is_dir():
             raise InputError(f"output '{path}' is a folder; give the name of a file.")
+        # Resolved, because two spellings or a link may name one file.
         if path.resolve() in taken:
             raise InputError(f"output '{path}' is also an input or another output; give it a name of its own.")
         folder = path.parent.parent if may_make_folder and not path.parent.exists() else path.parent
         if not folder.is_dir():
-            raise InputError(f"output '{path}' is to go to '{folder}', which is no folder; create it first.")
+            raise InputError(f"output '{path}' would go to '{folder}', which is not a folder; create it first.")
         if path.exists() and not path.is_file():
-            raise InputError(f"output '{path}' is no regular file; give the name of a file.")
+            raise InputError(f"output '{path}' is not a regular file; give the name of a file.")
         try:
             probe(path if path.parent.exists() else path.parent)
         except (OSError, ValueError) as error:
@@ -43,9 +44,9 @@ def check_outputs(outputs: Sequence[Path], *, inputs: Iterable[Path | None], may
 
 
 def source_of(path: Path, argument: str, *, encoding: str = "utf-8") -> Any:
-    """Return what the library reads: the path of a Parquet file, or a CSV file as a table of texts.
+    """Return a source that the library reads: the path of a Parquet file, or a CSV file as a table of texts.
 
-    What a text means is decided by the column's kind, as for any other table. An empty field is missing, "" is a text.
+    The kind of the column decides what a text means, as in any other table. An empty field is missing; "" is a text.
     """
     if not path.is_file():
         raise InputError(f"{argument}: there is no file '{path}'; give a Parquet or CSV file.")
@@ -54,7 +55,7 @@ def source_of(path: Path, argument: str, *, encoding: str = "utf-8") -> Any:
     import pyarrow as pa
     from pyarrow import csv
 
-    notes = csv.ParseOptions(newlines_in_values=True)  # without it, a note of two lines may be cut into two orders
+    notes = csv.ParseOptions(newlines_in_values=True)  # otherwise a quoted field with a line break may become two rows
     try:
         if not codecs.lookup(encoding)._is_text_encoding:
             raise LookupError
@@ -72,14 +73,14 @@ def source_of(path: Path, argument: str, *, encoding: str = "utf-8") -> Any:
     except (pa.ArrowInvalid, UnicodeError) as error:
         cure = "correct the file"
         if isinstance(error, UnicodeError) or "UTF8" in str(error).upper().replace("-", ""):
-            cure = f"it is not written in {encoding}, so save it as UTF-8 or say how it is, such as --encoding gb18030"
+            cure = f"it is not encoded in {encoding}; save it as UTF-8 or give its encoding, as in --encoding gb18030"
         raise InputError(f"{argument}: '{path}' is not readable as CSV: {error}; {cure}.") from None
 
 
 def row_with_id(source: Any, column: str, wanted: Any, *, argument: str, needed: Iterable[str] = ()) -> dict[str, Any]:
-    """Return the one row of a table or file whose id is the wanted one, as a mapping of column to value.
+    """Return the one row of a table or file with the wanted id, as a mapping of column to value.
 
-    A mapping holds one value of a column, so columns that are `needed` must not stand in the table twice.
+    A mapping holds one value for each column, so the table must not have a `needed` column twice.
     """
     table = read(source, None, argument=argument, key=column)
     _check.columns_present([column], table.names, argument=argument)
@@ -94,7 +95,7 @@ def row_with_id(source: Any, column: str, wanted: Any, *, argument: str, needed:
     if len(rows) != 1:
         some = ", ".join(map(str, ids[:3].tolist()))
         raise InputError(
-            f"{argument}: '{column}' is '{wanted}' in {len(rows)} of {len(ids):,} rows; give an id that stands in one, "
+            f"{argument}: '{column}' is '{wanted}' in {len(rows)} of {len(ids):,} rows; give an id of exactly one row, "
             f"such as {some}."
         )
     return {name: table.value(name, int(rows[0])) for name in table.names}
@@ -114,21 +115,21 @@ def arrow_table(frame: Any) -> Any:
 
 
 def write_report(frame: "pd.DataFrame", path: Path, *, name: Path | None = None) -> None:
-    """Write a report as CSV for people: what a spreadsheet would run as a formula begins with an apostrophe.
+    """Write a report as CSV for people: a text that a spreadsheet would run as a formula gets an apostrophe in front.
 
-    Data that programs read again, such as quotes with their ids, goes through `write_table` and stays as it is.
+    `write_table` writes data for programs, such as quotes with their ids, and changes nothing in it.
     """
     safe = frame.rename(columns=lambda name: cell(shown(str(name))))
     for place, column in enumerate(frame.columns):
         if not np.issubdtype(np.asarray(frame[column]).dtype, np.number):
             texts = [cell(shown(value)) if isinstance(value, str) else value for value in frame[column].tolist()]
             safe.isetitem(place, np.array(texts, dtype=object))
-    # With the mark by which spreadsheets know UTF-8: without it they show Chinese as other signs.
+    # The byte order mark tells spreadsheets that the file is UTF-8. Without it they garble Chinese.
     safe.to_csv(path, index=False, encoding="utf-8-sig", compression=compression_of(name or path))
 
 
 def compression_of(path: Path) -> dict[str, str] | None:
-    """Return how pandas compresses a CSV file of that name."""
+    """Return pandas' compression for a CSV file of that name."""
     method = COMPRESSIONS.get(path.suffix.lower())
     if method == "zip":
         return {"method": method, "archive_name": path.stem}
@@ -136,7 +137,7 @@ def compression_of(path: Path) -> dict[str, str] | None:
 
 
 def write_table(table: Any, path: Path, *, name: Path | None = None) -> None:
-    """Write a table as Parquet, or as CSV where its final name says so."""
+    """Write a table as CSV if its final name ends in .csv, otherwise as Parquet."""
     if (name or path).suffix.lower() == ".csv":
         from pyarrow import csv
 

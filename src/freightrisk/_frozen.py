@@ -1,4 +1,4 @@
-"""Frozen things all through: a dictionary that does not change and still pickles, and objects equal by content."""
+"""Immutable objects: a dictionary that cannot change and can be pickled, and dataclasses that are equal by content."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -12,12 +12,12 @@ Item = TypeVar("Item")
 
 
 def digest(content: object) -> str:
-    """Return a hash of tuples of plain values, the same in every process; 1, 1.0, True and "1" differ."""
+    """Return a hash of nested tuples of plain values, the same in every process; 1, 1.0, True and "1" differ."""
     return blake2b(repr(content).encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 class FrozenDict(dict[Key, Item]):
-    """A dict whose items are set once, when it is made."""
+    """A dict whose items cannot change after it is made."""
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError("this mapping does not change; make a new one from dict(mapping)")
@@ -25,7 +25,7 @@ class FrozenDict(dict[Key, Item]):
     __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
 
-    def __hash__(self) -> int:  # type: ignore[override]  # what does not change can be hashed
+    def __hash__(self) -> int:  # type: ignore[override]  # possible, because the items cannot change
         return hash(frozenset(self.items()))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -33,7 +33,7 @@ class FrozenDict(dict[Key, Item]):
 
 
 class EqualByContent:
-    """Equality and hash of a frozen dataclass whose fields hold arrays, which are compared by their bytes."""
+    """Equality and hash for a frozen dataclass with array fields; arrays are compared by shape and bytes."""
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -47,7 +47,7 @@ class EqualByContent:
 
 
 def _content(value: Any) -> Any:
-    """Return what decides whether two values are equal, in a form that can be compared and hashed."""
+    """Return a value in a form that can be compared and hashed."""
     if isinstance(value, np.ndarray):
         return value.shape, value.tobytes()
     if isinstance(value, Mapping):

@@ -1,8 +1,8 @@
-"""A value of any column as an id, a level, a number or a time, under one rule for every door.
+"""A value of any column as an id, a level, a number or a time, under one rule for every entry point.
 
-`id_of`, `level_of`, `number_of` and `time_of` are the rule, for one value. `_vectors` has the forms for whole columns,
-which give the same values faster. The rule in words is docs/data_contract.md. All of them raise `Refused` for values
-that the kind does not take.
+`id_of`, `level_of`, `number_of` and `time_of` apply the rule to one value. `_vectors` applies it to whole columns and
+gives the same values faster. docs/data_contract.md states the rule in words. All of them raise `Refused` for a value
+that the kind does not accept.
 """
 
 import re
@@ -25,15 +25,15 @@ Level: TypeAlias = str | int | float | bool
 Id: TypeAlias = int | str
 
 DEFAULT_CLOCK = "Asia/Shanghai"
-MOST_DIGITS = 4_000  # of a whole number that is an id; Python itself refuses to spell longer ones
+MOST_DIGITS = 4_000  # of a whole number as an id; Python refuses to convert much longer ones (4,300 digits) to text
 LARGEST_WHOLE = 10**MOST_DIGITS
 WHOLE = re.compile(r"0|-?[1-9][0-9]*", re.ASCII)
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
 ISO_ZONE = r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
 ISO_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?" + ISO_ZONE + "?)?"
 ISO = re.compile(ISO_TIME, re.ASCII)
-MOST_COMPARED = 2_000  # known levels that a message looks through for the one most like another
-EXACT: dict[Any, int] = {np.float16: 2**11, np.float32: 2**24}  # whole floats below are exact; 2**53 for all others
+MOST_COMPARED = 2_000  # known levels among which a message looks for a similar spelling; a bound on its time
+EXACT: dict[Any, int] = {np.float16: 2**11, np.float32: 2**24}  # whole floats below are exact; 2**53 for float64
 RESERVED = ("(missing)", "(other)", "(all)")
 DIRECTIVE = re.compile(r"%(.)")
 KNOWN_DIRECTIVES = frozenset("YymdjbBHIpMSfz%")
@@ -47,7 +47,7 @@ FINITE = "give finite numbers"
 HALF_TEXT = ("is a text with a zero character or half of a character", "correct its encoding")
 NOT_ISO = (
     "cannot be read as dates by ISO 8601",
-    "write them as 2026-05-31, or say how they are written by date_format=",
+    "write them as 2026-05-31, or give their format by date_format=",
 )
 FAR = ("is outside the years 1 to 9999", "correct it")
 TIMEDELTA: Any = np.timedelta64
@@ -61,17 +61,17 @@ MISSING_TIME = np.datetime64("NaT", "us")
 FIRST_TIME, LAST_TIME = np.datetime64("0001-01-01", "us"), np.datetime64("9999-12-31T23:59:59.999999", "us")
 
 
-class Refused(Exception):  # noqa: N818 -- caught at every door, which words the message that the user sees
-    """A kind does not take some values of a column.
+class Refused(Exception):  # noqa: N818 -- every entry point catches it and words the message that the user sees
+    """A kind does not accept some values of a column.
 
     Parameters
     ----------
     fault : str
-        What is wrong with the values, to follow "which" or the name of the column.
+        The fault of the values, as words that follow "which" or the name of the column.
     cure : str
-        What to do.
+        The cure, as an instruction.
     bad : bool array, shape (n,), optional
-        The rows; those of a whole column by default.
+        True for the refused rows; all rows of the column by default.
     """
 
     def __init__(self, fault: str, cure: str, bad: NDArray[np.bool_] | None = None) -> None:
@@ -91,7 +91,7 @@ def is_missing(value: Any) -> bool:
 
 
 def id_of(value: Any) -> Id | None:
-    """Return the id that a value names: an integer of 64 bits, or a text that spells none; None for a missing one."""
+    """Return the id that a value names: a 64-bit integer, or a text that spells no such integer; None if missing."""
     if type(value) is int and -(2**63) <= value < 2**63:
         return value
     if is_missing(value) or (isinstance(value, str) and not value):
@@ -103,19 +103,19 @@ def id_of(value: Any) -> Id | None:
     if isinstance(value, (float, np.floating)):
         if not float(value).is_integer() or abs(float(value)) >= EXACT.get(type(value), 2**53):
             raise Refused(
-                "is a floating-point number that names no id for certain",
+                "is a floating-point number that does not name an id for certain",
                 "such numbers are rounded, so read the ids as integers or texts",
             )
     elif isinstance(value, Decimal):
         if not value.is_finite() or value != value.to_integral_value() or value.adjusted() >= MOST_DIGITS:
-            raise Refused("is a decimal that is no whole number", AN_ID)
+            raise Refused("is a decimal that is not a whole number", AN_ID)
     elif not _is_whole(value):
         raise Refused(f"is {_kind(value)}, not an id", AN_ID)
     return _within_64_bits(int(value))
 
 
 def level_of(value: Any) -> Level | None:
-    """Return the level that a value is: a text, a whole or finite number, or a boolean; None for a missing one."""
+    """Return a value as a level: a text, a whole or finite number, or a boolean; None if it is missing."""
     if is_missing(value):
         return None
     if isinstance(value, str):
@@ -135,12 +135,13 @@ def level_of(value: Any) -> Level | None:
         return level_of(int(value))
     if isinstance(value, (float, np.floating, Decimal)):
         number = _finite(value)
+        # 3.0 and 3 are one level, because a column of integers with gaps is read as floats.
         return int(number) if number.is_integer() and abs(number) < 2**53 else number
     raise Refused(f"is {_kind(value)}, not a level", A_LEVEL)
 
 
 def number_of(value: Any) -> float:
-    """Return the finite number that a value is; NaN for a missing one."""
+    """Return a value as a finite number; NaN if it is missing."""
     if type(value) is float and np.isfinite(value):
         return value
     if is_missing(value):
@@ -157,15 +158,15 @@ def number_of(value: Any) -> float:
 
 
 def time_of(value: Any, clock: str = DEFAULT_CLOCK, date_format: str | None = None) -> np.datetime64:
-    """Return the time that a value is, on a clock, in microseconds; NaT for a missing one.
+    """Return a value as a time on a clock, in microseconds; NaT if it is missing.
 
     Parameters
     ----------
     value : object
     clock : str
-        Time zone of naive times, to which those of other zones are converted.
+        Time zone of naive times. Times of other zones are converted to it.
     date_format : str, optional
-        How texts are written, as for `datetime.strptime`; ISO 8601 by default.
+        Format of texts, as for `datetime.strptime`; ISO 8601 by default.
     """
     if is_missing(value) or (isinstance(value, str) and not value):
         return MISSING_TIME
@@ -187,18 +188,18 @@ def time_of(value: Any, clock: str = DEFAULT_CLOCK, date_format: str | None = No
         return np.datetime64(value, "us")
     if isinstance(value, np.datetime64) and np.can_cast(DAY, value.dtype):  # days or finer, not months
         return microseconds(np.array([value]))[0]  # type: ignore[no-any-return]
-    raise Refused(f"cannot be read as dates, being {_kind(value)}", A_TIME)
+    raise Refused(f"cannot be read as dates, because it is {_kind(value)}", A_TIME)
 
 
 def spelling(value: Level) -> str:
-    """Return how a level is spelled as a text: numbers in their shortest decimal form, booleans as True and False."""
+    """Return the spelling of a level as a text: numbers in their shortest decimal form, booleans as True and False."""
     if isinstance(value, str):
         return value.capitalize() if value in ("true", "false") else value
     return repr(value)
 
 
 class Spellings:
-    """Known levels by their spelling, so that a text meets a number and a number a text.
+    """Known levels by their spelling, so that a text can match a number, and a number can match a text.
 
     Parameters
     ----------
@@ -207,13 +208,13 @@ class Spellings:
 
     def __init__(self, known: Iterable[Level]) -> None:
         self.known = dict.fromkeys(known)
-        self._typed = {(isinstance(level, bool), level): level for level in self.known}  # 1 equals True, but is another
+        self._typed = {(isinstance(level, bool), level): level for level in self.known}  # 1 == True, but not as levels
         self._alike: dict[tuple[bool, str], list[Level]] = {}
         for level in self.known:
             self._alike.setdefault((isinstance(level, str), spelling(level)), []).append(level)
 
     def meet(self, value: Level) -> Level | None:
-        """Return the known level that a value is, or else the only one of another type that is spelled so."""
+        """Return the known level that equals a value, or else the only one of another type with the same spelling."""
         if (isinstance(value, bool), value) in self._typed:
             return self._typed[isinstance(value, bool), value]
         found = self._alike.get((not isinstance(value, str), spelling(value)), [])
@@ -221,19 +222,19 @@ class Spellings:
 
 
 def plain_spelling(text: str) -> str:
-    """Return a text without the differences that are most often mistakes: width, spaces around it, letter case."""
+    """Return a text without differences that are usually mistakes: character width, outer spaces, letter case."""
     return unicodedata.normalize("NFKC", text).strip().casefold()
 
 
 def nearest_spelling(text: str, known: Iterable[str]) -> str | None:
-    """Return the known text that is spelled most like another, None if none is like it."""
+    """Return the known text whose spelling is closest to a text, None if none is similar."""
     known = list(known)[:MOST_COMPARED]
     alike = [other for other in known if plain_spelling(other) == plain_spelling(text)]
     return next(iter(alike or get_close_matches(text, known, n=1)), None)
 
 
 def check_date_format(date_format: Any) -> None:
-    """Refuse a format of texts that names no whole day, or leaves something to be guessed."""
+    """Refuse a date format that does not determine the day, or that leaves anything to guess."""
     names = DIRECTIVE.findall(date_format) if isinstance(date_format, str) else []
     given = set(names) - {"%"}
     a_year, a_day = given & set("Yy"), "j" in given or ("d" in given and given & set("mbB"))
@@ -246,7 +247,7 @@ def check_date_format(date_format: Any) -> None:
 
 
 def check_clock(clock: Any) -> None:
-    """Refuse what is not the name of a time zone."""
+    """Refuse a value that is not the name of a time zone."""
     zone(clock if isinstance(clock, str) else repr_of(clock))
 
 
@@ -254,7 +255,7 @@ def check_clock(clock: Any) -> None:
 def zone(clock: str) -> ZoneInfo:
     """Return the time zone of a clock by its name, such as "Asia/Shanghai"."""
     try:
-        if clock == "localtime":  # another zone on another machine
+        if clock == "localtime":  # it would mean another zone on another machine
             raise ValueError
         return ZoneInfo(clock)
     except (KeyError, ValueError, TypeError, OSError):
@@ -273,12 +274,12 @@ def _iso_time(text: str) -> datetime:
 
 
 def microseconds(times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
-    """Return times in microseconds; refuses those of years that no text and no Python time can name."""
-    if np.datetime_data(times.dtype)[0] not in ("ns", "ps", "fs", "as"):  # these end within the years
+    """Return times in microseconds; refuses times outside the years 1 to 9999, which Python cannot represent."""
+    if np.datetime_data(times.dtype)[0] not in ("ns", "ps", "fs", "as"):  # 64 bits of these span fewer years
         times = times.astype(times.dtype.newbyteorder("="), copy=False)
         counts = times.view(np.int64)
         low, high = (int(time.astype(times.dtype).astype(np.int64)) for time in (FIRST_TIME, LAST_TIME))
-        if len(counts) and (counts.min() < low or counts.max() > high):  # NaT is the least of all counts
+        if len(counts) and (counts.min() < low or counts.max() > high):  # NaT is stored as the smallest integer
             far = ((counts < low) | (counts > high)) & ~np.isnat(times)
             if far.any():
                 raise Refused(*FAR, far)
@@ -296,17 +297,17 @@ def _formatted_time(text: str, date_format: str) -> datetime:
 
 
 def not_of_form(date_format: str) -> tuple[str, str]:
-    """Return fault and cure of texts that are not written as a format says."""
+    """Return fault and cure of texts that do not match a date format."""
     return f"cannot be read as dates of the form '{date_format}'", "correct them, or the date_format="
 
 
 def _is_whole(value: Any) -> bool:
-    """Return whether a value is a whole number; a timedelta64 of numpy calls itself one, and is none."""
+    """Return whether a value is a whole number; numpy's timedelta64 is excluded, although it subclasses np.integer."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, TIMEDELTA)
 
 
 def text_id(text: str) -> Id:
-    """Return the integer that a text spells, or the text if it spells none of 64 bits."""
+    """Return the 64-bit integer that a text spells, or the text if it spells none."""
     if not WHOLE.fullmatch(text) or len(text) > 20:
         return text
     whole = int(text)
@@ -323,11 +324,12 @@ def _within_64_bits(whole: int) -> Id:
 def _sound_text(value: str) -> str:
     if "\0" in value or (not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value)):
         raise Refused(*HALF_TEXT)
-    return str.__str__(value)  # the text itself, of an enumeration too
+    return str.__str__(value)  # the plain text, even of a member of a str enumeration
 
 
 def _finite(value: Any) -> float:
-    """Return a number as float64, a narrow float by its shortest decimal; refuses infinite ones."""
+    """Return a number as float64; refuses infinity."""
+    # By its shortest decimal, because float32(0.1) is meant as 0.1 and not as 0.10000000149.
     narrow = isinstance(value, (np.float16, np.float32))
     try:
         number = float(str(value)) if narrow else float(value)
@@ -339,7 +341,7 @@ def _finite(value: Any) -> float:
 
 
 def _kind(value: Any) -> str:
-    """Return what a value is in words that are the same for each container."""
+    """Return the type of a value in words that do not depend on the container it came in."""
     for kinds, word in KIND_WORDS:
         if isinstance(value, kinds):
             return f"a {word}"

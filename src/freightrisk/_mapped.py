@@ -1,4 +1,4 @@
-"""Arrays on disk: columns mapped into memory page by page, which the machine may take back once they were read."""
+"""Arrays on disk: columns mapped into memory, whose pages the system may take back once they have been read."""
 
 import mmap
 from collections.abc import Iterable
@@ -7,11 +7,11 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-PIECE = 2**24
+PIECE = 2**24  # rows read before their pages are released: at most 128 MiB of 8-byte values
 
 
 def largest(array: NDArray[Any]) -> int:
-    """Return the largest of some whole numbers not below zero, 0 where there are none."""
+    """Return the largest of some non-negative whole numbers, 0 if there are none."""
     found = 0
     for start in range(0, len(array), PIECE):
         found = max(found, int(array[start : start + PIECE].max()))
@@ -20,7 +20,7 @@ def largest(array: NDArray[Any]) -> int:
 
 
 def bounds(array: NDArray[Any]) -> tuple[Any, Any]:
-    """Return the least and the largest of some numbers, NaN where one of them is none."""
+    """Return the least and the largest of some numbers; both are NaN if any number is NaN."""
     least = most = array[0]
     for start in range(0, len(array), PIECE):
         piece = array[start : start + PIECE]
@@ -35,14 +35,15 @@ def on_disk(array: NDArray[Any]) -> TypeGuard["np.memmap[Any, Any]"]:
 
 
 def let_go(arrays: Iterable[NDArray[Any]], start: int, stop: int) -> None:
-    """Tell the machine that some rows of arrays on disk are not needed for now; of others nothing happens.
+    """Tell the system that some rows of arrays on disk are not needed for now; arrays in memory are left alone.
 
-    Their pages leave this process, so that reading a book from end to end takes no more memory than a part of it.
+    The pages of these rows leave the process, so that reading a whole book takes only the memory of one piece.
     """
     for array in arrays:
         if not on_disk(array) or not hasattr(mmap, "MADV_DONTNEED"):
             continue
         mapped: Any = array.base
+        # numpy maps from the last multiple of the granularity before the offset, and madvise takes whole pages.
         skipped = array.offset % mmap.ALLOCATIONGRANULARITY
         first = (skipped + start * array.itemsize) // mmap.PAGESIZE * mmap.PAGESIZE
         last = (skipped + min(stop, len(array)) * array.itemsize) // mmap.PAGESIZE * mmap.PAGESIZE

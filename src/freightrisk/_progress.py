@@ -6,20 +6,18 @@ from typing import Any
 
 
 def is_watched() -> bool:
-    """Return whether a person may be looking at the standard error stream: in a nightly log a bar is noise."""
+    """Return whether a person may be watching standard error; in the log of a nightly job, a bar is noise."""
     try:
         return sys.stderr.isatty()
-    except (AttributeError, ValueError):  # there is none, or it is closed
+    except (AttributeError, ValueError):  # standard error does not exist, or is closed
         return False
 
 
 def progress_bar(n_orders: int, doing: str) -> Any:
-    """Return a progress bar of some number of orders.
-
-    Each has a lock of its own. The one that tqdm shares between processes stays taken where a forked child is killed
-    while it holds it, and then its parent waits for ever at its next bar; nor is there a thread that watches the bar.
-    """
+    """Return a progress bar for a number of orders."""
     from tqdm.auto import tqdm
 
+    # Each bar has its own lock. If a forked child is killed while it holds the lock that tqdm shares between
+    # processes, the parent waits for ever at its next bar. An interval of 0 starts no monitoring thread.
     kind = type("OrderBar", (tqdm,), {"_lock": RLock(), "monitor_interval": 0})
     return kind(total=n_orders, unit=" orders", unit_scale=True, desc=doing)

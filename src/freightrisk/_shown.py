@@ -1,24 +1,24 @@
-"""Text for people: signs that a terminal obeys as escapes, cells that a spreadsheet would run with an apostrophe."""
+"""Text for people: control characters become escapes, and cells that a spreadsheet would run get an apostrophe."""
 
 import re
 from functools import lru_cache
 from unicodedata import category
 
 UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Control signs, signs of direction, halves of signs, and separators of lines: none of them is seen as itself."""
+"""Unicode categories of invisible characters: controls, direction marks, surrogates, line and paragraph separators."""
 
-LONGEST = 300  # signs of a value in a message
-JOINERS = "\u200c\u200d"  # parts of words in several scripts
+LONGEST = 300  # characters of a value in a message
+JOINERS = "\u200c\u200d"  # invisible too, but parts of words in several scripts
 PLAIN = re.compile(r"[ -~¡-¬®-ʯ、-〿ぁ-ヿ㐀-䶿一-鿿！-￮]*")
 FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def shown(text: str) -> str:
-    r"""Return a text with its control signs and signs of direction as escapes, such as ``\x1b``.
+    r"""Return a text with its control characters and direction marks as escapes, such as ``\x1b``.
 
-    What is returned stands on one line and changes no colour, title or direction of what is printed around it; words of
-    any script stay as they are. The escapes of a text that is escaped already stay too.
+    The result is one line. It does not change the colour, title or direction of the text around it. Words of any script
+    stay as they are. A text that is already escaped does not change.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def _sign(sign: str) -> str:
 
 
 def repr_of(value: object) -> str:
-    """Return how a value that was given is written in a message: short, on one line, whatever its type makes of it.
+    """Return a value as messages show it: its repr, cut to 300 characters; no type can make it fail.
 
     Examples
     --------
@@ -45,7 +45,7 @@ def repr_of(value: object) -> str:
     """
     try:
         text = repr(value)
-    except Exception:  # of any type: nothing is known of whose it is
+    except Exception:  # the repr of a foreign type may raise any error
         if isinstance(value, int):
             return "a number of over 4,300 digits"
         return f"a {type(value).__name__} that cannot be shown"
@@ -53,5 +53,5 @@ def repr_of(value: object) -> str:
 
 
 def cell(text: str) -> str:
-    """Return the text of a spreadsheet's cell, with an apostrophe before what would be a formula; numbers stay."""
+    """Return the text of a spreadsheet cell, with an apostrophe in front if it would run as a formula; numbers stay."""
     return "'" + text if FORMULA.match(text) and not NUMBER.fullmatch(text) else text

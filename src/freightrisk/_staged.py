@@ -1,4 +1,8 @@
-"""Files and folders that appear whole or not at all, and on disk before they appear."""
+"""Files and folders that appear complete or not at all, and that are flushed to the disk before they appear.
+
+Each result is written in a hidden folder beside its place, flushed with fsync, and renamed; then the folder that holds
+its name is flushed. docs/reliability.md states the promises.
+"""
 
 import errno
 import os
@@ -12,12 +16,12 @@ from freightrisk._unfinished import HiddenFolder, sweep
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 NO_ROOM = (*FULL, errno.EFBIG, errno.EROFS)
-SYNCS = 8
-NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)  # of a folder, on disks that cannot
+SYNCS = 8  # threads that call fsync on the files of a folder
+NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)  # from file systems that cannot fsync a folder
 
 
 def uninterrupted(work: Callable[[], None]) -> None:
-    """Do all of some work or nothing: another thread does it, because an interrupt reaches only the main thread."""
+    """Do work that an interrupt cannot divide: another thread does it, because only the main thread is interrupted."""
     failed: list[BaseException] = []
 
     def tried() -> None:
@@ -32,21 +36,21 @@ def uninterrupted(work: Callable[[], None]) -> None:
         turn.wait()
     finally:
         try:
-            end_all([turn])  # the stop key may be hit again and again
+            end_all([turn])  # waits for the work, however often the stop key is pressed
         except BaseException:
-            end_all([turn])  # an interrupt may fall before its first line
+            end_all([turn])  # again, because an interrupt may arrive before the first line of the call above
             raise
     if failed:
         raise failed[0]
 
 
 def followed(path: Path) -> Path:
-    """Return the place that a path means: links are followed, so that what they name is replaced and they stay."""
+    """Return the target of a path with all links followed, so that the target is replaced and the link stays."""
     return Path(os.path.realpath(path))
 
 
 def probe(final: Path) -> None:
-    """Make a hidden folder beside a path and remove it: access rights do not tell of read-only disks."""
+    """Make a hidden folder beside a path and remove it, because access rights do not reveal a read-only disk."""
     final = followed(final)
     with suppress(FileNotFoundError):
         final.stat()  # raises for a name that is too long, and for links in a ring
@@ -59,7 +63,7 @@ def probe(final: Path) -> None:
 
 
 def is_full(error: Exception) -> bool:
-    """Return whether an error tells of a full disk, which is no fault of the path that was given."""
+    """Return whether an error reports a full disk, in which case the given path is not at fault."""
     return isinstance(error, OSError) and error.errno in FULL
 
 
@@ -67,19 +71,19 @@ def is_full(error: Exception) -> bool:
 def staged(
     finals: Iterable[Path], *, private: Iterable[Path] = (), then: Callable[[], None] | None = None
 ) -> Iterator[list[Path]]:
-    """Give a path for each file or folder of a result; when all are written, move them into place, or remove them.
+    """Give a temporary path for each file or folder of a result, and move all into place once they are written.
 
-    The paths that are given have other names and suffixes than the final ones.
+    If anything fails, all are removed. Names and suffixes of the temporary paths differ from the final ones.
 
     Parameters
     ----------
     finals : paths
-        Where the result is to stand. A folder that is not there is made, with all of the files in it at once. Where a
-        file stands already, the new one has its mode, and its owner and group as far as the system lets us.
+        Final paths of the result. If their folder does not exist, it is made, and appears with all its files at once.
+        A file that replaces another gets the mode of the old file, and its owner and group if the system allows it.
     private : paths
-        Those that only their owner may read, if nothing stands there yet.
+        Final paths that only their owner may read, if no file exists there yet.
     then : callable, optional
-        Called once everything is in place; an interrupt falls before the first move or after `then`.
+        Called once everything is in place. An interrupt takes effect before the first move or after `then`.
     """
     finals, kept = [followed(path) for path in finals], {followed(path) for path in private}
     made = next((path.parent for path in finals if not path.parent.exists()), None)
@@ -97,10 +101,12 @@ def staged(
         for parent in dict.fromkeys(path.parent for path in finals):
             sweep(parent)
             hidden[parent] = HiddenFolder(parent)
-        # Here, since an interrupt in a comprehension of Python 3.12 and 3.13 can pass by what catches it.
+        # On the other thread, because an interrupt inside a comprehension of Python 3.12 and 3.13 can escape the
+        # try block around it.
         parts.extend(hidden[path.parent].path / f"{k}.part" for k, path in enumerate(finals))
 
     def move() -> None:
+        # Renames come last and in one step, so that until then the old result is complete.
         _move_all([*zip(parts, finals, strict=True)])
         try:
             for parent in hidden:
@@ -128,7 +134,7 @@ def staged(
 
 
 def _move_all(moves: list[tuple[Path, Path]]) -> None:
-    """Move parts into place; if one of several cannot be moved, put back what stood there before."""
+    """Move parts into place; if one of several cannot be moved, restore the files that were there before."""
     undo: list[Callable[[], None]] = []
     try:
         for part, final in moves:
@@ -143,9 +149,10 @@ def _move_all(moves: list[tuple[Path, Path]]) -> None:
 
 
 def _way_back(final: Path, spare: Path) -> Callable[[], None]:
-    """Return what undoes a move: the old file has a second name until all are moved, where the disk has links.
+    """Return a function that undoes a move; the old file keeps a second name (a hard link) until all moves are done.
 
-    A disk without room for that name may have none for the next move either.
+    On a file system without hard links, the function does nothing. A full disk is an error at once, because the next
+    move might fail for the same reason.
     """
     try:
         os.link(final, spare)
@@ -159,10 +166,10 @@ def _way_back(final: Path, spare: Path) -> Callable[[], None]:
 
 
 def _finish(part: Path, final: Path, *, is_private: bool) -> None:
-    """Give what was written the mode that it is to have, and wait until all of it is on disk."""
+    """Set the mode of a written part, and wait until all of it is on disk."""
     inside = sorted(part.rglob("*"), reverse=True)
     if inside:
-        # A disk writes one journal entry for files that wait together.
+        # In parallel, because a file system writes one journal entry for all files that wait at the same time.
         for _ in in_order(lambda k, _: _to_disk(inside[k]), chunks(len(inside), 1), threads=SYNCS):
             pass
 
@@ -179,33 +186,33 @@ def _finish(part: Path, final: Path, *, is_private: bool) -> None:
 
 
 def _keep(part: Path, old: os.stat_result) -> None:
-    """Give a file the owner, group and mode of the one that it replaces."""
+    """Give a file the owner, group and mode of the file that it replaces."""
     mode = stat.S_IMODE(old.st_mode) & 0o777
     if hasattr(os, "chown"):
         for owner in (old.st_uid, -1):
             with suppress(OSError):
                 os.chown(part, owner, old.st_gid)
                 break
-        if part.stat().st_gid != old.st_gid:  # another group may do no more than others may
+        if part.stat().st_gid != old.st_gid:  # the group changed, so its rights shrink to the rights of others
             mode &= 0o707 | (mode & 0o007) << 3
     _set_mode(part, mode)
 
 
 def _set_mode(part: Path, mode: int) -> None:
     if stat.S_IMODE(part.stat().st_mode) & 0o777 != mode:
-        with suppress(PermissionError):  # we own the file, so its disk knows no modes
+        with suppress(PermissionError):  # we own the file, so the file system has no modes
             part.chmod(mode)
 
 
 def _to_disk(path: Path, *, before: Callable[[], None] = lambda: None) -> None:
     """Wait until a file, or the list of names in a folder, is on disk; `before` is called while it is open."""
     is_folder, is_windows = path.is_dir(), os.name == "nt"
-    if is_folder and is_windows:  # where folders cannot be opened
+    if is_folder and is_windows:  # Windows cannot open a folder
         before()
         return
     handle = os.open(path, os.O_RDWR if is_windows else os.O_RDONLY)
     try:
-        before()
+        before()  # before fsync, which then flushes the mode too
         os.fsync(handle)
     except OSError as error:
         if not is_folder or error.errno not in NO_SYNC:

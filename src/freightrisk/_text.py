@@ -1,4 +1,4 @@
-"""What the command line shows, as lines of text: aligned tables of fits, relativities, quotes and checks."""
+"""The output of the command line as lines of text: aligned tables of fits, relativities, quotes and checks."""
 
 import io
 import os
@@ -35,13 +35,13 @@ Quotes = Mapping[str, NDArray[Any]]
 
 
 def show(lines: Iterable[str]) -> None:
-    """Print lines at once, each on a line of its own whatever signs its names hold."""
+    """Print and flush lines, with control characters as escapes, so that no name breaks its line."""
     sys.stdout.write("\n".join(map(shown, lines)) + "\n")
     sys.stdout.flush()
 
 
 def show_at_the_end(lines: Iterable[str]) -> None:
-    """Print what a finished run has to say; where nobody can read it, its files stand all the same."""
+    """Print the last lines of a finished run; a closed output is no error, because the files are in place."""
     try:
         show(lines)
     except OSError:
@@ -49,21 +49,21 @@ def show_at_the_end(lines: Iterable[str]) -> None:
 
 
 def silence() -> None:
-    """Let standard output go nowhere: what is left in its buffer would fail again at the end."""
+    """Send standard output nowhere, because flushing its buffer at exit would fail again."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, sys.stdout.fileno())
-    except (OSError, ValueError):  # it is no file
+    except (OSError, ValueError):  # standard output is not a file, or is closed
         sys.stdout = io.StringIO()
     finally:
         os.close(nowhere)
 
 
 def open_streams() -> None:
-    """Let a name be printed on any terminal, and nothing where there is none."""
+    """Escape characters that the terminal cannot encode; give a process without streams empty ones."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:
+        if stream is None:  # a process without a console, such as pythonw
             setattr(sys, name, io.StringIO())
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -102,7 +102,7 @@ def yuan(fen: float) -> str:
 
 
 def book_lines(book: OrderBook) -> Lines:
-    """Return what the book holds and what it left out."""
+    """Return the numbers of orders and claims in the book, and the numbers left out."""
     left_out = ", ".join(f"{count:,} {LEFT_OUT.get(reason, reason)}" for reason, count in book.left_out.items())
     valued = "" if book.as_of is None else f", as of {book.as_of}"
     return [
@@ -118,7 +118,7 @@ def summary_lines(model: FittedModel, *, rows: str) -> Lines:
 
 
 def fit_lines(plan: FitPlan, book: OrderBook, fitted: Fitted) -> Lines:
-    """Return what was fitted, and on what."""
+    """Return the summaries of both models and of the rows behind them."""
 
     def rows(age_days: int) -> str:
         return f"orders {age_days} days old or more" if age_days else "all orders"
@@ -132,7 +132,7 @@ def fit_lines(plan: FitPlan, book: OrderBook, fitted: Fitted) -> Lines:
 
 
 def relativity_lines(frequency: FittedModel, severity: FittedModel) -> Lines:
-    """Return the relativities of both models, for long factors only of the levels with the most exposure."""
+    """Return the relativities of both models; of a long factor, only the levels with the most exposure."""
     head = ["factor / level", "orders", "claims", "frequency", "95 % interval", "severity", "95 % interval"]
     rows: list[list[str]] = [head]
     for name in dict.fromkeys([*frequency.tables, *severity.tables]):
@@ -146,7 +146,7 @@ def relativity_lines(frequency: FittedModel, severity: FittedModel) -> Lines:
 
 def _factor_rows(name: str, frequency: FittedModel, severity: FittedModel) -> list[list[str]]:
     home = frequency if name in frequency.tables else severity
-    pairs = home.kinds[name] == "interaction"
+    pairs = home.kinds[name] == "interaction"  # most pairs of levels may have no orders
     exposure = home.exposure[name][: home.codings[name].n_levels]
     chosen = np.flatnonzero(exposure > 0) if pairs else np.arange(len(exposure))
     n_levels = len(chosen)
@@ -171,19 +171,20 @@ def _relativity(model: FittedModel, name: str, code: int) -> list[str]:
         return ["1.000", "reference"]
     if not np.isfinite(error):
         return [f"{np.exp(value):.3f}", "no rows"]
+    # The 95 % interval of docs/method.md after equation 7.
     low, high = np.exp(value - 1.96 * error), np.exp(value + 1.96 * error)
     return [f"{np.exp(value):.3f}", f"{low:.3f} to {high:.3f}"]
 
 
 def _short(label: str) -> str:
-    """Return a label that fits its column: of a path the leaf, or "(other)" and its parent."""
+    """Return a label that fits its column: the leaf of a path, or "(other)" with its parent."""
     parts = shown(label).split(" > ")
     short = " > ".join(parts[-2 if parts[-1] == OTHER else -1 :])
     return short if len(short) <= LABEL_WIDTH else ".." + short[-LABEL_WIDTH + 2 :]
 
 
 def quote_lines(tariff: Tariff, quotes: Quotes) -> Lines:
-    """Return who pays how much of the list price, and how the prices lie."""
+    """Return the share of each payer in the list price, and the distribution of the prices."""
     totals = {name: int(quotes[f"{name}_fen"].sum(dtype=np.int64)) for name in ("merchant", *tariff.payers)}
     n_orders, list_total = len(quotes["list_fen"]), int(quotes["list_fen"].sum(dtype=np.int64))
     rows = [["who pays", "yuan", "share", "orders"]]
@@ -207,7 +208,7 @@ def _price_lines(quotes: Quotes) -> Lines:
         "the merchant pays 0.01 yuan": quotes["merchant_fen"] == 1,
         "the list price is 0.01 yuan": quotes["list_fen"] == 1,
         "the floor raised the list price or was reached by subsidies": quotes["floor_bound"],
-        "the limit takes 1 % or more off the payout": quotes["limit_bound"],
+        "the limit takes more than 1 % off the payout": quotes["limit_bound"],
         "a level was not in the book of the fit": quotes["unseen_level"],
     }
     shares = [["orders where", "orders", "share"]]
@@ -219,6 +220,7 @@ def calibration_lines(table: "pd.DataFrame", total_error: float) -> Lines:
     """Return actual over expected claims by decile of the expected, and in total."""
     head = ["decile", "orders", "claims", "expected", "A/E", "std error", "by merchant", "claims an order", "expected"]
     total = table[["exposure", "actual", "expected"]].sum()
+    # A Poisson count with mean E has standard deviation sqrt(E), so A/E has standard error 1 / sqrt(E).
     total["ratio"], total["std_error"] = total.actual / total.expected, total.expected**-0.5
     total["std_error_by_merchant"] = total_error
     rows = [(f"{row.group}", row) for row in table.itertuples()] + [("all", total)]

@@ -1,4 +1,4 @@
-"""Hidden folders for files that are not whole yet: locked by their writer, and removed once it is gone."""
+"""Hidden folders for unfinished files: locked by their writer, and removed by the next run once the writer is gone."""
 
 import hashlib
 import os
@@ -13,18 +13,18 @@ from io import FileIO
 from pathlib import Path
 
 LOCK = "lock"
-UNLOCKED = "unlocked"  # in place of the lock, where a disk has no locks: such a folder is never empty and never swept
+UNLOCKED = "unlocked"  # name of the lock file on a disk without locks; such a folder is never swept
 NAME = re.compile(r"\.freightrisk-([0-9a-f]{12})-([0-9a-f]{12})-[0-9a-f]{12}\.part")
 TRIES = 100
 
 
 class HiddenFolder:
-    """A new hidden folder, open to its owner alone, whose lock this process holds.
+    """A new hidden folder that only its owner may open, and whose lock this process holds.
 
     Parameters
     ----------
     parent : Path
-        The folder in which it is made.
+        The folder in which the hidden folder is made.
     """
 
     def __init__(self, parent: Path) -> None:
@@ -34,7 +34,7 @@ class HiddenFolder:
             try:
                 self.lock = self._lock()
                 return
-            except FileNotFoundError:  # another run has swept the folder before it was locked
+            except FileNotFoundError:  # another run swept the folder between mkdir and the lock
                 continue
             except BaseException:
                 clear(self.path)
@@ -48,6 +48,7 @@ class HiddenFolder:
             if not locks(lock, wait=True):
                 lock.close()
                 os.rename(place, self.path / UNLOCKED)
+            # Another run may have removed the lock file before we got its lock, so ours would lock a deleted file.
             elif not os.path.samestat(os.fstat(lock.fileno()), os.stat(place)):
                 raise FileNotFoundError(place)
         except BaseException:
@@ -56,15 +57,15 @@ class HiddenFolder:
         return lock
 
     def remove(self) -> None:
-        """Remove the folder with all that is left in it, and let go of its lock."""
+        """Remove the folder with everything in it, and release its lock."""
         clear(self.path)
         self.lock.close()
-        clear(self.path)  # where an open file cannot be removed, the lock can be now
+        clear(self.path)  # again, because some systems cannot remove the lock file while it is open
 
 
 @cache
 def here() -> tuple[str, str]:
-    """Return what tells this machine, and this run of its kernel, from all others."""
+    """Return ids of this machine and of its current boot."""
     machine = f"{platform.node()} {_text('/etc/machine-id')}"
     return _digest(machine), _digest(_text("/proc/sys/kernel/random/boot_id") or f"no id {secrets.token_hex(16)}")
 
@@ -85,6 +86,7 @@ def locks(file: FileIO, *, wait: bool) -> bool:
     try:
         import fcntl
 
+        # The kernel releases a flock when the process ends, however it ends, so a kill leaves no stale lock.
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except (ModuleNotFoundError, OSError):
         return False
@@ -92,7 +94,7 @@ def locks(file: FileIO, *, wait: bool) -> bool:
 
 
 def clear(path: Path) -> None:
-    """Remove a hidden folder as far as possible, its lock last, so that the next run goes on where one was stopped."""
+    """Remove a hidden folder as far as possible, its lock last, so that a later sweep can finish an interrupted one."""
     with suppress(OSError):
         _clear_files(path)
         (path / LOCK).unlink(missing_ok=True)
@@ -108,7 +110,7 @@ def _clear_files(path: Path) -> None:
 
 
 def sweep(parent: Path) -> None:
-    """Remove the hidden folders of this user in a folder whose writer is gone."""
+    """Remove those hidden folders in `parent` that belong to this user and whose writer is gone."""
     with suppress(OSError), os.scandir(parent) as entries:
         _sweep_all(entries)
 
@@ -121,19 +123,20 @@ def _sweep_all(entries: Iterator["os.DirEntry[str]"]) -> None:
 
 
 def _sweep_one(path: Path) -> None:
-    """Remove a hidden folder if its lock can be taken, which tells only of writers under the same kernel.
+    """Remove a hidden folder if its lock can be taken; only folders of this machine or of this boot are tried.
 
-    On a shared disk the lock of another machine may not be seen here, so its folders stay. Those that this machine made
-    before it was started again have no writer.
+    On a shared disk, a lock held on another machine may be invisible here, so folders of other machines stay. Folders
+    that this machine made before its last boot have no writer.
     """
     named = NAME.fullmatch(path.name)
     is_near = named is not None and any(one == own for one, own in zip(named.groups(), here(), strict=True))
     if not is_near or not hasattr(os, "geteuid") or path.lstat().st_uid != os.geteuid():
         return
     try:
+        # O_NOFOLLOW, so that a link planted under the name of the lock cannot lead elsewhere.
         lock = FileIO(os.open(path / LOCK, os.O_RDWR | os.O_NOFOLLOW), "r+")
     except FileNotFoundError:
-        path.rmdir()  # its writer had made nothing yet; one that lives makes another
+        path.rmdir()  # the writer has written nothing yet; if it is alive, it makes another folder
         return
     with lock:
         if locks(lock, wait=False):

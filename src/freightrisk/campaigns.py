@@ -1,4 +1,4 @@
-"""Campaigns apart from the tariff: their documents, and which segment is offered which subsidy."""
+"""Campaigns as documents of their own, and the allocation of a budget to subsidies by segment."""
 
 from freightrisk.portfolio.allocation import Allocation, allocate, subsidy_offers
 from freightrisk.tariff.campaigns import campaign_schema, load_campaigns, save_campaigns

@@ -33,7 +33,7 @@ from freightrisk.tariff.quotes import quote_names
 from freightrisk.tariff.tariff import Tariff
 
 BATCHES_SHOWN = 20
-NEW_BUDGETS = "budgets and caps began full in this run; to carry them on from run to run, give --ledger and --batch"
+NEW_BUDGETS = "budgets and caps started full in this run; to carry them over from run to run, give --ledger and --batch"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        Arguments without the name of the program; those of the process by default.
+        Arguments without the name of the program; the arguments of the process by default.
     """
     placed: list[Path] = []
     try:
@@ -59,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BaseException as error:
         if not _was_stopped(error):
             raise
+        # 130 is 128 + SIGINT, the exit code by which shells recognise an interrupted command.
         what = f"{' and '.join(map(str, placed))} had been written" if placed else "nothing was written"
         print(shown(f"freightrisk: stopped; {what}"), file=sys.stderr)
         return 130
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _was_stopped(error: BaseException | None) -> bool:
-    """Return whether an interrupt is behind an error: one that falls into a library can end as an error of that."""
+    """Return whether an interrupt caused an error: a library that is interrupted may raise an error of its own."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True
@@ -75,7 +76,7 @@ def _was_stopped(error: BaseException | None) -> bool:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors show arguments as text, whatever signs they hold, and repeat no password."""
+    """A parser whose errors escape control characters in arguments and repeat no password."""
 
     def error(self, message: str) -> NoReturn:
         super().error(shown(without_addresses(message)))
@@ -91,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    _demo_options(command("demo", _demo, "Simulate a book, fit it, and price every order of it."))
+    _demo_options(command("demo", _demo, "Simulate a book, fit it, and price all its orders."))
     _fit_options(command("fit", _fit, "Fit the models of a configuration and write the tariff."))
     _price_options(command("price", _price, "Price a file of orders."))
     _explain_options(command("explain", _explain, "Print the worksheet of one order."))
@@ -122,12 +123,12 @@ def _fit_options(parser: argparse.ArgumentParser) -> None:
 def _price_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tariff", type=Path, required=True, help="tariff document")
     _frame_option(parser, "orders", "one row an order", required=True)
-    _frame_option(parser, "merchants", "one row a merchant, with the tariff's columns that orders lack")
+    _frame_option(parser, "merchants", "one row a merchant, with the columns of the tariff that the orders lack")
     parser.add_argument("--out", type=Path, required=True, help="quotes to write (Parquet, or CSV by its name)")
     parser.add_argument("--keep", nargs="+", metavar="COLUMN",
                         help="columns of orders to repeat in the quotes (default: the ids of orders)")  # fmt: skip
     parser.add_argument("--ledger", metavar="FILE_OR_URL",
-                        help="ledger in which budgets go on from run to run; needs --batch")  # fmt: skip
+                        help="ledger that carries budgets over from run to run; needs --batch")  # fmt: skip
     parser.add_argument("--batch", metavar="ID", help="id of these orders in the ledger; a batch counts once")
     _column_options(parser)
     _encoding_option(parser)
@@ -146,11 +147,11 @@ def _explain_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _ledger_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("ledger", metavar="FILE_OR_URL", help="ledger that freightrisk price --ledger has made")
+    parser.add_argument("ledger", metavar="FILE_OR_URL", help="ledger made by freightrisk price --ledger")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--confirm", metavar="BATCH", help="turn what a batch has reserved into spending")
-    what.add_argument("--release", metavar="BATCH", help="give back what a batch has reserved; its id is free again")
-    what.add_argument("--reverse", metavar="ORDER", nargs="+", help="give back what campaigns paid for some orders")
+    what.add_argument("--confirm", metavar="BATCH", help="turn the reserved money of a batch into spending")
+    what.add_argument("--release", metavar="BATCH", help="give back the reserved money of a batch and free its id")
+    what.add_argument("--reverse", metavar="ORDER", nargs="+", help="give back the money paid for some orders")
 
 
 def _column_options(parser: argparse.ArgumentParser) -> None:
@@ -188,7 +189,7 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no date; write it as 2026-09-01") from None
+        raise argparse.ArgumentTypeError(f"'{text}' is not a date; write it as 2026-09-01") from None
 
 
 def _demo(arguments: argparse.Namespace) -> None:
@@ -269,7 +270,7 @@ def _price(arguments: argparse.Namespace) -> None:
 
 @contextmanager
 def _priced(tariff: Tariff, orders: Any, told: dict[str, Any], arguments: argparse.Namespace) -> Iterator[Any]:
-    """Give the quotes; a ledger confirms them once their file is placed, and takes their money back if it is not."""
+    """Give the quotes; afterwards the ledger confirms the batch if its file is in place, and releases it if not."""
     if arguments.ledger is None:
         coded = tariff.encode(orders, **told)
         yield tariff.price_columns(coded, threads=told["threads"], progress=is_watched())
@@ -283,7 +284,7 @@ def _priced(tariff: Tariff, orders: Any, told: dict[str, Any], arguments: argpar
                 return
             if arguments.placed:
                 ledger.confirm(batch)
-            elif is_new:
+            elif is_new:  # an earlier run's reservation is not ours to release
                 ledger.release(batch)
 
         try:
@@ -305,7 +306,7 @@ def _opened(where: str) -> Any:
 
 def _ledger(arguments: argparse.Namespace) -> None:
     where = arguments.ledger
-    # What looks like an address may hold a password: `Ledger` refuses it in words that do not repeat it.
+    # A text that looks like an address may hold a password. It goes to `Ledger`, whose refusal does not repeat it.
     is_address = "://" in where or looks_like_an_address(where)
     if not is_address and not _check.path(where, argument="the ledger").is_file():
         raise InputError(f"there is no ledger '{where}'; freightrisk price --ledger makes one.")
@@ -340,7 +341,7 @@ def _explain(arguments: argparse.Namespace) -> None:
     merchants = arguments.merchants
     merchants = None if merchants is None else source_of(merchants, "merchants", encoding=encoding)
     if tariff.in_sequence:
-        show(["Budgets, caps and remainders are those of an order that comes before all others.", ""])
+        show(["The order is priced as the first of all: budgets and caps are full, and remainders are zero.", ""])
     tariff.explain(order, merchants=merchants, **columns)
 
 

@@ -1,7 +1,7 @@
 """Seeded synthetic books of return-freight insurance whose true parameters are known.
 
-The tables below are illustrative, inside published ranges (see docs/synthetic). Claim frequency and mean freight
-are exact products of them, so a model in the factors of `SimulatedBook.factors` has the form of the truth.
+The tables below are illustrative, inside published ranges (see docs/synthetic). Claim frequency and mean freight are
+exact products of these tables, so a model with the factors of `SimulatedBook.factors` can fit them exactly.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Codes = NDArray[np.integer[Any]]
 Rng = np.random.Generator
 
 INDUSTRY_COLUMNS = ("share", "claim_rate", "weight_kg", "weight_sigma", "price", "price_sigma", "live_pull")
-INDUSTRIES = {  # the columns above, then the categories, the largest first
+INDUSTRIES = {  # the columns above, then the categories, largest first
     "womens_wear": (0.18, 0.165, 0.45, 0.45, 130, 0.60, 2.0, "dresses tops trousers knitwear coats"),
     "home_kitchen": (0.16, 0.021, 1.10, 0.75, 60, 0.80, 0.8, "storage cookware bedding tableware lighting"),
     "beauty": (0.11, 0.019, 0.30, 0.50, 90, 0.75, 1.5, "skincare make_up hair_care fragrance tools"),
@@ -66,7 +66,7 @@ CHANNEL_MIX = {  # by merchant segment, channels in the order above
     "live_streaming": (0.15, 0.70, 0.05, 0.05, 0.05),
     "large": (0.50, 0.14, 0.08, 0.14, 0.14),
 }
-SEGMENT_SHARES = (0.27, 0.49, 0.13, 0.11, 0.00)  # "large" goes by size
+SEGMENT_SHARES = (0.27, 0.49, 0.13, 0.11, 0.00)  # "large" has no share, because size decides it
 SIZE_PARETO, SIZE_CAP, SIZE_LARGE, SCORE_POWER = 1.2, 300.0, 8.0, 7.0
 ORDERS_PER_MERCHANT, LEAST_MERCHANTS, START_DATE = 250, 50, np.datetime64("2025-01-01", "us")
 CAMPAIGN_WINDOWS = {"618": (601, 620), "double_11": (1024, 1114), "double_12": (1208, 1214)}
@@ -84,16 +84,17 @@ class BookTruth:
     frequency_base, severity_base : float
         Claims of a shipped order at full maturity, and mean freight of a claim (yuan), at relativities of 1.
     frequency, severity : dict of str to pandas.Series
-        Relativities by factor. ``category_path`` is indexed by "industry > category > leaf", a plain factor by
-        level, a banded one by band number in the order of its edges: band 0 is ``(-inf, e0]``, the last is open.
+        Relativities by factor. ``category_path`` is indexed by "industry > category > leaf", and a plain factor by
+        level. A banded factor is indexed by band number in the order of its edges: band 0 is ``(-inf, e0]``, and the
+        last band has no upper edge.
     merchant_deviation : pandas.Series
-        Factor on the claim intensity of each merchant, by merchant_id, drawn from a gamma of mean 1.
+        Factor on the claim intensity of each merchant, by merchant_id, drawn from a gamma with mean 1.
     claim_intensity, mean_freight : ndarray of float64, shape (n_orders,)
-        Expected claims of each order at full maturity (0 where cancelled before shipment); mean freight of a
+        Expected claims of each order at full maturity (0 if it was cancelled before shipment), and mean freight of a
         claim of each order, cancelled or not (yuan).
     severity_shape, lag_mean_days, lag_shape, cover_days : float
-        Shape of the gamma noise of the freight (its inverse is the dispersion); gamma lag from shipment to
-        report, given that it ends within the days of cover.
+        Shape of the gamma noise of the freight (its inverse is the dispersion). The lag from shipment to report is
+        gamma with this mean and shape, conditional on ending within the days of cover.
     """
 
     frequency_base: float
@@ -116,19 +117,19 @@ class SimulatedBook:
     Attributes
     ----------
     orders : pandas.DataFrame
-        One row an order, by order date: order_id, merchant_id, order_date, ship_date (whole days; NaT where
-        cancelled before shipment), industry, category, leaf, zone, weight_kg (whole grams), price (yuan),
-        channel, campaign (by ship date), n_lines (1 to 5, without effect on the claims).
+        One row an order, sorted by order date: order_id, merchant_id, order_date, ship_date (whole days; NaT if
+        cancelled before shipment), industry, category, leaf, zone, weight_kg (whole grams), price (yuan), channel,
+        campaign (by ship date), n_lines (1 to 5, without effect on the claims).
     claims : pandas.DataFrame
-        One row a claim, by report date: claim_id, order_id, report_date, freight (yuan, ground-up). All
-        claims there will ever be, also those after ``as_of``, so that forecasts can be checked;
-        ``OrderBook.from_frames(..., as_of=book.as_of)`` cuts what was not yet known.
+        One row a claim, sorted by report date: claim_id, order_id, report_date, freight (yuan, ground-up). It holds
+        all claims of the orders, including claims reported after ``as_of``, so that forecasts can be checked.
+        ``OrderBook.from_frames(..., as_of=book.as_of)`` drops the claims that were not yet known.
     merchants : pandas.DataFrame
         One row a merchant: merchant_id, experience_score (1 to 5), segment.
     truth : BookTruth
         The parameters behind the book.
     as_of : pandas.Timestamp
-        Valuation date, the day after the last day of orders.
+        Valuation date: the day after the last day of orders.
     """
 
     frequency_factors: ClassVar[tuple[str, ...]] = ("category_path", *LEVEL_FREQUENCY, *BAND_EDGES)
@@ -141,7 +142,7 @@ class SimulatedBook:
     as_of: pd.Timestamp
 
     def factors(self) -> list[Factor | Band | Hierarchy]:
-        """Return the declarations of the rating factors in which the truth is an exact product of tables."""
+        """Return declarations of the rating factors whose tables multiply exactly to the truth."""
         from freightrisk.book.factors import Band, Factor, Hierarchy
 
         return [
@@ -159,7 +160,7 @@ def simulate_book(
     merchant_deviation: float = 0.3,
     n_days: int = 365,
 ) -> SimulatedBook:
-    """Return a synthetic book of return-freight insurance and the parameters it was drawn from.
+    """Return a synthetic book of return-freight insurance, with the parameters from which it was drawn.
 
     Parameters
     ----------
@@ -168,12 +169,13 @@ def simulate_book(
     seed : int, at least 0, default 0
         The same arguments and seed give the same book.
     n_merchants : int, from 1 to 10 million, optional
-        Number of merchants; by default one for 250 orders, and 50 at least. Under 12, industries are missing.
+        Number of merchants; by default one for 250 orders, but at least 50. With fewer than 12, some industries have
+        no merchant.
     merchant_deviation : float, 0 to 10, default 0.3
-        Standard deviation of the mean-one gamma factor of each merchant on its claim intensity; 0 makes every
-        factor exactly 1. The orders do not depend on it.
+        Standard deviation of each merchant's factor on the claim intensity, a gamma with mean 1. With 0 every factor is
+        exactly 1. The orders do not depend on it.
     n_days : int, 1 to 36525, default 365
-        Days over which orders arrive, from 1 January 2025 on.
+        Number of days on which orders arrive, starting on 1 January 2025.
 
     Returns
     -------
@@ -183,13 +185,14 @@ def simulate_book(
     Raises
     ------
     InputError
-        If an argument is not a number of the allowed range.
+        If an argument is not a number in the allowed range.
 
     Notes
     -----
-    Claims of a shipped order are Poisson with mean ``frequency_base * prod_f relativity_f * deviation``, the
-    freight of a claim is gamma with mean ``first_fee[zone] * (1 + 0.25 * k)``, k the started kilograms above
-    the first, at most 10. Categories and the first merchants depend on the seed alone, not on ``n_orders``.
+    Claims of a shipped order are Poisson with mean ``frequency_base * prod_f relativity_f * deviation``. The freight of
+    a claim is gamma with mean ``first_fee[zone] * (1 + 0.25 * k)``, where k is the number of started kilograms above
+    the first, at most 10. The categories depend only on the seed, and so do the attributes of the first merchants.
+    Neither depends on ``n_orders``.
 
     Examples
     --------
@@ -208,6 +211,7 @@ def simulate_book(
     n_merchants = _check.whole(n_merchants, argument="n_merchants", low=1, high=10**7)
     deviation = _check.number(merchant_deviation, argument="merchant_deviation", low=0.0, high=10.0)
     n_days = _check.whole(n_days, argument="n_days", low=1, high=36_525)
+    # One stream for each part, so that a change of one argument leaves the other parts as they are.
     tree_seed, merchant_seed, order_seed, claim_seed = np.random.SeedSequence(seed).spawn(4)
     leaves = _leaf_table(np.random.default_rng(tree_seed))
     sellers = _seller_table(merchant_seed, n_merchants, deviation)
@@ -223,7 +227,7 @@ def simulate_book(
 
 
 def _leaf_table(rng: Rng) -> pd.DataFrame:
-    """Draw the category tree, one row a leaf; relativities have mean 1 over the orders of the parent."""
+    """Draw the category tree, one row a leaf; relativities have mean 1 over the orders of their parent."""
     paths = [f"{name}/{stem}" for name, row in INDUSTRIES.items() for stem in str(row[-1]).split()]
     industry, category_rank = np.divmod(np.arange(len(paths)), len(LEAVES_BY_RANK))
     category = np.repeat(np.arange(len(paths)), np.array(LEAVES_BY_RANK)[category_rank])
@@ -247,15 +251,15 @@ def _leaf_table(rng: Rng) -> pd.DataFrame:
 
 
 def _seller_table(seed: np.random.SeedSequence, n: int, deviation: float) -> pd.DataFrame:
-    """Draw the merchants, each attribute from its own stream so that the first stay as the number grows."""
+    """Draw the merchants; each attribute has its own stream, so that more merchants leave the first ones unchanged."""
     size_rng, industry_rng, score_rng, segment_rng, deviation_rng = map(np.random.default_rng, seed.spawn(5))
     size = np.minimum((1.0 - size_rng.random(n)) ** (-1.0 / SIZE_PARETO), SIZE_CAP)
     industry = _pick(industry_rng, _industry("share"), n)
-    # One merchant of each industry first, so that a dozen merchants suffice to sell everything.
+    # The first merchants take one industry each, so that twelve merchants suffice to sell everything.
     industry[: len(INDUSTRIES)] = np.arange(min(n, len(INDUSTRIES)))
     segment = _pick(segment_rng, SEGMENT_SHARES, n)
     segment[size > SIZE_LARGE] = list(CHANNEL_MIX).index("large")
-    # Below 1e-8 the factor is 1 to float precision, and the shape of the gamma would overflow.
+    # Below 1e-8 the factor is 1 to double precision, and the shape of the gamma would overflow.
     spread = deviation_rng.gamma(deviation**-2, deviation**2, n) if deviation > 1e-8 else np.ones(n)
     return pd.DataFrame(
         {
@@ -270,7 +274,7 @@ def _seller_table(seed: np.random.SeedSequence, n: int, deviation: float) -> pd.
 
 
 def _draw_orders(rng: Rng, leaves: pd.DataFrame, sellers: pd.DataFrame, n: int, n_days: int) -> pd.DataFrame:
-    """Draw every order: days, merchant, goods of the merchant's industry, route, price and weight."""
+    """Draw all orders: days, merchant, goods of the merchant's industry, route, price and weight."""
     campaign_of_day = _campaign_calendar(n_days + len(SHIP_DELAY_SHARES))
     volume = np.array(CAMPAIGN_VOLUME)[campaign_of_day[:n_days]]
     order_day = np.repeat(np.arange(n_days, dtype=np.int32), rng.multinomial(n, volume / volume.sum()))
@@ -304,7 +308,7 @@ def _draw_orders(rng: Rng, leaves: pd.DataFrame, sellers: pd.DataFrame, n: int, 
 
 
 def _state_truth(leaves: pd.DataFrame, sellers: pd.DataFrame, orders: pd.DataFrame) -> BookTruth:
-    """Lay out the tables and multiply them for every order."""
+    """Return the tables of the truth, and their product for every order."""
     zone_fee = pd.Series(ZONE_FIRST_FEE)
     paths = leaves[["industry", "category", "leaf"]].astype(str).agg(" > ".join, axis=1)
     frequency = {"category_path": pd.Series(leaves["relativity"].to_numpy(), index=paths.array)}
@@ -314,7 +318,7 @@ def _state_truth(leaves: pd.DataFrame, sellers: pd.DataFrame, orders: pd.DataFra
     score_code = np.searchsorted(BAND_EDGES["experience_score"], sellers["experience_score"])[seller]
     codes = {"category_path": orders["leaf"].cat.codes.to_numpy(), "experience_score": score_code}
     codes |= {name: orders[name].cat.codes.to_numpy() for name in LEVEL_FREQUENCY}
-    # Searching from the left closes the bands on the right.
+    # Bands are closed on the right, which is the default side "left" of searchsorted.
     codes |= {name: np.searchsorted(BAND_EDGES[name], orders[name]) for name in ("price", "weight_kg")}
     deviation = sellers.set_index("merchant_id")["deviation"].rename("merchant_deviation")
     intensity = FREQUENCY_BASE * prod(table.to_numpy()[codes[name]] for name, table in frequency.items())
@@ -334,6 +338,7 @@ def _draw_claims(rng: Rng, truth: BookTruth, orders: pd.DataFrame) -> pd.DataFra
     """Draw the claims of every order, their lags and their freight."""
     row = np.repeat(np.arange(len(orders)), rng.poisson(truth.claim_intensity))
     lag_days = rng.gamma(LAG_SHAPE, LAG_MEAN_DAYS / LAG_SHAPE, row.size)
+    # Lags beyond the cover are drawn again, which gives the gamma conditional on ending within the cover.
     while (late := lag_days > COVER_DAYS).any():
         lag_days[late] = rng.gamma(LAG_SHAPE, LAG_MEAN_DAYS / LAG_SHAPE, int(late.sum()))
     report_date = orders["ship_date"].to_numpy()[row] + (lag_days * 86_400).astype("m8[s]")
@@ -350,7 +355,7 @@ def _draw_claims(rng: Rng, truth: BookTruth, orders: pd.DataFrame) -> pd.DataFra
 
 
 def _channel_mix() -> Floats:
-    """Return the channel shares by merchant segment and industry, with more live sales where they pull."""
+    """Return the channel shares by merchant segment and industry; `live_pull` scales the share of live sales."""
     mix = np.repeat(np.array(list(CHANNEL_MIX.values())), len(INDUSTRIES), axis=0)
     live = list(LEVEL_FREQUENCY["channel"]).index("live_stream")
     mix[:, live] *= np.tile(_industry("live_pull"), len(CHANNEL_MIX))
@@ -372,7 +377,7 @@ def _date(day: Codes) -> NDArray[np.datetime64]:
 
 
 def _industry(name: str, code: Codes | slice = slice(None)) -> Floats:
-    """Return one column of the industry table, by row of the table or for each code."""
+    """Return one column of the industry table: all rows, or one entry for each code."""
     return np.array([row[INDUSTRY_COLUMNS.index(name)] for row in INDUSTRIES.values()], dtype=float)[code]
 
 
@@ -381,11 +386,12 @@ def _labelled(codes: Codes, labels: Iterable[str]) -> pd.Categorical:
 
 
 def _pick(rng: Rng, shares: Sequence[float] | Floats, n: int, row: Codes | int = 0) -> Codes:
-    """Draw n codes by share, or each by the shares of its row of a table; the first stay as n grows."""
+    """Draw n codes by share, or each code by the shares of its row of a table; the first codes do not depend on n."""
     table = np.atleast_2d(shares)
+    # Cumulative shares of row r are shifted by r, so that one search serves the draws of all rows.
     upper = table.cumsum(axis=1) / table.sum(axis=1, keepdims=True) + np.arange(len(table))[:, None]
     code: Codes = np.searchsorted(upper.ravel(), row + rng.random(n), side="right") - row * table.shape[1]
-    # Rounding may carry a draw at the rim of a row into its neighbour.
+    # Rounding may carry a draw at the edge of a row into the next row.
     return code.clip(0, table.shape[1] - 1).astype(np.int32)
 
 
@@ -394,6 +400,6 @@ def _share_within(group: Codes, size: Floats) -> Floats:
 
 
 def _spread(rng: Rng, sigma: float, group: Codes, share: Floats) -> Floats:
-    """Draw lognormal relativities, cut at two sigmas, with mean 1 by share in each group."""
+    """Draw lognormal relativities, cut at two standard deviations, with share-weighted mean 1 in each group."""
     relativity = np.exp(sigma * np.clip(rng.standard_normal(group.size), -2.0, 2.0))
     return relativity / np.bincount(group, weights=share * relativity)[group]

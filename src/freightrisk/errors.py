@@ -1,7 +1,7 @@
 """The errors and the warning that freightrisk raises.
 
-Their messages show values of the caller's data, which others may have written. So every message is made of signs that a
-terminal prints, whoever raises it.
+Messages show values of the caller's data, which other people may have written. Every message therefore has its control
+characters escaped.
 """
 
 from freightrisk._shown import shown
@@ -19,23 +19,23 @@ class FreightRiskError(ValueError):
 
 
 class InputError(FreightRiskError):
-    """An argument, a column or a row was refused before any work was done."""
+    """An argument, a column or a row is refused before any work is done."""
 
 
 class FitError(FreightRiskError):
-    """A model cannot be estimated from the rows it was given, or did not converge."""
+    """A model cannot be estimated from the given rows, or did not converge."""
 
 
 class TariffDocumentError(FreightRiskError):
-    """A tariff document is damaged, of another schema, or contradicts itself."""
+    """A tariff document is damaged, has another schema, or contradicts itself."""
 
 
 class FreightRiskWarning(UserWarning):
-    """Something worth a look that does not stop the work."""
+    """Something deserves a look but does not stop the work."""
 
     def __init__(self, *message: object) -> None:
         super().__init__(*map(_printable, message))
 
 
 class LedgerError(FreightRiskError):
-    """A ledger does not agree with what it is asked to record."""
+    """A ledger cannot be used, or contradicts the batch, campaign or order given to it."""

@@ -1,4 +1,4 @@
-"""Orders with several lines: their returns, and what a cover pays of them."""
+"""Orders with several lines: how many lines come back, and how many claims a cover pays."""
 
 from freightrisk.models.frequency import at_most_one_claim
 from freightrisk.models.lines import LineReturns, expected_line_claims, fit_line_returns

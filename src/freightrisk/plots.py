@@ -1,4 +1,4 @@
-"""Pictures of a fit and of its calibration. They need matplotlib: the extra ``plots``."""
+"""Plots of a fit and of its calibration. They need matplotlib, the extra ``plots``."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-MOST_LABELS = 45
-POINTS_A_CHARACTER = 5.5
+MOST_LABELS = 45  # more labels than this do not fit on the axis
+POINTS_A_CHARACTER = 5.5  # mean width of a character at matplotlib's default font size
 TABLE_COLUMNS = ("group", "exposure", "actual", "expected", "ratio", "std_error")
 
 
 def plot_relativities(fitted: FittedModel, factor: str, ax: "Axes | None" = None) -> "Axes":
     """Return axes with the relativities of a factor, their 95 % intervals, and the exposure behind them.
 
-    Bands keep their order; levels without an order of their own stand by relativity, the lowest first. The
-    reference level is hollow. The scale is logarithmic, so equal distances are equal percentages.
+    Bands keep their order. Levels of other factors are sorted by relativity, lowest first. The reference level is drawn
+    hollow. The scale is logarithmic, so equal distances are equal percentages.
 
     Parameters
     ----------
@@ -33,12 +33,12 @@ def plot_relativities(fitted: FittedModel, factor: str, ax: "Axes | None" = None
     factor : str
         Name of one of the model's factors.
     ax : matplotlib Axes, optional
-        Where to draw; a new figure by default.
+        Axes to draw on; a new figure by default.
 
     Returns
     -------
     matplotlib Axes
-        The axes of the relativities; those of the exposure bars lie behind them.
+        The axes of the relativities. The axes of the exposure bars lie behind them.
 
     Raises
     ------
@@ -83,15 +83,15 @@ def plot_actual_vs_expected(table: "pd.DataFrame", ax: "Axes | None" = None) -> 
     Parameters
     ----------
     table : DataFrame
-        As `freightrisk.actual_vs_expected` returns it; put a `std_error` of your own into it where Poisson counts
-        are not the right spread, as for amounts.
+        Result of `freightrisk.actual_vs_expected`. Its `std_error` assumes Poisson counts; for amounts, replace it by
+        your own.
     ax : matplotlib Axes, optional
-        Where to draw; a new figure by default.
+        Axes to draw on; a new figure by default.
 
     Returns
     -------
     matplotlib Axes
-        The axes of the ratios; those of the exposure bars lie behind them.
+        The axes of the ratios. The axes of the exposure bars lie behind them.
 
     Raises
     ------
@@ -117,14 +117,14 @@ def plot_actual_vs_expected(table: "pd.DataFrame", ax: "Axes | None" = None) -> 
 
 
 def plot_lift(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
-    """Return axes with actual and expected per unit of exposure by group: how far the model spreads the risks.
+    """Return axes with actual and expected per unit of exposure by group, which show how well the model ranks risks.
 
     Parameters
     ----------
     table : DataFrame
-        As `freightrisk.actual_vs_expected` returns it, by groups of rising expectation.
+        Result of `freightrisk.actual_vs_expected`, with groups in order of rising expectation.
     ax : matplotlib Axes, optional
-        Where to draw; a new figure by default.
+        Axes to draw on; a new figure by default.
 
     Returns
     -------
@@ -152,12 +152,12 @@ def plot_lift(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
 
 def _check_table(table: "pd.DataFrame") -> None:
     if not hasattr(table, "columns"):
-        raise InputError(f"table is a {type(table).__name__}; give what actual_vs_expected(actual, expected) returns.")
+        raise InputError(f"table is a {type(table).__name__}; give the result of actual_vs_expected(actual, expected).")
     _check.columns_present(TABLE_COLUMNS, list(table.columns), argument="table")
 
 
 def _axes(ax: "Axes | None") -> "Axes":
-    """Return the axes given, or those of a new figure."""
+    """Return the given axes, or the axes of a new figure."""
     try:
         from matplotlib import pyplot as plt
     except ImportError as error:
@@ -168,13 +168,14 @@ def _axes(ax: "Axes | None") -> "Axes":
 
 
 def _exposure_bars(ax: "Axes", exposure: NDArray[np.float64], label: str) -> None:
-    """Draw exposure as grey bars behind, in the lower third of the picture."""
+    """Draw exposure as grey bars in the background, in the lower third of the plot."""
     behind = ax.twinx()
     behind.bar(np.arange(len(exposure)), exposure, color="0.88", width=0.8)
     behind.set_ylim(0.0, 3.0 * float(exposure.max(initial=0.0)) or 1.0)
     behind.set_ylabel(label, color="0.45")
     behind.tick_params(axis="y", colors="0.45")
     behind.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    # A twin axes is drawn on top by default; the points must be above the bars.
     ax.set_zorder(behind.get_zorder() + 1)
     ax.patch.set_visible(False)
 
@@ -186,7 +187,7 @@ def _points(
     *,
     hollow: NDArray[np.bool_] | None = None,
 ) -> None:
-    """Draw a point and its interval for each group, and the line of 1."""
+    """Draw a point and its interval for each group, and a horizontal line at 1."""
     place, size = np.arange(len(values)), 5.0 if len(values) <= MOST_LABELS else 2.5
     ax.axhline(1.0, color="0.4", linewidth=1.0)
     ax.errorbar(place, values, yerr=reach, fmt="o", color="C0", markersize=size, elinewidth=size / 4)
@@ -195,11 +196,12 @@ def _points(
 
 
 def _group_labels(ax: "Axes", labels: Sequence[str] | NDArray[np.str_], what: str) -> None:
-    """Name the groups below the axis: upright where they are long, not at all where there are too many."""
+    """Label the groups below the axis: rotated if labels are too long, no labels if there are too many groups."""
     if len(labels) > MOST_LABELS:
         ax.set_xticks([])
         ax.set_xlabel(f"{what}: {len(labels)} levels, lowest first")
         return
+    # Width of the axes in points, 72 to the inch.
     width = ax.get_window_extent().width * 72.0 / ax.get_figure(root=True).dpi  # type: ignore[union-attr]
     longest = max((len(label) for label in labels), default=0) + 1
     crowded = longest * len(labels) * POINTS_A_CHARACTER > width
@@ -208,7 +210,7 @@ def _group_labels(ax: "Axes", labels: Sequence[str] | NDArray[np.str_], what: st
 
 
 def _short_label(coding: Coding, code: int) -> str:
-    """Return the name of a slot, bands without their brackets."""
+    """Return the label of a slot; a band is labelled without brackets."""
     if not isinstance(coding.declared, Band) or code >= coding.n_levels or coding.paths[code] == (MISSING,):
         return coding.slot_label(code)
     edges = coding.edges
@@ -221,7 +223,7 @@ def _short_label(coding: Coding, code: int) -> str:
 
 
 def _plain_log_ticks(ax: "Axes") -> None:
-    """Label a log axis of relativities with ordinary numbers, whether it spans 10 % or three decades."""
+    """Label a logarithmic axis of relativities with plain numbers, whether it spans 10 % or three decades."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
     low, high = ax.get_ylim()

@@ -1,4 +1,4 @@
-"""Reports on rounding and on gates of programmes."""
+"""Reports on rounding and on the score gates of programmes."""
 
 from freightrisk.portfolio.gates import gate_report
 from freightrisk.portfolio.rounding import rounding_report

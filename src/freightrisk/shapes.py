@@ -1,4 +1,4 @@
-"""How the amounts of claims spread around their mean, and what a cover pays of them."""
+"""Distributions of claim amounts around their mean, and the part of a claim that a cover pays."""
 
 from freightrisk.models.shapes import EmpiricalShape, ParetoTail, ScaleShape, SeverityShape, limited_expected_value
 from freightrisk.tariff.cover import expected_claims

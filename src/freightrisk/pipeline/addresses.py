@@ -1,4 +1,4 @@
-"""Addresses of databases as messages show them: without passwords, however the address was mistyped."""
+"""Addresses of databases as messages show them: without passwords, even if the address is mistyped."""
 
 import re
 from typing import TYPE_CHECKING
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = "postgresql+psycopg://user@host/database"
 SHOWN = 200  # characters of a database's own message
-SHORT = 4  # a shorter secret is found in many words, so that masking it would tell it
+SHORT = 4  # a shorter secret occurs inside ordinary words, so masking it there would reveal it
 HIDDEN = "***"
 NAMED = re.compile(r"(?i)\b(\w*pass\w*|pwd|\w*token|\w*secret|\w*key)(\s*=\s*)[^&;\n]*")
 BEFORE_AT = re.compile(r":[^\n]*@")
@@ -28,22 +28,22 @@ KNOWN = PUBLIC | {"dbname", "options", "passfile", "password", "service", "sslce
 
 
 def masked(text: str) -> str:
-    """Return a text without what may be a password: between a colon and an @, or after "password=" and the like."""
+    """Return a text with possible passwords masked: between a colon and an @, or after words such as "password="."""
     return NAMED.sub(rf"\1\2{HIDDEN}", BEFORE_AT.sub(f":{HIDDEN}@", text))
 
 
 def looks_like_an_address(text: str) -> bool:
-    """Return whether a text without "://" was most likely meant as the address of a database, and not as a path."""
+    """Return whether a text without "://" is more likely the address of a database than a path."""
     return NO_SCHEME.match(text) is not None
 
 
 def without_addresses(text: str) -> str:
-    """Return a text that repeats arguments without what may be the address of a database in it."""
+    """Return a text that repeats arguments, with possible addresses of databases masked."""
     return masked(re.sub(r"://[^\n]*", f"://{HIDDEN}", text))
 
 
 def _shown_part(url: "sa.URL", part: str | None) -> str:
-    """Return a part of an address, unless it holds signs that are more likely the end of a password."""
+    """Return a part of an address, masked if unusual characters suggest that it holds the end of a password."""
     if part and url.drivername.startswith("sqlite"):
         return masked(part)
     return part if part and ORDINARY.fullmatch(part) else HIDDEN if part else ""
@@ -58,22 +58,23 @@ def shown(url: "sa.URL") -> str:
 
 
 def without_secrets(said: str, url: "sa.URL") -> str:
-    """Return the first line of a database's message, without any part of its address that may be secret."""
+    """Return the first line of a database's message, with every part of its address masked that may be secret."""
     said = said.strip().partition("\n")[0]
     for part in (url.host, url.database):
         if part and _shown_part(url, part) != part:
             said = said.replace(part, _shown_part(url, part))
+    # The longest first, because a short secret may be part of a longer one.
     for secret in sorted(_secrets(url), key=len, reverse=True):
         if len(secret) < SHORT and secret in said:
-            return "its message is left out, since it repeats a part of the address that may be secret"
+            return "its message is left out, because it repeats a part of the address that may be secret"
         said = said.replace(secret, HIDDEN)
     if any(sign in said for sign in QUOTED_WHOLE):
-        return "the driver does not understand the address, which is left out since it may hold a password"
+        return "the driver does not understand the address, which is left out because it may hold a password"
     return masked(said)[:SHOWN]
 
 
 def _secrets(url: "sa.URL") -> set[str]:
-    """Return what may be secret of an address, as it is and as it is spelled in a URL."""
+    """Return the possibly secret parts of an address, plain and as a URL encodes them."""
     found = {url.password or ""}
     if url.username and _shown_part(url, url.username) == HIDDEN:
         found.add(url.username)

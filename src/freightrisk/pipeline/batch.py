@@ -1,4 +1,4 @@
-"""A batch of orders on its way into a ledger: priced from a snapshot, with what it spends and what it depends on."""
+"""A batch of orders before it is recorded: priced from a snapshot, with its spending and the limits it depends on."""
 
 import hashlib
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ Key = tuple[str, str, str]  # campaign, period, merchant
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What was spent, and left over by rounding, at one moment.
+    """Spending and rounding remainders at one moment.
 
     Parameters
     ----------
@@ -40,6 +40,7 @@ class Snapshot:
             if not rule.is_limited:
                 continue
             balances.spent[rule.name] = self.spent.get((rule.name, WHOLE, WHOLE), 0)
+            # The ledger keeps merchants as texts, whereas a sequence may have integers.
             if rule.period is not None:
                 pairs = sequence.labels[rule.period]
                 spent = ((pair, self.spent.get((rule.name, pair[1], str(pair[0])), 0)) for pair in pairs)
@@ -51,23 +52,24 @@ class Snapshot:
 
 @dataclass(frozen=True, eq=False)
 class PricedBatch:
-    """A batch with what it spends, not yet recorded.
+    """A priced batch and its spending, not yet recorded.
 
     Parameters
     ----------
     columns : dict of str to array
         The quotes.
     opening : Snapshot
+        The state from which the batch was priced.
     spent : dict of (campaign, period, merchant) to fen
-        What the batch adds.
+        Spending of the batch.
     met : set of (campaign, period, merchant)
-        Limits for want of which an order was offered less, so that its fen depend on what was spent before.
+        Limits that reduced an offer, so that the fen depend on earlier spending.
     remainders : dict of merchant to micro-yuan
-        At the end.
+        Rounding remainders after the batch.
     lines : list of dict
-        What each campaign pays each order.
+        One line for each order and campaign: the fen paid.
     fingerprint : str
-        Of everything that the fen depend on besides the opening.
+        Hash of everything that the fen depend on besides the opening.
     """
 
     columns: dict[str, NDArray[Any]]
@@ -79,7 +81,9 @@ class PricedBatch:
     fingerprint: str
 
     def holds(self, now: Snapshot, limits: dict[str, Subsidy]) -> bool:
-        """Return whether the batch would come to the same fen from another snapshot."""
+        """Return whether pricing the batch from another snapshot would give the same fen."""
+        # The three checks of docs/method.md, "The ledger": remainders unchanged, limits still sufficient, and spending
+        # under each limit that reduced an offer unchanged.
         if any(now.remainders.get(name, 0) != self.opening.remainders.get(name, 0) for name in self.remainders):
             return False
         for key, fen in self.spent.items():
@@ -92,15 +96,15 @@ class PricedBatch:
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """What a ledger keeps of a batch, so that it can be priced again to the same fen.
+    """The record of a batch in a ledger, from which the batch can be priced again to the same fen.
 
     Parameters
     ----------
     opening : Snapshot
-        What was spent before the batch.
+        Spending and remainders before the batch.
     fingerprint : str
     terms : dict of campaign to limits
-        The limits under which it was priced.
+        The limits when the batch was recorded.
     """
 
     opening: Snapshot
@@ -108,7 +112,8 @@ class Recorded:
     terms: dict[str, dict[str, Any]]
 
     def tariff(self, tariff: Tariff) -> Tariff:
-        """Return a tariff with the limits of then."""
+        """Return a tariff with the recorded limits."""
+        # A rule that became limited later had no limit in this batch.
         none = dict.fromkeys(LIMITS)
         rules = [
             replace(rule, **self.terms.get(rule.name, none)) if rule.is_limited or rule.name in self.terms else rule
@@ -126,7 +131,7 @@ class Unpriced:
     tariff : Tariff
     coded : CodedOrders
     options : dict
-        Of `Tariff.price_columns`: threads, detail and progress.
+        Arguments of `Tariff.price_columns`: threads, detail and progress.
     """
 
     tariff: Tariff
@@ -135,7 +140,7 @@ class Unpriced:
 
     @cached_property
     def into(self) -> QuoteBuffers:
-        """Return what every pricing of the batch writes to."""
+        """Return the buffers that every pricing of the batch writes to."""
         return self.tariff.buffers(self.coded.n_orders, detail=self.options["detail"], campaigns=True)
 
     @property
@@ -148,7 +153,7 @@ class Unpriced:
         return price_batch(self.tariff, self.coded, opening, self.into, self.options)
 
     def priced_again(self, recorded: Recorded, batch: str) -> PricedBatch:
-        """Return the batch as it is recorded, refusing other orders or another tariff."""
+        """Return the batch priced from its record; refuses other orders or another tariff."""
         done = None if self.coded.sequence is None else self.priced(recorded.opening)
         if done is None or done.fingerprint != recorded.fingerprint:
             raise LedgerError(
@@ -194,14 +199,15 @@ def price_batch(
 
 
 def _fingerprint(tariff: Tariff, coded: CodedOrders, into: QuoteBuffers) -> str:
-    """Return a hash of what the money of a batch depends on besides what was spent before, in any order of its rows."""
+    """Return a hash of all that the fen of a batch depend on besides earlier spending; the order of rows is ignored."""
     sequence: Sequence = coded.sequence
     found = hashlib.blake2b(digest_size=16)
     rules = [(rule, rule.kind) for rule in tariff.subsidies]
     found.update(repr((rules, tariff.rounding, tariff.floor_fen, coded.n_orders)).encode())
+    # With carried rounding the fen depend on the remainders too, so the premium is taken before rounding.
     premium = into.micro if tariff.rounding == "carry" else into.rounded
     for values in (sequence.ids, premium[: coded.n_orders], into.masks[: coded.n_orders]):
         ordered = values[sequence.order] if len(sequence.order) else values
-        # No id holds a zero character, and no text spells a whole number, so the joined texts say which ids these are.
+        # The joined texts identify the ids: no id holds a zero character, and no text id spells a whole number.
         found.update("\0".join(map(str, ordered.tolist())).encode() if ordered.dtype == object else ordered.tobytes())
     return found.hexdigest()

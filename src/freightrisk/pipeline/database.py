@@ -1,9 +1,9 @@
-"""The database of a ledger: connections of its own, transactions that count one after another, and its errors.
+"""The database of a ledger: its own connections, the isolation of its transactions, and its errors.
 
-Whatever engine is given, a transaction of the ledger has the isolation that its proof needs. One that writes is the
-only writer from its beginning on SQLite; on PostgreSQL it is READ COMMITTED and waits for one row. One that reads sees
-one moment. Connections are the ledger's own where the database allows it, so that nothing changes for others who use
-the engine, and none crosses a fork.
+Whatever engine is given, the ledger sets the isolation level that exact counting needs. A transaction that writes is
+the only writer from its start: SQLite begins it with a write lock, and on PostgreSQL it is READ COMMITTED and locks one
+row. A transaction that only reads sees one state of the database. If the database allows it, the ledger has its own
+connections. Other users of the engine then notice nothing, and no connection is shared across a fork.
 """
 
 import functools
@@ -29,32 +29,34 @@ Result = TypeVar("Result")
 
 RETRIES = 8
 TO_REPEAT = ("40001", "40P01")  # serialization failure, deadlock: the same transaction may succeed when repeated
-# Writers wait for one row; what reads sees one moment. PostgreSQL never asks for either to be repeated, others may.
+# By whether a transaction writes. A writer waits for the lock on one row and must then see the last commit, which
+# READ COMMITTED gives. A reader needs one state for all its statements. PostgreSQL asks to repeat neither of them;
+# compatible databases may.
 ISOLATION = {False: "REPEATABLE READ", True: "READ COMMITTED"}
 NO_SUCH_TABLE = "42P01"
-LEGACY = -1  # sqlite3.LEGACY_TRANSACTION_CONTROL, of Python 3.12: transactions begin as the ledger says
-OWN = "its tables named freightrisk_... are of another program or release; give the ledger a database of its own"
+LEGACY = -1  # sqlite3.LEGACY_TRANSACTION_CONTROL of Python 3.12, under which the ledger begins transactions itself
+OWN = "its tables named freightrisk_... belong to another program or release; give the ledger its own database"
 CURES = {
     "not a database": "give the path of a ledger, or of a new file",
     "malformed": "restore the file from a copy",
-    "lock": "another program holds it; let that end, then try again",
-    "readonly": "let this process write to the file and its folder",
+    "lock": "another program holds it; wait until that program ends, then try again",
+    "readonly": "allow this process to write to the file and its folder",
     "read-only": "give the address of the server that writes, not of its replica, and a user who may write",
     "unable to open": "check that the folder exists and that this process may write to it",
     "disk is full": "make room, then run the batch again under its id",
-    "disk i/o error": "see whether the disk is full or fails, then run the batch again under its id",
+    "disk i/o error": "check whether the disk is full or failing, then run the batch again under its id",
     "within a transaction": "end the transaction on the engine's only connection first",
     "column": OWN,
     "relation": OWN,
-    "codec can't encode": "give ids and names that are whole texts",
-    "out of range": "a sum is beyond 64 bits; begin a new ledger",
-    "overflow": "a sum is beyond 64 bits; begin a new ledger",
+    "codec can't encode": "give ids and names without halves of characters",
+    "out of range": "a sum exceeds 64 bits; begin a new ledger",
+    "overflow": "a sum exceeds 64 bits; begin a new ledger",
 }
 STATIC = 'sa.create_engine("sqlite://", poolclass=sa.StaticPool, connect_args={"check_same_thread": False})'
 
 _LOCKS: "weakref.WeakKeyDictionary[sa.Pool, threading.RLock]" = weakref.WeakKeyDictionary()
 _LIVE: "weakref.WeakValueDictionary[int, Database]" = weakref.WeakValueDictionary()
-_INHERITED: list[sa.Pool] = []  # of the parent process: closing their connections here would disturb it
+_INHERITED: list[sa.Pool] = []  # the parent's pools; kept, because closing their connections would disturb the parent
 
 
 class RepeatError(LedgerError):
@@ -62,19 +64,19 @@ class RepeatError(LedgerError):
 
 
 class _Apart(OptionEngine):
-    """An engine with the dialect, the options and the listeners of another, and with a pool that is its own."""
+    """An engine with the dialect, the options and the listeners of another engine, but with its own pool."""
 
-    pool = cast(sa.Pool, None)  # an attribute, where an engine with options shares the pool of the other
+    pool = cast(sa.Pool, None)  # a plain attribute, because OptionEngine's property shares the other engine's pool
 
 
 class Database:
-    """A database, reached through connections of its own.
+    """A database of a ledger, reached through the ledger's own connections.
 
     Parameters
     ----------
     engine : sqlalchemy.Engine
     is_own : bool
-        Whether the engine was made for the ledger, and nobody else uses it.
+        Whether the engine was made for the ledger, so that nobody else uses it.
     """
 
     def __init__(self, engine: sa.Engine, *, is_own: bool) -> None:
@@ -88,7 +90,7 @@ class Database:
             )
         self.is_sqlite = engine.dialect.name == "sqlite"
         self._is_own, self._process = is_own, os.getpid()
-        # A pool of one connection is shared, since another connection would be another memory.
+        # A pool of one connection is shared, because a second connection would open another database in memory.
         self.is_shared = self.is_sqlite and isinstance(engine.pool, sa.StaticPool)
         self.engine = _Apart(engine, {})
         self.engine.pool = engine.pool if self.is_shared else engine.pool.recreate()
@@ -96,13 +98,13 @@ class Database:
         _LIVE[id(self)] = self
 
     def _new_lock(self) -> AbstractContextManager[Any]:
-        """Return what one transaction at a time holds, if the pool gives several threads one connection."""
+        """Return the lock of a transaction; a real one only if the pool may give one connection to several threads."""
         if self.is_shared:
             return _LOCKS.setdefault(self.engine.pool, threading.RLock())
         return nullcontext() if isinstance(self.engine.pool, (sa.QueuePool, sa.NullPool)) else threading.RLock()
 
     def close(self) -> None:
-        """Close the connections, except one that the engine's owner uses too."""
+        """Close the connections, except a connection that the engine's owner uses too."""
         if self._is_own or not self.is_shared:
             self.engine.pool.dispose()
             self._begin_again()
@@ -114,7 +116,7 @@ class Database:
                 self.close()
 
     def after_fork(self) -> None:
-        """Begin with new connections in a child process, and leave those of the parent alone."""
+        """Start with new connections in a child process, and leave the connections of the parent alone."""
         if not self.is_shared:
             _INHERITED.append(self.engine.pool)
             self._begin_again()
@@ -124,10 +126,11 @@ class Database:
         self._lock = self._new_lock()
 
     def check_isolation(self) -> None:
-        """Refuse engines under which transactions are not what the ledger needs."""
+        """Refuse engines whose transactions do not have the isolation that the ledger needs."""
         if self.is_sqlite:
             self._refuse_apart_memories()
             return
+        # now() is the start of the transaction. If it moves between two statements, each statement was a transaction.
         asked = sa.select(sa.func.current_setting("transaction_isolation"), sa.func.now())
         for alone, wanted in ISOLATION.items():
             with self.transaction(alone=alone) as connection:
@@ -141,20 +144,20 @@ class Database:
                 )
 
     def _refuse_apart_memories(self) -> None:
-        """Refuse databases in memory of which each connection has its own, so that budgets would count for each."""
+        """Refuse engines that give each connection its own database in memory, and thus its own budgets."""
         with self.transaction() as connection:
             path = next(row[2] for row in connection.exec_driver_sql("PRAGMA database_list") if row[1] == "main")
         if not (path and os.path.exists(path)) and not self.is_shared:
             raise InputError(
-                "where is a database in memory of which every connection or thread has its own, so that budgets would "
-                f'count for each apart; give ":memory:", a file, or an engine made by {STATIC}.'
+                "where is an engine that gives every connection or thread its own database in memory, and thus its own "
+                f'budgets; give ":memory:", a file, or an engine made by {STATIC}.'
             )
 
     def check_sharing(self, column: sa.Column[Any]) -> None:
-        """Refuse databases whose connections do not see one table, or do not wait for each other.
+        """Refuse databases whose connections do not share tables, or do not wait for each other.
 
-        Tables of one connection (temporary ones, memory that was attached) would give each process a budget of its own,
-        and an SQLite file without locks lets two processes spend the same fen.
+        Tables of one connection (temporary tables, attached memory) would give each process its own budgets. An SQLite
+        file without locks would let two processes spend the same fen.
         """
         if self.is_shared:
             return
@@ -170,27 +173,27 @@ class Database:
                 sees = _sees(other, column)
             if not sees:
                 raise InputError(
-                    "where is an engine whose tables belong to one connection, so that each would have budgets of its "
-                    "own; give a schema that all connections share."
+                    "where is an engine whose tables belong to one connection, so that every connection would have its "
+                    "own budgets; give a schema that all connections share."
                 )
         finally:
             other.pool.dispose()
 
     def _is_without_locks(self, other: sa.Engine, column: sa.Column[Any]) -> bool:
-        """Return whether two connections may write to an SQLite database at a time."""
+        """Return whether two connections can write to an SQLite database at the same time."""
         is_free = False
         try:
             with self.transaction(alone=True) as connection:
                 is_free = _writes(connection, column) and not _waits(other)
                 connection.exec_driver_sql("ROLLBACK TO freightrisk")
-        except LedgerError:  # the two have met, and the file may not even hold their writes
+        except LedgerError:  # both connections wrote, and SQLite may fail on the file afterwards
             if not is_free:
                 raise
         return is_free
 
     @contextmanager
     def transaction(self, *, alone: bool = False) -> Iterator[sa.Connection]:
-        """Begin a transaction that reads, or one that may write; every call of the ledger comes through here."""
+        """Begin a transaction that reads, or with `alone` one that may write; every call of the ledger uses this."""
         if self.is_shared and os.getpid() != self._process:
             raise LedgerError(
                 "the ledger's database is in memory, or its engine has one connection, so a forked process cannot "
@@ -204,17 +207,20 @@ class Database:
             connection.begin(),
         ):
             if self.is_sqlite:
+                # IMMEDIATE takes the write lock at once. A plain BEGIN takes it at the first write, which fails if
+                # another process has written since this transaction first read.
                 _begin(connection, "BEGIN IMMEDIATE" if alone else "BEGIN")
             yield connection
 
     @contextmanager
     def _connection(self, *, alone: bool) -> Iterator[sa.Connection]:
-        """Give a connection; whatever keeps it from being made is an error of the ledger."""
+        """Give a connection; any failure to make it becomes a LedgerError."""
         pool: Any = self.engine.pool
         if self.is_shared and pool.connection.dbapi_connection.in_transaction:
-            # Giving back a connection rolls back, so it is not even taken.
+            # The connection is not taken, because giving it back would roll the open transaction back.
             raise LedgerError(
-                "the engine of the ledger has one connection, and a transaction is open on it; end that first."
+                "the engine of the ledger has one connection, and a transaction is open on it; end that transaction "
+                "first."
             )
         try:
             connection = self.engine.connect()
@@ -222,7 +228,7 @@ class Database:
                 connection = connection.execution_options(isolation_level=ISOLATION[alone])
         except sa.exc.SQLAlchemyError:
             raise
-        except Exception as error:  # of a user's creator or listener
+        except Exception as error:  # a user's creator or listener may raise any error
             raise LedgerError(
                 f"the ledger in {shown(self.engine.url)} cannot be reached: {type(error).__name__}: "
                 f"{without_secrets(str(error), self.engine.url)}; check the function that connects."
@@ -232,13 +238,13 @@ class Database:
 
     @contextmanager
     def _as_it_was(self, connection: sa.Connection) -> Iterator[None]:
-        """Let the ledger say when a transaction of SQLite begins; a shared connection is given back as it was."""
+        """Let the ledger decide when an SQLite transaction begins; restore the settings of a shared connection."""
         if not self.is_sqlite:
             yield
             return
         raw: Any = connection.connection.dbapi_connection
         before = raw.isolation_level, getattr(raw, "autocommit", LEGACY)
-        # With a level, since SQLAlchemy can be told to roll nothing back on connections without one.
+        # A level is set, because SQLAlchemy can be configured not to roll back connections without one.
         raw.isolation_level = "IMMEDIATE"
         if before[1] != LEGACY:
             raw.autocommit = LEGACY
@@ -254,42 +260,42 @@ class Database:
                     raw.autocommit = before[1]
 
     def _settle(self, raw: Any, info: dict[Any, Any]) -> None:
-        """Set once how a connection of the ledger's own waits and writes."""
+        """Set once how long a connection of the ledger waits for locks and how it writes."""
         if "freightrisk" in info:
             return
         raw.execute(f"PRAGMA busy_timeout={1000 * tables.SECONDS_TO_WAIT}")
-        if self._is_own:  # the journal is a property of the file, which others may use through an engine of theirs
+        if self._is_own:  # the journal mode belongs to the file, which may be another engine's too
             raw.execute("PRAGMA journal_mode=WAL")
         raw.execute(f"PRAGMA synchronous={tables.SYNCHRONOUS}")
         info["freightrisk"] = True
 
     @contextmanager
     def _own_errors(self) -> Iterator[None]:
-        """Raise the errors of a database and its driver as a LedgerError that says what to do and shows no password."""
+        """Raise the errors of a database and its driver as a LedgerError with a cure and without a password."""
         try:
             yield
         except (sa.exc.SQLAlchemyError, UnicodeError, OverflowError, self._driver_error()) as error:
             raise self._told(error) from None
 
     def _driver_error(self) -> type[Exception]:
-        """Return the base of the driver's errors, which reach us bare where its own connection is used."""
+        """Return the base class of the driver's errors, which SQLAlchemy does not wrap if we call the driver itself."""
         found: type[Exception] = getattr(self.engine.dialect.dbapi, "Error", sa.exc.SQLAlchemyError)
         return found
 
     def _told(self, error: Exception) -> LedgerError:
-        """Return what an error of the database says, without a password, and what to do."""
+        """Return an error of the database as a LedgerError with a cure and without a password."""
         original = getattr(error, "orig", None) or error
         said = without_secrets(str(original), self.engine.url)
-        other = "check that the database runs, that its address and user are right, and what the user may do"
+        other = "check that the database runs, that its address and user are right, and that the user may make tables"
         cure = next((cure for sign, cure in CURES.items() if sign in said.lower()), other)
         kind = LedgerError
         if _sqlstate(original) in TO_REPEAT:
-            kind, cure = RepeatError, "others changed the same rows each time; try again"
+            kind, cure = RepeatError, "others changed the same rows at the same time; try again"
         return kind(f"the ledger in {shown(self.engine.url)} cannot be used: {said}; {cure}.")
 
 
 def _begin(connection: sa.Connection, statement: str) -> None:
-    """Begin an SQLite transaction, in place of one that a listener of the engine began."""
+    """Begin an SQLite transaction; a transaction that a listener of the engine began is rolled back first."""
     raw: Any = connection.connection.dbapi_connection
     if raw.in_transaction:
         connection.exec_driver_sql("ROLLBACK")
@@ -297,17 +303,17 @@ def _begin(connection: sa.Connection, statement: str) -> None:
 
 
 def _writes(connection: sa.Connection, column: sa.Column[Any]) -> bool:
-    """Write what stands there already behind a savepoint; return whether the SQLite database takes it."""
+    """Return whether an SQLite database accepts a write; writes a column's own values, behind a savepoint."""
     connection.exec_driver_sql("SAVEPOINT freightrisk")
     try:
         connection.execute(sa.update(column.table).values({column: column}))
-    except sa.exc.OperationalError:  # for reading only
+    except sa.exc.OperationalError:  # the database is read-only
         return False
     return True
 
 
 def _waits(engine: sa.Engine) -> bool:
-    """Return whether another connection may not write to an SQLite database while one of the ledger's writes."""
+    """Return whether another connection is kept from writing to an SQLite database while the ledger writes."""
     connection = engine.raw_connection()
     try:
         raw: Any = connection.dbapi_connection
@@ -323,14 +329,14 @@ def _waits(engine: sa.Engine) -> bool:
 
 
 def _sees(engine: sa.Engine, column: sa.Column[Any]) -> bool:
-    """Return whether another connection reads what the ledger has written."""
+    """Return whether another connection sees a committed row of the ledger."""
     try:
         with engine.connect() as connection:
             return connection.execute(sa.select(column)).scalar() is not None
     except sa.exc.DBAPIError as error:
         if "no such table" in str(error.orig) or _sqlstate(cast(BaseException, error.orig)) == NO_SUCH_TABLE:
             return False
-        raise  # such as a lock that others hold: it says nothing of the tables
+        raise  # another failure, such as a lock, says nothing about the tables
 
 
 def _sqlstate(original: BaseException) -> str:
@@ -342,7 +348,7 @@ def _sqlstate(original: BaseException) -> str:
 
 
 def repeated(call: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Repeat a call of one transaction, a bounded number of times, while the database asks for it."""
+    """Repeat a call of one transaction while the database asks for it, at most `RETRIES` times."""
 
     @functools.wraps(call)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
@@ -350,6 +356,7 @@ def repeated(call: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
             try:
                 return call(*args, **kwargs)
             except RepeatError:
+                # The random share keeps two processes that collided from colliding again.
                 time.sleep(random.uniform(0.5, 1.0) * min(0.01 * 2**attempt, 1.0))
         try:
             return call(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""What a ledger reads and writes of a batch, within one transaction."""
+"""Reading and writing the entries of a batch in a ledger, within one transaction."""
 
 from typing import Any
 
@@ -27,13 +27,14 @@ from freightrisk.tariff.subsidy import Subsidy
 
 
 def spent_now(connection: sa.Connection, unpriced: Unpriced) -> Snapshot:
-    """Return what has been spent of the limits that a batch meets."""
+    """Return the spending under the limits of a batch, and the remainders of its merchants."""
     sequence: Sequence = unpriced.coded.sequence
     spent: dict[Key, int] = {}
     for name, rule in unpriced.limited.items():
         pairs = [] if rule.period is None else [(when, str(who)) for who, when in sequence.labels[rule.period]]
         met = {(WHOLE, WHOLE), *pairs}
         periods = list(dict.fromkeys(when for when, _ in met))
+        # Selected by period and filtered here, because a batch may have more merchants than a statement has parameters.
         asked = sa.select(SPENDING).where(SPENDING.c.campaign == name, SPENDING.c.period.in_(periods))
         for row in connection.execute(asked):
             if (row.period, row.merchant) in met:
@@ -47,7 +48,7 @@ def spent_now(connection: sa.Connection, unpriced: Unpriced) -> Snapshot:
 
 
 def recorded_of(connection: sa.Connection, batch: str) -> Recorded | None:
-    """Return what the ledger has of a batch."""
+    """Return the record of a batch, None if the ledger has none."""
     fingerprint = connection.execute(sa.select(BATCHES.c.fingerprint).where(BATCHES.c.batch == batch)).scalar()
     if fingerprint is None:
         return None
@@ -67,17 +68,18 @@ def record(
     now: Snapshot,
     unpriced: Unpriced,
 ) -> None:
-    """Enter a batch: what it spends, and what pricing it again needs."""
+    """Record a batch: its spending, and the state from which it can be priced again."""
     for key, fen in done.spent.items():
         if now.spent.get(key, 0) + fen > MOST_FEN:
             raise LedgerError(
-                f"campaign '{key[0]}' would have spent {now.spent[key] + fen} fen with batch '{batch}'; a ledger "
-                f"counts to {MOST_FEN}; give the campaign a new name, or begin a new ledger."
+                f"campaign '{key[0]}' would have spent {now.spent[key] + fen} fen with batch '{batch}', and a ledger "
+                f"counts up to {MOST_FEN}; give the campaign a new name, or begin a new ledger."
             )
     connection.execute(HEAD.update().values(batches=HEAD.c.batches + 1))
     number = connection.execute(sa.select(HEAD.c.batches)).scalar()
     row = {"batch": batch, "number": number, "state": "reserved", "orders": unpriced.coded.n_orders}
     connection.execute(BATCHES.insert().values(**row, fingerprint=done.fingerprint))
+    # Openings of limits that the batch did not spend from are kept too, because a re-run needs the same balances.
     keys = {key for key, fen in now.spent.items() if fen} | set(done.spent)
     names = ("campaign", "period", "merchant")
     openings = [
@@ -111,10 +113,11 @@ def record(
 
 
 def give_back(connection: sa.Connection, asked: Any) -> list[Any]:
-    """Take the fen of some lines off what was spent, and return the lines."""
+    """Subtract the fen of some lines from spending, and return the lines."""
     rows = list(connection.execute(asked))
     back: dict[Key, int] = {}
     for row in rows:
+        # A set, because the two keys are equal for a campaign without a cap by merchant.
         keys = {(row.campaign, WHOLE, WHOLE), (row.campaign, row.period, row.merchant)}
         for key in keys:
             back[key] = back.get(key, 0) - int(row.fen)
@@ -123,13 +126,13 @@ def give_back(connection: sa.Connection, asked: Any) -> list[Any]:
 
 
 def check_terms(connection: sa.Connection, limited: dict[str, Subsidy]) -> list[Subsidy]:
-    """Refuse campaigns whose terms in the ledger are not those of the tariff, and return those it does not have."""
+    """Return the campaigns that the ledger does not have; refuses campaigns with other terms than in the tariff."""
     known = {row.campaign: row._asdict() for row in connection.execute(sa.select(CAMPAIGNS))}
     for name, rule in limited.items():
         other = [what for what, value in campaign_row(rule).items() if name in known and known[name][what] != value]
         if other:
             raise LedgerError(
                 f"campaign '{name}' has {other[0]} {known[name][other[0]]} in the ledger and "
-                f"{campaign_row(rule)[other[0]]} in the tariff; call amend(tariff) where the tariff is right."
+                f"{campaign_row(rule)[other[0]]} in the tariff; if the tariff is right, call amend(tariff)."
             )
     return [rule for name, rule in limited.items() if name not in known]

@@ -1,4 +1,4 @@
-"""Parquet files as batches of orders, read one ahead, with refusals that name file and rows."""
+"""Parquet files as batches of orders, read one batch ahead; errors name the file and the rows."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,11 +13,11 @@ from freightrisk.errors import InputError
 
 Read = TypeVar("Read")
 
-NO_DATA = (".", "_")  # how names begin that are no data, to Spark and pyarrow too: parts of a write, marks of success
+NO_DATA = (".", "_")  # names that begin so are not data, by the rule of Spark and pyarrow: unfinished files, markers
 
 
 def parquet_files(orders: str | Path | Sequence[str | Path]) -> list[Path]:
-    """Return the files that were named, those of a folder by name."""
+    """Return the files that were given; the files of a folder are sorted by name."""
     wanted = "give the path of a Parquet file or folder, or a list of paths"
     given = [orders] if isinstance(orders, (str, Path)) else _check.items(orders, argument="orders", such=wanted)
     named = [_check.path(path, argument="orders") for path in given]
@@ -27,11 +27,13 @@ def parquet_files(orders: str | Path | Sequence[str | Path]) -> list[Path]:
         raise InputError(f"orders: there is no file '{missing[0]}'; give Parquet files, or folders of them.")
     texts = [path for path in paths if path.suffix.lower() == ".csv"]
     if texts:
-        raise InputError(f"orders: '{texts[0]}' is a CSV file; the command line takes these, or write it as Parquet.")
+        raise InputError(
+            f"orders: '{texts[0]}' is a CSV file; write it as Parquet, or use the command line, which reads CSV."
+        )
     if not paths:
         raise InputError(
-            f"orders: there is no *.parquet in {', '.join(map(repr, map(str, named))) or 'the list'}; names that begin "
-            "with '.' or '_' are no data."
+            f"orders: there is no *.parquet in {', '.join(map(repr, map(str, named))) or 'the list'}; files whose "
+            "names begin with '.' or '_' are not read."
         )
     return paths
 
@@ -52,12 +54,12 @@ def check_files(paths: Iterable[Path], wanted: set[str], required: Sequence[str]
 
 
 def table_of(source: Any, argument: str) -> Any:
-    """Return the table of a file, a lazy frame or a reader, each of which is read once; None as it is."""
+    """Return the table of a file, a lazy frame or a reader, each read once; None for None."""
     return None if source is None else read(source, None, argument=argument).frame
 
 
 def batches(paths: Sequence[Path], wanted: set[str], batch_rows: int, use: Callable[[Any], Read]) -> Iterator[Read]:
-    """Yield what `use` makes of each batch of each file; at least one, so that no rows give a file of no rows."""
+    """Yield the result of `use` for each batch of each file; a file without rows gives one empty batch."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -65,7 +67,7 @@ def batches(paths: Sequence[Path], wanted: set[str], batch_rows: int, use: Calla
         with _readable(path):
             schema = pq.read_schema(path)
             texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_binary(field.type)]
-            # Read ahead by pyarrow, whole files would stay in memory until their end.
+            # pre_buffer=False, because pyarrow would otherwise keep each whole file in memory until its end.
             file = pq.ParquetFile(path, read_dictionary=texts, pre_buffer=False)
         _columns_once(path, schema.names, wanted)
         names, first = [name for name in schema.names if name in wanted], 0
@@ -79,7 +81,7 @@ def batches(paths: Sequence[Path], wanted: set[str], batch_rows: int, use: Calla
 
 
 def _whole(path: Path, found: Iterator[Any]) -> Iterator[Any]:
-    """Yield batches; damage behind the head of a file is found only here."""
+    """Yield batches; damage after the file's metadata is found only here."""
     while True:
         with _readable(path):
             batch = next(found, None)
@@ -112,7 +114,7 @@ def _used(use: Callable[[Any], Read], table: Any, where: str) -> Read:
 
 
 def ahead(reader: Helper, batches: Iterator[Read]) -> Iterator[Read]:
-    """Yield what an iterator yields, one element ahead on another thread."""
+    """Yield the elements of an iterator, reading one element ahead on another thread."""
 
     def read_on() -> Read | None:
         return next(batches, None)

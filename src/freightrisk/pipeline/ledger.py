@@ -1,8 +1,8 @@
-"""The ledger: what campaigns have spent, in a database, once for each batch of orders whatever happens to the process.
+"""The ledger: the spending of campaigns in a database. Each batch of orders counts exactly once, even after a kill.
 
-A batch is priced from a snapshot of what was spent before, without a lock. It is recorded in one short transaction,
-provided that the snapshot still gives the same fen; if not, it is priced again. So batches come to what they would one
-after another, in the order of their numbers, and nothing is written before everything is known.
+A batch is priced without a lock, from a snapshot of earlier spending. One short transaction then records it if the
+snapshot still gives the same fen; otherwise the batch is priced again. The fen are therefore the same as if the batches
+had been priced one after another, in the order of their numbers. Nothing is written before all fen are known.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -47,8 +47,8 @@ from freightrisk.tariff.tariff import Tariff
 if TYPE_CHECKING:
     import pandas as pd
 
-TRIES = 4
-IDS_AT_ONCE = 500
+TRIES = 4  # pricings of a batch; the last one holds the lock, so it cannot fail because of other writers
+IDS_AT_ONCE = 500  # order ids in one statement; SQLite before 3.32 allows 999 parameters
 
 
 class Ledger:
@@ -57,26 +57,28 @@ class Ledger:
     Parameters
     ----------
     where : str, Path or sqlalchemy.Engine
-        Path of an SQLite file, made where there is none, or a URL such as ``"postgresql+psycopg://host/spending"``. A
-        text with ``://`` is a URL; a `Path` is always a path, whatever the characters of its name.
+        Path of an SQLite file, which is made if it does not exist, or a URL such as
+        ``"postgresql+psycopg://host/spending"``. A text with ``://`` is a URL. A `Path` is always a path, whatever the
+        characters of its name.
     clock : str, optional
-        Time zone whose days the caps by merchant and day go by; tariffs must have the same. A new ledger takes
-        Asia/Shanghai by default, and one that exists keeps its own.
+        Time zone of the days and months of caps by merchant; tariffs must have the same clock. By default a new ledger
+        takes Asia/Shanghai, and an existing ledger keeps its clock.
 
     Raises
     ------
     InputError
-        For a folder, a URL of an unknown database or driver, or an engine that cannot give the isolation that a ledger
-        needs: one for asyncio, or in memory with a database for each connection.
+        If `where` is a folder, a URL of an unknown database or driver, or an engine without the isolation that a ledger
+        needs: an engine for asyncio, or an engine that gives each connection its own database in memory.
     LedgerError
-        If the database cannot be reached, is no ledger, or refuses; so do all calls of a ledger.
+        If the database cannot be reached, is not a ledger, or refuses a statement. All methods of a ledger raise it
+        too.
 
     Notes
     -----
     Needs ``pip install freightrisk[ledger]``. Any number of processes and threads may use one ledger at a time. The
-    ledger has connections of its own and sets their isolation, whatever that of the engine; it keeps the engine's
-    options and listeners. Forked processes get new connections. A ledger of a path or URL can be pickled, with the
-    password of the URL. Merchants and order ids are kept as texts.
+    ledger opens its own connections and sets their isolation, whatever the isolation of the engine. It keeps the
+    engine's options and listeners. Forked processes get new connections. A ledger made from a path or URL can be
+    pickled; the pickle holds the password of the URL. Merchants and order ids are kept as texts.
 
     Examples
     --------
@@ -105,7 +107,7 @@ class Ledger:
     def __init__(self, where: "str | Path | sa.Engine", *, clock: str | None = None) -> None:
         if clock is not None:
             check_clock(clock)
-        # An engine made from a path or URL can be made again in another process.
+        # Kept for pickling, because another process can make its own engine from a path or URL.
         self._given = _whole(where)
         is_own = not isinstance(where, sa.Engine)
         self._database = Database(where if isinstance(where, sa.Engine) else engine_of(where), is_own=is_own)
@@ -115,7 +117,7 @@ class Ledger:
             self.clock = self._open(clock)
             self._database.check_sharing(HEAD.c.version)
         except BaseException:
-            self.close()  # else the refused database stays open until the engine is collected
+            self.close()  # otherwise the refused database stays open until the engine is garbage-collected
             raise
 
     def __reduce__(self) -> Any:
@@ -128,9 +130,10 @@ class Ledger:
 
     @repeated
     def _open(self, clock: str | None) -> str:
-        """Make the tables where there are none, refuse those of another release or clock, and return the clock."""
+        """Return the clock; makes missing tables, and refuses tables of another release or clock."""
         with self._database.transaction(alone=True) as connection:
             if connection.dialect.name == "postgresql":
+                # There is no row to lock yet, and two processes that create one table at once get an error.
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK_NUMBER)))
             TABLES.create_all(connection)
             version = connection.execute(sa.select(HEAD.c.version)).scalar()
@@ -142,13 +145,11 @@ class Ledger:
                 raise LedgerError(f"the ledger is of version {version}; this release reads version {VERSION}.")
             known = str(connection.execute(sa.select(HEAD.c.clock)).scalar())
         if clock not in (None, known):
-            raise LedgerError(
-                f"clock is '{clock}', but the days of this ledger are those of '{known}'; leave clock out."
-            )
+            raise LedgerError(f"clock is '{clock}', but the clock of this ledger is '{known}'; leave clock out.")
         return known
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the ledger's connections to the database."""
         self._database.close()
 
     def __enter__(self) -> "Ledger":
@@ -170,22 +171,22 @@ class Ledger:
         progress: bool = False,
         **columns: Unpack[PricingColumns],
     ) -> Any:
-        """Return the quotes of a batch of orders, as `Tariff.price` does, and reserve what its campaigns spend.
+        """Return the quotes of a batch of orders, as `Tariff.price` does, and reserve the spending of its campaigns.
 
         Parameters
         ----------
         tariff : Tariff
         orders, merchants, threads, detail, campaigns, progress, columns
-            As for `Tariff.price`, but orders that are not encoded yet.
+            As for `Tariff.price`, but the orders must not be encoded yet.
         batch : str
-            Id of the batch. A batch that is recorded already is priced again from what was spent before it then and by
-            the limits of then, to the same fen, and spends nothing.
+            Id of the batch. A recorded batch is priced again from its recorded opening and limits. It gives the same
+            fen and spends nothing.
 
         Raises
         ------
         LedgerError
-            Where the id names a batch of other orders or of another tariff, where an order has money of a campaign from
-            another batch, or where a campaign has other limits in the ledger than in the tariff.
+            If the id belongs to a batch of other orders or of another tariff, if an order already has money of a
+            campaign from another batch, or if a campaign has other limits in the ledger than in the tariff.
         """
         _check.label(batch, argument="batch")
         _check.instance(tariff, Tariff, argument="tariff")
@@ -193,8 +194,8 @@ class Ledger:
         threads = _check.threads(threads)
         if tariff.clock != self.clock:
             raise LedgerError(
-                f"the tariff's clock is '{tariff.clock}' and the ledger's '{self.clock}', so that days of caps would "
-                "differ; build the tariff with the ledger's clock, or keep a ledger for each."
+                f"the tariff's clock is '{tariff.clock}' and the ledger's clock is '{self.clock}', so the days of caps "
+                "would differ; build the tariff with the ledger's clock, or keep one ledger for each clock."
             )
         options: dict[str, Any] = {"threads": threads, "detail": detail, "progress": progress}
 
@@ -215,13 +216,13 @@ class Ledger:
         return frame_of({name: done.columns[name] for name in wanted}, unpriced.coded)
 
     def _price_new(self, batch: str, unpriced: Unpriced) -> PricedBatch | Recorded:
-        """Return a batch priced and recorded, or what another process has recorded of it meanwhile."""
+        """Return a batch priced and recorded, or its record if another process has recorded it meanwhile."""
         tries = 0
         while True:
             opening = self._opening(batch, unpriced)
             if isinstance(opening, Recorded):
                 return opening
-            # Others were faster each time: on the last try they wait.
+            # If other writers were faster each time, the last try prices while it holds the lock, and they wait.
             done = unpriced.priced(opening) if tries < TRIES - 1 else None
             found = self._enter(batch, unpriced, done)
             if found is not None:
@@ -235,7 +236,7 @@ class Ledger:
 
     @repeated
     def _opening(self, batch: str, unpriced: Unpriced) -> Snapshot | Recorded:
-        """Return what has been spent, unless the batch is recorded already; enter campaigns that are new."""
+        """Return a snapshot of spending, or the record of the batch if it has one; records new campaigns."""
         with self._begin() as connection:
             recorded = recorded_of(connection, batch)
             if recorded is not None:
@@ -243,6 +244,7 @@ class Ledger:
             missing = check_terms(connection, unpriced.limited)
             now = spent_now(connection, unpriced)
         if missing:
+            # Read again under the lock, because another process may have recorded them since.
             with self._locked() as connection:
                 for rule in check_terms(connection, unpriced.limited):
                     connection.execute(CAMPAIGNS.insert().values(**campaign_row(rule)))
@@ -250,7 +252,7 @@ class Ledger:
 
     @repeated
     def _enter(self, batch: str, unpriced: Unpriced, done: PricedBatch | None) -> PricedBatch | Recorded | None:
-        """Record a batch, pricing it if it is not priced; None if it is priced from what is spent no more."""
+        """Record a batch, after pricing it if `done` is None; return None if its snapshot no longer gives its fen."""
         with self._locked() as connection:
             recorded = recorded_of(connection, batch)
             if recorded is not None:
@@ -266,7 +268,7 @@ class Ledger:
 
     @repeated
     def confirm(self, batch: str) -> None:
-        """Turn what a batch has reserved into spending, once its quotes are where they belong; twice is once."""
+        """Turn the reserved money of a batch into spending, once its quotes are in place; twice does no harm."""
         with self._locked() as connection:
             changed = connection.execute(BATCHES.update().where(BATCHES.c.batch == batch).values(state="spent"))
             if not changed.rowcount:
@@ -274,9 +276,9 @@ class Ledger:
 
     @repeated
     def release(self, batch: str) -> None:
-        """Give back what a batch has reserved, as if it had never been priced; its id is free again.
+        """Give back the reserved money of a batch, as if it had never been priced; its id becomes free.
 
-        Batches priced since then keep their fen.
+        Batches that were priced later keep their fen.
         """
         with self._locked() as connection:
             state = connection.execute(sa.select(BATCHES.c.state).where(BATCHES.c.batch == batch)).scalar()
@@ -293,7 +295,7 @@ class Ledger:
                 connection.execute(table.delete().where(table.c.batch == batch))
 
     def reverse(self, order_ids: Iterable[Any]) -> "pd.DataFrame":
-        """Give back what campaigns paid for orders that were cancelled before shipment.
+        """Give back the money that campaigns paid for orders cancelled before shipment, and return these payments.
 
         Parameters
         ----------
@@ -303,7 +305,7 @@ class Ledger:
         -------
         pandas.DataFrame
             A row for each order and campaign that was reversed: order_id (text), campaign, batch, merchant, period,
-            fen. Orders without money of a limited campaign, or reversed before, have none.
+            fen. Orders without money of a limited campaign, and orders reversed before, have no row.
         """
         import pandas as pd
 
@@ -340,7 +342,7 @@ class Ledger:
 
     @repeated
     def amend(self, tariff: Tariff) -> None:
-        """Give campaigns the limits that they have in a tariff; what was spent stays spent."""
+        """Set the limits of campaigns in the ledger to their limits in a tariff; spending stays as it is."""
         _check.instance(tariff, Tariff, argument="tariff")
         limited = [rule for rule in tariff.subsidies if rule.is_limited]
         with self._locked() as connection:
@@ -350,7 +352,7 @@ class Ledger:
 
     @repeated
     def spending(self) -> "pd.DataFrame":
-        """Return a row for each campaign: payer, budget_fen, spent_fen (confirmed), reserved_fen and left_fen."""
+        """Return one row for each campaign: payer, budget_fen, spent_fen (confirmed), reserved_fen and left_fen."""
         import pandas as pd
 
         reserved = (
@@ -374,7 +376,7 @@ class Ledger:
         return frame.astype(dict.fromkeys(names[1:], "Int64"))
 
     def spending_by_merchant(self) -> "pd.DataFrame":
-        """Return what campaigns with a cap by merchant have spent: campaign, period, merchant, spent_fen."""
+        """Return the spending of campaigns with a cap by merchant: campaign, period, merchant, spent_fen."""
         return self._frame(
             sa.select(SPENDING)
             .where(SPENDING.c.period != WHOLE)
@@ -382,12 +384,12 @@ class Ledger:
         )
 
     def batches(self) -> "pd.DataFrame":
-        """Return the batches in the order in which they came: number, state (reserved or spent), orders."""
+        """Return the batches in the order of recording: number, state (reserved or spent), orders."""
         asked = sa.select(BATCHES.c.batch, BATCHES.c.number, BATCHES.c.state, BATCHES.c.orders)
         return self._frame(asked.order_by(BATCHES.c.number)).set_index("batch")
 
     def remainders(self) -> "pd.DataFrame":
-        """Return what rounding owes merchants: merchant, micro (micro-yuan charged too little so far)."""
+        """Return the rounding remainders of merchants: merchant, micro (micro-yuan that were charged too little)."""
         return self._frame(sa.select(REMAINDERS).order_by(REMAINDERS.c.merchant))
 
     @repeated
@@ -406,14 +408,15 @@ class Ledger:
 
     @contextmanager
     def _locked(self) -> Iterator[sa.Connection]:
-        """Begin a transaction that no other writer shares; an SQLite transaction is alone as it begins."""
+        """Begin a transaction that is the only writer."""
         with self._database.transaction(alone=True) as connection:
+            # On PostgreSQL the lock on this one row makes writers wait; SQLite has taken its write lock already.
             connection.execute(sa.select(HEAD.c.version).with_for_update())
             yield connection
 
 
 def _whole(where: "str | Path | sa.Engine") -> "str | Path | sa.Engine":
-    """Return a path with its folders, so that a process with another working folder finds the same file."""
+    """Return a path as an absolute path, so that a process with another working folder finds the same file."""
     if isinstance(where, Path) or (isinstance(where, str) and "://" not in where and where != ":memory:"):
         return Path(where).absolute()
     return where

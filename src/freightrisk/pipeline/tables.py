@@ -15,11 +15,11 @@ from freightrisk.pipeline.addresses import EXAMPLE, looks_like_an_address
 from freightrisk.tariff.subsidy import Subsidy
 
 VERSION = 1
-LOCK_NUMBER = 7_210_661  # any constant: the advisory lock under which tables are made
-WHOLE = ""  # the merchant and period of a budget
-MOST_FEN = 2**62  # as in Balances; what one batch adds still fits into 64 bits
-SECONDS_TO_WAIT = 120
-SYNCHRONOUS = "FULL"  # an SQLite transaction is on the disk before it counts, so that it outlives a loss of power
+LOCK_NUMBER = 7_210_661  # of the advisory lock under which tables are made; any constant serves
+WHOLE = ""  # stands for the merchant and the period of a budget, because a primary key may not be NULL
+MOST_FEN = 2**62  # as in Balances; adding the spending of one batch still fits into 64 bits
+SECONDS_TO_WAIT = 120  # for a lock of SQLite or a connection of the pool
+SYNCHRONOUS = "FULL"  # SQLite flushes a transaction to the disk before it commits, so it survives a loss of power
 
 TABLES = sa.MetaData()
 HEAD = sa.Table(
@@ -111,11 +111,11 @@ UPSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.ins
 
 
 def engine_of(where: Any) -> sa.Engine:
-    """Return the engine of a path or URL; an SQLite one makes its file."""
+    """Return the engine of a path or URL; an SQLite engine creates its file when it connects."""
     if not isinstance(where, (str, Path)):
         if hasattr(where, "sync_engine"):
             raise InputError("where is an engine for asyncio; give a URL, or an engine of sqlalchemy.create_engine.")
-        # Whatever else it is may hold a password.
+        # Only the type of other values is shown, because they may hold a password.
         given = repr_of(where) if where is None or isinstance(where, (int, float)) else f"a {type(where).__name__}"
         raise InputError(f"where is {given}; give the path of an SQLite file, a URL or an engine.")
     url = _url(where) if isinstance(where, str) and "://" in where else _file(where)
@@ -131,15 +131,16 @@ def engine_of(where: Any) -> sa.Engine:
             f"install it, or name another driver, such as {EXAMPLE}."
         ) from None
     except (sa.exc.SQLAlchemyError, TypeError, ValueError):
-        # Their messages repeat the address.
+        # The original message is dropped, because it repeats the address and its password.
         raise InputError(
-            f"where begins with '{url.drivername}://' but its parts do not fit this database; write it as "
+            f"where begins with '{url.drivername}://', but its parts do not fit this database; write it as "
             f"{EXAMPLE}, or sqlite:///name.db for a file."
         ) from None
 
 
 def _options(url: sa.URL) -> dict[str, Any]:
-    """Return how an engine of the ledger's own is made: any number of threads share it."""
+    """Return the arguments of `create_engine` for the ledger's own engine, which any number of threads share."""
+    # check_same_thread=False, because a pool hands a connection from one thread to the next.
     if url.get_backend_name() != "sqlite":
         return {"pool_timeout": SECONDS_TO_WAIT}
     if url.database in (None, "", ":memory:"):
@@ -172,19 +173,19 @@ def _url(text: str) -> sa.URL:
     except (sa.exc.ArgumentError, ValueError):
         kind = text.partition("://")[0]
         begins = f"begins with '{kind}://'" if re.fullmatch(r"[a-z0-9+_]{0,30}", kind) else "has a '://'"
-        raise InputError(f"where {begins} but is no URL of a database; write it as {EXAMPLE}.") from None
+        raise InputError(f"where {begins} but is not the URL of a database; write it as {EXAMPLE}.") from None
     check_kind(url)
     return url
 
 
 def check_kind(url: sa.URL) -> None:
-    """Refuse databases whose SQL is not known."""
+    """Refuse databases other than SQLite and PostgreSQL."""
     if url.get_backend_name() not in UPSERTS:
         raise InputError(f"where is a {url.get_backend_name()} database; give one of {', '.join(UPSERTS)}.")
 
 
 def counted(value: Any, *, most: int = MOST_FEN) -> int:
-    """Return an amount that a ledger holds, refusing what no ledger writes."""
+    """Return an amount read from a ledger; refuses values that no ledger writes, such as values edited by hand."""
     if not isinstance(value, int) or abs(value) > most:
         raise LedgerError(
             f"the ledger holds the amount {repr_of(value)}, which is not a whole number from -{most} to {most}; "
@@ -194,7 +195,7 @@ def counted(value: Any, *, most: int = MOST_FEN) -> int:
 
 
 def campaign_row(rule: Subsidy) -> dict[str, Any]:
-    """Return a campaign as its row."""
+    """Return a campaign as a row of the table of campaigns."""
     return {
         "campaign": rule.name,
         "payer": rule.payer,
@@ -205,12 +206,13 @@ def campaign_row(rule: Subsidy) -> dict[str, Any]:
 
 
 def add_to(connection: sa.Connection, table: sa.Table, column: Any, amounts: Mapping[Any, int]) -> None:
-    """Add whole amounts to rows named by their primary keys, making those that are missing."""
+    """Add whole amounts to rows given by their primary keys; missing rows are made."""
     names = [part.name for part in table.primary_key]
     rows = [
         dict(zip(names, key, strict=True)) | {column.name: amount} for key, amount in sorted(amounts.items()) if amount
     ]
     if rows:
+        # The database adds, so that nothing read earlier is written back.
         asked = UPSERTS[connection.dialect.name](table)
         added = column + asked.excluded[column.name]
         connection.execute(asked.on_conflict_do_update(index_elements=names, set_={column.name: added}), rows)

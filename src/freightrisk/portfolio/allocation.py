@@ -1,4 +1,4 @@
-"""Budget allocation: which segment is offered which subsidy, so that a budget covers most."""
+"""Budget allocation: the subsidy of each segment that makes the best use of a budget."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 INSURER = "insurer"
 MICRO_PER_YUAN = 1e6
-LARGEST_YUAN = 1e8  # of an order: 64 bits hold the fen of some hundred million such orders
+LARGEST_YUAN = 1e8  # of one order; 64 bits hold the sum of about 900 million such orders in fen
 LIMITS = ("max_fen", "min_fen", "max_covered", "min_covered")
 AMOUNTS = ("subsidy_fen", "received_fen", "technical_fen", "margin_fen")
 RESPONSE = ("segment", "subsidy_fen", "take_up")
@@ -34,42 +34,43 @@ def subsidy_offers(
     shortfall_payer: str | None = None,
     floor_fen: int = 1,
 ) -> "pd.DataFrame":
-    """Return what each subsidy would cost and cover in each segment, order by order.
+    """Return the expected cost and the covered orders of each subsidy in each segment, priced order by order.
 
     Parameters
     ----------
     quotes : pandas.DataFrame
-        Of `Tariff.price` without these subsidies: list_fen and technical_premium of every order that may be covered.
+        Quotes of `Tariff.price` without these subsidies: list_fen and technical_premium of every order that may be
+        covered.
     segment : array, shape (n_orders,)
         The segment of each order.
     response : pandas.DataFrame
         A row for each segment and subsidy that may be offered: segment, subsidy_fen (an order), take_up (share of the
-        segment's orders that are then covered). A row of subsidy 0 says how many are covered without any.
+        segment's orders that are then covered, 0 to 1). A row with subsidy 0 gives the take-up without a subsidy.
     payer : str
-        Who pays. Of the insurer's own money only that is given which leaves it the technical premium of the order.
+        Payer of the subsidy. An insurer pays only as much as leaves it the technical premium of the order.
     shortfall_payer : str, optional
-        Who pays the rest of the insurer's subsidies, below the technical premium; by default nobody does, and
-        `allocate` refuses such offers.
+        Payer of the part of the insurer's subsidies that would leave it less than the technical premium. By default
+        nobody pays it, and `allocate` refuses such offers.
     floor_fen : int
-        Least that a merchant pays an order.
+        Least that a merchant pays an order, fen.
 
     Returns
     -------
     pandas.DataFrame
         A row for each row of `response`: segment, subsidy_fen, take_up, payer, orders, covered (orders times take-up),
-        one ``<payer>_fen`` a payer (expected spending), received_fen and technical_fen (what the insurer receives for
-        covered orders and what it needs; expected), margin_fen (their difference), below_technical (share of orders
-        for which nobody pays what is missing of the technical premium).
+        one ``<payer>_fen`` a payer (expected spending), received_fen and technical_fen (expected receipts of the
+        insurer for covered orders, and their technical premiums), margin_fen (their difference), below_technical
+        (share of orders whose subsidy leaves the insurer less than the technical premium).
 
     Raises
     ------
     InputError
-        For columns that are missing, segments without orders, or take-up that is no share or falls with the subsidy.
+        If a column is missing, a segment has no orders, or take-up is not a share or falls as the subsidy rises.
 
     Notes
     -----
-    An order's list price may lie below its technical premium without any subsidy, by rounding; such an order takes no
-    money of the insurer's. Orders that take up the cover are taken to be like the others of their segment.
+    By rounding, the list price of an order may be below its technical premium without any subsidy. Such an order gets
+    no money from the insurer. Orders that take up the cover are assumed to be like the other orders of their segment.
 
     Examples
     --------
@@ -95,18 +96,21 @@ def subsidy_offers(
     floor_fen = _check.whole(floor_fen, argument="floor_fen", low=0, high=10**6)
     try:
         codes, names = pd.factorize(np.asarray(segment))
-    except Exception:  # of whatever class the values are
+    except Exception:  # comparing values of any class may raise any error
         raise InputError(f"segment is {repr_of(segment)}; give the name of a segment for each order.") from None
     if len(codes) != len(quotes) or (codes < 0).any():
         raise InputError(f"segment has {int((codes >= 0).sum())} values; give one for each of {len(quotes):,} orders.")
     take_up = _check.real_array(response["take_up"].to_numpy(), argument="take_up", length=len(response))
-    _check.refuse_rows((take_up < 0.0) | (take_up > 1.0), "response: 'take_up' is no share from 0 to 1 in {rows}.")
+    _check.refuse_rows((take_up < 0.0) | (take_up > 1.0), "response: 'take_up' is not a share from 0 to 1 in {rows}.")
     _refuse_falling(response)
     order = np.argsort(codes, kind="stable")
     ends = np.cumsum(np.bincount(codes, minlength=len(names)))
     listed = _money(quotes, "list_fen", LARGEST_YUAN * 100)
-    _check.refuse_rows(listed != np.floor(listed), "quotes: 'list_fen' is no whole number in {rows}; give whole fen.")
+    _check.refuse_rows(
+        listed != np.floor(listed), "quotes: 'list_fen' is not a whole number in {rows}; give whole fen."
+    )
     list_fen = listed.astype(np.int64)[order]
+    # Rounded up to fen: the insurer needs at least the technical premium.
     premium = _money(quotes, "technical_premium", LARGEST_YUAN)[order]
     needed = round_micro(np.rint(premium * MICRO_PER_YUAN).astype(np.int64), "ceiling")
     place = {name: slice(0 if k == 0 else int(ends[k - 1]), int(ends[k])) for k, name in enumerate(names)}
@@ -134,7 +138,7 @@ def _cost(
     shortfall_payer: str | None,
     floor_fen: int,
 ) -> dict[str, int]:
-    """Return what a subsidy of all orders of a segment costs, in fen, and how many it leaves below technical."""
+    """Return the cost in fen of a subsidy for all orders of a segment, and the number left below technical premium."""
     paid = np.minimum(amount, np.maximum(list_fen - floor_fen, 0))
     own = np.minimum(paid, np.maximum(list_fen - needed, 0))
     if payer != INSURER:
@@ -153,7 +157,7 @@ def _cost(
 
 
 def _money(quotes: "pd.DataFrame", name: str, most: float) -> NDArray[np.float64]:
-    """Return a column of money whose sums 64 bits hold, whatever the number of orders."""
+    """Return a column of money, bounded so that its sums fit into 64 bits."""
     values = _check.real_array(quotes[name].to_numpy(), argument=f"quotes: '{name}'", length=len(quotes))
     _check.in_interval(values, column=name, low=0.0, high=most)
     return values
@@ -166,30 +170,30 @@ def _refuse_falling(response: "pd.DataFrame") -> None:
     falls = same & (ordered["take_up"] < ordered["take_up"].shift()).to_numpy()
     if twice.any() or falls.any():
         row = ordered[twice | falls].iloc[0]
-        what = "stands there twice" if twice.any() else "has a lower take-up than a smaller subsidy"
+        what = "is given twice" if twice.any() else "has a lower take-up than a smaller subsidy"
         raise InputError(f"response: {row['subsidy_fen']} fen to segment {repr_of(row['segment'])} {what}; correct it.")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Allocation:
-    """Offers of subsidies by segment that make the most of a budget.
+    """Offers of subsidies by segment that maximise the objective within a budget.
 
     Parameters
     ----------
     offers : pandas.DataFrame
-        The offers made: columns of the offers given, and share (of the segment's orders that are offered it).
-        Amounts are those of the share.
+        The offers made: the columns of the given offers, and share (of the segment's orders that receive the offer).
+        Amounts are for this share.
     limits : pandas.DataFrame
-        A row for each budget and limit of a segment: limit, used, shadow_price (what the objective gains by one more
-        fen, or one more covered order, of the limit; below zero for a least that is asked for).
+        A row for each budget and for each limit of a segment: limit, used, shadow_price (gain of the objective if the
+        limit rises by one fen or one covered order; negative for a minimum).
     objective : float
-        What was reached.
+        Value of the objective.
     bound : float
-        What could be reached if offers were divisible; at most this far is a better allocation.
+        Value of the objective if offers were divisible; no allocation exceeds it.
     refused : pandas.DataFrame
-        Offers left out since the insurer would receive less than the technical premium.
+        Offers left out because the insurer would receive less than the technical premium.
     whole : bool
-        Whether segments have one offer each.
+        Whether each segment has at most one offer, made to all its orders.
     """
 
     offers: "pd.DataFrame"
@@ -200,22 +204,22 @@ class Allocation:
     whole: bool
 
     def subsidies(self, column: str, *, prefix: str = "offer") -> list[Subsidy]:
-        """Return the allocation as rules of a tariff, of fixed fen to the levels of a column.
+        """Return the allocation as rules of a tariff that pay fixed fen, conditional on the segment.
 
         Parameters
         ----------
         column : str
-            Column of orders or merchants with the segment.
+            Column of orders or merchants that holds the segment.
         prefix : str
             Start of the rules' names.
 
         Raises
         ------
         InputError
-            Where a part of a segment is offered something, or two payers share a subsidy, which no rule can say.
+            If an offer goes to a part of a segment, or if two payers share a subsidy. A rule can express neither.
         """
         if (self.offers["share"] < 1.0 - 1e-9).any():
-            raise InputError("the allocation offers something to a part of a segment; allocate with whole=True.")
+            raise InputError("the allocation has an offer to a part of a segment; allocate with whole=True.")
         payers = [name for name in self.offers.columns if name.endswith("_fen") and name not in AMOUNTS]
         rules = []
         for offer in self.offers[self.offers["subsidy_fen"] > 0].to_dict("records"):
@@ -223,7 +227,7 @@ class Allocation:
             if others:
                 raise InputError(
                     f"the offer to segment {repr_of(offer['segment'])} is paid by {offer['payer']} and "
-                    f"{others[0][:-4]}; a rule has one payer."
+                    f"{others[0][:-4]}, but a rule has one payer; allocate offers without a shortfall_payer."
                 )
             rules.append(
                 Subsidy(
@@ -254,27 +258,28 @@ def allocate(
     gap: float = 1e-6,
     seconds: float = 60.0,
 ) -> Allocation:
-    """Return the offers, at most one a segment, that make the most of a budget.
+    """Return the offers, at most one a segment, that maximise an objective within a budget.
 
     Parameters
     ----------
     offers : pandas.DataFrame
-        As `subsidy_offers` returns it, of one payer or several tables one after another; a segment that is made no
-        offer has none of its orders covered, unless an offer of 0 fen is among them.
+        Result of `subsidy_offers`; results for several payers can be concatenated. The orders of a segment without an
+        offer count as not covered. To count them, include an offer of 0 fen.
     budget_fen : float, or mapping of payer to float
-        Of all payers together, or of each.
+        Budget of all payers together, or of each payer, fen.
     objective : str
-        Column of the offers to make large: "covered", "margin_fen", "received_fen" or one of your own (a total of the
-        offer, not of an order).
+        Column of the offers to maximise: "covered", "margin_fen", "received_fen" or a column of your own (a total of
+        the offer, not a value of one order).
     limits : pandas.DataFrame, optional
-        Indexed by segment, with any of the columns max_fen, min_fen (spending), max_covered and min_covered; missing
-        for none.
+        Indexed by segment, with any of the columns max_fen, min_fen (spending), max_covered and min_covered. A missing
+        value means no limit.
     whole : bool
-        One offer for a whole segment, by mixed-integer programming; False allows an offer to a share of a segment.
+        True makes one offer to a whole segment, by mixed-integer programming. False allows an offer to a share of a
+        segment.
     gap : float
-        Relative distance from the best at which the search may stop.
+        Relative distance from the best objective at which the search may stop.
     seconds : float
-        Longest search for whole offers.
+        Time limit of the search for whole offers.
 
     Returns
     -------
@@ -283,14 +288,14 @@ def allocate(
     Raises
     ------
     InputError
-        Where columns or budgets are missing, or no allocation meets the limits.
+        If columns or budgets are missing, or if no allocation meets the limits.
     FitError
-        Where the search ends without an allocation.
+        If the search ends without an allocation.
 
     Notes
     -----
-    Both problems are solved by HiGHS through scipy. Shadow prices are those of divisible offers, which with whole
-    offers are a guide: the true gain by one more fen is a step function.
+    The problem is docs/method.md, equation 42. HiGHS solves it through scipy. Shadow prices belong to the divisible
+    problem. With whole offers they are a guide only, because the true gain from one more fen is a step function.
 
     Examples
     --------
@@ -313,7 +318,7 @@ def allocate(
     payers = _payers(offers, budget_fen)
     _check.columns_present(["segment", "subsidy_fen", "payer", "covered", objective], [*map(str, offers.columns)],
                            argument="offers")  # fmt: skip
-    offers = offers.reset_index(drop=True)  # of several tables
+    offers = offers.reset_index(drop=True)  # concatenated tables repeat index labels
     short = (
         offers["below_technical"].to_numpy() > 0 if "below_technical" in offers else np.zeros(len(offers), dtype=bool)
     )
@@ -343,7 +348,7 @@ def allocate(
 def _payers(offers: "pd.DataFrame", budget_fen: "float | Mapping[str, float]") -> list[str]:
     found = [str(name) for name in offers.columns if str(name).endswith("_fen") and name not in AMOUNTS]
     if not found:
-        raise InputError("offers has no column '<payer>_fen' of what a payer spends; see subsidy_offers.")
+        raise InputError("offers has no column '<payer>_fen' with the spending of a payer; see subsidy_offers.")
     if isinstance(budget_fen, Mapping) and {name[:-4] for name in found} != set(budget_fen):
         raise InputError(
             f"budget_fen names {repr_of(list(budget_fen))}, but offers are paid by {[n[:-4] for n in found]}."
@@ -358,15 +363,16 @@ def _constraints(
     budget_fen: "float | Mapping[str, float]",
     limits: "pd.DataFrame | None",
 ) -> tuple[Any, list[Any], list[str], Array, Array]:
-    """Return the sparse rows of the constraints, what they limit, and their bounds."""
+    """Return the sparse rows of the constraints, their names and kinds, and their bounds."""
     import pandas as pd
     from scipy import sparse
 
     codes, segments = pd.factorize(offers["segment"])
-    # Indices of 32 bits, because scipy 1.14 hands them to the solver as they are, and it takes no others.
+    # Indices of 32 bits, because scipy 1.14 hands them to the solver unchanged, and the solver accepts no others.
     number = np.arange(len(offers), dtype=np.int32)
     cells = (codes.astype(np.int32), number)
     rows = [sparse.csr_array((np.ones(len(offers)), cells), shape=(len(segments), len(offers)))]
+    # At most one offer a segment: the shares of its offers sum to at most 1.
     names, kinds = list(segments), ["segment"] * len(segments)
     low, high = [-np.inf] * len(segments), [1.0] * len(segments)
 
@@ -390,7 +396,7 @@ def _constraints(
             raise InputError(f"limits has column '{unknown[0]}'; it may have {', '.join(LIMITS)}.")
         absent = [name for name in limits.index if name not in set(segments)]
         if absent:
-            raise InputError(f"limits names segment {repr_of(absent[0])}, which has no offer that may be made.")
+            raise InputError(f"limits names segment {repr_of(absent[0])}, for which no offer is allowed; leave it out.")
         covered = offers["covered"].to_numpy(dtype=np.float64)
         for name, row in limits.iterrows():
             mine = (codes == list(segments).index(name)).astype(np.float64)
@@ -415,10 +421,11 @@ def _divisible(gain: Array, rows: Any, low: Array, high: Array) -> tuple[Array, 
         bounds=(0.0, 1.0),
         method="highs",
     )
-    if found.status == 2:
-        raise InputError("no allocation meets the limits and the budget; lower what segments must have at least.")
+    if found.status == 2:  # infeasible
+        raise InputError("no allocation meets the limits and the budget; lower min_fen and min_covered.")
     if not found.success:
         raise FitError(f"the allocation ended without a solution: {found.message}")
+    # Marginals are derivatives of the minimised negative gain, so their signs change.
     shadow = np.zeros(len(low))
     shadow[below] = -found.ineqlin.marginals[: below.sum()]
     shadow[above] += found.ineqlin.marginals[below.sum() :]
@@ -435,7 +442,7 @@ def _whole(gain: Array, rows: Any, low: Array, high: Array, gap: float, seconds:
         bounds=Bounds(0.0, 1.0),
         options={"mip_rel_gap": gap, "time_limit": seconds},
     )
-    if found.status == 2:
+    if found.status == 2:  # infeasible
         raise InputError("no allocation of whole offers meets the limits and the budget; try whole=False.")
     if found.x is None:
         raise FitError(f"the allocation ended without a solution: {found.message}")

@@ -1,4 +1,4 @@
-"""Both sides of a programme's gate on the score of merchants."""
+"""Comparison of the two sides of a programme's gate on the score of merchants."""
 
 from typing import TYPE_CHECKING
 
@@ -14,26 +14,36 @@ if TYPE_CHECKING:
 def gate_report(
     scores: ArrayLike, claims: ArrayLike, expected: ArrayLike, *, gate: float = 4.8, width: float = 0.1
 ) -> "pd.DataFrame":
-    """Return counts and claims on both sides of a programme's gate, where merchants gather who want to pass it.
+    """Return counts and claims on both sides of a programme's gate, to show whether merchants gather just above it.
 
     Parameters
     ----------
     scores : array, shape (n,)
-        Of merchants (or orders); missing ones are left out. Arrays are paired by place; an index is not read.
+        Scores of merchants (or orders); missing scores are left out. Arrays are paired by position; an index is not
+        read.
     claims, expected : arrays, shape (n,)
-        Claims, and those expected without the score.
+        Actual claims, and claims expected without the score.
     gate : float
-        Rights are for scores strictly above it.
+        The programme's privileges need a score strictly above the gate.
     width : float
-        Width of the two bands that are compared.
+        Width of each of the two compared bands.
 
     Returns
     -------
     pandas.DataFrame
-        Rows below (up to and with the gate) and above. Columns: from_score, to_score, units, claims, expected, ratio
-        (claims over expected), p_gathering (of so many units above or more, if both sides were as likely; McCrary's
-        question, by a binomial test) and p_ratio (of ratios so different, if they were equal; exact, claims given
-        their sum are binomial).
+        Rows "below" (up to and including the gate) and "above". Columns: from_score, to_score, units, claims, expected,
+        ratio (claims over expected), p_gathering and p_ratio.
+
+    Raises
+    ------
+    InputError
+        If one side of the gate has no scores or no expected claims, or if claims are negative.
+
+    Notes
+    -----
+    p_gathering is the probability of at least so many units above if both sides were equally likely. It is a binomial
+    test of McCrary's question. p_ratio is the probability of ratios at least so different if the true ratios were
+    equal. This test is exact, because Poisson claims are binomial given their sum.
 
     Examples
     --------
@@ -55,7 +65,7 @@ def gate_report(
     counted = _check.real_array(claims, argument="claims", length=len(values))
     at_risk = _check.real_array(expected, argument="expected", length=len(values))
     _check.refuse_rows((counted < 0.0) | (at_risk < 0.0), "claims or expected is negative in {rows}; correct them.")
-    low, high = round(gate - width, 9), round(gate + width, 9)  # 4.8 + 0.1 is a little less than 4.9
+    low, high = round(gate - width, 9), round(gate + width, 9)  # in doubles, 4.8 + 0.1 is slightly less than 4.9
     below, above = (values > low) & (values <= gate), (values > gate) & (values <= high)
     frame = pd.DataFrame(
         {

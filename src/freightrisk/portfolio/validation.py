@@ -1,4 +1,4 @@
-"""Does the model hold: actual over expected, by group and by decile of the prediction."""
+"""Validation of a model: actual over expected, by group and by decile of the prediction."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -27,22 +27,27 @@ def actual_vs_expected(
     Parameters
     ----------
     actual, expected : array, shape (n,)
-        Claims (or amounts) of each row, and what was expected.
+        Actual and expected claims (or amounts) of each row; expected is above zero.
     weight : array, shape (n,), optional
         Exposure of each row; one by default.
     by : array, shape (n,), optional
-        Group of each row. By default the rows are ranked by expected per exposure and cut into groups of equal
-        exposure: deciles. Arrays are paired by place; an index is not read.
+        Group of each row. By default, rows are ranked by expected per exposure and cut into groups of equal exposure
+        (deciles). Arrays are paired by position; an index is not read.
     n_groups : int
-        Number of those groups. Rows with equal expected per exposure are never cut apart: they go to the group in which
-        the middle of their exposure lies. So a model of few prices has groups of unequal exposure, and the numbers of
-        some groups do not occur.
+        Number of these groups. Rows with equal expected per exposure stay together, in the group that contains the
+        middle of their exposure. If the model has few different prices, groups have unequal exposure and some group
+        numbers do not occur.
 
     Returns
     -------
     DataFrame
-        group, rows, exposure, actual, expected, ratio, and std_error, that of the ratio under Poisson counts (for
-        amounts it is a lower bound).
+        group, rows, exposure, actual, expected, ratio, and std_error (standard error of the ratio under Poisson counts;
+        a lower bound for amounts).
+
+    Raises
+    ------
+    InputError
+        If an array has another length, a missing value or no rows, or if an expected value or weight is not above zero.
 
     Examples
     --------
@@ -66,8 +71,8 @@ def actual_vs_expected(
         given = by if hasattr(by, "dtype") else list(_check.items(by, argument="by"))
         try:
             shape = np.shape(given)
-        except Exception:  # of the objects in it, or of lists of other lengths
-            raise InputError("by holds objects that are no groups; give each row a number, text or day.") from None
+        except Exception:  # foreign objects may raise any error, and lists of unequal lengths raise ValueError
+            raise InputError("by holds objects that are not groups; give each row a number, text or day.") from None
         if len(shape) != 1:
             raise InputError(f"by has shape {shape}; it must be one group a row, shape ({n},).")
         group = pd.Series(given).reset_index(drop=True)
@@ -82,12 +87,12 @@ def actual_vs_expected(
 
 
 def equal_groups(rate: NDArray[np.float64], exposure: NDArray[np.float64], n_groups: int) -> NDArray[np.int64]:
-    """Return the group, 1 to n_groups, of each row by rank of its rate, equal in exposure but for ties.
+    """Return the group, 1 to n_groups, of each row by rank of its rate; groups have equal exposure except for ties.
 
-    Rates that differ by less than one part in 10^12 tie, since prediction over exposure is rounded.
+    Rates within one part in 10^12 count as ties, because prediction over exposure is rounded.
     """
     _check.whole(n_groups, argument="n_groups", low=1, high=1000)
-    order = np.lexsort((exposure, rate))  # by exposure within a rate, so that sums do not depend on the order of rows
+    order = np.lexsort((exposure, rate))  # by exposure too, so that rounding in sums ignores the order of rows
     ranked, end = rate[order], np.cumsum(exposure[order])
     begins = np.flatnonzero(np.diff(ranked, prepend=-np.inf) > TIE * ranked)
     before = np.append(0.0, end)[begins]

@@ -1,4 +1,4 @@
-"""From fitted models to the parts of a tariff that they decide: levels, tables, curves and where they come from."""
+"""From fitted models to the parts of a tariff that follow from them: levels, tables, curves and provenance."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def parts_of_models(
     shape: SeverityShape | None,
     experience: Experience | None,
 ) -> dict[str, Any]:
-    """Return the arguments of a `Tariff` that follow from its models and its cover."""
+    """Return those arguments of a `Tariff` that follow from its models and its cover."""
     if shape is not None and not isinstance(shape, SeverityShape):
         raise InputError(
             f"shape is {repr_of(shape)}; it must be a SeverityShape, such as EmpiricalShape.fit(severity, book)."
@@ -32,7 +32,8 @@ def parts_of_models(
     shared = [name for name in found[0] if found[1].get(name, found[0][name]) != found[0][name]]
     if shared:
         raise InputError(
-            f"factor '{shared[0]}' has other levels in severity than in frequency; fit both to books with one coding."
+            f"factor '{shared[0]}' has other levels in severity than in frequency; fit both to books with the same "
+            "coding."
         )
     codings = {**found[0], **found[1]}
     claims, freight = RateTables.of(frequency), RateTables.of(severity)
@@ -40,6 +41,7 @@ def parts_of_models(
     if experience is not None:
         _check.instance(experience, Experience, argument="experience")
         claims = experience.taken_out_of(claims, codings)
+        # The coding of a score stays only if a table, an interaction or a limit still reads it.
         used = [name for pair in pairs for name in pair] + [limit.factor for limit in cover.limits]
         for score in experience.curves:
             if score.name not in (*used, *freight.tables):
@@ -48,7 +50,9 @@ def parts_of_models(
     curve = None
     if isinstance(severity, FittedSchedule):
         if shape is not None:
-            raise InputError("shape is for severities from claims; a freight schedule has the spread of its weights.")
+            raise InputError(
+                "shape is given, but severity is a freight schedule, whose amounts spread by weight; leave shape out."
+            )
         pairs, shares = scheduled_shares(severity, cover, codings, pairs)
     elif cover.is_limited:
         curve = limit_curve(_shape_of(severity) if shape is None else shape)
@@ -66,7 +70,7 @@ def parts_of_models(
 
 
 def check_kind(fitted: object, wanted: str) -> None:
-    """Refuse what is no fitted model of the wanted kind."""
+    """Refuse a value that is not a fitted model of the wanted kind."""
     if not isinstance(fitted, FittedModel | FittedSchedule) or fitted.kind != wanted:
         found = getattr(fitted, "kind", type(fitted).__name__)
         raise InputError(f"{wanted} is a {found} model; give the result of a {wanted} model's fit.")
@@ -86,6 +90,7 @@ def _provenance(
 
 def _count_curve(frequency: FittedModel, cover: Cover) -> Array:
     if frequency.lines is not None:
+        # One curve for each number of lines, because the count of an order is beta-binomial in its lines.
         most = frequency.codings[frequency.lines].n_levels
         return line_count_curves(
             most, correlation=frequency.shape, max_claims=cover.max_claims, merge_share=cover.merge_share
@@ -97,14 +102,14 @@ def _count_curve(frequency: FittedModel, cover: Cover) -> Array:
 def _shape_of(severity: FittedModel) -> SeverityShape:
     if severity.family not in SCALE_FAMILIES:
         raise InputError(
-            f"severity is {severity.family}, whose spread depends on its mean, so that no one curve limits its claims; "
+            f"severity is {severity.family}, whose spread depends on its mean, so one curve cannot limit its claims; "
             f"for a cover with a limit fit {' or '.join(SCALE_FAMILIES)}, or give the shape of the amounts."
         )
     return ScaleShape(severity.dispersion, severity.family)
 
 
 def _factors_of(fitted: FittedModel | FittedSchedule) -> dict[str, Coding]:
-    """Return the codings of a model's factors, those of its interactions included."""
+    """Return the codings of a model's factors, including the factors of its interactions."""
     found: dict[str, Coding] = {}
     for coding in fitted.codings.values():
         for one in coding.factors:

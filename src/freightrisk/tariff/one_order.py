@@ -1,4 +1,4 @@
-"""One order at a time: its codes, and its way through the kernel without a frame."""
+"""Single orders: their codes, and their prices from the kernel without a frame."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
@@ -23,12 +23,12 @@ from freightrisk.tariff.record import TariffRecord
 from freightrisk.tariff.rounding import dither_draws
 from freightrisk.tariff.subsidy import Gate, periods_of
 
-REMEMBERED = 2**14
-LARGEST_PLAIN = 1e15
+REMEMBERED = 2**14  # values that a reader remembers; a bound on memory, because values come from outside
+LARGEST_PLAIN = 1e15  # below 2**53, so a double holds every int up to it exactly
 ABSENT = object()
 FIRST_ORDINAL = date(1970, 1, 1).toordinal()
-# Equal values of these types are the same value. Of others they need not be: two times of one instant in two zones are
-# equal and may lie on two days.
+# Only values of these types are remembered, because equal values of other types may differ. For example, two times of
+# one instant in two zones are equal but may fall on different days.
 KEPT_TYPES = frozenset({str, int, float, bool, date})
 
 
@@ -62,7 +62,7 @@ def encode_one(tariff: TariffRecord, order: Mapping[str, Any], *, date_format: s
 
 
 def draw_of(order: Mapping[str, Any], key: str) -> Any:
-    """Return the draw of one order's rounding by dither, as an array of one."""
+    """Return the dither draw of one order, as an array of one."""
     ids = np.empty(1, dtype=object)
     ids[0] = value_of(order, ORDER_ID, id_of)
     if ids[0] is None:
@@ -71,15 +71,16 @@ def draw_of(order: Mapping[str, Any], key: str) -> Any:
 
 
 class Quoter:
-    """Quotes of single orders under a tariff whose quotes depend on nothing but the order's codes.
+    """Quotes of single orders, under a tariff whose quotes depend only on the order's codes.
 
-    All that does not depend on the order is made once: a reader of each code column, which remembers the values that
-    it has met, and for each thread arrays of one row for the kernel.
+    Everything that does not depend on the order is made once. This is a reader for each code column, which remembers
+    the values it has met, and arrays of one row for the kernel in each thread.
     """
 
     def __init__(self, tariff: TariffRecord, plan: _plan.PricePlan) -> None:
         self.tariff, self.plan = tariff, plan
         self.names = quote_names(tariff.payers)
+        # Quotes look their flags up by the kernel's byte, which is faster than testing its bits for each order.
         self.flags = [
             tuple(bool(bits & flag) for flag in _settle.FLAGS.values()) for bits in range(2 ** len(_settle.FLAGS))
         ]
@@ -89,11 +90,11 @@ class Quoter:
 
     @staticmethod
     def serves(tariff: TariffRecord) -> bool:
-        """Return whether quotes depend on nothing but codes: no budget, no remainder, no draw."""
+        """Return whether quotes depend only on codes: no budget, no remainder, no draw."""
         return not tariff.in_sequence and tariff.rounding != "dither"
 
     def quote(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the price of one order, as `Tariff.quote`."""
+        """Return the price of one order, as `Tariff.quote` does."""
         rows = getattr(self.rows, "own", None)
         if rows is None:
             rows = self.rows.own = _Rows(self.tariff)
@@ -111,12 +112,12 @@ class Quoter:
                 value = order.get(name, low)
                 if value.__class__ not in (float, int) or not low <= value <= min(high, LARGEST_PLAIN):
                     return codes_of(self.tariff, order)
-        except (KeyError, TypeError, InputError):  # absent columns, wrong values: what is said of them is said there
+        except (KeyError, TypeError, InputError):  # on any problem use the slow path, which raises the full message
             return codes_of(self.tariff, order)
         return codes
 
     def _readers(self) -> Iterator[tuple[Reader | None, int, int, int]]:
-        """Yield what reads each code column: a reader, or two earlier columns and how many slots the second has."""
+        """Yield a reader of each code column; for a pair, None, two earlier columns, and the slots of the second."""
         place: dict[str, int] = {}
         for name, coding in self.tariff.tabled.items():
             place[name] = len(place)
@@ -133,7 +134,7 @@ class Quoter:
 
 
 class _Rows:
-    """Arrays of one row: codes into the kernel, steps, fen and flags out of it."""
+    """Arrays of one row: codes for the kernel, and its steps, fen and flags."""
 
     def __init__(self, tariff: TariffRecord) -> None:
         sizes, payers = np.array(list(tariff.sizes.values()), dtype=np.int64), len(tariff.payers)
@@ -146,7 +147,7 @@ class _Rows:
 
 
 def _reader(coding: Coding | Gate, encode: Reader | None = None) -> Reader:
-    """Return what reads the code of one column; `encode` is what reads it from an order for the first time."""
+    """Return a function that reads the code of one column; `encode` is its slow path, for values not yet met."""
     encode = coding.encode_one if encode is None else encode
     columns = coding.columns if isinstance(coding, Coding) else (coding.column,)
     if isinstance(coding, Coding) and isinstance(coding.declared, Band):
@@ -176,7 +177,7 @@ def _number_reader(encode: Reader, column: str, edges: tuple[float, ...], low: f
 def _day_reader(encode: Reader, column: str, marks: tuple[float, ...]) -> Reader:
     def read(order: Mapping[str, Any]) -> int:
         value = order.get(column, ABSENT)
-        # A missing time of pandas is a date that does not equal itself; one with a zone has its day on the clock.
+        # NaT of pandas is a date that does not equal itself. A time with a zone needs the clock to give its day.
         if isinstance(value, date) and value == value and getattr(value, "tzinfo", None) is None:
             return bisect_left(marks, value.toordinal() - FIRST_ORDINAL)
         if value is ABSENT:

@@ -1,4 +1,4 @@
-"""The pricer: from columns of orders to codes, through the kernel in pieces, to columns of money; or one order."""
+"""The pricer: encodes columns of orders, runs the kernel over pieces of rows, and returns columns of money."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -41,9 +41,9 @@ PLAIN_NAMES = ColumnNames()
 
 
 class Pricer:
-    """Prices orders under one tariff. `Tariff` has one, whose methods are those of the same names; see there.
+    """Pricer of orders under one tariff. `Tariff` documents its methods, under the same names.
 
-    What does not depend on the orders (the kernel's plan, readers of single orders) is made once, when it is needed.
+    Objects that do not depend on the orders (the kernel's plan, readers of single orders) are made once, at first use.
 
     Parameters
     ----------
@@ -60,12 +60,12 @@ class Pricer:
 
     @cached_property
     def plan(self) -> _plan.PricePlan:
-        """Return the tariff as the kernel holds it."""
+        """Return the tariff in the form that the kernel reads."""
         return price_plan(self.plan_arguments)
 
     @cached_property
     def _quoter(self) -> Quoter | None:
-        """Return what prices single orders where nothing but their codes matters."""
+        """Return the fast path for single orders, None if quotes depend on more than codes."""
         return Quoter(self.tariff, self.plan) if Quoter.serves(self.tariff) else None
 
     def encode(
@@ -81,6 +81,7 @@ class Pricer:
         )  # fmt: skip
         warn_of_grams(joined)
         codes = {name: coding.encode(joined) for name, coding in tariff.codings.items()}
+        # The table of an interaction is read by one code, which combines the codes of its two factors.
         for coding in tariff.tabled.values():
             if isinstance(coding, CrossCoding):
                 codes[coding.name] = coding.pair(codes[coding.first.name], codes[coding.second.name])
@@ -111,10 +112,10 @@ class Pricer:
         campaigns: bool = False,
         progress: bool = False,
     ) -> Any:
-        """Return a row for each order in the caller's kind of frame."""
+        """Return one row for each order in the caller's kind of frame."""
         coded = orders
         if isinstance(orders, CodedOrders) and (merchants is not None or names != PLAIN_NAMES):
-            raise InputError("orders are encoded already; give merchants and names of columns to encode.")
+            raise InputError("orders are already encoded; give merchants and names of columns to `encode` instead.")
         if not isinstance(orders, CodedOrders):
             coded = self.encode(orders, merchants=merchants, names=names, threads=threads)
         threads = _check.threads(threads)
@@ -213,7 +214,7 @@ class Pricer:
         )
 
     def whole_order(self, order: Any, merchants: Any, names: ColumnNames) -> Mapping[str, Any]:
-        """Return one order by the names that the tariff knows columns by, with what merchants say of its merchant."""
+        """Return one order under the tariff's own names of columns, joined with the row of its merchant."""
         known = one_order(order, names)
         if names.priority is not None and self.tariff.in_sequence:
             _check.columns_present([names.priority], list(known), argument="order")
@@ -233,6 +234,7 @@ class Pricer:
         needed = [name for name in asked if name not in known and names.of_role(name) in table.names]
         for name in needed:
             table.refuse_twice(names.of_role(name))
+        # Columns of the order win over columns of its merchant.
         if place >= 0:
             return {name: table.value(names.of_role(name), int(place)) for name in needed} | dict(known)
         strict = [name for name in needed if name not in _may_be_missing(self.tariff)]
@@ -256,6 +258,7 @@ class Pricer:
             return self._quoter.quote(known)
         coded = encode_one(self.tariff, known, date_format=names.date_format)
         check_balances(balances)
+        # A quote spends nothing, so it is priced on a copy.
         before = None if balances is None else balances.copy()
         priced = self.price_columns(coded, threads=1, balances=before)
         return {name: values[0].item() for name, values in priced.items()}

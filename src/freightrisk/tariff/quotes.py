@@ -1,4 +1,4 @@
-"""Orders on their way into the kernel, and quotes on their way out."""
+"""Encoded orders, the input of the kernel, and the arrays and frames of its quotes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,16 +14,16 @@ from freightrisk._progress import progress_bar
 from freightrisk._types import Array
 from freightrisk.errors import InputError
 
-DAMAGED = "coded orders are damaged: columns are of other lengths or types; encode them again."
+DAMAGED = "coded orders are damaged: their columns have wrong lengths, types or codes; encode the orders again."
 DETAIL = ("claim_intensity", "expected_claims", "expected_payout", "pure_premium", "technical_premium")
 
 
 @dataclass(frozen=True)
 class CodedOrders:
-    """Orders as code columns of one tariff, ready to be priced again and again.
+    """Orders as code columns of one tariff, ready to be priced any number of times.
 
-    They pickle, so that worker processes can price what was encoded once. That codes, places and merchants lie in their
-    tables is proved when these orders are made, also out of a pickle; their arrays cannot be written to.
+    They can be pickled, so that worker processes can price orders that were encoded once. Construction proves that
+    codes, positions and merchants lie within their tables; unpickling proves it again. The arrays are read-only.
 
     Parameters
     ----------
@@ -34,11 +34,11 @@ class CodedOrders:
     kind : {"pandas", "polars", "arrow"}
         Kind of frame to return.
     key : str
-        A hash of what the codes mean; a tariff with the same key can price them.
+        A hash of the meaning of the codes; a tariff with the same key can price the orders.
     draws : uint16 array, shape (n_orders,) or empty
-        Draws of rounding by dither.
+        Draws of dithered rounding, 0 to 9,999.
     sequence : Sequence or None
-        The fixed order of the orders, where a budget, a cap by merchant or carried rounding needs one.
+        The sequence in which the orders are served, if a budget, a cap by merchant or carried rounding needs one.
     """
 
     columns: _blocks.CodeColumns
@@ -59,14 +59,14 @@ class CodedOrders:
             array.flags.writeable = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Return how a pickle makes these orders again, with everything that the kernel takes on trust proved again."""
+        """Return the call that unpickles these orders, which proves again everything that the kernel relies on."""
         columns = self.columns
         arrays = [np.asarray(array) for array in columns.arrays]
         rest = (self.n_orders, self.index, self.kind, self.key, self.draws, self.sequence)
         return coded_again, (arrays, columns.sizes, *rest)
 
     def check(self, key: str, sizes: Sequence[int], *, draws: bool, in_sequence: bool) -> None:
-        """Raise unless a tariff with this key, such tables and such needs besides can price these orders."""
+        """Raise unless a tariff with this key, these tables and these needs can price the orders."""
         if (
             self.key != key
             or self.columns.sizes != tuple(sizes)
@@ -75,7 +75,7 @@ class CodedOrders:
         ):
             raise InputError(
                 "orders were encoded for a tariff with other levels, rules, rounding or budgets; encode them with this "
-                "one."
+                "tariff."
             )
 
 
@@ -89,7 +89,7 @@ def coded_again(
     draws: NDArray[np.uint16],
     sequence: Any,
 ) -> CodedOrders:
-    """Return coded orders out of a pickle, or raise where the kernel could leave its arrays."""
+    """Return coded orders from a pickle, or raise if the kernel could read outside its arrays."""
     if len(arrays) != len(sizes) or any(array.ndim != 1 for array in arrays):
         raise InputError(DAMAGED)
     columns = _blocks.CodeColumns([], np.empty(0, np.int64), n_orders)
@@ -100,7 +100,7 @@ def coded_again(
 
 
 def _is_in_range(sequence: Any, n_orders: int) -> bool:
-    """Return whether places, merchants and periods of a sequence lie in their arrays."""
+    """Return whether positions, merchants and periods of a sequence lie within their arrays."""
     lengths = ((0,), (n_orders,))
     periods = [len(labels) for labels in sequence.labels.values()]
     return (
@@ -108,6 +108,7 @@ def _is_in_range(sequence: Any, n_orders: int) -> bool:
         and sequence.merchants.shape in lengths
         and sequence.keys.shape == (len(periods), n_orders)
         and _are_below(sequence.order, n_orders, low=0)
+        # Each position occurs once: an order settled twice would be paid twice.
         and (not len(sequence.order) or bool(np.all(np.bincount(sequence.order, minlength=n_orders) == 1)))
         and _are_below(sequence.merchants, len(sequence.names), low=0)
         and all(_are_below(keys, size, low=-1) for keys, size in zip(sequence.keys, periods, strict=True))
@@ -120,7 +121,7 @@ def _are_below(codes: NDArray[Any], size: int, *, low: int) -> bool:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class QuoteBuffers:
-    """Arrays that take the quotes of a batch of orders; made by `Tariff.buffers`.
+    """Arrays for the quotes of a batch of orders; made by `Tariff.buffers`.
 
     Parameters
     ----------
@@ -129,14 +130,15 @@ class QuoteBuffers:
     payers : int32 array, shape (n_payers, n_orders)
     flags : uint8 array, shape (n_orders,)
     hits : bool array, shape (n_flags, n_orders)
+        The bits of `flags`, one row for each flag.
     micro : int64 array, shape (n_orders,) or empty
-        Filed premium before rounding.
+        Filed premium before rounding, micro-yuan.
     rounded : int32 array, shape (n_orders,) or empty
-        Fen before the floor.
+        Rounded premium before the floor, fen.
     masks : uint64 array, shape (n_orders,) or empty
-        A bit for each rule for which the order is eligible.
+        A bit for each rule; 1 if the order is eligible for the rule.
     paid : int32 array, shape (n_rules, n_orders) or empty
-        Fen that each rule pays.
+        Payment of each rule, fen.
     """
 
     steps: Array
@@ -156,11 +158,11 @@ class QuoteBuffers:
         return self.list_fen, self.payers, self.merchant_fen, self.flags
 
     def money(self, draws: NDArray[np.uint16]) -> _settle.MoneyColumns:
-        """Return the kernel's columns of money besides the quote."""
+        """Return the kernel's money columns that are not part of the quote."""
         return _settle.MoneyColumns(draws, self.micro, self.rounded, self.masks, self.paid)
 
     def rows(self, order: NDArray[np.int64]) -> "QuoteBuffers":
-        """Return what settling reads and writes, with rows in another order."""
+        """Return buffers with the rows of settling in another order; its inputs are copied, its outputs are new."""
         return replace(
             self,
             list_fen=np.empty(len(order), dtype=np.int32),
@@ -173,24 +175,27 @@ class QuoteBuffers:
         )
 
     def put(self, order: NDArray[np.int64], settled: "QuoteBuffers") -> None:
-        """Write back what was settled in another order."""
+        """Write back rows that were settled in another order."""
         self.list_fen[order], self.merchant_fen[order] = settled.list_fen, settled.merchant_fen
         self.payers[:, order], self.flags[order] = settled.payers, settled.flags
         if len(self.paid):
             self.paid[:, order] = settled.paid
 
     def spread_flags(self, start: int, stop: int) -> None:
-        """Write the bits of the flags of some rows to a column each."""
+        """Write each bit of the flags of some rows to a column of its own."""
         _settle.spread_flags(self.flags, start, stop, self.hits.view(np.uint8))
 
     def check(
         self, n_orders: int, n_payers: int, n_rules: int, *, detail: bool, settles: bool, carries: bool, campaigns: bool
     ) -> None:
-        """Raise unless the arrays can take what a tariff writes of so many orders."""
+        """Raise unless the arrays can hold the quotes of `n_orders` orders under a tariff."""
         room = np.size(self.list_fen)
         if room < n_orders:
-            raise InputError(f"buffers hold {room:,} orders, fewer than the {n_orders:,} to price.")
-        # Of each array its type and the shapes that it may have.
+            raise InputError(
+                f"buffers hold {room:,} orders, fewer than the {n_orders:,} to price; make larger buffers with "
+                f"buffers({n_orders})."
+            )
+        # The type and the allowed shapes of each array.
         needed: dict[str, tuple[type, list[tuple[int, ...]]]] = {
             "steps": (np.float64, [(len(DETAIL), room), *([] if detail else [(0, room), (0, 0)])]),
             "list_fen": (np.int32, [(room,)]),
@@ -207,23 +212,24 @@ class QuoteBuffers:
             array = getattr(self, name)
             if not isinstance(array, np.ndarray) or array.dtype != kind or array.shape not in shapes:
                 raise InputError(
-                    f"buffers have other {name} than this tariff writes: they were made by a tariff with other payers, "
-                    "rules or rounding, or without detail or campaigns; make new ones."
+                    f"buffers have {name} of another type or shape than this tariff writes: they were made by a tariff "
+                    "with other payers, rules or rounding, or without detail or campaigns; make new ones."
                 )
             if not (array.flags.c_contiguous and array.flags.writeable):
-                raise InputError(f"{name} of buffers cannot be written row by row; make new ones.")
+                raise InputError(f"{name} of buffers is read-only or not contiguous; make new ones.")
+        # The kernel would overwrite one output with another.
         for one, other in combinations(needed, 2):
             if np.may_share_memory(getattr(self, one), getattr(self, other)):
-                raise InputError(f"{one} and {other} of buffers are the same memory; make new ones.")
+                raise InputError(f"{one} and {other} of buffers share memory; make new ones.")
 
 
 def quote_names(payers: Sequence[str]) -> tuple[str, ...]:
-    """Return the columns of a quote under a tariff of some payers of subsidies."""
+    """Return the names of a quote's columns under a tariff with these payers of subsidies."""
     return (*DETAIL, "list_fen", *(f"{payer}_fen" for payer in payers), "merchant_fen", *_settle.FLAGS)
 
 
 def index_of(joined: JoinedColumns) -> Any:
-    """Return the caller's index, None where the frame has none."""
+    """Return the caller's index, None if the frame has none."""
     return getattr(joined.orders.frame, "index", None)
 
 
@@ -232,7 +238,7 @@ def frame_of(columns: Mapping[str, NDArray[Any]], coded: CodedOrders) -> Any:
     if coded.kind == "polars":
         import polars as pl
 
-        # polars sums 32-bit columns in 32 bits: 21 million yuan of fen would wrap.
+        # polars sums 32-bit columns in 32 bits, so a total above 21 million yuan would overflow.
         wide = {name: v.astype(np.int64) if v.dtype == np.int32 else v for name, v in columns.items()}
         return pl.DataFrame(wide)
     if coded.kind == "arrow":
@@ -245,7 +251,7 @@ def frame_of(columns: Mapping[str, NDArray[Any]], coded: CodedOrders) -> Any:
 
 
 def with_progress(done: Any, n_orders: int) -> Any:
-    """Yield what is yielded, with a progress bar of orders."""
+    """Yield the elements of `done`, numbers of priced orders, and show them in a progress bar."""
     with progress_bar(n_orders, "pricing") as bar:
         for priced in done:
             bar.update(priced)

@@ -1,4 +1,4 @@
-"""Rates by level: a base with its tables of relativities, limits by level, and what is left of a claim under them."""
+"""Rates by level: a base with its tables of relativities, limits by level, and the share of freight left by limits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from freightrisk.tariff.cover import CURVE_PIECES, ByLevel, Cover, cubics_within
 
 LARGEST_RATE = 1e9
 LARGEST_PRODUCT = 1e100
-"""Most that a base and its tables come to, and one over the least: far from premiums, and far from the ends of doubles.
+"""Largest product of a base and its tables; its inverse is the smallest. No real premium comes near either bound.
 
-A premium multiplies two such products and loadings of at most 1e27, which stays below 1e300.
+A premium multiplies two such products and loadings of at most 1e27. It stays below 1e300, so no double overflows.
 """
 
 
 @dataclass(frozen=True, eq=False)
 class RateTables(EqualByContent):
-    """A base and, for each factor, the relativity of every slot: levels first, then fallbacks."""
+    """A base, and for each factor the relativity of every slot: levels first, then fallbacks."""
 
     base: float
     tables: Mapping[str, Array]
@@ -38,7 +38,7 @@ class RateTables(EqualByContent):
 
 
 def limit_table(limit: ByLevel, codings: Mapping[str, Coding]) -> Array:
-    """Return the limit of every slot of its factor, yuan."""
+    """Return the limit in yuan for every slot of the factor that a cover limits by."""
     if limit.factor not in codings:
         raise InputError(
             f"the cover limits by factor '{limit.factor}', which no model rates; the factors are {', '.join(codings)}."
@@ -56,6 +56,7 @@ def limit_table(limit: ByLevel, codings: Mapping[str, Coding]) -> Array:
             f"the cover has no amount for {len(absent)} level(s) of factor '{limit.factor}' (first: '{absent[0]}'); "
             "list them or give a default."
         )
+    # Without a default all levels have a limit, and fallback slots take the highest: unseen levels are not underpriced.
     rest = max(limit.values.values()) if limit.default is None else limit.default
     return np.array([limit.values.get(coding.slot_label(code), rest) for code in range(coding.n_slots)])
 
@@ -63,7 +64,7 @@ def limit_table(limit: ByLevel, codings: Mapping[str, Coding]) -> Array:
 def scheduled_shares(
     severity: FittedSchedule, cover: Cover, codings: Mapping[str, Coding], pairs: list[tuple[str, str]]
 ) -> tuple[list[tuple[str, str]], dict[str, Array]]:
-    """Return the table of what the cover's limits leave of a schedule's mean freight, and the pairs that it needs."""
+    """Return the pairs of factors that a schedule needs, and the table of mean freight's share left by the limits."""
     if not cover.is_limited:
         return pairs, {}
     crossed: Coding | CrossCoding = severity.cell
@@ -74,6 +75,7 @@ def scheduled_shares(
             pairs = [*pairs, (crossed.name, name)]
             crossed = CrossCoding(crossed, codings[name])
             rates.append(name)
+    # One cell for each combination of zone, weight and the factors of the limits; the lowest limit of a cell binds.
     sizes = [codings[name].n_slots for name in rates]
     limit = np.full(sizes, cover.flat_limit)
     for by_level in cover.limits:
@@ -84,27 +86,31 @@ def scheduled_shares(
 
 
 def check_rates(rates: RateTables, codings: Mapping[str, Coding | CrossCoding], what: str) -> None:
-    """Refuse rates outside their range, and tables that are not of the codings' sizes."""
+    """Refuse rates outside their range, and tables whose sizes differ from their codings."""
     if not 0.0 < rates.base < LARGEST_RATE:
         raise InputError(f"{what} base is {rates.base}; it must be above zero and below {LARGEST_RATE:g}.")
     for name, table in rates.tables.items():
         if name not in codings:
-            raise InputError(f"{what} has a table for '{name}', which is no factor of the tariff.")
+            raise InputError(f"{what} has a table for '{name}', which is not a factor of the tariff.")
         if np.shape(table) != (codings[name].n_slots,):
             raise InputError(
                 f"{what} table '{name}' has {np.size(table)} relativities; "
                 f"its factor has {codings[name].n_slots} slots."
             )
         if not np.all((table > 0.0) & (table < LARGEST_RATE)):
-            raise InputError(f"{what} table '{name}' has a relativity not above zero and below {LARGEST_RATE:g}.")
+            raise InputError(
+                f"{what} table '{name}' has a relativity outside its range; relativities must be above zero and below "
+                f"{LARGEST_RATE:g}."
+            )
 
 
 def check_products(what: str, base: float, tables: Mapping[str, Array]) -> None:
-    """Refuse tables whose relativities, multiplied, leave the numbers that pricing computes with.
+    """Refuse tables whose products of relativities leave the range in which pricing computes.
 
-    The largest product takes only relativities above one, the smallest only those below, so that all products of some
-    of the tables lie between the two.
+    The largest product uses only relativities above one, and the smallest only relativities below one. All partial
+    products therefore lie between the two.
     """
+    # In logs, because the products themselves may overflow.
     logs = {name: np.log10([np.min(table), np.max(table)]) for name, table in tables.items() if len(table)}
     most = max(np.log10(base), 0.0) + sum(max(high, 0.0) for _, high in logs.values())
     least = min(np.log10(base), 0.0) + sum(min(low, 0.0) for low, _ in logs.values())
@@ -114,15 +120,15 @@ def check_products(what: str, base: float, tables: Mapping[str, Array]) -> None:
             widest = max(logs, key=lambda name: abs(logs[name][end]), default="")
             raise InputError(
                 f"{what} base and the {of} relativities of its {len(tables)} tables multiply to about "
-                f"1e{'' if end else '-'}{size:.0f}; the product must lie within 1e-{bound:.0f} and 1e{bound:.0f}. Look "
-                f"at table '{widest}', whose relativities are the farthest from 1."
+                f"1e{'' if end else '-'}{size:.0f}; the product must lie between 1e-{bound:.0f} and 1e{bound:.0f}. "
+                f"Look at table '{widest}', whose relativities are the farthest from 1."
             )
 
 
 def check_curves(curves: Array, ends: Sequence[float], what: str, *, of_lines: bool = False) -> None:
-    """Refuse curves that the cover does not call for, do not run from 1 to their ends, or are broken in between.
+    """Refuse curves that the cover does not need, that do not run from 1 to their ends, or that have gaps.
 
-    Those of orders of several lines may start below 1.
+    Curves of orders with several lines may start below 1.
     """
     if not ends:
         if len(curves):
@@ -139,6 +145,6 @@ def check_curves(curves: Array, ends: Sequence[float], what: str, *, of_lines: b
         joined = starts and np.allclose(curve.sum(axis=1), stops, rtol=1e-9, atol=0.0)
         if not joined or not cubics_within(curve, 2.0 * max(end, 1.0)):
             raise InputError(
-                f"{what} is no unbroken curve from 1 to {end:g} of {', '.join(map(str, CURVE_PIECES))} cubic pieces; "
-                "build the tariff again."
+                f"{what} is not an unbroken curve from 1 to {end:g} of {', '.join(map(str, CURVE_PIECES))} cubic "
+                "pieces; build the tariff again."
             )

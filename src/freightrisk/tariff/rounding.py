@@ -1,4 +1,4 @@
-"""From micro-yuan to fen: the modes, and the draws of dithering."""
+"""Rounding from micro-yuan to fen: the modes, and the draws of dithering."""
 
 import hashlib
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from freightrisk._reference import MICRO_PER_FEN as MICRO_PER_FEN  # for settlem
 if TYPE_CHECKING:
     pass
 
-MOST_MICRO = 2**62  # half of what 64 bits hold, so that sums of two accounts are whole too
+MOST_MICRO = 2**62  # half the range of 64 bits, so that the sum of two accounts does not overflow
 ROUNDING_MODES = tuple(_plan.ROUNDING_MODES)
-ADDED = {"down": 0, "half_up": 5_000, "ceiling": 9_999}
-SHORT_BYTES = 64
+ADDED = {"down": 0, "half_up": 5_000, "ceiling": 9_999}  # micro-yuan added before the fraction of a fen is dropped
+SHORT_BYTES = 64  # ids up to this length share one padded array
 
 
 def dither_draws(ids: NDArray[Any], key: str) -> NDArray[np.uint16]:
-    """Return a number from 0 to 9,999 for each order id, as good as random to who does not know the key.
+    """Return a pseudo-random number from 0 to 9,999 for each order id; it cannot be predicted without the key.
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ def dither_draws(ids: NDArray[Any], key: str) -> NDArray[np.uint16]:
 
     Notes
     -----
-    The upper half of SipHash-2-4 of the id's bytes (whole numbers as eight, texts as UTF-8), scaled to 10,000; no draw
-    is likelier than another by more than 3e-6.
+    A draw is the upper half of SipHash-2-4 of the id's bytes, scaled to 10,000. A whole number has eight bytes, and a
+    text is encoded as UTF-8. The probabilities of two draws differ by less than 3e-6 in relative terms.
     """
     first, second = np.frombuffer(hashlib.blake2b(key.encode(), digest_size=16).digest(), dtype="<u8").tolist()
     found = np.empty(len(ids), dtype=np.uint64)
@@ -40,13 +40,14 @@ def dither_draws(ids: NDArray[Any], key: str) -> NDArray[np.uint16]:
         hashed = np.empty(len(texts), dtype=np.uint64)
         _codes.keyed_hash(texts, trimmed, first, second, hashed)
         found[rows] = hashed
+    # Multiplying and shifting spreads 32 bits evenly over 0 to 9,999 without a division.
     return ((found >> np.uint64(32)) * np.uint64(MICRO_PER_FEN) >> np.uint64(32)).astype(np.uint16)
 
 
 def _as_bytes(ids: NDArray[Any]) -> Iterator[tuple[Any, NDArray[np.uint8], bool]]:
-    """Yield rows, the bytes of their ids as a row each, and whether zeros at the end of a row are padding.
+    """Yield rows, the bytes of their ids (one row each), and whether zeros at the end of a row are padding.
 
-    Long texts come by themselves, so that one of them does not widen the rows of all others.
+    Each long text comes separately, so that it does not widen the rows of all others.
     """
     if ids.dtype.kind in "iu":
         yield slice(None), ids.astype("<i8").view(np.uint8).reshape(len(ids), 8), False
@@ -58,7 +59,7 @@ def _as_bytes(ids: NDArray[Any]) -> Iterator[tuple[Any, NDArray[np.uint8], bool]
     texts = {row: value.encode() for row, value in enumerate(listed) if isinstance(value, str)}
     bad = ~whole
     bad[list(texts)] = False
-    _check.refuse_rows(bad, "an order id is missing or no id in {rows}; dithering needs one for every order.")
+    _check.refuse_rows(bad, "an order id is missing or not an id in {rows}; dithering needs an id for every order.")
     short = [row for row, text in texts.items() if len(text) <= SHORT_BYTES]
     for rows in (short, *([row] for row, text in texts.items() if len(text) > SHORT_BYTES)):
         if rows:
@@ -82,11 +83,13 @@ def round_micro(
         Premiums, micro-yuan.
     mode : {"half_even", "half_up", "ceiling", "down", "dither", "carry"}
     draws : uint16 array, shape (n_orders,)
-        For dither, see `dither_draws`.
+        For dither; see `dither_draws`.
     merchants, remainders : int32 array, shape (n_orders,), and int64 array, shape (n_merchants,)
-        For carry: the merchant's code, and the micro-yuan charged too little so far, which are updated.
+        For carry: the merchant's code of each order, and the micro-yuan that each merchant was charged too little so
+        far. The latter are updated.
     """
     if mode == "half_even":
+        # In whole numbers, so that a tie is exact: docs/method.md, steps before equation 32.
         whole, rest = np.divmod(micro, MICRO_PER_FEN)
         up: NDArray[np.bool_] = (2 * rest > MICRO_PER_FEN) | ((2 * rest == MICRO_PER_FEN) & (whole % 2 == 1))
         return np.asarray(whole + up)
@@ -100,7 +103,7 @@ def round_micro(
 
 
 def whole_sums(codes: NDArray[Any], values: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """Return whole sums by code: a double would lose the last micro-yuan of a large merchant."""
+    """Return exact sums by code; doubles would lose the last micro-yuan of a large merchant."""
     found = np.zeros(size, dtype=np.int64)
     np.add.at(found, codes, values)
     return found

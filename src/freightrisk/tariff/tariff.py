@@ -36,7 +36,7 @@ WIDEST_SCALE = 6.9  # log of 1,000
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Tariff(TariffRecord):
-    """Everything that turns an order into a price. Build one with `Tariff.build` or load one with `load_tariff`.
+    """A tariff: everything that turns an order into a price. Make one with `Tariff.build` or `load_tariff`.
 
     Parameters
     ----------
@@ -54,23 +54,26 @@ class Tariff(TariffRecord):
     floor_fen : int
         Least that the merchant pays an order.
     rounding : {"half_even", "half_up", "ceiling", "down", "dither", "carry"}
-        How micro-yuan become fen: to the nearest, ties to even or up; to the next or the last whole fen; up with the
-        probability of the fraction, by a keyed hash of the order id; or with what the merchant's earlier orders left.
+        Rounding of micro-yuan to fen. "half_even" and "half_up" round to the nearest fen, with ties to even or up.
+        "ceiling" and "down" round up or down to a whole fen. "dither" rounds up with a probability equal to the
+        fraction, by a keyed hash of the order id. "carry" adds the rounding remainder of the merchant's earlier orders.
     dither_key : str
-        Secret key of the hash, new with every version of the tariff; for rounding by dither alone.
+        Secret key of the hash, for "dither" only; new with every version of the tariff.
     provenance : dict
-        What the tariff was built from.
+        The models and data from which the tariff was built.
     pairs : tuple of (str, str)
-        Factors whose interaction has a table, named with " x " between them; either may be a pair named before.
+        Pairs of factors whose interaction has a table. A pair is named with " x " between its two names; either name
+        may be an earlier pair.
     lines : str, optional
-        Factor that counts the lines of an order and so chooses among the claim-count curves.
+        Factor that counts the lines of an order. It selects the claim-count curve.
     shares : dict of str to float64 array
-        Tables of the share of a claim's mean freight that is paid, in place of a limit curve, where a freight schedule
-        says what is left under a limit.
+        Tables of the share of a claim's mean freight that is paid under the limits. They replace the limit curve if
+        the severity is a freight schedule.
     experience : Experience, optional
         Modifications of merchants and the curve of their score.
     clock : str
-        Time zone whose days count: times with a zone are converted to it, those without are taken as they stand.
+        Time zone that decides the day of a time. Times with another zone are converted to it; times without a zone are
+        taken as they are.
     """
 
     @classmethod
@@ -96,26 +99,26 @@ class Tariff(TariffRecord):
         ----------
         frequency : FittedModel
         severity : FittedModel or FittedSchedule
-            Where both rate a factor, they must have the same levels of it.
+            If both models rate a factor, the factor must have the same levels in both.
         shape : SeverityShape, optional
-            How the amounts of claims spread around their mean, which says what is left of it under a limit: an
-            `EmpiricalShape`, a `ParetoTail`. By default that of the severity's family.
+            Distribution of claim amounts around their mean, which determines the mean payout under a limit: an
+            `EmpiricalShape` or a `ParetoTail`. By default, the distribution of the severity's family.
         cover : Cover, optional
             One claim an order and no limit by default.
         loadings : Loadings, optional
-            None by default: the technical premium is the pure premium.
+            No loadings by default, so the technical premium is the pure premium.
         subsidies : sequence of Subsidy
-            In the order in which they apply.
+            Rules, in the order in which they apply.
         floor_fen : int
             Least that a merchant pays an order, in fen; 1 is 0.01 yuan.
         rounding : {"half_even", "half_up", "ceiling", "down", "dither", "carry"}
-            How micro-yuan become fen, see `Tariff`; `rounding_report` compares them.
+            Rounding of micro-yuan to fen, see `Tariff`; `rounding_report` compares the modes.
         dither_key : str
-            Secret text, for rounding by dither.
+            Secret text, for dithered rounding.
         experience : Experience, optional
             Merchants' modifications and the curve of their score, which replace the frequency's table of that score.
         clock : str, optional
-            Time zone whose days count, see `Tariff`; that of the book of the frequency by default.
+            Time zone that decides the day of a time, see `Tariff`; by default, the clock of the frequency's book.
         name : str
 
         Examples
@@ -151,7 +154,7 @@ class Tariff(TariffRecord):
         return tariff
 
     def with_subsidies(self, subsidies: Sequence[Subsidy]) -> "Tariff":
-        """Return the tariff with other subsidies, such as those of `load_campaigns`."""
+        """Return the tariff with other subsidies, for example from `load_campaigns`."""
         changed = replace(self, subsidies=in_stacking_order(subsidies))
         warn_of_unknown_levels(changed)
         return changed
@@ -159,10 +162,11 @@ class Tariff(TariffRecord):
     def centred(
         self, orders: Any, *, merchants: Any = None, threads: int | None = None, **columns: Unpack[PricingColumns]
     ) -> "Tariff":
-        """Return the tariff with its experience scaled to leave the pure premium of a book where it would be without.
+        """Return the tariff with its experience scaled so that a book's pure premium is the same as without experience.
 
-        Scores drift upwards (a share above 4.8 of 30 % becomes 36 %), modifications are capped, and credibility is not
-        balanced by itself; each would move the whole book's premium.
+        Scores drift upwards (the share above 4.8 grows from 30 % to 36 %), modifications are capped, and credibility
+        does not balance by itself. Without centring, each of these would change the premium of the whole book. The
+        scale is the factor c of docs/method.md, equation 41.
 
         Parameters
         ----------
@@ -198,13 +202,13 @@ class Tariff(TariffRecord):
 
         if excess(-WIDEST_SCALE) * excess(WIDEST_SCALE) > 0.0:
             raise InputError("no scale from 0.001 to 1,000 centres the experience on these orders; look at its mods.")
-        # A limit on claims bends the premium, so that one division is not enough.
+        # By root finding, because with a limit on claims the premium is not proportional to the intensity.
         scale = float(np.exp(brentq(excess, -WIDEST_SCALE, WIDEST_SCALE, xtol=1e-14, rtol=1e-14)))
         return replace(self, experience=replace(experience, scale=scale))
 
     @cached_property
     def pricer(self) -> Pricer:
-        """Return what prices orders under the tariff, made when it is first needed."""
+        """Return the pricer of the tariff, made at first use."""
         return Pricer(self)
 
     def encode(
@@ -222,14 +226,14 @@ class Tariff(TariffRecord):
         orders : pandas, polars or pyarrow table, or path of a Parquet file
             One row an order, with the tariff's columns (`columns_read`).
         merchants : like orders, optional
-            One row a merchant, joined by `merchant_id`, with those of the columns that orders lack.
+            One row a merchant, joined by `merchant_id`, with the columns that the orders lack.
         threads : int, optional
             All cores by default.
         **columns
-            order_id, merchant_id, ship_date : what these columns are called, by default so. The id is read where
-            budgets, caps by merchant or carried rounding need an order of orders, and for rounding by dither.
+            order_id, merchant_id, ship_date : names of these columns; by default their own names. The id is read if
+            budgets, caps by merchant or carried rounding need a sequence of orders, and for dithered rounding.
             priority : column by which budgets serve orders, highest first; then by ship time, then by order id.
-            date_format : how texts with dates are written, as for `datetime.strptime`; ISO 8601 by default.
+            date_format : format of texts with dates, as for `datetime.strptime`; ISO 8601 by default.
         """
         return self.pricer.encode(orders, merchants=merchants, names=ColumnNames.of(columns), threads=threads)
 
@@ -245,7 +249,7 @@ class Tariff(TariffRecord):
         progress: bool = False,
         **columns: Unpack[PricingColumns],
     ) -> Any:
-        """Return a row for each order: the steps of its premium, the list price, and who pays each fen of it.
+        """Return one row for each order: the steps of its premium, the list price, and the fen of each payer.
 
         Parameters
         ----------
@@ -253,15 +257,14 @@ class Tariff(TariffRecord):
         merchants, columns
             As for `encode`.
         balances : Balances, optional
-            What was spent of budgets and left over by rounding before these orders; updated once all orders are
-            priced, and left as it was if pricing fails. By default nothing was spent, and what these orders spend is
-            not kept.
+            Spending of budgets and rounding remainders before these orders. It is updated once all orders are priced,
+            and unchanged if pricing fails. By default nothing was spent, and the spending of these orders is not kept.
         threads : int, optional
             All cores by default; the fen do not depend on it.
         detail : bool
             Include the steps before the list price.
         campaigns : bool
-            Include a column ``paid: <name>`` for each subsidy, the fen that it pays.
+            Include a column ``paid: <name>`` for each subsidy, with the fen that it pays.
         progress : bool
             Show a progress bar.
 
@@ -271,13 +274,13 @@ class Tariff(TariffRecord):
             claim_intensity, expected_claims (an order); expected_payout (yuan a claim); pure_premium and
             technical_premium (yuan an order); list_fen, one ``<payer>_fen`` a payer and merchant_fen (integers; the
             list price is the sum of the others); floor_bound (the floor raised the list price, or subsidies brought the
-            merchant down to it), limit_bound (claim limits take 1 % or more off the payout), filed_bound and
-            unseen_level (bool).
+            merchant down to it), limit_bound (claim limits take more than 1 % off the payout), filed_bound (a filed
+            limit changed the price) and unseen_level (a factor was priced on a fallback; bool).
 
         Raises
         ------
         InputError
-            For missing columns, missing or impossible values, and levels that the tariff does not know.
+            If columns are missing, values are missing or impossible, or the tariff does not know a level.
         """
         return self.pricer.price(
             orders, merchants=merchants, names=ColumnNames.of(columns), balances=balances, threads=threads,
@@ -304,8 +307,8 @@ class Tariff(TariffRecord):
         detail, campaigns, progress, balances
             As for `price`.
         buffers : QuoteBuffers, optional
-            Where to write the columns, from `buffers`; the columns returned are views of them and hold until the next
-            call that is given the same. By default every call has new ones.
+            Arrays for the columns, from `buffers`. The returned columns are views of them and stay valid until the next
+            call with the same buffers. By default every call makes new arrays.
         """
         with spending(balances) as after:
             return self.pricer.price_columns(
@@ -314,7 +317,7 @@ class Tariff(TariffRecord):
             )  # fmt: skip
 
     def buffers(self, n_orders: int, *, detail: bool = True, campaigns: bool = False) -> QuoteBuffers:
-        """Return arrays for the quotes of up to `n_orders` orders, to price batch after batch without new memory.
+        """Return arrays for the quotes of up to `n_orders` orders, so that many batches need no new memory.
 
         Examples
         --------
@@ -329,16 +332,16 @@ class Tariff(TariffRecord):
     def quote(
         self, order: Any, *, merchants: Any = None, balances: Balances | None = None, **columns: Unpack[PricingColumns]
     ) -> dict[str, Any]:
-        """Return the price of one order, with the names of `price`.
+        """Return the price of one order as a dict with the names of `price`.
 
-        Budgets and caps have left what `balances` say, which the quote does not change.
+        `balances` gives the money left in budgets and caps; the quote does not change it.
 
         Parameters
         ----------
         order : mapping of column to value, or a row of a pandas frame
-            With the tariff's columns (`columns_read`).
+            The order, with the tariff's columns (`columns_read`).
         merchants : as for `encode`, optional
-            With those of the columns that the order lacks; read again for every order.
+            Merchants, with the columns that the order lacks; read again for every order.
         balances : Balances, optional
         **columns
             As for `encode`.
@@ -365,21 +368,21 @@ class Tariff(TariffRecord):
         return sheet
 
     def save(self, path: str | Path) -> None:
-        """Write the tariff as one JSON document; the file appears whole or not at all.
+        """Write the tariff as one JSON document; the file appears complete or not at all.
 
-        A file that stands there is replaced and its mode kept; a link is followed. A new file can be read by its owner
-        alone if the document holds a `dither_key`, which is a secret.
+        An existing file is replaced and keeps its mode; a link is followed. If the document holds a `dither_key`, which
+        is secret, only the owner can read a new file.
         """
         write_whole(path, document_of(self), private=bool(self.dither_key))
         if self.dither_key and os.name == "posix" and Path(path).stat().st_mode & 0o044:
             _check.warn(
-                f"tariff document '{path}' holds a dither_key and can be read by others, as the file that it replaced; "
-                "take their right away (chmod 600)."
+                f"tariff document '{path}' holds a dither_key and can be read by others, like the file that it "
+                "replaced; remove this right (chmod 600)."
             )
 
     @cached_property
     def digest(self) -> str:
-        """Return the digest of the tariff's document: that of an equal tariff is the same, that of another is not."""
+        """Return the digest of the tariff's document; two tariffs are equal if and only if their digests are equal."""
         return tariff_digest(self)
 
     def __eq__(self, other: object) -> bool:

@@ -49,13 +49,13 @@ def worksheet(
     balances: Balances,
     date_format: str | None,
 ) -> Worksheet:
-    """Return the worksheet of one order; the slow twin computes the steps and must agree with the kernel to the fen.
+    """Return the worksheet of one order; the slow twin computes the steps and must give the kernel's fen.
 
     Parameters
     ----------
     tariff : TariffRecord
     plan : mapping
-        Its `plan_arguments`.
+        The `plan_arguments` of the tariff.
     order : mapping of column to value
     quote : mapping
         The kernel's quote of the order under the same balances.
@@ -72,7 +72,7 @@ def worksheet(
     kernel = (quote["list_fen"], *(quote[f"{payer}_fen"] for payer in tariff.payers), quote["merchant_fen"])
     if steps != kernel:
         raise FreightRiskError(
-            f"the worksheet's fen {steps} are not the kernel's {kernel}; please report this tariff and order."
+            f"the worksheet's fen {steps} differ from the kernel's fen {kernel}; please report this tariff and order."
         )
     lines = [
         f"Worksheet of tariff '{tariff.name}'",
@@ -83,7 +83,7 @@ def worksheet(
 
 
 def _left(rule: Subsidy, order: Mapping[str, Any], known: Balances, clock: str, date_format: str | None) -> int:
-    """Return the fen that a rule's budget and its cap by merchant leave to an order."""
+    """Return the fen that an order can still get from a rule's budget and its cap by merchant."""
     if rule.period is None:
         return known.left(rule)
     merchant = value_of(order, MERCHANT_ID, id_of)
@@ -100,7 +100,7 @@ def _premium_lines(tariff: TariffRecord, codes: list[int], priced: _reference.Pr
         priced.claim_intensity,
     )  # fmt: skip
     claims = "no limit on claims" if tariff.cover.max_claims is None else f"at most {tariff.cover.max_claims} an order"
-    if tariff.cover.merge_share:
+    if tariff.cover.merge_share:  # docs/method.md, equation 25
         claims += f", {tariff.cover.merge_share:.0%} of further ones picked up with the first"
     yield _line("expected claims", priced.expected_claims, claims)
     yield from _table_lines(
@@ -109,10 +109,11 @@ def _premium_lines(tariff: TariffRecord, codes: list[int], priced: _reference.Pr
     for name, table in tariff.shares.items():
         yield _line(f"  x {name}", float(table[code[name]]), "share left by the limits")
     limit = "no limit" if np.isinf(priced.limit) else f"limit {priced.limit:g} yuan a claim"
-    limit = "what the limits leave of it" if tariff.shares else limit
+    limit = "mean freight x share left by the limits" if tariff.shares else limit
     yield _line("expected payout", priced.expected_payout, limit)
     yield _line("pure premium", priced.pure_premium, "expected claims x expected payout")
     loads = tariff.loadings
+    # docs/method.md, equation 22.
     yield _line(
         "technical premium",
         priced.technical_premium,
