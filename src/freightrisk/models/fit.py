@@ -22,10 +22,11 @@ from freightrisk.models.families import FAMILIES, rising_sums
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.fitted_effect import FittedEffect
 from freightrisk.models.inference import clustered_covariance
+from freightrisk.models.information import means
 from freightrisk.models.passes import PART_ROWS, Problem
 from freightrisk.models.report import Report, filled
 from freightrisk.models.solver import Solver
-from freightrisk.models.table_model import Solution, means, null_problem, solve
+from freightrisk.models.table_model import Solution, null_problem, solve
 from freightrisk.models.terms import AnyCoding, LevelSums, coding_of, given_scale, level_sums, term_of
 
 LARGEST_OFFSET = 200.0

@@ -18,7 +18,7 @@ from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.families import expected_response
 from freightrisk.models.fitted_effect import FitStatistics, FittedEffect, Nodes
-from freightrisk.models.table_model import Step
+from freightrisk.models.newton import Step
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,9 +16,10 @@ from freightrisk.models.effects import Effect
 from freightrisk.models.families import FAMILIES, Response, expected_response, tweedie_log_likelihood
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.fitted_effect import FitStatistics, FittedEffect, Nodes
+from freightrisk.models.information import dispersion_value, means, tables_of
 from freightrisk.models.passes import Problem
 from freightrisk.models.quadratic import LARGEST_STRENGTH, Reduced, forms
-from freightrisk.models.table_model import Solution, dispersion_value, means, tables_of
+from freightrisk.models.table_model import Solution
 from freightrisk.models.terms import AnyCoding, LevelSums, bands_of, tree_of
 
 
