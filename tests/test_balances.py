@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from freightrisk import Balances, Cover, Subsidy, _reference
 from freightrisk._intake import is_missing
 from freightrisk.errors import InputError
-from freightrisk.tariff import balances as balances_module
 from freightrisk.tariff import pricing as pricing_module
+from freightrisk.tariff import settling as settling_module
 from freightrisk.tariff.plan import RateTables
 from freightrisk.tariff.quotes import coded_again
 from freightrisk.tariff.rounding import dither_draws
@@ -114,7 +114,7 @@ def no_missing_merchants(frame, rounding):
 def small_pieces(monkeypatch):
     """Pieces of seven orders, so that budgets end in the middle of a batch of many pieces."""
     monkeypatch.setattr(pricing_module, "PRICE_CHUNK", 7)
-    monkeypatch.setattr(balances_module, "WAVE", 3)
+    monkeypatch.setattr(settling_module, "WAVE", 3)
 
 
 @given(limited_programmes(), MODES, FLOORS, SIZES, seeds, st.booleans(), st.sampled_from([1, 2]))

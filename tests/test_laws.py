@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from freightrisk import Balances, Settlement
-from freightrisk.tariff import balances as balances_module
 from freightrisk.tariff import pricing as pricing_module
+from freightrisk.tariff import settling as settling_module
 from strategies import draw_batch, limited_programmes, seeds, subsidies
 from test_balances import FLOORS, MODES, no_missing_merchants, tariff_of, without_nothing
 
@@ -72,7 +72,7 @@ def test_rows_pieces_batches_and_threads_change_no_fen(rules, rounding, floor, s
     shuffled = rng.permutation(SIZE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pricing_module, "PRICE_CHUNK", piece)
-        patch.setattr(balances_module, "WAVE", 3)
+        patch.setattr(settling_module, "WAVE", 3)
         found = tariff.price(frame.iloc[shuffled], threads=threads, detail=False)
         pd.testing.assert_frame_equal(found, expected.iloc[shuffled])
         order = frame.sort_values(["ship_date", "order_id"]).index.to_numpy()

@@ -15,8 +15,9 @@ from freightrisk import FitError, FrequencyModel, OrderBook, SeverityModel, Solv
 from freightrisk.book.factors import Hierarchy
 from freightrisk.models import passes, table_model
 from freightrisk.models.design import Layout, free_term
+from freightrisk.models.information import quadratic_of
 from freightrisk.models.passes import Passes, Problem
-from freightrisk.models.table_model import null_problem, quadratic_of, solve
+from freightrisk.models.table_model import null_problem, solve
 
 TIGHT = Solver(tolerance=1e-12)
 

@@ -337,8 +337,9 @@ def test_a_curve_alone_prices_as_the_model_it_was_taken_from(history):
         whole.price(orders)["pure_premium"].sum(), rel=1e-9
     )
     # Nor does it matter where the fit had its relativities centred.
-    tables = {**frequency.tables, "experience_score": frequency.tables["experience_score"] + np.log(2.0)}
-    shifted = replace(frequency, tables=tables, intercept=frequency.intercept - np.log(2.0))
+    effect = frequency.fitted_effects["experience_score"]
+    effects = {**frequency.fitted_effects, "experience_score": replace(effect, table=effect.table + np.log(2.0))}
+    shifted = replace(frequency, fitted_effects=effects, intercept=frequency.intercept - np.log(2.0))
     again = ScoreCurve.of(shifted, book, version="2025")
     assert again.base_factor == pytest.approx(2.0 * curve.base_factor, rel=1e-12)
     np.testing.assert_allclose(again.relativity, curve.relativity, rtol=1e-12)

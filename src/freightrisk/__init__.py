@@ -22,9 +22,10 @@ from freightrisk.errors import (
 from freightrisk.models.effects import Credibility, Free, Given, Interaction, Smooth
 from freightrisk.models.experience import merchant_experience
 from freightrisk.models.fitted import FittedModel
-from freightrisk.models.freight import FreightSchedule, ScheduleSeverity
+from freightrisk.models.freight import ScheduleSeverity
 from freightrisk.models.frequency import FrequencyModel
 from freightrisk.models.pure_premium import PurePremiumModel
+from freightrisk.models.schedule import FreightSchedule
 from freightrisk.models.severity import SeverityModel
 from freightrisk.models.solver import Solver
 from freightrisk.pipeline.opened import open_book

@@ -231,11 +231,6 @@ def in_order(work: Callable[[int, int], Result], pieces: list[tuple[int, int]], 
         while take():
             pass
 
-    def end() -> None:
-        for _ in left:
-            pass
-        end_all(turns)
-
     first = 0
 
     def results() -> Iterator[Result]:
@@ -251,11 +246,23 @@ def in_order(work: Callable[[int, int], Result], pieces: list[tuple[int, int]], 
         yield from results()
     finally:
         try:
-            end()
+            _end_pieces(left, turns)
         except BaseException:
-            end()  # an interrupt may fall before its first line
+            _end_pieces(left, turns)  # an interrupt may fall before its first line
             raise
-    for result in done[first:]:
+    yield from _results_or_error(done[first:])
+
+
+def _end_pieces(left: Iterator[Any], turns: list[Turn]) -> None:
+    """Take all pieces that are left, so that no thread works on them, and end the turns."""
+    for _ in left:
+        pass
+    end_all(turns)
+
+
+def _results_or_error(done: list[tuple[Result] | BaseException | None]) -> Iterator[Result]:
+    """Yield the results of some pieces up to the first that raised, and raise what it raised."""
+    for result in done:
         if isinstance(result, BaseException):
             raise result
         if result is not None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import comb, log, prod
 from struct import pack, unpack
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,6 +122,15 @@ def _amounts_by_row(family: str, eta: Array, mean: Array, y: Array, shape: float
     )
 
 
+class Settled(NamedTuple):
+    """What each rule offered and paid, what each payer pays and what the merchant pays, all in fen."""
+
+    offers: tuple[int, ...]
+    paid: tuple[int, ...]
+    payers_fen: tuple[int, ...]
+    merchant_fen: int
+
+
 @dataclass(frozen=True)
 class PricedOrder:
     """The quote of one order and the amounts behind it."""
@@ -137,11 +146,28 @@ class PricedOrder:
     filed_micro: int
     rounded_fen: int
     list_fen: int
-    offers: tuple[int, ...]
-    paid: tuple[int, ...]
-    payers_fen: tuple[int, ...]
-    merchant_fen: int
+    settled: Settled
     flags: int
+
+    @property
+    def offers(self) -> tuple[int, ...]:
+        """Return the fen that each rule offered."""
+        return self.settled.offers
+
+    @property
+    def paid(self) -> tuple[int, ...]:
+        """Return the fen that each rule paid."""
+        return self.settled.paid
+
+    @property
+    def payers_fen(self) -> tuple[int, ...]:
+        """Return the fen that each payer pays."""
+        return self.settled.payers_fen
+
+    @property
+    def merchant_fen(self) -> int:
+        """Return the fen that the merchant pays."""
+        return self.settled.merchant_fen
 
 
 def half_even(numerator: int, denominator: int) -> int:
@@ -227,53 +253,44 @@ def price_order(
     for first, second, width in zip(*(plan["fused"][name] for name in ("first", "second", "width")), strict=True):
         codes.append(codes[first] * width + codes[second])
     intensity = _product(codes, plan["frequency"], float(plan["frequency"]["base"]))
-    claims = intensity
-    curve, loads = plan["count_curve"], plan["loads"]
-    if len(curve["pieces"]):
-        t = intensity / (1.0 + intensity)
-        chosen = codes[curve["column"]] if curve["column"] >= 0 else 0
-        each = len(curve["pieces"]) // curve["curves"]
-        claims = t * curve_value(curve["pieces"][chosen * each : (chosen + 1) * each], t)
+    claims = _expected_claims(intensity, codes, plan["count_curve"])
     mean = _product(codes, plan["severity"], float(plan["severity"]["base"]))
     limit = min([float(plan["limits"]["base"]), *_gathered(codes, plan["limits"])])
     payout = _product(codes, plan["shares"], mean)
     if len(plan["limit_curve"]["pieces"]):
         payout = limited_payout(mean, limit, plan["limit_curve"])
     pure = claims * payout
+    loads = plan["loads"]
     costs = pure * (1.0 + loads["fraud_load"]) + loads["claim_handling"] * claims + loads["policy_cost"]
     technical = costs * (1.0 / loads["retained"])
     micro = round(min(technical * loads["filed_factor"] * 1e6, float(LARGEST_MICRO)))
     filed = min(max(micro, int(loads["filed_min_micro"])), int(loads["filed_max_micro"]))
     rounded = rounded_fen(filed, plan["rounding"], draw=draw, remainder=remainder)
     listed = max(rounded, plan["floor_fen"])
-    offers, paid, payers, merchant = settle(listed, _eligible(codes, plan["masks"]), plan, n_payers, left)
+    settled = settle(listed, _eligible(codes, plan["masks"]), plan, n_payers, left)
+    merchant = settled.merchant_fen
     bits = _settle.FLAGS
     on_floor = rounded < plan["floor_fen"] or (merchant == plan["floor_fen"] and merchant < listed)
     flags = bits["limit_bound"] * (payout < LIMIT_MATTERS * mean) + bits["filed_bound"] * (filed != micro)
     flags |= bits["floor_bound"] * on_floor | bits["unseen_level"] * unseen
     return PricedOrder(
-        intensity,
-        claims,
-        mean,
-        limit,
-        payout,
-        pure,
-        technical,
-        micro,
-        filed,
-        rounded,
-        listed,
-        offers,
-        paid,
-        payers,
-        merchant,
-        int(flags),
+        intensity, claims, mean, limit, payout, pure, technical, micro, filed, rounded, listed, settled, int(flags)
     )
+
+
+def _expected_claims(intensity: float, codes: Sequence[int], curve: Mapping[str, Any]) -> float:
+    """Return the claims that the cover counts: the intensity itself where it has no curve."""
+    if not len(curve["pieces"]):
+        return intensity
+    t = intensity / (1.0 + intensity)
+    chosen = codes[curve["column"]] if curve["column"] >= 0 else 0
+    each = len(curve["pieces"]) // curve["curves"]
+    return t * curve_value(curve["pieces"][chosen * each : (chosen + 1) * each], t)
 
 
 def settle(
     listed: int, eligible: int, plan: Mapping[str, Any], n_payers: int, left: Sequence[int] | None = None
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
+) -> Settled:
     """Return what each rule offered and paid, what each payer pays and what the merchant pays, all in fen."""
     given = plan["rules"]
     rules = range(len(given["kind"]))
@@ -291,7 +308,7 @@ def settle(
         paid[best] = offers[best]
         payers[int(given["payer"][best])] += offers[best]
         rest -= offers[best]
-    return tuple(offers), tuple(paid), tuple(payers), rest
+    return Settled(tuple(offers), tuple(paid), tuple(payers), rest)
 
 
 def _wanted(kind: int, amount: int, listed: int, rest: int) -> int:

@@ -10,7 +10,8 @@ from freightrisk import _check
 from freightrisk._shown import repr_of
 from freightrisk.book.factors import MISSING, Band, Coding, edge_text
 from freightrisk.errors import InputError
-from freightrisk.models.fitted import NORMAL_975, FittedModel
+from freightrisk.models.fitted import FittedModel
+from freightrisk.models.fitted_effect import NORMAL_975
 
 if TYPE_CHECKING:
     import pandas as pd

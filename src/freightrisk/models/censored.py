@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from freightrisk._types import Array
 from freightrisk.errors import FitError
 from freightrisk.models.design import Layout
+from freightrisk.models.information import means, tables_of
 from freightrisk.models.passes import Problem
-from freightrisk.models.table_model import Solution, means, tables_of
+from freightrisk.models.table_model import Solution
 
 FAMILIES = ("gamma", "lognormal")
 ROUNDS = 100

@@ -173,14 +173,7 @@ def _column(periods: "pd.DataFrame", name: str) -> Array:
 def _rate(rows: "pd.DataFrame", max_change: float | None, min_units: int, variance: float | None) -> MerchantExperience:
     import pandas as pd
 
-    by_merchant = rows.groupby("merchant", sort=True)
-    merchants = by_merchant[["claims", "expected", "second"]].sum()
-    merchants[["unit", "prior", "previous"]] = by_merchant[["unit", "prior", "previous"]].last()
-    if (merchants["prior"] <= 0.0).any():
-        raise InputError("periods: the prior of a merchant is zero; a relativity is above zero.")
-    shares = rows.groupby(["unit", "group"], sort=True)["expected"].sum().reset_index()
-    largest = shares.sort_values(["unit", "expected"], kind="stable").groupby("unit").last()["group"]
-    merchants["group"] = largest.loc[merchants["unit"]].to_numpy()
+    merchants = _merchant_sums(rows)
     with_prior = merchants.assign(with_prior=merchants["expected"] * merchants["prior"])
     sums = with_prior.groupby("group")[["claims", "expected", "with_prior"]].sum()
     balance = (sums["claims"] / sums["with_prior"]).where((sums["with_prior"] > 0) & (sums["claims"] > 0), 1.0)
@@ -193,25 +186,10 @@ def _rate(rows: "pd.DataFrame", max_change: float | None, min_units: int, varian
             "expected": merchants["expected"] * scale,
         }
     ).groupby(["group", "unit"], sort=True).sum()  # fmt: skip
-    whole = _variance(units) if variance is None else variance
-    groups = sums.assign(balance=balance)
-    groups["units"] = units.groupby("group").size()
-    groups["pooled"] = groups["units"] < min_units
-    groups["variance"] = [
-        whole if pooled or variance is not None else _variance(units.loc[[name]])
-        for name, pooled in groups["pooled"].items()
-    ]
-    groups["expected_claims_for_half"] = 1.0 / groups["variance"].where(groups["variance"] > 0)
-    between = groups["variance"].loc[units.index.get_level_values("group")].to_numpy()
-    units["z"] = units["mean"] * between / (units["mean"] * between + 1.0)
-    apart = (units["claims"] / units["mean"].where(units["mean"] > 0)).fillna(1.0)
-    units["theta"] = units["z"] * apart + (1.0 - units["z"])
-    units["ratio"] = (units["claims"] / units["expected"].where(units["expected"] > 0)).astype(float)
-    unit = units.reset_index().set_index("unit").loc[merchants["unit"]]
+    groups = _group_variances(sums.assign(balance=balance), units, min_units, variance)
+    unit = _rated_units(units, groups).reset_index().set_index("unit").loc[merchants["unit"]]
     uncapped = unit["theta"].to_numpy() * merchants["prior"]
-    before = merchants["previous"]
-    mod = uncapped if max_change is None else uncapped.clip(before * (1 - max_change), before * (1 + max_change))
-    mod = mod.where(before.notna(), uncapped)
+    mod = _capped(uncapped, merchants["previous"], max_change)
     table = pd.DataFrame(
         {
             "unit": merchants["unit"], "group": merchants["group"], "claims": merchants["claims"],
@@ -222,6 +200,50 @@ def _rate(rows: "pd.DataFrame", max_change: float | None, min_units: int, varian
     )  # fmt: skip
     order = ["units", "expected", "balance", "variance", "expected_claims_for_half", "pooled"]
     return MerchantExperience(table, groups[order])
+
+
+def _merchant_sums(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """Return a row for each merchant: its sums, its last unit, prior and modification, and the group of most claims."""
+    by_merchant = rows.groupby("merchant", sort=True)
+    merchants = by_merchant[["claims", "expected", "second"]].sum()
+    merchants[["unit", "prior", "previous"]] = by_merchant[["unit", "prior", "previous"]].last()
+    if (merchants["prior"] <= 0.0).any():
+        raise InputError("periods: the prior of a merchant is zero; a relativity is above zero.")
+    shares = rows.groupby(["unit", "group"], sort=True)["expected"].sum().reset_index()
+    largest = shares.sort_values(["unit", "expected"], kind="stable").groupby("unit").last()["group"]
+    merchants["group"] = largest.loc[merchants["unit"]].to_numpy()
+    return merchants
+
+
+def _group_variances(
+    groups: "pd.DataFrame", units: "pd.DataFrame", min_units: int, variance: float | None
+) -> "pd.DataFrame":
+    """Return the groups with their units, and with the variance between these; small groups take that of all units."""
+    whole = _variance(units) if variance is None else variance
+    groups["units"] = units.groupby("group").size()
+    groups["pooled"] = groups["units"] < min_units
+    groups["variance"] = [
+        whole if pooled or variance is not None else _variance(units.loc[[name]])
+        for name, pooled in groups["pooled"].items()
+    ]
+    groups["expected_claims_for_half"] = 1.0 / groups["variance"].where(groups["variance"] > 0)
+    return groups
+
+
+def _rated_units(units: "pd.DataFrame", groups: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the units with Z = m s2 / (m s2 + 1), theta = Z O / m + 1 - Z, and the ratio of claims to expected."""
+    between = groups["variance"].loc[units.index.get_level_values("group")].to_numpy()
+    units["z"] = units["mean"] * between / (units["mean"] * between + 1.0)
+    apart = (units["claims"] / units["mean"].where(units["mean"] > 0)).fillna(1.0)
+    units["theta"] = units["z"] * apart + (1.0 - units["z"])
+    units["ratio"] = (units["claims"] / units["expected"].where(units["expected"] > 0)).astype(float)
+    return units
+
+
+def _capped(uncapped: "pd.Series", before: "pd.Series", max_change: float | None) -> "pd.Series":
+    """Return modifications at most `max_change` away from those in force; new merchants have none in force."""
+    mod = uncapped if max_change is None else uncapped.clip(before * (1 - max_change), before * (1 + max_change))
+    return mod.where(before.notna(), uncapped)
 
 
 def _variance(units: "pd.DataFrame") -> float:

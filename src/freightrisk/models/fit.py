@@ -20,11 +20,13 @@ from freightrisk.models.design import Layout, SlotNames
 from freightrisk.models.effects import Effect, Free, Given, Interaction, given_table
 from freightrisk.models.families import FAMILIES, rising_sums
 from freightrisk.models.fitted import FittedModel
+from freightrisk.models.fitted_effect import FittedEffect
 from freightrisk.models.inference import clustered_covariance
+from freightrisk.models.information import means
 from freightrisk.models.passes import PART_ROWS, Problem
 from freightrisk.models.report import Report, filled
 from freightrisk.models.solver import Solver
-from freightrisk.models.table_model import Solution, means, null_problem, solve
+from freightrisk.models.table_model import Solution, null_problem, solve
 from freightrisk.models.terms import AnyCoding, LevelSums, coding_of, given_scale, level_sums, term_of
 
 LARGEST_OFFSET = 200.0
@@ -271,13 +273,16 @@ def with_lines(fitted: FittedModel, book: OrderBook, rows: Rows) -> FittedModel:
     name = str(book.lines)
     coding = book.codings[name]
     sums = level_sums(book.codes[name], coding.n_slots, rows.exposure, rows.claims, rows.amount)
-    counts = np.log(np.minimum(np.arange(coding.n_slots) + 1.0, coding.n_levels))
-    added = {
-        "codings": coding, "tables": counts, "std_errors": np.zeros(coding.n_slots), "exposure": sums.exposure,
-        "claims": sums.claims, "amount": sums.amount, "kinds": "lines", "effective_parameters": 0.0,
-    }  # fmt: skip
-    tables: dict[str, Any] = {part: {**getattr(fitted, part), name: value} for part, value in added.items()}
-    return replace(fitted, **tables)
+    counter = FittedEffect(
+        coding=coding,
+        kind="lines",
+        table=np.log(np.minimum(np.arange(coding.n_slots) + 1.0, coding.n_levels)),
+        std_errors=np.zeros(coding.n_slots),
+        exposure=sums.exposure,
+        claims=sums.claims,
+        amount=sums.amount,
+    )
+    return replace(fitted, fitted_effects={**fitted.fitted_effects, name: counter})
 
 
 def cluster_of(cluster: Any, n_orders: int, rows: NDArray[np.int64] | None) -> Any:

@@ -1,12 +1,12 @@
 """What a fit returns."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from freightrisk import _check
 from freightrisk._frozen import FrozenDict
@@ -17,40 +17,11 @@ from freightrisk.book.book import OrderBook, check_book
 from freightrisk.book.factors import Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.families import expected_response
-from freightrisk.models.table_model import Step
+from freightrisk.models.fitted_effect import FitStatistics, FittedEffect, Nodes
+from freightrisk.models.newton import Step
 
 if TYPE_CHECKING:
     import pandas as pd
-
-NORMAL_975 = 1.959963984540054
-
-
-@dataclass(frozen=True, eq=False)
-class Nodes:
-    """The nodes of a credibility effect, depth by depth from the top.
-
-    Parameters
-    ----------
-    labels, parents : tuple of str
-        Name of each node and of its parent.
-    depth : int64 array, shape (n_nodes,)
-    exposure, claims : float64 array
-    own_rate, parent_rate, rate : float64 array
-        At the base level of all other factors: the rate of the node's own data, the fitted rate of its parent, and its
-        own fitted rate; claims an order, or yuan a claim.
-    credibility_z : float64 array
-        Weight of the node's own data, net of what its children explain, against its parent.
-    """
-
-    labels: tuple[str, ...]
-    parents: tuple[str, ...]
-    depth: NDArray[np.int64]
-    exposure: Array
-    claims: Array
-    own_rate: Array
-    parent_rate: Array
-    credibility_z: Array
-    rate: Array
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,85 +33,147 @@ class FittedModel:
     kind : {"frequency", "severity", "pure premium"}
     family : str
         See `FrequencyModel`, `SeverityModel` and `PurePremiumModel`.
-    codings : dict of str to Coding
-        Levels of each factor in the model, and pairs of levels of each interaction.
     intercept, intercept_std_error : float
         Log of `base`, the mean where every relativity is 1, and its standard error.
-    tables : dict of str to float64 array, shape (n_slots,)
-        Log relativity of each level and, behind the levels, of each fallback. Free effects have a reference level at 0;
-        credibility effects and curves have relativities of exposure-weighted mean 1.
-    std_errors : dict of str to float64 array, shape (n_slots,)
-        Standard errors of the log relativities: 0 for the reference and for given tables, infinite where the rows had
-        no such level. Those of penalised effects are posterior standard deviations at the fitted variances.
-    references : dict of str to int
-        Code of the reference level of each free effect, the one with the most exposure.
-    exposure, claims, amount : dict of str to float64 array, shape (n_slots,)
-        Exposure (orders; claims for a severity), claims and freight (yuan) of each level in the fitted rows.
     covariance : float64 array
         Covariance of intercept and log relativities, in the order of `parameters`. The levels of the largest
         credibility effect are not in it.
     parameters : tuple of (factor, code)
         Levels behind the intercept.
-    deviance, null_deviance, log_likelihood : float
-        Deviances are nan for a beta-binomial and for amounts seen through a limit, which have none.
-    dispersion : float
-        Pearson statistic over residual degrees of freedom. Standard errors use it for amounts and 1 for counts.
-    df_residual : float
-        Rows less effective parameters.
-    n_rows : int
+    fitted_effects : dict of str to FittedEffect
+        What the fit knows of each effect, by its name. `tables`, `std_errors` and the like are read from it.
+    statistics : FitStatistics
+        How well the fit describes its rows. `deviance`, `dispersion` and the like are read from it.
     steps : tuple of Step
         Convergence record; the first steps may be on a sample of the rows.
     engine : {"newton", "statsmodels"}
     shape : float
         Dispersion of a negative binomial (variance m + shape m^2), power of a Tweedie variance, or correlation of two
         lines of an order in a beta-binomial model; else 0.
-    kinds : dict of str to str
-        Kind of each table: free, credibility, smooth, interaction or given; lines for the number of lines of an order,
-        whose relativity is that number.
-    effective_parameters : dict of str to float
-        Effective number of parameters of each table: what it would have if free, less what its penalty holds.
-    variances : dict of str to tuple of float
-        Variances of penalised effects on the log scale, from the top of a tree down.
-    nodes : dict of str to Nodes
-        Own data, parent and credibility of the nodes of each credibility effect.
     clock : str
         Time zone of the book's days.
     """
 
     kind: str
     family: str
-    codings: Mapping[str, Coding | CrossCoding]
     intercept: float
     intercept_std_error: float
-    tables: Mapping[str, Array]
-    std_errors: Mapping[str, Array]
-    references: Mapping[str, int]
-    exposure: Mapping[str, Array]
-    claims: Mapping[str, Array]
-    amount: Mapping[str, Array]
     covariance: Array
     parameters: tuple[tuple[str, int], ...]
-    deviance: float
-    null_deviance: float
-    log_likelihood: float
-    dispersion: float
-    df_residual: float
-    n_rows: int
+    fitted_effects: Mapping[str, FittedEffect]
+    statistics: FitStatistics
     steps: tuple[Step, ...]
     engine: str
     shape: float = 0.0
-    kinds: Mapping[str, str] = field(default_factory=dict)
-    effective_parameters: Mapping[str, float] = field(default_factory=dict)
-    variances: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    nodes: Mapping[str, Nodes] = field(default_factory=dict)
     clock: str = DEFAULT_CLOCK
 
     def __post_init__(self) -> None:
-        for name in (
-            "codings", "tables", "std_errors", "references", "exposure", "claims", "amount", "kinds",
-            "effective_parameters", "variances", "nodes",
-        ):  # fmt: skip
-            object.__setattr__(self, name, FrozenDict(dict(getattr(self, name))))
+        object.__setattr__(self, "fitted_effects", FrozenDict(dict(self.fitted_effects)))
+
+    # What is known of each effect, by the effect's name
+
+    @cached_property
+    def codings(self) -> Mapping[str, Coding | CrossCoding]:
+        """Return the levels of each factor in the model, and the pairs of levels of each interaction."""
+        return FrozenDict({name: effect.coding for name, effect in self.fitted_effects.items()})
+
+    @cached_property
+    def kinds(self) -> Mapping[str, str]:
+        """Return the kind of each table: free, credibility, smooth, interaction or given, or lines.
+
+        A table of kind lines is for the number of lines of an order, and its relativity is that number.
+        """
+        return FrozenDict({name: effect.kind for name, effect in self.fitted_effects.items()})
+
+    @cached_property
+    def tables(self) -> Mapping[str, Array]:
+        """Return the log relativity of each level and, behind the levels, of each fallback.
+
+        Free effects have a reference level at 0. Credibility effects and curves have relativities whose
+        exposure-weighted mean is 1.
+        """
+        return FrozenDict({name: effect.table for name, effect in self.fitted_effects.items()})
+
+    @cached_property
+    def std_errors(self) -> Mapping[str, Array]:
+        """Return the standard error of each log relativity: 0 for the reference and for given tables.
+
+        It is infinite for a level that no row had. Standard errors of penalised effects are posterior standard
+        deviations at the fitted variances.
+        """
+        return FrozenDict({name: effect.std_errors for name, effect in self.fitted_effects.items()})
+
+    @cached_property
+    def references(self) -> Mapping[str, int]:
+        """Return the code of the reference level of each free effect, the one with the most exposure."""
+        found = {name: effect.reference for name, effect in self.fitted_effects.items()}
+        return FrozenDict({name: code for name, code in found.items() if code is not None})
+
+    @cached_property
+    def exposure(self) -> Mapping[str, Array]:
+        """Return the exposure of each level in the fitted rows: orders, or claims for a severity."""
+        return FrozenDict({name: effect.exposure for name, effect in self.fitted_effects.items()})
+
+    @cached_property
+    def claims(self) -> Mapping[str, Array]:
+        """Return the claims of each level in the fitted rows."""
+        return FrozenDict({name: effect.claims for name, effect in self.fitted_effects.items()})
+
+    @cached_property
+    def amount(self) -> Mapping[str, Array]:
+        """Return the freight of each level in the fitted rows, yuan."""
+        return FrozenDict({name: effect.amount for name, effect in self.fitted_effects.items()})
+
+    @cached_property
+    def effective_parameters(self) -> Mapping[str, float]:
+        """Return the effective number of parameters of each table: all of them, less those that its penalty holds."""
+        return FrozenDict({name: effect.effective_parameters for name, effect in self.fitted_effects.items()})
+
+    @cached_property
+    def variances(self) -> Mapping[str, tuple[float, ...]]:
+        """Return the variances of each penalised effect on the log scale, from the top of a tree down."""
+        return FrozenDict({name: effect.variances for name, effect in self.fitted_effects.items() if effect.variances})
+
+    @cached_property
+    def nodes(self) -> Mapping[str, Nodes]:
+        """Return own data, parent and credibility of the nodes of each credibility effect."""
+        found = {name: effect.nodes for name, effect in self.fitted_effects.items()}
+        return FrozenDict({name: nodes for name, nodes in found.items() if nodes is not None})
+
+    # How well the fit describes its rows
+
+    @property
+    def deviance(self) -> float:
+        """Return the deviance; nan for a beta-binomial and for amounts seen through a limit, which have none."""
+        return self.statistics.deviance
+
+    @property
+    def null_deviance(self) -> float:
+        """Return the deviance of the model with a base and nothing else; nan where the deviance is."""
+        return self.statistics.null_deviance
+
+    @property
+    def log_likelihood(self) -> float:
+        """Return the log likelihood of the fitted rows."""
+        return self.statistics.log_likelihood
+
+    @property
+    def dispersion(self) -> float:
+        """Return the Pearson statistic over residual degrees of freedom.
+
+        Standard errors use it for amounts, and 1 for counts.
+        """
+        return self.statistics.dispersion
+
+    @property
+    def df_residual(self) -> float:
+        """Return the number of rows less effective parameters."""
+        return self.statistics.df_residual
+
+    @property
+    def n_rows(self) -> int:
+        """Return the number of fitted rows."""
+        return self.statistics.n_rows
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -186,28 +219,9 @@ class FittedModel:
         """
         import pandas as pd
 
-        return pd.concat([self._factor_frame(name) for name in self.tables] or [pd.DataFrame()], ignore_index=True)
-
-    def _factor_frame(self, name: str) -> "pd.DataFrame":
-        import pandas as pd
-
-        coding = self.codings[name]
-        shown = np.flatnonzero(_listed(coding) | (self.exposure[name] > 0))
-        log_relativity, error = self.tables[name][shown], self.std_errors[name][shown]
-        columns = {
-            "factor": name,
-            "level": [coding.slot_label(code) for code in shown.tolist()],
-            "relativity": np.exp(log_relativity),
-            "log_relativity": log_relativity,
-            "std_error": error,
-            "lower": np.exp(log_relativity - NORMAL_975 * error),
-            "upper": np.where(
-                np.isinf(error), np.inf, np.exp(np.where(np.isinf(error), 0.0, log_relativity + NORMAL_975 * error))
-            ),
-            "exposure": self.exposure[name][shown],
-            "claims": self.claims[name][shown],
-        }
-        return pd.DataFrame(columns | ({"amount": self.amount[name][shown]} if self.kind == "severity" else {}))
+        with_amount = self.kind == "severity"
+        found = [effect.relativities(name, with_amount=with_amount) for name, effect in self.fitted_effects.items()]
+        return pd.concat(found or [pd.DataFrame()], ignore_index=True)
 
     @cached_property
     def effects(self) -> "pd.DataFrame":
@@ -221,13 +235,13 @@ class FittedModel:
         return pd.DataFrame(
             {
                 "factor": name,
-                "effect": self.kinds[name],
-                "levels": int((self.exposure[name] > 0).sum()),
-                "effective_parameters": self.effective_parameters[name],
-                "std_deviation": float(np.sqrt(self.variances[name][-1])) if self.variances.get(name) else np.nan,
-                "variances": self.variances.get(name, ()),
+                "effect": effect.kind,
+                "levels": effect.n_exposed,
+                "effective_parameters": effect.effective_parameters,
+                "std_deviation": float(np.sqrt(effect.variances[-1])) if effect.variances else np.nan,
+                "variances": effect.variances,
             }
-            for name in self.tables
+            for name, effect in self.fitted_effects.items()
         )
 
     def credibility(self, factor: str) -> "pd.DataFrame":
@@ -273,8 +287,8 @@ class FittedModel:
         """
         check_book(book)
         total = np.full(book.n_orders, self.intercept)
-        for name, table in self.tables.items():
-            total += table[_table_codes(book, self.codings[name])]
+        for effect in self.fitted_effects.values():
+            total += effect.table[effect.codes(book)]
         return np.asarray(np.exp(total))
 
     @property
@@ -318,20 +332,21 @@ class FittedModel:
         if unknown:
             raise InputError(f"without: the model has no factor '{unknown[0]}'; it has {', '.join(self.tables)}.")
         mean = self.predict(book)
-        for name in without:
-            mean *= np.exp(-self.tables[name][_table_codes(book, self.codings[name])])
+        for effect in (self.fitted_effects[name] for name in without):
+            mean *= np.exp(-effect.table[effect.codes(book)])
         if book.exposure is not None:
             mean *= book.exposure
         if offset is not None:
             mean *= np.exp(_check.real_array(offset, argument="offset", length=book.n_orders))
         if self.lines is None:
             return expected_response(self.family, mean, np.empty(0))
-        trials = np.exp(self.tables[self.lines])[_table_codes(book, self.codings[self.lines])]
+        counter = self.fitted_effects[self.lines]
+        trials = np.exp(counter.table)[counter.codes(book)]
         return expected_response(self.family, mean / trials, trials)
 
     def summary(self) -> str:
         """Return the fit on one screen: what was fitted, how well, and how it converged."""
-        factors = ", ".join(map(self._factor_text, self.tables)) or "none"
+        factors = ", ".join(effect.size_text(name) for name, effect in self.fitted_effects.items()) or "none"
         deviance = f"deviance {self.deviance:,.2f} (null {self.null_deviance:,.2f}); "
         deviance = "" if np.isnan(self.deviance) else deviance
         shape = f"; shape {self.shape:.4g}" if self.shape else ""
@@ -347,34 +362,5 @@ class FittedModel:
         ]
         return "\n".join(map(shown, lines))
 
-    def _factor_text(self, name: str) -> str:
-        kind, levels = self.kinds[name], self.codings[name].n_levels
-        if kind == "free":
-            return f"{name} ({levels})"
-        if kind == "interaction":
-            levels = int((self.exposure[name] > 0).sum())
-        return f"{name} ({levels}, {kind})"
-
     def __repr__(self) -> str:
         return self.summary()
-
-
-def _table_codes(book: OrderBook, coding: Coding | CrossCoding) -> NDArray[Any]:
-    if isinstance(coding, CrossCoding):
-        return coding.pair(_table_codes(book, coding.first), _table_codes(book, coding.second))
-    return _codes(book, coding)
-
-
-def _codes(book: OrderBook, coding: Coding) -> NDArray[Any]:
-    """Return the codes of a factor in a book, or raise where the book codes it differently."""
-    if book.codings.get(coding.name) != coding:
-        raise InputError(
-            f"book: its coding of factor '{coding.name}' is not the model's; select rows of the fitted book, or build "
-            "the new book with factors=list(fitted_book.codings.values())."
-        )
-    return book.codes[coding.name]
-
-
-def _listed(coding: Coding | CrossCoding) -> NDArray[np.bool_]:
-    """Return which slots a table shows even without exposure: the levels of a factor, no pair of two."""
-    return np.arange(coding.n_slots) < (coding.n_levels if isinstance(coding, Coding) else 0)

@@ -13,8 +13,9 @@ from freightrisk.errors import InputError
 from freightrisk.models.design import Layout
 from freightrisk.models.families import FAMILIES, row_scores
 from freightrisk.models.fitted import FittedModel
+from freightrisk.models.information import means
 from freightrisk.models.passes import Problem
-from freightrisk.models.table_model import Solution, means
+from freightrisk.models.table_model import Solution
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,9 +8,11 @@ import numpy as np
 from freightrisk._types import Array
 from freightrisk.errors import FitError, InputError
 from freightrisk.models.design import Layout, SlotNames
+from freightrisk.models.information import dispersion_value
+from freightrisk.models.newton import Step
 from freightrisk.models.passes import Problem
 from freightrisk.models.quadratic import State, factorise
-from freightrisk.models.table_model import Solution, Step, dispersion_value
+from freightrisk.models.table_model import Solution
 
 DESIGN_LIMIT = 2**31
 

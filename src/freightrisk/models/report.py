@@ -14,10 +14,12 @@ from freightrisk.errors import InputError
 from freightrisk.models.design import Layout, Term
 from freightrisk.models.effects import Effect
 from freightrisk.models.families import FAMILIES, Response, expected_response, tweedie_log_likelihood
-from freightrisk.models.fitted import FittedModel, Nodes
+from freightrisk.models.fitted import FittedModel
+from freightrisk.models.fitted_effect import FitStatistics, FittedEffect, Nodes
+from freightrisk.models.information import dispersion_value, means, tables_of
 from freightrisk.models.passes import Problem
 from freightrisk.models.quadratic import LARGEST_STRENGTH, Reduced, forms
-from freightrisk.models.table_model import Solution, dispersion_value, means, tables_of
+from freightrisk.models.table_model import Solution
 from freightrisk.models.terms import AnyCoding, LevelSums, bands_of, tree_of
 
 
@@ -38,15 +40,14 @@ class Report:
 
     def model(self, null: Solution, engine: str) -> FittedModel:
         """Return the fitted model."""
-        solution, layout, problem = self.solution, self.layout, self.problem
+        solution, layout = self.solution, self.layout
         base, flat = tables_of(layout, solution.state)
         tables = {
             term.name: flat[at : at + term.n_slots].copy()
             for term, at in zip(layout.terms, layout.offsets.tolist(), strict=True)
         }
         shifts = {term.name: self._centre(term, tables[term.name]) for term in layout.terms if term.centred}
-        scale = solution.dispersion if FAMILIES[problem.family].scaled else 1.0
-        errors, covariance, parameters = self._errors(tables, scale)
+        errors, covariance, parameters = self._errors(tables, self.scale)
         nodes = {
             term.name: self._nodes(term, tables[term.name], base + sum(shifts.values()) - shifts[term.name] + self.lift)
             for term in layout.terms
@@ -58,6 +59,34 @@ class Report:
         reported = {
             term.name: self._filled(term, tables[term.name], nodes.get(term.name), intercept) for term in layout.terms
         } | dict(self.given)
+        return FittedModel(
+            kind=self.kind, family=self.problem.family, intercept=intercept,
+            intercept_std_error=float(np.sqrt(covariance[0, 0])), covariance=covariance, parameters=parameters,
+            fitted_effects=self._fitted_effects(reported, errors, {name: found for name, (found, _) in nodes.items()}),
+            statistics=self._statistics(null), steps=solution.steps, engine=engine, shape=self.problem.shape,
+        )  # fmt: skip
+
+    def _fitted_effects(
+        self, tables: Mapping[str, Array], errors: Mapping[str, Array], nodes: Mapping[str, Nodes]
+    ) -> dict[str, FittedEffect]:
+        """Return what is reported of each effect, in the order in which the effects were given."""
+        layout, variances = self.layout, self._variances()
+        counted = dict(zip(layout.names, self.solution.edf[1:].tolist(), strict=True))
+        references = {term.name: term.reference for term in layout.terms if term.kind == "free"}
+        return {
+            name: FittedEffect(
+                coding=self.codings[name], kind=type(effect).__name__.lower(), table=tables[name],
+                std_errors=errors.get(name, np.zeros(self.codings[name].n_slots)), exposure=self.sums[name].exposure,
+                claims=self.sums[name].claims, amount=self.sums[name].amount,
+                effective_parameters=counted.get(name, 0.0), variances=variances.get(name, ()),
+                reference=references.get(name), nodes=nodes.get(name),
+            )
+            for name, effect in self.effects.items()
+        }  # fmt: skip
+
+    def _statistics(self, null: Solution) -> FitStatistics:
+        """Return how well the solution describes the rows, beside that of a base alone."""
+        solution, layout, problem = self.solution, self.layout, self.problem
         penalised = bool(layout.groups) or any(term.direction for term in layout.terms)
         df_residual = problem.n_rows - (float(solution.edf.sum()) if penalised else layout.n_params)
         deviance, log_likelihood = fit_statistics(problem, solution.objective)
@@ -65,25 +94,19 @@ class Report:
             deviance, log_likelihood = float("nan"), self.censored_log_likelihood
         if problem.family == "tweedie":
             log_likelihood = self._tweedie_log_likelihood(solution.dispersion)
-        null_deviance = fit_statistics(problem, null.objective)[0] if np.isfinite(deviance) else float("nan")
-        dispersion = problem.dispersion or dispersion_value(solution.pearson, df_residual)
-        counted = dict(zip(layout.names, solution.edf[1:].tolist(), strict=True))
-        return FittedModel(
-            kind=self.kind, family=problem.family, codings=self.codings, intercept=intercept,
-            intercept_std_error=float(np.sqrt(covariance[0, 0])),
-            tables={name: reported[name] for name in self.effects},
-            std_errors={name: errors.get(name, np.zeros(self.codings[name].n_slots)) for name in self.effects},
-            references={term.name: term.reference for term in layout.terms if term.kind == "free"},
-            exposure={name: self.sums[name].exposure for name in self.effects},
-            claims={name: self.sums[name].claims for name in self.effects},
-            amount={name: self.sums[name].amount for name in self.effects},
-            covariance=covariance, parameters=parameters, deviance=deviance,
-            null_deviance=null_deviance, log_likelihood=log_likelihood, shape=problem.shape, dispersion=dispersion,
-            df_residual=df_residual, n_rows=problem.n_rows, steps=solution.steps, engine=engine,
-            kinds={name: _kind(effect) for name, effect in self.effects.items()},
-            effective_parameters={name: counted.get(name, 0.0) for name in self.effects},
-            variances=self._variances(scale), nodes={name: nodes[name][0] for name in nodes},
-        )  # fmt: skip
+        return FitStatistics(
+            deviance=deviance,
+            null_deviance=fit_statistics(problem, null.objective)[0] if np.isfinite(deviance) else float("nan"),
+            log_likelihood=log_likelihood,
+            dispersion=problem.dispersion or dispersion_value(solution.pearson, df_residual),
+            df_residual=df_residual,
+            n_rows=problem.n_rows,
+        )
+
+    @property
+    def scale(self) -> float:
+        """Return the dispersion by which covariances are scaled: 1 for counts."""
+        return self.solution.dispersion if FAMILIES[self.problem.family].scaled else 1.0
 
     @property
     def lift(self) -> float:
@@ -100,10 +123,10 @@ class Report:
         weight = np.where(term.estimated, self.sums[term.name].exposure * np.exp(table), 0.0)
         return np.asarray(weight / weight.sum())
 
-    def _variances(self, scale: float) -> dict[str, tuple[float, ...]]:
+    def _variances(self) -> dict[str, tuple[float, ...]]:
         found: dict[str, tuple[float, ...]] = {}
         for group, strength in zip(self.layout.groups, self.solution.strengths.tolist(), strict=True):
-            value = group.variance if group.variance is not None else scale / strength
+            value = group.variance if group.variance is not None else self.scale / strength
             value = 0.0 if group.variance is None and strength >= 0.99 * LARGEST_STRENGTH else value
             found[group.term] = (*found.get(group.term, ()), float(value))
         return found
@@ -235,10 +258,6 @@ class Report:
                 table[bands] = term.direction * np.maximum.accumulate(term.direction * table[bands])
             estimated = estimated | np.isin(np.arange(len(table)), bands)
         return filled(table, estimated, coding, self.sums[term.name].exposure)
-
-
-def _kind(effect: Effect) -> str:
-    return type(effect).__name__.lower()
 
 
 def _is_identity(matrix: Array) -> bool:

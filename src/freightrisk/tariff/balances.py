@@ -1,32 +1,28 @@
-"""What earlier orders leave to later ones: budgets, caps by merchant, and the remainders of rounding."""
+"""What earlier orders leave to later ones, and the fixed sequence of a batch in which money is spent."""
 
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk import _check, _plan, _rounding, _settle
+from freightrisk import _check
 from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE, JoinedColumns, value_of
 from freightrisk._intake import DEFAULT_CLOCK, Id, Refused, id_of, time_of
-from freightrisk._parallel import in_order
 from freightrisk._shown import repr_of
 from freightrisk.errors import InputError
-from freightrisk.tariff.quotes import QuoteBuffers
 from freightrisk.tariff.subsidy import Subsidy
 
 Whole = NDArray[np.int64]
 
 UNSPENDABLE = 2**62
-WAVE = 8
 UNIT = {"day": "D", "month": "M"}
 MOST_REMAINDER = 10**10  # micro-yuan
 PERIOD = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2})?")
 NO_ROWS: Whole = np.empty(0, dtype=np.int64)
-NO_DRAWS: NDArray[np.uint16] = np.empty(0, dtype=np.uint16)
 
 
 @dataclass(eq=True)
@@ -132,6 +128,17 @@ def _once(given: Mapping[Any, Any], key: Callable[[Any], Any], amount: Callable[
             )
         found[known] = amount(value)
     return found
+
+
+def spent_by_label(balances: Balances, rule: Subsidy, labels: list[tuple[Hashable, str]]) -> Whole:
+    """Return the fen that a rule with a cap has paid to each merchant and period of a list."""
+    spent = balances.spent_by_merchant.get(rule.name, {})
+    return _amounts([spent.get(label, 0) for label in labels], _fen, UNSPENDABLE)
+
+
+def remainders_of(balances: Balances, merchants: list[Hashable]) -> Whole:
+    """Return the micro-yuan that each merchant of a list was charged too little so far."""
+    return _amounts([balances.remainders.get(name, 0) for name in merchants], _micro, MOST_REMAINDER)
 
 
 def _amounts(values: list[Any], check: Callable[[Any], int], most: int) -> Whole:
@@ -301,197 +308,3 @@ def _ranks(ids: NDArray[Any]) -> Whole:
         name: k for k, name in enumerate(sorted(set(ids.tolist()), key=lambda name: (isinstance(name, str), name)))
     }
     return np.fromiter(map(place.__getitem__, ids.tolist()), dtype=np.int64, count=len(ids))
-
-
-@dataclass(frozen=True, eq=False)
-class Left:
-    """What limited rules have left, as the kernel counts it down.
-
-    Parameters
-    ----------
-    rules : list of Subsidy
-    labels : dict of period to list of (merchant, period)
-    budget : int64 array, shape (n_rules,)
-    rule_keys, rule_start : int32 and int64 arrays, shape (n_rules,)
-        As for `_settle.Limits`.
-    by_key : int64 array
-        Of each capped rule, for each key of its period.
-    budget_met, by_key_met : uint8 arrays
-        Where an order was offered less for want of money.
-    """
-
-    rules: tuple[Subsidy, ...]
-    labels: Mapping[str, list[tuple[Hashable, str]]]
-    budget: Whole
-    rule_keys: NDArray[np.int32]
-    rule_start: Whole
-    by_key: Whole
-    budget_met: NDArray[np.uint8]
-    by_key_met: NDArray[np.uint8]
-
-    @classmethod
-    def of(cls, rules: tuple[Subsidy, ...], sequence: Sequence, balances: Balances) -> "Left":
-        """Return what balances leave to a batch."""
-        budget = np.array([balances.left(rule) for rule in rules], dtype=np.int64)
-        rule_keys, start = np.full(len(rules), -1, dtype=np.int32), np.zeros(len(rules), dtype=np.int64)
-        periods, parts, size = list(sequence.labels), [], 0
-        for k, rule in enumerate(rules):
-            if rule.period is None or rule.merchant_cap_fen is None:
-                continue
-            spent = balances.spent_by_merchant.get(rule.name, {})
-            labels = sequence.labels[rule.period]
-            taken = _amounts([spent.get(label, 0) for label in labels], _fen, UNSPENDABLE)
-            rule_keys[k], start[k] = periods.index(rule.period), size
-            parts.append(np.maximum(rule.merchant_cap_fen - taken, 0))
-            size += len(labels)
-        by_key = np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
-        met = np.zeros(len(rules), dtype=np.uint8), np.zeros(len(by_key), dtype=np.uint8)
-        return cls(rules, sequence.labels, budget, rule_keys, start, by_key, *met)
-
-    def limits(self, keys: NDArray[np.int32]) -> _settle.Limits:
-        """Return the kernel's view, which counts these arrays down."""
-        return _settle.Limits(
-            self.budget, keys, self.rule_keys, self.rule_start, self.by_key, self.budget_met, self.by_key_met
-        )
-
-    def allowed(self) -> int:
-        """Return a bit for each rule whose budget is not at its end."""
-        return sum(1 << k for k, left in enumerate(self.budget.tolist()) if left > 0)
-
-    @property
-    def is_by_merchant(self) -> bool:
-        """Return whether a rule is capped by merchant, so that orders without one are not eligible."""
-        return bool(np.any(self.rule_keys >= 0))
-
-    def copy(self) -> "Left":
-        """Return the same, apart."""
-        return replace(self, budget=self.budget.copy(), by_key=self.by_key.copy())
-
-    def spend(self, opening: "Left", balances: Balances) -> None:
-        """Add to balances what is less than at the opening, and the limits that were met, or might have been."""
-        balances.met.clear()
-        for k, rule in enumerate(self.rules):
-            if not rule.is_limited:
-                continue
-            if self.budget_met[k] or (rule.budget_fen is not None and self.budget[k] == 0):
-                balances.met.add((rule.name, None, ""))
-            paid = int(opening.budget[k] - self.budget[k])
-            balances.spent[rule.name] = balances.spent.get(rule.name, 0) + paid
-            if rule.period is None:
-                continue
-            labels = self.labels[rule.period]
-            part = slice(self.rule_start[k], self.rule_start[k] + len(labels))
-            used = opening.by_key[part] - self.by_key[part]
-            balances.met |= {(rule.name, *labels[place]) for place in np.flatnonzero(self.by_key_met[part]).tolist()}
-            by_merchant = balances.spent_by_merchant.setdefault(rule.name, {})
-            for place in np.flatnonzero(used).tolist():
-                by_merchant[labels[place]] = by_merchant.get(labels[place], 0) + int(used[place])
-
-
-def waves(pieces: list[tuple[int, int]], sequence: Sequence | None, left: Left | None) -> list[list[tuple[int, int]]]:
-    """Return the pieces of a batch in runs that are settled before the next is priced.
-
-    Where budgets alone decide and rows stand in their order, short runs keep what is priced in vain short.
-    """
-    whole = sequence is None or left is None or len(sequence.order) or len(sequence.merchants) or left.is_by_merchant
-    if whole or not pieces:
-        return [pieces]
-    return [pieces[start : start + WAVE] for start in range(0, len(pieces), WAVE)]
-
-
-def settle_in_order(
-    plan: _plan.PricePlan,
-    into: QuoteBuffers,
-    sequence: Sequence,
-    left: Left,
-    sums: Whole,
-    pieces: list[tuple[int, int]],
-    balances: Balances,
-    *,
-    threads: int,
-) -> None:
-    """Round by carrying and let budgets and caps bind, on pieces that were priced as if none of them would end.
-
-    Parameters
-    ----------
-    sums : int64 array, shape (n_pieces, n_rules)
-        What each limited rule paid in each piece, as priced.
-    pieces : list of (start, stop)
-    """
-    n = pieces[-1][1] if pieces else 0
-    money = into.money(NO_DRAWS)
-    if plan.rounding == _plan.ROUNDING_MODES["carry"]:
-        remainders = _amounts([balances.remainders.get(name, 0) for name in sequence.names], _micro, MOST_REMAINDER)
-        _rounding.carry(into.micro[:n], sequence.merchants, sequence.order, remainders, into.rounded)
-        balances.remainders.update(zip(sequence.names, remainders.tolist(), strict=True))
-        _settle_as_if_unlimited(plan, into, money, sums, pieces, left.allowed(), threads=threads)
-    if not n or not any(rule.is_limited for rule in left.rules):
-        return
-    if not left.is_by_merchant and bool(np.all(sums.sum(axis=0) <= left.budget)):
-        left.budget[:] -= sums.sum(axis=0)
-    elif len(sequence.order):
-        _settle_permuted(plan, into, sequence, left, n)
-    elif left.is_by_merchant:
-        _settle.settle(plan, 0, n, *into.outputs, money, limits=left.limits(sequence.keys))
-    else:
-        _settle_budgets(plan, into, sequence, left, sums, pieces, threads=threads)
-
-
-def _settle_as_if_unlimited(
-    plan: _plan.PricePlan,
-    into: QuoteBuffers,
-    money: _settle.MoneyColumns,
-    sums: Whole,
-    pieces: list[tuple[int, int]],
-    allowed: int,
-    *,
-    threads: int,
-) -> None:
-    """Settle pieces by the rules that are allowed, and write what each limited one paid to the rows of `sums`."""
-    if not pieces:
-        return
-    first, size = pieces[0][0], pieces[0][1] - pieces[0][0]
-    sums[:] = 0
-
-    def settle(start: int, stop: int) -> None:
-        _settle.settle(plan, start, stop, *into.outputs, money, sums[(start - first) // size], allowed)
-
-    for _ in in_order(settle, pieces, threads=threads):
-        pass
-
-
-def _settle_budgets(
-    plan: _plan.PricePlan,
-    into: QuoteBuffers,
-    sequence: Sequence,
-    left: Left,
-    sums: Whole,
-    pieces: list[tuple[int, int]],
-    *,
-    threads: int,
-) -> None:
-    """Settle in order the pieces in which a budget ends; those after it anew without its rule, all at a time."""
-    money, limits = into.money(NO_DRAWS), left.limits(sequence.keys)
-    done, allowed = 0, left.allowed()
-    while done < len(pieces):
-        ends = np.any(np.cumsum(sums[done:], axis=0) > left.budget, axis=1)
-        fits = int(np.argmax(ends)) if ends.any() else len(ends)
-        left.budget[:] -= sums[done : done + fits].sum(axis=0)
-        done += fits
-        if done == len(pieces):
-            return
-        start, stop = pieces[done]
-        _settle.settle(plan, start, stop, *into.outputs, money, None, allowed, limits)
-        done += 1
-        if left.allowed() != allowed and done < len(pieces):
-            allowed = left.allowed()
-            _settle_as_if_unlimited(plan, into, money, sums[done:], pieces[done:], allowed, threads=threads)
-
-
-def _settle_permuted(plan: _plan.PricePlan, into: QuoteBuffers, sequence: Sequence, left: Left, n: int) -> None:
-    """Settle a batch whose rows stand in another order than that in which money is spent."""
-    order = sequence.order
-    sorted_into = into.rows(order)
-    keys = np.ascontiguousarray(sequence.keys[:, order])
-    _settle.settle(plan, 0, n, *sorted_into.outputs, sorted_into.money(NO_DRAWS), limits=left.limits(keys))
-    into.put(order, sorted_into)

@@ -16,9 +16,9 @@ from freightrisk._shown import repr_of
 from freightrisk.book.book import SOUND_COLUMNS
 from freightrisk.book.factors import Band, Coding, CrossCoding
 from freightrisk.errors import InputError
-from freightrisk.tariff.balances import NO_DRAWS, sequence_of_one
+from freightrisk.tariff.balances import sequence_of_one
 from freightrisk.tariff.experience import Reader
-from freightrisk.tariff.quotes import DETAIL, CodedOrders, quote_names
+from freightrisk.tariff.quotes import DETAIL, NO_DRAWS, CodedOrders, quote_names
 from freightrisk.tariff.record import TariffRecord
 from freightrisk.tariff.rounding import dither_draws
 from freightrisk.tariff.subsidy import Gate, periods_of

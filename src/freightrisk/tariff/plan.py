@@ -43,7 +43,7 @@ def plan_arguments(tariff: TariffRecord) -> dict[str, Any]:
     """Return the arguments of `_plan.PricePlan` for a tariff; those of its parts as mappings."""
     experience = {} if tariff.experience is None else tariff.experience.tables
     place = {name: k for k, name in enumerate([*tariff.tabled, *experience])}
-    loads, rules = tariff.loadings, tariff.subsidies
+    loads = tariff.loadings
     gates = {len(place) + k: gate.masks for k, gate in enumerate(tariff._gates)}
     # Where shares say what is paid under the limits, the limits themselves have been used.
     by_level = () if tariff.shares else tariff.cover.limits
@@ -76,16 +76,22 @@ def plan_arguments(tariff: TariffRecord) -> dict[str, Any]:
             "filed_min_micro": float(loads.filed_min_micro),
             "filed_max_micro": float(loads.filed_max_micro),
         },
-        "rules": {
-            "kind": np.array([_plan.RULE_KINDS[rule.kind] for rule in rules], dtype=np.int32),
-            "amount": np.array([rule.amount for rule in rules], dtype=np.int64),
-            "cap": np.array([UNLIMITED if rule.cap_fen is None else rule.cap_fen for rule in rules], dtype=np.int32),
-            "payer": np.array([tariff.payers.index(rule.payer) for rule in rules], dtype=np.int32),
-            "group": np.array(group_numbers(rules), dtype=np.int32),
-            "limited": np.array([rule.is_limited for rule in rules], dtype=np.uint8),
-        },
+        "rules": _rules(tariff),
         "rounding": _plan.ROUNDING_MODES[tariff.rounding],
         "floor_fen": tariff.floor_fen,
+    }
+
+
+def _rules(tariff: TariffRecord) -> dict[str, NDArray[Any]]:
+    """Return the arguments of `_plan.Rules`, an entry of each array for each subsidy."""
+    rules = tariff.subsidies
+    return {
+        "kind": np.array([_plan.RULE_KINDS[rule.kind] for rule in rules], dtype=np.int32),
+        "amount": np.array([rule.amount for rule in rules], dtype=np.int64),
+        "cap": np.array([UNLIMITED if rule.cap_fen is None else rule.cap_fen for rule in rules], dtype=np.int32),
+        "payer": np.array([tariff.payers.index(rule.payer) for rule in rules], dtype=np.int32),
+        "group": np.array(group_numbers(rules), dtype=np.int32),
+        "limited": np.array([rule.is_limited for rule in rules], dtype=np.uint8),
     }
 
 

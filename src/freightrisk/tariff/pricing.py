@@ -17,22 +17,13 @@ from freightrisk.book.book import SOUND_COLUMNS, columns_with_missing, join, uni
 from freightrisk.book.doubts import warn_of_grams
 from freightrisk.book.factors import CrossCoding
 from freightrisk.errors import InputError
-from freightrisk.tariff.balances import (
-    NO_DRAWS,
-    Balances,
-    Left,
-    check_balances,
-    order_ids,
-    sequence_of,
-    settle_in_order,
-    spending,
-    waves,
-)
+from freightrisk.tariff.balances import Balances, check_balances, order_ids, sequence_of, spending
 from freightrisk.tariff.one_order import Quoter, encode_one
 from freightrisk.tariff.plan import plan_arguments, price_plan
-from freightrisk.tariff.quotes import DETAIL, CodedOrders, QuoteBuffers, frame_of, index_of, with_progress
+from freightrisk.tariff.quotes import DETAIL, NO_DRAWS, CodedOrders, QuoteBuffers, frame_of, index_of, with_progress
 from freightrisk.tariff.record import TariffRecord
 from freightrisk.tariff.rounding import dither_draws
+from freightrisk.tariff.settling import Left, settle_in_order, waves
 from freightrisk.tariff.subsidy import periods_of
 from freightrisk.tariff.worksheet import Worksheet, worksheet
 
@@ -148,20 +139,35 @@ class Pricer:
         if buffers is not None:
             _check.instance(buffers, QuoteBuffers, argument="buffers")
         n = coded.n_orders
-        rules = len(tariff.subsidies)
         into = self.buffers(n, detail=detail, campaigns=campaigns) if buffers is None else buffers
         into.check(
-            n, len(tariff.payers), rules, detail=detail, settles=tariff.in_sequence,
+            n, len(tariff.payers), len(tariff.subsidies), detail=detail, settles=tariff.in_sequence,
             carries=tariff.rounding == "carry", campaigns=campaigns,
         )  # fmt: skip
-        plan, pieces, sequence = self.plan, chunks(n, PRICE_CHUNK), coded.sequence
+        spent_from = Balances() if balances is None else balances
+        self._price_into(into, coded, spent_from, detail=detail, threads=threads, progress=progress)
+        columns = self._columns(into, detail=detail, campaigns=campaigns)
+        return {name: values[:n] for name, values in columns.items()}
+
+    def _price_into(
+        self,
+        into: QuoteBuffers,
+        coded: CodedOrders,
+        balances: Balances,
+        *,
+        detail: bool,
+        threads: int,
+        progress: bool,
+    ) -> None:
+        """Price orders into buffers, piece by piece; where a sequence is fixed, wave by wave, each settled in order."""
+        tariff, plan, sequence = self.tariff, self.plan, coded.sequence
+        pieces = chunks(coded.n_orders, PRICE_CHUNK)
         steps = into.steps if detail else np.empty((0, 0))
         asked = len(coded.draws) or len(into.micro) or len(into.masks) or len(into.paid)
         money = into.money(coded.draws) if asked else None
-        known = Balances() if balances is None else balances
-        left = None if sequence is None else Left.of(tariff.subsidies, sequence, known)
+        left = None if sequence is None else Left.of(tariff.subsidies, sequence, balances)
         opening = None if left is None else left.copy()
-        sums = np.zeros((len(pieces), rules), dtype=np.int64) if left is not None else None
+        sums = np.zeros((len(pieces), len(tariff.subsidies)), dtype=np.int64) if left is not None else None
 
         def work(start: int, stop: int) -> int:
             if left is None or sums is None:
@@ -178,14 +184,18 @@ class Pricer:
                 if left is not None and sums is not None:
                     first = wave[0][0] // PRICE_CHUNK if wave else 0
                     paid = sums[first : first + len(wave)]
-                    settle_in_order(plan, into, sequence, left, paid, wave, known, threads=threads)
+                    settle_in_order(plan, into, sequence, left, paid, wave, balances, threads=threads)
                     for _ in in_order(into.spread_flags, wave, threads=threads):
                         pass
 
-        for _ in with_progress(in_waves(), n) if progress else in_waves():
+        for _ in with_progress(in_waves(), coded.n_orders) if progress else in_waves():
             pass
         if left is not None and opening is not None:
-            left.spend(opening, known)
+            left.spend(opening, balances)
+
+    def _columns(self, into: QuoteBuffers, *, detail: bool, campaigns: bool) -> dict[str, NDArray[Any]]:
+        """Return the columns of quotes by name."""
+        tariff = self.tariff
         columns: dict[str, NDArray[Any]] = dict(zip(DETAIL, into.steps, strict=True)) if detail else {}
         columns |= {"list_fen": into.list_fen}
         columns |= {f"{payer}_fen": paid for payer, paid in zip(tariff.payers, into.payers, strict=True)}
@@ -193,7 +203,7 @@ class Pricer:
         columns |= dict(zip(_settle.FLAGS, into.hits, strict=True))
         if campaigns:
             columns |= {f"paid: {rule.name}": fen for rule, fen in zip(tariff.subsidies, into.paid, strict=False)}
-        return {name: values[:n] for name, values in columns.items()}
+        return columns
 
     def buffers(self, n_orders: int, *, detail: bool = True, campaigns: bool = False) -> QuoteBuffers:
         """Return arrays for the quotes of up to `n_orders` orders."""

@@ -15,6 +15,7 @@ from freightrisk._types import Array
 from freightrisk.errors import InputError
 
 DAMAGED = "coded orders are damaged: their columns have wrong lengths, types or codes; encode the orders again."
+NO_DRAWS: NDArray[np.uint16] = np.empty(0, dtype=np.uint16)
 DETAIL = ("claim_intensity", "expected_claims", "expected_payout", "pure_premium", "technical_premium")
 
 

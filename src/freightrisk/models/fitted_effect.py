@@ -1,0 +1,153 @@
+"""What a fit knows of one effect, and how well the whole fit describes its rows."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk._types import Array
+from freightrisk.book.book import OrderBook
+from freightrisk.book.factors import Coding, CrossCoding
+from freightrisk.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NORMAL_975 = 1.959963984540054
+
+
+@dataclass(frozen=True, eq=False)
+class Nodes:
+    """The nodes of a credibility effect, depth by depth from the top.
+
+    Parameters
+    ----------
+    labels, parents : tuple of str
+        Name of each node and of its parent.
+    depth : int64 array, shape (n_nodes,)
+    exposure, claims : float64 array
+    own_rate, parent_rate, rate : float64 array
+        At the base level of all other factors: the rate of the node's own data, the fitted rate of its parent, and its
+        own fitted rate; claims an order, or yuan a claim.
+    credibility_z : float64 array
+        Weight of the node's own data, net of what its children explain, against its parent.
+    """
+
+    labels: tuple[str, ...]
+    parents: tuple[str, ...]
+    depth: NDArray[np.int64]
+    exposure: Array
+    claims: Array
+    own_rate: Array
+    parent_rate: Array
+    credibility_z: Array
+    rate: Array
+
+
+@dataclass(frozen=True)
+class FitStatistics:
+    """How well a fit describes its rows; `FittedModel` has a property of the same name for each.
+
+    Parameters
+    ----------
+    deviance, null_deviance, log_likelihood, dispersion, df_residual : float
+    n_rows : int
+    """
+
+    deviance: float
+    null_deviance: float
+    log_likelihood: float
+    dispersion: float
+    df_residual: float
+    n_rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedEffect:
+    """The table of one effect and what the fit knows of it; each array has an entry for each slot of the coding.
+
+    Parameters
+    ----------
+    coding : Coding or CrossCoding
+    kind : {"free", "credibility", "smooth", "interaction", "given", "lines"}
+    table, std_errors : float64 array, shape (n_slots,)
+        Log relativities and their standard errors; see `FittedModel.tables` and `FittedModel.std_errors`.
+    exposure, claims, amount : float64 array, shape (n_slots,)
+        Exposure (orders; claims for a severity), claims and freight (yuan) in the fitted rows.
+    effective_parameters : float
+    variances : tuple of float
+        Variances of the penalty, from the top of a tree down; empty for an effect without a penalty.
+    reference : int, optional
+        Code of the reference level of a free effect.
+    nodes : Nodes, optional
+        Nodes of a credibility effect.
+    """
+
+    coding: Coding | CrossCoding
+    kind: str
+    table: Array
+    std_errors: Array
+    exposure: Array
+    claims: Array
+    amount: Array
+    effective_parameters: float = 0.0
+    variances: tuple[float, ...] = ()
+    reference: int | None = None
+    nodes: Nodes | None = None
+
+    @property
+    def n_exposed(self) -> int:
+        """Return the number of slots with exposure."""
+        return int((self.exposure > 0).sum())
+
+    def codes(self, book: OrderBook) -> NDArray[Any]:
+        """Return the code of each order of a book in this effect's table."""
+        return _table_codes(book, self.coding)
+
+    def relativities(self, name: str, *, with_amount: bool) -> "pd.DataFrame":
+        """Return the rows of `FittedModel.relativities` for this effect."""
+        import pandas as pd
+
+        # A table lists every level of a factor, but only those pairs of an interaction that orders have.
+        n_listed = self.coding.n_levels if isinstance(self.coding, Coding) else 0
+        listed = np.flatnonzero((np.arange(self.coding.n_slots) < n_listed) | (self.exposure > 0))
+        log_relativity, error = self.table[listed], self.std_errors[listed]
+        columns = {
+            "factor": name,
+            "level": [self.coding.slot_label(code) for code in listed.tolist()],
+            "relativity": np.exp(log_relativity),
+            "log_relativity": log_relativity,
+            "std_error": error,
+            "lower": np.exp(log_relativity - NORMAL_975 * error),
+            # An infinite error times zero would be NaN, so it is set aside before the exponential.
+            "upper": np.where(
+                np.isinf(error), np.inf, np.exp(np.where(np.isinf(error), 0.0, log_relativity + NORMAL_975 * error))
+            ),
+            "exposure": self.exposure[listed],
+            "claims": self.claims[listed],
+        }
+        return pd.DataFrame(columns | ({"amount": self.amount[listed]} if with_amount else {}))
+
+    def size_text(self, name: str) -> str:
+        """Return the effect's name with its number of levels and its kind, for `FittedModel.summary`."""
+        if self.kind == "free":
+            return f"{name} ({self.coding.n_levels})"
+        levels = self.n_exposed if self.kind == "interaction" else self.coding.n_levels
+        return f"{name} ({levels}, {self.kind})"
+
+
+def _table_codes(book: OrderBook, coding: Coding | CrossCoding) -> NDArray[Any]:
+    if isinstance(coding, CrossCoding):
+        return coding.pair(_table_codes(book, coding.first), _table_codes(book, coding.second))
+    return _codes(book, coding)
+
+
+def _codes(book: OrderBook, coding: Coding) -> NDArray[Any]:
+    """Return the codes of a factor in a book, or raise where the book codes it differently."""
+    if book.codings.get(coding.name) != coding:
+        raise InputError(
+            f"book: its coding of factor '{coding.name}' is not the model's; select rows of the fitted book, or build "
+            "the new book with factors=list(fitted_book.codings.values())."
+        )
+    return book.codes[coding.name]

@@ -1,0 +1,267 @@
+"""Newton's method on the score and information that the kernel accumulates over codes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+from freightrisk._types import Array
+from freightrisk.models.design import Layout, SlotNames
+from freightrisk.models.families import FAMILIES
+from freightrisk.models.information import (
+    dispersion_value,
+    effective_parameters,
+    quadratic_of,
+    scores_of,
+    tables_of,
+)
+from freightrisk.models.passes import Passes, Problem, Sums
+from freightrisk.models.quadratic import (
+    STRENGTH_TOLERANCE,
+    Constraints,
+    Quadratic,
+    Reduced,
+    State,
+    curved,
+    estimate_strengths,
+    monotone_move,
+    reduce,
+)
+
+Pieces: TypeAlias = list[tuple[int, int]] | None
+
+MOST_HALVINGS = 30
+NEAR = 0.5
+FIRST_VARIANCE = 0.1
+SETTLED = 1e-6
+STALE = 1e-2  # moves below this may take the information of the pass before
+UNSETTLED = 1e-5  # and those below this while variances are estimated, which it moves by no more than SETTLED
+SLOW = 0.25  # of the move before: a constant information no longer serves
+CONTRACTED = 0.1  # and go on with it while each is so much smaller than the last
+LAST_MOVE = 1e-11  # a fit ends where the best strengths for its quadratic ask for no larger move
+STALLED = 0.5  # of the same move before: rounding keeps it from getting smaller
+
+
+@dataclass(frozen=True)
+class Step:
+    """One Newton step: rows used, objective before it, largest move, halvings."""
+
+    rows: int
+    objective: float
+    largest_move: float
+    halvings: int
+
+
+class Run(NamedTuple):
+    """Where Newton's method ended, with the expected information there."""
+
+    state: State
+    quadratic: Quadratic
+    information: Array
+    totals: Array
+    strengths: Array
+    steps: tuple[Step, ...]
+    converged: bool
+
+
+class _Held(NamedTuple):
+    """The information that steps go by: whether it is the observed one, and how many passes ago it was taken."""
+
+    quadratic: Quadratic
+    observed: bool
+    age: int
+
+
+@dataclass(frozen=True)
+class Newton:
+    """Newton's method for one problem.
+
+    Parameters
+    ----------
+    problem : Problem
+    layout : Layout
+    labels : mapping of str to SlotNames
+    monotone : Constraints or None
+    passes : Passes
+    pieces : list of (start, stop), optional
+        The rows to read; all of them by default.
+    ridge : float
+        Least penalty of every parameter but the base; above 0, variances are not estimated.
+    """
+
+    problem: Problem
+    layout: Layout
+    labels: Mapping[str, SlotNames]
+    monotone: Constraints | None
+    passes: Passes
+    pieces: Pieces = None
+    ridge: float = 0.0
+
+    @property
+    def n_rows(self) -> int:
+        """Return the number of rows that a pass reads."""
+        return self.problem.n_rows if self.pieces is None else sum(stop - start for start, stop in self.pieces)
+
+    @property
+    def estimates_variances(self) -> bool:
+        """Return whether a variance is estimated, which a ridge puts off."""
+        return self.ridge == 0.0 and any(group.variance is None for group in self.layout.groups)
+
+    def over(self, state: State, *, observed: bool = False, full: bool = True) -> Sums:
+        """Return the sums of a pass at a state."""
+        return self.passes.over(*tables_of(self.layout, state), self.pieces, observed=observed, full=full)
+
+    def run(self, state: State, tolerance: float, max_iterations: int) -> Run:
+        """Return the maximum reached from a state."""
+        sums = self.over(state)
+        first = (quadratic_of(self.layout, sums, self.passes.threads), sums.information)
+        held = _Held(first[0], False, 0)
+        reduced: Reduced | None = None
+        strengths, settled, before, asked = self._first_strengths(), self.ridge > 0.0, np.inf, np.inf
+        steps: list[Step] = []
+        for _ in range(max_iterations):
+            quadratic = held.quadratic if held.age == 0 else self._with_scores(held.quadratic, sums)
+            near = None if reduced is None else reduced.serves(quadratic)
+            if settled or not self.layout.groups:
+                reduced, settled = reduce(quadratic, self.layout, self.labels, strengths, self.ridge, near=near), True
+            else:
+                reduced = self._at_best(quadratic, state, sums, strengths, before, near)
+                change = float(np.abs(np.log(reduced.strengths / strengths)).max())
+                strengths, settled = reduced.strengths, change < SETTLED and before < STALE
+            move = self._curved_move(reduced, state)
+            objective, largest = self._penalised(sums, state, strengths), self._largest(move)
+            if largest < tolerance and settled:
+                quadratic, sums, information = self._expected(quadratic, held, first, sums, state)
+                ended = True
+                if self.estimates_variances:
+                    # The strengths are those of an earlier pass, and how exact they are depends on the last bits of
+                    # its sums. Only strengths that are best for this quadratic are the same on every machine.
+                    reduced = self._at_best(quadratic, state, sums, strengths, 0.0, None)
+                    move, strengths = self._move(reduced, state), reduced.strengths
+                    largest = self._largest(move)
+                    ended = largest < LAST_MOVE or largest > STALLED * asked
+                if ended:
+                    steps.append(Step(self.n_rows, objective, largest, 0))
+                    totals = sums.totals.copy()
+                    return Run(state.plus(move), quadratic, information, totals, strengths, tuple(steps), True)
+                held, asked = _Held(quadratic, False, 0), largest
+                objective = self._penalised(sums, state, strengths)
+            observed, full = self._next(held, settled, largest, before)
+            if np.isfinite(asked) and largest < tolerance:  # the end is near, and asks for the expected information
+                observed, full = False, not FAMILIES[self.problem.family].constant
+            state, sums, halvings = self._raised(state, move, objective, strengths, observed=observed, full=full)
+            held, before = self._held_after(held, sums, observed=observed, full=full), largest
+            steps.append(Step(self.n_rows, objective, largest, halvings))
+        return Run(state, *first, sums.totals, strengths, tuple(steps), False)
+
+    def _raised(
+        self, state: State, move: State, objective: float, strengths: Array, *, observed: bool, full: bool
+    ) -> tuple[State, Sums, int]:
+        """Return a state, its sums and the halvings of a move that did not lower the objective."""
+        halvings = 0
+        while True:
+            trial = state.plus(move, 0.5**halvings)
+            found = self.over(trial, observed=observed, full=full)
+            reached = self._penalised(found, trial, strengths)
+            # Near the maximum the objective changes by less than the rounding of its sum over rows.
+            if reached >= objective - 1e-9 * (1.0 + abs(objective)) or halvings == MOST_HALVINGS:
+                return trial, found, halvings
+            halvings += 1
+
+    def _held_after(self, held: _Held, sums: Sums, *, observed: bool, full: bool) -> _Held:
+        """Return the information that the next step goes by: that of the last pass, if it took the one of pairs."""
+        if full:
+            return _Held(quadratic_of(self.layout, sums, self.passes.threads), observed, 0)
+        return held._replace(age=held.age + 1)
+
+    def _expected(
+        self,
+        quadratic: Quadratic,
+        held: _Held,
+        first: tuple[Quadratic, Array],
+        sums: Sums,
+        state: State,
+    ) -> tuple[Quadratic, Sums, Array]:
+        """Return the quadratic at a state with its expected information, which statsmodels takes for standard errors.
+
+        Its sums and the information of each level come with it.
+        """
+        if FAMILIES[self.problem.family].constant:
+            return self._with_scores(first[0], sums), sums, first[1]
+        if held.age or held.observed:
+            sums = self.over(state)
+            quadratic = quadratic_of(self.layout, sums, self.passes.threads)
+        return quadratic, sums, sums.information
+
+    def _next(self, held: _Held, settled: bool, largest: float, before: float) -> tuple[bool, bool]:
+        """Return whether the next pass takes the observed information, and whether it takes that of pairs at all.
+
+        A pass for the scores alone costs less than half. It serves where the information is constant, until steps
+        are small or shrink slowly, and near the maximum: one step on the information of the pass before is as good as
+        Newton's own, and where that is the observed one, so are more of them while each is much smaller than the last.
+        """
+        family = FAMILIES[self.problem.family]
+        observed = settled and family.observed is not None and largest < NEAR
+        if family.constant and not held.observed:
+            if not observed or STALE < largest < SLOW * before:
+                return False, False
+            return True, True
+        close = largest < (STALE if settled else UNSETTLED) and held.observed == observed
+        if close and (held.age == 0 or (observed and largest < CONTRACTED * before)):
+            return observed, False
+        return observed, True
+
+    def _with_scores(self, quadratic: Quadratic, sums: Sums) -> Quadratic:
+        score, leaf_score = scores_of(self.layout, sums)
+        return replace(quadratic, score=score, leaf_score=leaf_score)
+
+    def _first_strengths(self) -> Array:
+        return np.array([1.0 / (group.variance or FIRST_VARIANCE) for group in self.layout.groups])
+
+    def _at_best(
+        self, quadratic: Quadratic, state: State, sums: Sums, strengths: Array, before: float, near: Reduced | None
+    ) -> Reduced:
+        """Return the quadratic at the strengths that are best for it.
+
+        They need to be no more exact than the quadratic, which is off by the square of the move before.
+        """
+        dispersion = 1.0
+        if self.problem.dispersion:
+            dispersion = self.problem.dispersion
+        elif FAMILIES[self.problem.family].scaled:
+            reduced = reduce(quadratic, self.layout, self.labels, strengths)
+            edf = float(effective_parameters(reduced, self.layout, reduced.covariance).sum())
+            found = dispersion_value(float(sums.totals[1]), self.problem.n_rows - edf)
+            dispersion = float(np.fmax(found, 1e-12))
+        given = np.array([dispersion / (group.variance or 1.0) for group in self.layout.groups])
+        free = np.array([group.variance is None for group in self.layout.groups])
+        start = np.where(free, strengths, given)
+        exact = max(STRENGTH_TOLERANCE, min(1e-2, before * before))
+        return estimate_strengths(
+            quadratic, self.layout, self.labels, state, start, dispersion, tolerance=exact, near=near
+        )
+
+    def _curved_move(self, reduced: Reduced, state: State) -> State:
+        """Return the move to the maximum of a quadratic; of counts a long one is bent to what their means allow."""
+        move = self._move(reduced, state)
+        if FAMILIES[self.problem.family].counts and self._largest(move) > NEAR:
+            return curved(reduced, move)
+        return move
+
+    def _move(self, reduced: Reduced, state: State) -> State:
+        return reduced.move(state) if self.monotone is None else monotone_move(reduced, state, self.monotone)
+
+    def _largest(self, move: State) -> float:
+        """Return the largest change of the base or of a log relativity."""
+        base, tables = tables_of(self.layout, move)
+        return max(abs(base), float(np.abs(tables).max(initial=0.0)))
+
+    def _penalised(self, sums: Sums, state: State, strengths: Array) -> float:
+        """Return the objective less half the penalty, or minus infinity where it is no number, so that moves halve."""
+        penalty = self.layout.penalty(strengths)
+        penalty[1:] += self.ridge
+        cost = float(penalty @ state.dense**2)
+        cost += sum(float(max(s, self.ridge) * (u @ u)) for s, u in zip(strengths, state.nodes, strict=False))
+        objective = float(sums.totals[0]) - 0.5 * cost
+        return objective if np.isfinite(objective) else -np.inf
