@@ -66,7 +66,7 @@ cdef wide_void gather_first(const int32_t* codes, const double* table, double ba
 
 cdef wide_void gather_pairs(const int32_t** place, const double** tables, int n_tables, double base, double beside,
                             int n, real_out first, real_out second) noexcept nogil:
-    """Write the products of base and relativities of two models at once; a table's entry is a pair, one for each model.
+    """Write the products of base and relativities for two models. A table's entry is a pair of relativities.
 
     Places are twice the codes.
     """

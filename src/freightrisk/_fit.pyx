@@ -198,7 +198,7 @@ cdef void beta_binomial_rows(const double* eta, const double* y, const double* m
         if correlation == 0.0:
             information[i] = weight[i] * mean * (mean * none) / p * trials[i]
             continue
-        # `chance` is P(y = k), here for k = 0. Each later one is the one before it times a ratio.
+        # `chance` is P(y = k), here for k = 0. Each probability is the previous one times a ratio.
         chance = 1.0
         for k in range(lines):
             chance *= (none * apart + k * correlation) / (apart + k * correlation)

@@ -40,7 +40,7 @@ cdef class MaskSet:
 
     def __init__(self, columns not None, offsets not None, entries not None):
         self.columns, self.offsets = columns, offsets
-        # Rules 0 to 31 and 32 to 63 apart: masks of 32 bits are as wide as fen, so one loop handles both.
+        # Rules 0 to 31 and rules 32 to 63 are kept apart, because loops over fen vectorise better with 32-bit masks.
         self.halves = entries.astype("<u8").view("<u4").reshape(-1, 2).T.astype("u4", order="C")
         self.count = <int>self.columns.shape[0]
 
