@@ -191,7 +191,7 @@ CELLS = pd.DataFrame({"risk": list("aabb"), "ratio": [1.0, 2.0, 3.0, 5.0], "weig
         ({"weight": [1.0, 0.0, 3.0, 5.0]}, InputError, r"column 'weight' is outside .* 1 row \(first: 1\)"),
         ({"weight": [1.0, 1.0, -3.0, np.nan]}, InputError, r"column 'weight' is missing \(NaN\) in 1 row \(first: 3\)"),
         ({"risk": ["a", None, "b", "b"]}, InputError, r"column 'risk' is missing in 1 row \(first: 1\)"),
-        ({"risk": list("abcd")}, FitError, "4 observations of 4 risks .* two groups, and some risk twice"),
+        ({"risk": list("abcd")}, FitError, "4 observations of 4 risks .* two outermost groups"),
         ({"risk": list("aaaa")}, FitError, "of 1 risks"),
     ],
 )

@@ -633,7 +633,7 @@ def test_an_unseen_zone_is_flagged_and_has_no_interaction(paired):
 # --- bad calls -----------------------------------------------------------------------------------------------------
 
 BAD = [
-    ([Free("score", monotone="decreasing"), Free("score")], "'score' is there twice"),
+    ([Free("score", monotone="decreasing"), Free("score")], "'score' occurs twice"),
     ([Smooth("zone")], "'zone' is not a Band, so its levels have no order for a smooth effect"),
     ([Free("zone", monotone="increasing")], "'zone' is not a Band, so its levels have no order for a monotone effect"),
     ([Credibility("leaf")], "the book has no factor 'leaf'"),
@@ -669,5 +669,5 @@ def test_bad_declarations_are_refused(make, message):
 
 @pytest.mark.parametrize("effect", [Credibility("zone"), Smooth("score"), Free("score", monotone="decreasing")])
 def test_statsmodels_refuses_penalties_and_orders(effect):
-    with pytest.raises(InputError, match="engine='statsmodels' fits free and given effects"):
+    with pytest.raises(InputError, match="engine='statsmodels' fits only free and given effects"):
         FrequencyModel([effect]).fit(counted(cells(300, rate=2.0)), solver=Solver(engine="statsmodels"))

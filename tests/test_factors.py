@@ -561,9 +561,9 @@ def test_levels_of_another_type_meet_by_spelling_alone():
 
 
 def test_levels_that_differ_in_case_or_width_alone_are_told():
-    with pytest.warns(FreightRiskWarning, match="levels 'Live' and 'live' of column 'x' differ in width"):
+    with pytest.warns(FreightRiskWarning, match="levels 'Live' and 'live' of column 'x' differ only in width"):
         book_of({"x": ["live", "Live", "shelf"]}, Factor("x"))
-    with pytest.warns(FreightRiskWarning, match="differ in width"):
+    with pytest.warns(FreightRiskWarning, match="differ only in width"):
         book_of({"x": ["Ａ类", "A类"], "y": ["b", "b"]}, Hierarchy("path", ["x", "y"]))
     assert book_of({"x": ["live", "lives"]}, Factor("x")).codings["x"].n_levels == 2
 

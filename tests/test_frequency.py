@@ -267,7 +267,7 @@ def test_the_order_of_the_rows_changes_a_fit_by_rounding_alone(cells, data):
     [
         (lambda: FrequencyModel(family="gamma"), InputError, "family of a frequency model is 'gamma'; it must be one of 'poisson', 'negative_binomial', 'bernoulli'"),
         (lambda: fit(model=FrequencyModel(["zone", "age"])), InputError, "factors: the book has no factor 'age'; it has zone"),
-        (lambda: fit(model=FrequencyModel(family="bernoulli")), InputError, r"at most one claim an order, but there are more in 2 rows \(first: 1, 3\); use family='poisson'"),
+        (lambda: fit(model=FrequencyModel(family="bernoulli")), InputError, r"at most one claim for each order, but there are more in 2 rows \(first: 1, 3\); use family='poisson'"),
         (lambda: fit(QUIET), FitError, r"factor 'zone': 2 level\(s\) have exposure but no claim \(first: '2', '3'\).* pool them with min_claims="),
         (lambda: fit(ORDERS.assign(claims=0)), FitError, "there are no claims in the 6 rows to fit"),
         (lambda: fit(factors=("zone", "twin")), FitError, "factor 'twin', level '[abc]' is a combination of other levels .* drop one of the factors"),

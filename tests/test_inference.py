@@ -129,9 +129,9 @@ def test_levels_of_tests_are_as_stated():
 def test_bad_comparisons_are_refused():
     _, book = book_of()
     small, large = FrequencyModel(["zone"]).fit(book), FrequencyModel().fit(book)
-    with pytest.raises(InputError, match="exchange them"):
+    with pytest.raises(InputError, match="exchange the two models"):
         likelihood_ratio_test(large, small)
-    with pytest.raises(InputError, match="compare two of one family"):
+    with pytest.raises(InputError, match="compare two models of one family"):
         likelihood_ratio_test(small, FrequencyModel(family="negative_binomial").fit(book))
     with pytest.raises(InputError, match="'channel' is penalised"):
         likelihood_ratio_test(small, FrequencyModel(["zone", Credibility("channel")]).fit(book))

@@ -337,7 +337,7 @@ def test_bad_calls_are_refused(frame, book):
         FrequencyModel(family="binomial").fit(plain)
     with pytest.raises(InputError, match="more claims than 'n_lines' in"):
         FrequencyModel(family="binomial").fit(counted(frame.assign(claims=frame["claims"] + 1)))
-    with pytest.raises(InputError, match="'n_lines' counts the lines, which the family already reads"):
+    with pytest.raises(InputError, match="'n_lines' counts the lines, and the family already uses it"):
         FrequencyModel(["n_lines"], family="binomial").fit(book)
     with pytest.raises(InputError, match="'n_lines' is the name of a factor too"):
         OrderBook.from_counts(frame, claims="claims", factors=[Factor("n_lines")], lines="n_lines")

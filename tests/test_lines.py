@@ -100,7 +100,7 @@ def test_correlation_lowers_what_a_one_claim_cover_pays_and_leaves_the_total():
 
 def test_bad_calls_are_refused():
     frame = simulated(per_size=50)
-    with pytest.raises(InputError, match="returns of a single line in 1 row"):
+    with pytest.raises(InputError, match="is above 0 for a single line in 1 row"):
         fit_line_returns(frame.assign(partial=frame["partial"] + 1))
     with pytest.raises(InputError, match="'none' is negative"):
         fit_line_returns(frame.assign(none=-1))

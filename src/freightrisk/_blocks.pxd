@@ -1,4 +1,4 @@
-"""What all kernels share: the words of `_simd.h`, columns of codes, and loops over a block of rows."""
+"""Shared parts of all kernels: the functions of `_simd.h`, columns of codes, and loops over a block of rows."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -15,7 +15,7 @@ cdef extern from "_simd.h" nogil:
     const int64_t ONE_WORD "0x3ff0000000000000LL"  # the bits of 1.0
     const int FREIGHTRISK_CHECKED
     ctypedef void wide_void "FREIGHTRISK_WIDE void"
-    # An output overlaps nothing that its loop reads. Without that promise the compiler does not vectorise gathers.
+    # An output overlaps no array that its loop reads. Without this promise the compiler does not vectorise gathers.
     ctypedef double* real_out "double* FREIGHTRISK_ALONE"
     ctypedef int32_t* int_out "int32_t* FREIGHTRISK_ALONE"
     ctypedef int64_t* long_out "int64_t* FREIGHTRISK_ALONE"
@@ -24,7 +24,7 @@ cdef extern from "_simd.h" nogil:
     ctypedef uint8_t* flag_out "uint8_t* FREIGHTRISK_ALONE"
 
 cdef enum:
-    BLOCK = 512  # rows of a block: its codes, means and money stay in the first and second cache
+    BLOCK = 512  # rows of a block: its codes, means and money stay in the first two cache levels
     MAX_COLUMNS = 48
 
 cdef class CodeColumns:
@@ -40,17 +40,17 @@ cdef int need(bint holds, str what) except -1
 
 
 cdef inline bint reaches(Py_ssize_t length, Py_ssize_t stop) noexcept:
-    """Return whether a column has the rows up to `stop`; an optional column has no rows at all."""
+    """Return whether a column has all rows before `stop`, or no rows because it is optional."""
     return length == 0 or length >= stop
 
 
 cdef inline Py_ssize_t blocks(Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
-    """Return the number of blocks of the rows [start, stop)."""
+    """Return the number of blocks in rows [start, stop)."""
     return (stop - start + BLOCK - 1) // BLOCK
 
 
 cdef inline int block_rows(Py_ssize_t block, Py_ssize_t stop) noexcept nogil:
-    """Return the number of rows of the block that begins at row `block`."""
+    """Return the number of rows in the block that begins at row `block`."""
     return <int>min(<Py_ssize_t>BLOCK, stop - block)
 
 
@@ -84,7 +84,7 @@ cdef inline wide_void fill(double value, int n, real_out out) noexcept nogil:
 
 cdef inline wide_void fuse(const int32_t* first, const int32_t* second, int32_t width, int times, int n,
                            int_out fused) noexcept nogil:
-    """Write the code of a pair of codes, times 1 or 2."""
+    """Write (first * width + second) * times for each row; `times` is 1 or 2."""
     cdef int i
     for i in range(n):
         fused[i] = (first[i] * width + second[i]) * times

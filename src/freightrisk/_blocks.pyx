@@ -1,7 +1,7 @@
-"""What all kernels share: columns of codes, and the proofs of what a kernel is given.
+"""Shared parts of all kernels: columns of codes, and checks of a kernel's arguments.
 
 A kernel walks blocks of rows that stay in cache, holds no GIL, allocates nothing and does not raise inside the walk.
-What it takes on trust is proved once a call: lengths by `need`, codes by `_check` when the columns are made. Each
+`need` checks the lengths of its arguments once a call. `_check` checks the codes once, when the columns are made. Each
 kernel has a slow twin, in `_reference` or in its test.
 """
 
@@ -14,7 +14,7 @@ COLUMN_LIMIT = MAX_COLUMNS
 
 
 cdef int need(bint holds, str what) except -1:
-    """Raise unless arrays are as long as a kernel is told."""
+    """Raise a ValueError unless a condition on a kernel's arguments holds."""
     if not holds:
         raise ValueError(f"a kernel was given {what}")
     return 0
@@ -22,13 +22,13 @@ cdef int need(bint holds, str what) except -1:
 
 @cython.auto_pickle(False)
 cdef class CodeColumns:
-    """Code columns of one length and how many slots each may name; keeps the arrays alive.
+    """Code columns of equal length, with the number of slots of each column. The object keeps the arrays alive.
 
     Parameters
     ----------
-    codes : list of uint8, uint16 or uint32 arrays, contiguous, of one length
-    sizes : int64 array, slots of each column; every code is below its column's size
-    largest : int64 array, the largest code of each column, where it is known
+    codes : list of contiguous uint8, uint16 or uint32 arrays of equal length
+    sizes : int64 array, number of slots of each column; every code is below its column's size
+    largest : int64 array, optional, the largest code of each column; by default size - 1
     """
 
     def __init__(self, list codes not None, const int64_t[::1] sizes not None, Py_ssize_t rows,
@@ -36,12 +36,14 @@ cdef class CodeColumns:
         cdef const uint8_t[::1] view
         cdef int f
         need(len(codes) <= MAX_COLUMNS and sizes.shape[0] == len(codes) and rows >= 0, "too many columns of codes")
-        need(largest is None or largest.shape[0] == len(codes), "another number of largest codes")
+        need(largest is None or largest.shape[0] == len(codes), "largest codes for another number of columns")
         self.count = <int>len(codes)
         self.rows = rows
+        # The views keep the memory alive that `column` points to.
         self.views = [array.view("u1") for array in codes]
         for f in range(self.count):
-            need(codes[f].dtype.str in ("|u1", "<u2", "<u4") and codes[f].shape == (rows,), "other columns of codes")
+            need(codes[f].dtype.str in ("|u1", "<u2", "<u4") and codes[f].shape == (rows,),
+                 "code columns of the wrong type or length")
             view = self.views[f]
             self.itemsize[f] = codes[f].dtype.itemsize
             self.size[f] = sizes[f]
@@ -50,12 +52,12 @@ cdef class CodeColumns:
 
     @property
     def sizes(self):
-        """Return the slots of each column."""
+        """Return the number of slots of each column."""
         return tuple([self.size[f] for f in range(self.count)])
 
     @property
     def arrays(self):
-        """Return the codes of each column in their own type, which cannot be written to."""
+        """Return the codes of each column as a read-only array of their own type."""
         found = [self.views[f].view(f"u{self.itemsize[f]}") for f in range(self.count)]
         for codes in found:
             codes.flags.writeable = False

@@ -9,7 +9,7 @@ from freightrisk._blocks cimport BLOCK, block_rows, blocks, flag_out, int_out, l
 
 cdef wide_void read_places(const uint8_t* categories, int itemsize, Py_ssize_t start, int n, int32_t last,
                            int_out place) noexcept nogil:
-    """Signed categories as places of a table; those below zero or beyond it are its last."""
+    """Write signed categories as places in a table. A category below zero or beyond the table gets the last place."""
     cdef int i
     cdef int64_t found
     if itemsize == 1:
@@ -25,6 +25,7 @@ cdef wide_void read_places(const uint8_t* categories, int itemsize, Py_ssize_t s
         for i in range(n):
             found = (<const int64_t*>categories + start)[i]
             place[i] = <int32_t>found if 0 <= found < last else last
+    # As unsigned numbers, negative categories exceed `last`, so one minimum bounds both ends.
     for i in range(n):
         place[i] = <int32_t>min(<uint32_t>place[i], <uint32_t>last)
 
@@ -44,7 +45,7 @@ cdef void write_slots(const int32_t* place, const uint8_t* table, int slot_size,
 
 def recode(const uint8_t[::1] categories not None, int itemsize, const uint8_t[::1] table not None, int slot_size,
            Py_ssize_t start, Py_ssize_t stop, uint8_t[::1] out not None):
-    """Write what a table has for the categories of rows [start, stop); those outside it have its last entry.
+    """Write the table's entry for the category of each row in [start, stop); a category outside gets the last entry.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def recode(const uint8_t[::1] categories not None, int itemsize, const uint8_t[:
     if stop <= start:
         return
     need(start >= 0 and categories.shape[0] >= stop * itemsize and last >= 0 and out.shape[0] >= stop * slot_size,
-         "categories, a table or slots of other lengths")
+         "categories, a table or an output of the wrong length")
     with nogil:
         for step in range(blocks(start, stop)):
             block = start + step * BLOCK
@@ -69,9 +70,9 @@ def recode(const uint8_t[::1] categories not None, int itemsize, const uint8_t[:
 
 def pair_categories(const uint8_t[::1] categories not None, int itemsize, int32_t size, Py_ssize_t start,
                     Py_ssize_t stop, int32_t[::1] which not None, uint8_t[::1] seen not None):
-    """Write which * size + category over `which` for rows [start, stop), and mark in `seen` what occurs.
+    """Replace `which` by which * size + category for rows [start, stop), and mark the pairs that occur in `seen`.
 
-    A category outside [0, size) counts as the last. `seen` has a place for every pair.
+    A category outside [0, size) counts as size - 1. `seen` has a place for every pair.
     """
     cdef int32_t place[BLOCK]
     cdef Py_ssize_t step, block
@@ -81,7 +82,7 @@ def pair_categories(const uint8_t[::1] categories not None, int itemsize, int32_
     if stop <= start:
         return
     need(start >= 0 and categories.shape[0] >= stop * itemsize and which.shape[0] >= stop and size > 0,
-         "categories of other lengths")
+         "categories of the wrong length")
     with nogil:
         for step in range(blocks(start, stop)):
             block = start + step * BLOCK
@@ -99,6 +100,7 @@ def pair_categories(const uint8_t[::1] categories not None, int itemsize, int32_
 
 cdef wide_void search_half(const double* values, const double* edges, int64_t half, int n,
                            long_out place) noexcept nogil:
+    """One step of a binary search for all rows of a block; it has no branch, so it is vectorised."""
     cdef int i
     for i in range(n):
         place[i] += half if values[i] > edges[place[i] + half - 1] else 0
@@ -112,9 +114,9 @@ cdef wide_void narrow(const int64_t* place, int n, flag_out out) noexcept nogil:
 
 def band_codes(const double[::1] values not None, const double[::1] edges not None, Py_ssize_t start, Py_ssize_t stop,
                uint8_t[::1] out not None):
-    """Write how many of at most 255 ascending edges each value of rows [start, stop) is above; 0 for a NaN.
+    """Write the number of edges below the value of each row in [start, stop); 0 for NaN.
 
-    `edges` ends with infinities, up to a power of two in all.
+    `edges` holds at most 255 ascending edges, followed by infinities up to a power of two.
     """
     cdef int64_t place[BLOCK]
     cdef int64_t half
@@ -122,13 +124,15 @@ def band_codes(const double[::1] values not None, const double[::1] edges not No
     cdef int n
     if stop <= start:
         return
-    need(start >= 0 and values.shape[0] >= stop and out.shape[0] >= stop, "values or bands of other lengths")
-    need(0 < edges.shape[0] <= 256 and not edges.shape[0] & (edges.shape[0] - 1), "edges that are no power of two")
+    need(start >= 0 and values.shape[0] >= stop and out.shape[0] >= stop, "values or bands of the wrong length")
+    need(0 < edges.shape[0] <= 256 and not edges.shape[0] & (edges.shape[0] - 1),
+         "a number of edges that is not a power of two")
     with nogil:
         for step in range(blocks(start, stop)):
             block = start + step * BLOCK
             n = block_rows(block, stop)
             memset(&place[0], 0, n * sizeof(int64_t))
+            # The steps add up to at most edges.shape[0] - 1, so a band fits a byte. A NaN is above no edge.
             half = edges.shape[0] // 2
             while half > 0:
                 search_half(&values[block], &edges[0], half, n, &place[0])
@@ -158,7 +162,10 @@ cdef inline void sip_round(uint64_t* v) noexcept nogil:
 @cython.overflowcheck(False)
 def keyed_hash(const uint8_t[:, ::1] texts not None, bint trimmed, uint64_t first_key, uint64_t second_key,
                uint64_t[::1] out not None):
-    """SipHash-2-4 (Aumasson and Bernstein 2012) of each row of bytes; trimmed of its zero bytes at the end or not."""
+    """Write SipHash-2-4 (Aumasson and Bernstein 2012) of each row of bytes.
+
+    If `trimmed`, zero bytes at the end of a row are left out.
+    """
     cdef uint64_t v[4]
     cdef uint64_t word
     cdef Py_ssize_t row, length, place, k
@@ -168,10 +175,12 @@ def keyed_hash(const uint8_t[:, ::1] texts not None, bint trimmed, uint64_t firs
             length = texts.shape[1]
             while trimmed and length > 0 and texts[row, length - 1] == 0:
                 length -= 1
+            # The paper's constants: "somepseudorandomlygeneratedbytes" in ASCII.
             v[0] = first_key ^ <uint64_t>0x736F6D6570736575
             v[1] = second_key ^ <uint64_t>0x646F72616E646F6D
             v[2] = first_key ^ <uint64_t>0x6C7967656E657261
             v[3] = second_key ^ <uint64_t>0x7465646279746573
+            # The last word holds the remaining bytes, and the length modulo 256 in its highest byte.
             for place in range(length // 8 + 1):
                 word = <uint64_t>length << 56 if place == length // 8 else 0
                 for k in range(min(<Py_ssize_t>8, length - 8 * place)):

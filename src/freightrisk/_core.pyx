@@ -1,7 +1,7 @@
-"""The hot path: the price of every order of a block, from codes to premium, list price and who pays each fen.
+"""The hot path: the price of every order, from codes to premium, list price and payers.
 
-`price` drives six stages over a block that stands on the stack: read codes, rate, cover, load, round, settle. The
-last two are in `_rounding` and `_settle`.
+`price` takes each block of rows through six stages: read codes, rate, cover, load, round, settle. A `Block` on the
+stack passes the results on. The last two stages are in `_rounding` and `_settle`.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -18,16 +18,17 @@ from freightrisk._settle cimport (
     FILED_BOUND, LIMIT_BOUND, UNSEEN_LEVEL, MoneyBlock, MoneyColumns, prove_outputs, settle_rows,
 )
 
-# Adding and subtracting 1.5 * 2**52 rounds a double below 2**51 to the nearest integer, ties to even.
+# Adding and subtracting 1.5 * 2**52 rounds a double below 2**51 to the nearest integer, ties to even (docs/method.md,
+# Money, step 1).
 cdef double ROUND_TO_INTEGER = 6755399441055744.0
-cdef double LARGEST_MICRO = 1e15
+cdef double LARGEST_MICRO = 1e15  # below 2**51, and above every filed limit
 cdef double LIMIT_MATTERS = 0.99  # a payout below this share of the mean freight is flagged as limited
 cdef uint64_t EVERY_RULE = 0xFFFFFFFFFFFFFFFF
 
 
 cdef wide_void fuse_bytes(const uint8_t* first, const uint8_t* second, uint16_t width, uint16_t times, int n,
                           int_out fused) noexcept nogil:
-    """As `fuse` of bytes, whose pair is below 2**15."""
+    """Like `fuse`, for columns of bytes whose fused codes are below 2**15, so that 16 bits hold twice a code."""
     cdef int i
     cdef uint16_t place
     for i in range(n):
@@ -65,7 +66,9 @@ cdef wide_void gather_first(const int32_t* codes, const double* table, double ba
 
 cdef wide_void gather_pairs(const int32_t** place, const double** tables, int n_tables, double base, double beside,
                             int n, real_out first, real_out second) noexcept nogil:
-    """Products of two bases with tables of pairs, the relativities of one code in two models; places are twice codes.
+    """Write the products of base and relativities for two models. A table's entry is a pair of relativities.
+
+    Places are twice the codes.
     """
     all_pairs(place, tables, n_tables, n, base, beside, first, second)
 
@@ -97,7 +100,7 @@ cdef wide_void whole_mask(const uint32_t* low, const uint32_t* high, int n, whol
 
 
 cdef wide_void choose_curve(const int32_t* curve_of, int32_t pieces, int n, int_out piece) noexcept nogil:
-    """From pieces of one curve to those of the curve that each row's code chooses among several of as many each."""
+    """Move each row from its piece of the first curve to the same piece of the curve that its code selects."""
     cdef int i
     for i in range(n):
         piece[i] += 4 * curve_of[i] * pieces
@@ -105,7 +108,7 @@ cdef wide_void choose_curve(const int32_t* curve_of, int32_t pieces, int n, int_
 
 cdef wide_void curve_values(const double* curve, const int32_t* piece, const double* u, int n,
                             real_out value) noexcept nogil:
-    """Multiply by the cubic ((d u + c) u + b) u + a of each piece, four entries of the curve."""
+    """Multiply each value by the cubic ((d u + c) u + b) u + a of its piece, which is four entries of the curve."""
     cdef int i
     cdef const double* p
     for i in range(0, n - n % 4, 4):
@@ -115,11 +118,11 @@ cdef wide_void curve_values(const double* curve, const int32_t* piece, const dou
         value[i] *= ((p[3] * u[i] + p[2]) * u[i] + p[1]) * u[i] + p[0]
 
 
-# A curve over [0, 1] has pieces of equal width: t lies in piece k, at the place u inside it.
+# A curve over [0, 1] has pieces of equal width. t lies in piece k, and u in [0, 1] is the position inside the piece.
 
 cdef wide_void count_place(const double* intensity, int32_t pieces, int n, real_out t, int_out piece,
                            real_out u) noexcept nogil:
-    """t = lambda / (1 + lambda); the expected claims are t times the curve at t."""
+    """Write t = lambda / (1 + lambda) and its place; expected claims are t times the curve at t (equation 24)."""
     cdef int i
     cdef int32_t k, last = pieces - 1
     cdef double place
@@ -128,18 +131,19 @@ cdef wide_void count_place(const double* intensity, int32_t pieces, int n, real_
         t[i] = place
         place *= pieces
         k = <int32_t>place
-        k = <int32_t>min(<uint32_t>k, <uint32_t>last)  # unsigned, so that a NaN has a piece too
+        k = <int32_t>min(<uint32_t>k, <uint32_t>last)  # unsigned, so that a NaN gets a valid piece too
         piece[i] = 4 * k
         u[i] = place - k
 
 
-# The upper bits of a mean over its limit are the octave and the piece in it, the lower ones the place inside. There are
-# a constant piece before the first and one behind the last, whose payout stays as it is at `top` limits.
+# The curve of docs/method.md, equation 27. The upper bits of the double mean / limit give the octave and the piece in
+# it; the lower bits give the position inside the piece. A constant piece precedes the first octave, and another follows
+# the last octave. There the mean exceeds `top` limits, and the payout stays at its value for a mean of `top` limits.
 
 cdef wide_void limit_place(const double* mean, const double* limit, const double* inverse, bint flat, int bits,
                            int64_t first, int32_t last, double top, int n, real_out factor, int_out piece,
                            real_out u) noexcept nogil:
-    """Where `flat`, the first limit and its inverse hold for all rows."""
+    """Write the factor of the curve, the piece and the position in it; if `flat`, all rows have the first limit."""
     cdef int i
     cdef int64_t word, inside = (<int64_t>1 << bits) - 1
     cdef int32_t k
@@ -151,7 +155,7 @@ cdef wide_void limit_place(const double* mean, const double* limit, const double
         k = <int32_t>(<int64_t>(<uint64_t>word >> bits) - first)
         k = k if k > 0 else 0
         piece[i] = 4 * (k if k < last else last)
-        u[i] = real_of((word & inside) | ONE_WORD) - 1.0
+        u[i] = real_of((word & inside) | ONE_WORD) - 1.0  # under the exponent of 1.0 the bits are 1 + u
 
 
 cdef wide_void invert(const double* value, int n, real_out inverse) noexcept nogil:
@@ -164,7 +168,10 @@ cdef wide_void load_premium(const double* claims, const double* payout, const do
                             double handling, double policy, double gross_up, double filed_factor, double lowest,
                             double highest, int n, real_out pure, real_out technical, real_out filed,
                             int_out bound) noexcept nogil:
-    """Pure, technical and filed premium, the last in whole micro-yuan held in a double, and which limits bind."""
+    """Write pure, technical and filed premium (docs/method.md, equation 22) and the flags of the limits that bind.
+
+    The filed premium is a whole number of micro-yuan, held in a double.
+    """
     cdef int i
     cdef double premium, micro, clamped
     for i in range(n):
@@ -204,18 +211,18 @@ cdef wide_void flag_unseen(const int32_t* codes, int64_t known, int n, flag_out 
 cdef struct Block:
     Py_ssize_t start
     int n
-    int32_t codes[2 * MAX_COLUMNS][BLOCK]  # of the orders' columns, then of fused ones
+    int32_t codes[2 * MAX_COLUMNS][BLOCK]  # the orders' columns, then fused columns
     uint8_t widened[2 * MAX_COLUMNS]  # whether a column is needed as int32; bytes that are only fused are not
-    uint8_t paired[2 * MAX_COLUMNS]  # whether a column is read by tables of pairs
-    int32_t twofold[MAX_COLUMNS][BLOCK]
+    uint8_t paired[2 * MAX_COLUMNS]  # whether tables of pairs read a column
+    int32_t twofold[MAX_COLUMNS][BLOCK]  # twice the codes, for tables of pairs
     const int32_t* pair_places[MAX_COLUMNS]
     const double* pair_tables[MAX_COLUMNS]
-    double* steps[5]  # claim intensity, claims, payout, pure and technical premium: in the caller's arrays, or here
+    double* steps[5]  # claim intensity, claims, payout, pure and technical premium; the caller's or own_steps
     double own_steps[5][BLOCK]
     double mean[BLOCK]  # freight of a claim
     double limit[BLOCK]
     double inverse[BLOCK]  # of the limit
-    double inside[BLOCK]  # place inside a curve's piece
+    double inside[BLOCK]  # position inside a curve's piece
     int32_t piece[BLOCK]
     double micro[BLOCK]
     int32_t rounded[BLOCK]
@@ -235,7 +242,7 @@ cdef void mark(const int32_t[::1] columns, uint8_t* marks) noexcept nogil:
 
 
 cdef void prepare(Block* b, CodeColumns columns, PricePlan plan) noexcept nogil:
-    """Find out which columns are needed in which form, and where tables of pairs are; the same for all blocks."""
+    """Decide in which form each column is needed, and find the tables of pairs. All blocks share the result."""
     cdef int f, column
     for f in range(columns.count):
         b.widened[f] = columns.itemsize[f] > 1 or plan.known[f] <= columns.largest[f] or FREIGHTRISK_CHECKED
@@ -247,7 +254,7 @@ cdef void prepare(Block* b, CodeColumns columns, PricePlan plan) noexcept nogil:
     mark(plan.masks.columns, &b.widened[0])
     if plan.count_curve.column >= 0:
         b.widened[plan.count_curve.column] = 1
-    for f in range(plan.fused.count):
+    for f in range(plan.fused.count):  # no loop fuses a column of bytes with a widened second column
         if b.widened[plan.fused.second[f]]:
             b.widened[plan.fused.first[f]] = 1
     memset(&b.paired[0], 0, 2 * MAX_COLUMNS)
@@ -260,7 +267,8 @@ cdef void prepare(Block* b, CodeColumns columns, PricePlan plan) noexcept nogil:
 
 
 cdef bint read_codes(Block* b, CodeColumns columns, PricePlan plan, uint8_t* flags) noexcept nogil:
-    """Read the codes and flag unseen levels. Return False if a code is out of range: a checked build looks for that."""
+    """Read the codes and flag unseen levels. Return False if a code is out of range; only a checked build tests this.
+    """
     cdef int f
     memset(flags, 0, b.n)
     for f in range(columns.count):
@@ -275,7 +283,7 @@ cdef bint read_codes(Block* b, CodeColumns columns, PricePlan plan, uint8_t* fla
 
 
 cdef void fuse_codes(Block* b, CodeColumns columns, PricePlan plan) noexcept nogil:
-    """Write the fused columns, twice their codes if they are only read by tables of pairs."""
+    """Write the fused columns; a column that tables of pairs read holds twice its codes."""
     cdef int f, first, second, times
     cdef int32_t width
     cdef int32_t* fused
@@ -295,7 +303,7 @@ cdef void fuse_codes(Block* b, CodeColumns columns, PricePlan plan) noexcept nog
 
 
 cdef void multiply(Block* b, TableSet tables, int first, double* value) noexcept nogil:
-    """Multiply by the tables from `first` on. If there is none before it, begin with the base."""
+    """Multiply by the tables from number `first` on. If `first` is 0, start with the base."""
     cdef int f
     if first == 0 and tables.count == 0:
         fill(tables.base, b.n, value)
@@ -307,7 +315,7 @@ cdef void multiply(Block* b, TableSet tables, int first, double* value) noexcept
 
 
 cdef void rate(Block* b, PricePlan plan) noexcept nogil:
-    """Write claim intensity and mean freight, first from the tables that both models have."""
+    """Write claim intensity and mean freight, starting with the tables that both models share."""
     if plan.pairs.count:
         gather_pairs(&b.pair_places[0], &b.pair_tables[0], plan.pairs.count, plan.frequency.base, plan.severity.base,
                      b.n, b.steps[INTENSITY], &b.mean[0])
@@ -316,7 +324,7 @@ cdef void rate(Block* b, PricePlan plan) noexcept nogil:
 
 
 cdef void cover_claims(Block* b, PricePlan plan) noexcept nogil:
-    """Write the expected claims that the cover pays of a claim intensity."""
+    """Write the expected number of claims that the cover pays for a claim intensity."""
     cdef double* claims = b.steps[CLAIMS]
     if not plan.count_curve.each:
         memcpy(claims, b.steps[INTENSITY], b.n * sizeof(double))
@@ -328,7 +336,7 @@ cdef void cover_claims(Block* b, PricePlan plan) noexcept nogil:
 
 
 cdef void cover_payout(Block* b, PricePlan plan) noexcept nogil:
-    """Write the expected payout of a claim: the mean freight, or what limits or shares leave of it."""
+    """Write the expected payout of a claim: the mean freight, reduced by shares or limits."""
     cdef double* payout = b.steps[PAYOUT]
     cdef int f
     if plan.shares.count or not plan.limit_curve.count:
@@ -351,6 +359,7 @@ cdef void cover_payout(Block* b, PricePlan plan) noexcept nogil:
 
 cdef void load(Block* b, PricePlan plan, uint8_t* flags) noexcept nogil:
     """Write pure, technical and filed premium, and flag limits that bind."""
+    # `rounded` holds the flags until rounding writes to it.
     load_premium(b.steps[CLAIMS], b.steps[PAYOUT], &b.mean[0], plan.loads.fraud, plan.loads.handling,
                  plan.loads.policy, plan.loads.gross_up, plan.loads.filed_factor, plan.loads.filed_min_micro,
                  plan.loads.filed_max_micro, b.n, b.steps[PURE], b.steps[TECHNICAL], &b.micro[0], &b.rounded[0])
@@ -358,7 +367,7 @@ cdef void load(Block* b, PricePlan plan, uint8_t* flags) noexcept nogil:
 
 
 cdef void read_masks(Block* b, PricePlan plan, MoneyBlock* m) noexcept nogil:
-    """Write the rules for which each order is eligible."""
+    """Write the mask of rules for which each order is eligible."""
     cdef const uint32_t* masks
     cdef const int32_t* codes
     cdef int f, half
@@ -393,10 +402,10 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
           double[:, ::1] detail_out not None, int32_t[::1] list_out not None, int32_t[:, ::1] payers_out not None,
           int32_t[::1] merchant_out not None, uint8_t[::1] flags_out not None, MoneyColumns money=None,
           int64_t[::1] spent_out=None, uint64_t allowed=EVERY_RULE):
-    """Price rows [start, stop): the premium's steps, the list price and who pays each fen of it.
+    """Write the premium's steps, the list price and the payments of each payer for rows [start, stop).
 
-    Budgets and caps by merchant do not bind here; `settle` does that. Where rounding carries, only premiums and masks
-    are written: `carry` and `settle` follow.
+    Budgets and caps by merchant do not bind here; `settle` applies them. If rounding carries, only premiums and masks
+    are written, because `carry` and `settle` follow.
 
     Parameters
     ----------
@@ -404,8 +413,8 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
     list_out, merchant_out : (n,) fen
     payers_out : (payers, n) fen
     flags_out : (n,) sum of FLAGS
-    money : columns besides; rounding by dither needs its draws, by carry its micro-yuan
-    spent_out : (rules,) to which is added what limited rules paid
+    money : further columns; dithering needs its draws, carrying needs its micro-yuan and masks
+    spent_out : (rules,) the payments of limited rules are added to it
     allowed : a bit for each rule that may pay
     """
     cdef Block b
@@ -416,12 +425,12 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
     if stop <= start:
         return
     need(columns.rows >= stop, "fewer codes than rows")
-    need(not detailed or detail_out.shape[1] >= stop, "outputs of fewer rows")
+    need(not detailed or detail_out.shape[1] >= stop, "outputs with too few rows")
     plan.prove_columns(columns)
     prove_outputs(plan, start, stop, list_out, payers_out, merchant_out, flags_out, money, spent_out)
-    need(plan.rounding != DITHER or (money is not None and money.draws.shape[0] > 0), "no draws to round by")
+    need(plan.rounding != DITHER or (money is not None and money.draws.shape[0] > 0), "no draws, which dithering needs")
     need(plan.rounding != CARRY or (money is not None and money.micro.shape[0] > 0 and money.masks.shape[0] > 0),
-         "no columns to carry by")
+         "no micro-yuan or masks, which carrying needs")
     m.floor, m.allowed = plan.floor_fen, allowed
     m.spent = &spent_out[0] if spent_out is not None and spent_out.shape[0] else NULL
     memset(&m.eligible[0][0], 0, sizeof(m.eligible))

@@ -1,4 +1,8 @@
-"""The walk of a fit: from codes and tables to the gradient, information and objective of rows, added up by table."""
+"""The kernel of a fit: gradient, information and objective of each row, added up by table cell.
+
+docs/method.md has the formulas. Equation 1 is the mean of a row, the table "Nine likelihoods" covers the families, and
+equation 5 is the sums.
+"""
 
 cimport cython
 from libc.math cimport exp, expm1, log, log1p, pow
@@ -10,26 +14,26 @@ from freightrisk._blocks cimport (
     reaches, real_out, wide_void, widen,
 )
 
-cdef enum:  # the columns of values
+cdef enum:  # columns of values
     RESPONSE, MULTIPLIER, WEIGHT, TRIALS
 
-cdef enum:  # their types
+cdef enum:  # types of columns of values
     ONES, DOUBLE, SINGLE, BYTE, SHORT, LONG
 
 NUMBERS = {"f8": DOUBLE, "f4": SINGLE, "u1": BYTE, "u2": SHORT, "u4": LONG}
 
-cdef double FARTHEST = 690.0  # exp(-690) is above the smallest double
-cdef double LARGEST_ETA = 708.0
+cdef double FARTHEST = 690.0  # exp(-690) is well above the smallest normal double
+cdef double LARGEST_ETA = 708.0  # exp(708) is finite, and exp(-708) is a normal double
 
 
 @cython.auto_pickle(False)
 cdef class RowValues:
-    """Response, multiplicative offset, prior weight and lines of each row; keeps the arrays alive.
+    """Response, multiplicative offset, prior weight and lines of each row. The object keeps the arrays alive.
 
     Parameters
     ----------
     arrays : list of four contiguous arrays
-        Each of float64, float32, uint8, uint16 or uint32; one without rows stands for ones.
+        Each of float64, float32, uint8, uint16 or uint32. An empty array stands for ones.
     """
 
     cdef const uint8_t* column[4]
@@ -40,10 +44,10 @@ cdef class RowValues:
     def __init__(self, list arrays not None):
         cdef const uint8_t[::1] view
         cdef int k
-        need(len(arrays) == 4, "other than four columns of values")
+        need(len(arrays) == 4, "a list of values that is not four columns")
         self.views = [array.view("u1") for array in arrays]
         for k in range(4):
-            need(arrays[k].ndim == 1, "values of two dimensions")
+            need(arrays[k].ndim == 1, "values that are not one-dimensional")
             view, self.length[k] = self.views[k], len(arrays[k])
             self.kind[k] = NUMBERS[arrays[k].dtype.str[1:]] if len(arrays[k]) else ONES
             self.column[k] = &view[0] if view.shape[0] > 0 else NULL
@@ -67,12 +71,15 @@ cdef wide_void poisson_rows(const double* eta, const double* y, const double* mu
 cdef void bernoulli_rows(const double* eta, const double* y, const double* multiplier, const double* weight,
                          const double* trials, double _, bint observed, int n, double* gradient,
                          double* information, double* likely, double* pearson) noexcept nogil:
-    """At most one claim: p = 1 - exp(-m), m = multiplier exp(eta); information is the expected one, w m^2 (1-p) / p."""
+    """At most one claim: p = 1 - exp(-m), m = multiplier exp(eta).
+
+    Gradient w m (y - p) / p, expected information w m^2 (1-p) / p.
+    """
     cdef int i
     cdef double mean, p, none
     for i in range(n):
         mean = multiplier[i] * exp(eta[i])
-        p = -expm1(-mean)
+        p = -expm1(-mean)  # keeps its digits for small means (docs/method.md, equation 2)
         none = exp(-mean)
         gradient[i] = weight[i] * mean * (y[i] - p) / p
         information[i] = weight[i] * mean * (mean * none) / p
@@ -92,7 +99,7 @@ cdef wide_void gamma_rows(const double* eta, const double* y, const double* mult
         information[i] = weight[i] * ratio
         likely[i] = -weight[i] * (ratio + eta[i])
         pearson[i] = weight[i] * (ratio - 1.0) * (ratio - 1.0)
-    if not observed:  # a choice inside the loop costs a sixth of it
+    if not observed:  # a branch inside the loop would cost a sixth of the loop's time
         memcpy(information, weight, n * sizeof(double))
 
 
@@ -163,18 +170,19 @@ cdef void tweedie_rows(const double* eta, const double* y, const double* multipl
 cdef void beta_binomial_rows(const double* eta, const double* y, const double* multiplier, const double* weight,
                              const double* trials, double correlation, bint observed, int n, double* gradient,
                              double* information, double* likely, double* pearson) noexcept nogil:
-    """Returns y of `trials` lines, p = 1 - exp(-m) each, m = multiplier exp(eta); any two lines have `correlation` r.
+    """Returned lines y of `trials`, each with p = 1 - exp(-m), m = multiplier exp(eta); two lines have correlation r.
 
-    The log likelihood is the sum of log(p (1-r) + k r), k < y, and of log((1-p) (1-r) + k r), k < trials - y. The
-    expected information weighs each term's square by how likely it is to be there.
+    The log likelihood is the sum of log(p (1-r) + k r) over k < y and of log((1-p) (1-r) + k r) over k < trials - y
+    (docs/method.md, equations 3 and 4). In the expected information, the squared slope of each term is weighted by the
+    probability that the term occurs.
     """
     cdef int i, k, lines, back
     cdef double mean, p, none, apart = 1.0 - correlation, slope, first, second, chance, seen, at, share
     for i in range(n):
         mean = multiplier[i] * exp(eta[i])
         p = -expm1(-mean)
-        none = exp(-mean) if mean < FARTHEST else exp(-FARTHEST)
-        slope = apart * mean * none
+        none = exp(-mean) if mean < FARTHEST else exp(-FARTHEST)  # above zero, because sums below divide by it
+        slope = apart * mean * none  # of p (1-r) along eta
         lines, back = <int>trials[i], <int>y[i]
         first, second, at = 0.0, 0.0, 0.0
         for k in range(back):
@@ -190,6 +198,7 @@ cdef void beta_binomial_rows(const double* eta, const double* y, const double* m
         if correlation == 0.0:
             information[i] = weight[i] * mean * (mean * none) / p * trials[i]
             continue
+        # `chance` is P(y = k), here for k = 0. Each probability is the previous one times a ratio.
         chance = 1.0
         for k in range(lines):
             chance *= (none * apart + k * correlation) / (apart + k * correlation)
@@ -204,7 +213,7 @@ cdef void beta_binomial_rows(const double* eta, const double* y, const double* m
         information[i] = weight[i] * slope * slope * (first + second)
 
 
-# Two loops, since one with both bounds has branches that are not vectorised.
+# Two loops, because the branches of one loop with both bounds are not vectorised.
 
 cdef wide_void bound_above(double most, int n, real_out eta) noexcept nogil:
     cdef int i
@@ -246,7 +255,11 @@ cdef wide_void add_eights(const double* values, int n, real_out eights) noexcept
 
 
 cdef double total_of(const double* values, int n) noexcept nogil:
-    """The sum of values, every eighth apart: the same on every machine, and eight times fewer sums in a row."""
+    """Return the sum of values, from eight interleaved partial sums.
+
+    The order of the additions is fixed, so the sum is the same on every machine. Each partial sum waits for an eighth
+    of the additions only.
+    """
     cdef double eights[8]
     cdef double rest = 0.0
     cdef int i
@@ -274,13 +287,14 @@ FAMILIES = {}
 
 
 cdef int register(str name, RowsOf rows, bint observed=False) except -1:
-    """Give a family its number. A new family is two formulas (its rows and its twin's) and one line here."""
+    """Give a family the next number. A new family needs its rows, the rows of its slow twin and one line below."""
     need(len(FAMILIES) < MAX_FAMILIES, "too many families")
     KERNELS[len(FAMILIES)] = Family(rows, observed)
     FAMILIES[name] = len(FAMILIES)
     return 0
 
 
+# A cast turns outputs that promise not to overlap (`real_out`) into plain pointers, as the other families take them.
 register("poisson", <RowsOf>poisson_rows)
 register("bernoulli", bernoulli_rows)
 register("gamma", <RowsOf>gamma_rows)
@@ -298,7 +312,7 @@ cdef struct FitBlock:
     int n
     int32_t codes[MAX_COLUMNS][BLOCK]
     int32_t fused[2][BLOCK]
-    double converted[4][BLOCK]  # columns of values that are not float64
+    double converted[4][BLOCK]  # float64 copies of the other types' columns of values
     double eta[BLOCK]
     double gradient[BLOCK]
     double information[BLOCK]
@@ -307,7 +321,7 @@ cdef struct FitBlock:
 
 
 cdef const double* read_values(RowValues values, int which, FitBlock* b) noexcept nogil:
-    """Return the rows of a column of values: where they stand if they are float64, else converted."""
+    """Return the block's rows of a column of values: in place if they are float64, else as a converted copy."""
     cdef const uint8_t* column = values.column[which]
     cdef double* out = &b.converted[which][0]
     cdef int i
@@ -329,7 +343,7 @@ cdef const double* read_values(RowValues values, int which, FitBlock* b) noexcep
 
 
 cdef void fill_ones(FitBlock* b, RowValues values) noexcept nogil:
-    """Write the columns that stand for ones, which `read_values` leaves as they are."""
+    """Fill the columns that stand for ones; `read_values` does not write to them."""
     cdef int which
     for which in range(4):
         if values.kind[which] == ONES:
@@ -338,7 +352,7 @@ cdef void fill_ones(FitBlock* b, RowValues values) noexcept nogil:
 
 cdef bint predict(FitBlock* b, CodeColumns columns, const int64_t[::1] offsets, double base,
                   const double[::1] tables) noexcept nogil:
-    """Read the codes and add up eta. Return False if a code is out of range, which a checked build looks for."""
+    """Read the codes and add up eta. Return False if a code is out of range; only a checked build tests this."""
     cdef int f
     fill(base, b.n, &b.eta[0])
     for f in range(columns.count):
@@ -370,12 +384,12 @@ cdef void add_totals(FitBlock* b, double* sums) noexcept nogil:
 
 cdef void add_cells(FitBlock* b, CodeColumns columns, const int32_t[::1] members, const int32_t[::1] firsts,
                     const int64_t[::1] places, int n_gradients, double[::1] cells_out) noexcept nogil:
-    """Add gradient and information to the cells of the first tables, and information alone to the others'."""
+    """Add gradient and information to the cells of the first `n_gradients` tables, only information to all others."""
     cdef const int32_t* cells
     cdef int t, m, side
     for t in range(<int>firsts.shape[0] - 1):
         cells = &b.codes[members[firsts[t]]][0]
-        side = 0
+        side = 0  # two buffers in turn, because `fuse` must not write to its input
         for m in range(firsts[t] + 1, firsts[t + 1]):
             fuse(cells, &b.codes[members[m]][0], <int32_t>columns.size[members[m]], 1, b.n, &b.fused[side][0])
             cells = &b.fused[side][0]
@@ -396,9 +410,9 @@ cdef int prove_cells(CodeColumns columns, const int32_t[::1] members, const int3
         need(0 <= firsts[t] < firsts[t + 1] <= members.shape[0], "tables without columns")
         cells = 1
         for m in range(firsts[t], firsts[t + 1]):
-            need(0 <= members[m] < columns.count, "a table of a column that is not there")
+            need(0 <= members[m] < columns.count, "a table of a column that does not exist")
             cells *= columns.size[members[m]]
-            need(cells < <int64_t>1 << 31, "a table of too many cells")
+            need(cells < <int64_t>1 << 31, "a table of too many cells")  # fused codes are int32
         need(0 <= places[t] <= length - (2 * cells if t < n_gradients else cells), "fewer cells than tables have")
     return 0
 
@@ -412,15 +426,16 @@ def accumulate(int family, double parameter, CodeColumns columns not None, const
 
     Parameters
     ----------
-    family : one of FAMILIES. All have eta = base + sum of log tables, bounded to [-708, 708]. The information is the
-        expected one, unless the family's name says observed
+    family : one of FAMILIES. For all of them eta = base + sum of log tables, bounded to [-708, 708]. The information
+        is the expected information, unless the name of the family ends in "observed"
     parameter : dispersion of a negative binomial, power of a Tweedie variance, correlation of a beta binomial (0 for
         a binomial); other families do not read it
     offsets : (F,) where each factor's table starts in `tables`
-    members : columns whose codes count the cells of each table in `cells_out`, the last one fastest
+    members : columns whose codes number the cells of each table in `cells_out`; the last column varies fastest
     firsts : (T + 1,) where each table's columns start in `members`
-    places : (T,) where it starts in `cells_out`
-    n_gradients : the first tables, so many, hold gradient and information of each cell, the others information alone
+    places : (T,) where each table starts in `cells_out`
+    n_gradients : number of tables, from the first on, that hold gradient and information of each cell; the other
+        tables hold only information
     sums_out : (4,) objective, Pearson sum, total gradient, total information
     """
     cdef FitBlock b
@@ -428,8 +443,9 @@ def accumulate(int family, double parameter, CodeColumns columns not None, const
     cdef int f, count = columns.count
     if stop <= start:
         return
-    need(0 <= family < len(FAMILIES), "a family that is not there")
-    need(start >= 0 and columns.rows >= stop and sums_out.shape[0] >= 4, "fewer rows than to add")
+    need(0 <= family < len(FAMILIES), "a family that does not exist")
+    need(start >= 0 and columns.rows >= stop and sums_out.shape[0] >= 4,
+         "rows beyond the columns of codes, or fewer than four sums")
     need(all([reaches(values.length[f], stop) for f in range(4)]), "fewer values than rows")
     need(offsets.shape[0] >= count, "fewer tables than columns")
     for f in range(count):

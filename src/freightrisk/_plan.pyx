@@ -1,6 +1,6 @@
-"""A tariff as flat arrays: tables, curves, loads and rules, whose lengths are proved when they are put together.
+"""A tariff as flat arrays: tables, curves, loads and rules. Their lengths are checked when they are put together.
 
-`tariff.plan` makes them from a tariff.
+`tariff.plan` makes these objects from a tariff.
 """
 
 cimport cython
@@ -21,7 +21,7 @@ ROUNDING_MODES = {
 cdef class TableSet:
     """Tables of one kind: relativities of a model, shares left by limits, or limits by level.
 
-    base : what the entries of one order multiply (of limits: the flat limit, which they may lower)
+    base : factor that an order's entries are multiplied with; for limits, the flat limit, which entries may lower
     columns : (T,) the code column of each table
     offsets : (T,) where each table starts in `entries`
     """
@@ -33,30 +33,38 @@ cdef class TableSet:
 
 @cython.auto_pickle(False)
 cdef class MaskSet:
-    """Tables of masks, each entry a bit for each rule that the level allows; as a `TableSet`, with uint64 entries."""
+    """Tables of masks: bit j of a uint64 entry is 1 if the level allows rule j.
+
+    Columns and offsets are as in `TableSet`.
+    """
 
     def __init__(self, columns not None, offsets not None, entries not None):
         self.columns, self.offsets = columns, offsets
+        # Rules 0 to 31 and rules 32 to 63 are kept apart, because loops over fen vectorise better with 32-bit masks.
         self.halves = entries.astype("<u8").view("<u4").reshape(-1, 2).T.astype("u4", order="C")
         self.count = <int>self.columns.shape[0]
 
 
 @cython.auto_pickle(False)
 cdef class FusedColumns:
-    """Columns behind those of the orders, each first * width + second; tables over them are products of two tables."""
+    """Columns of pairs of codes, first * width + second, that follow the columns of the orders.
+
+    A table over such a column holds the products of two tables.
+    """
 
     def __init__(self, first not None, second not None, width not None):
         self.first, self.second, self.width = first, second, width
         self.count = <int>self.first.shape[0]
-        need(self.first.shape[0] == self.second.shape[0] == self.width.shape[0] <= MAX_COLUMNS, "other fused columns")
+        need(self.first.shape[0] == self.second.shape[0] == self.width.shape[0] <= MAX_COLUMNS,
+             "fused columns of the wrong length")
 
 
 @cython.auto_pickle(False)
 cdef class CountPieces:
-    """Curves from claim intensity to expected claims: without pieces they are equal.
+    """Curves from claim intensity to expected claims (docs/method.md, equation 24). Without pieces the two are equal.
 
-    pieces : (curves * each, 4) coefficients of cubics
-    column : the code column that chooses the curve, -1 if there is one curve for all
+    pieces : (curves * each, 4) coefficients of cubics, from the constant up
+    column : the code column that selects the curve, -1 if all orders have one curve
     """
 
     def __init__(self, pieces not None, int curves, int column):
@@ -64,22 +72,28 @@ cdef class CountPieces:
         self.pieces, self.curves, self.column = pieces.copy(), curves, column
         self.each = <int>(len(pieces) // curves)
         need(self.pieces.shape[0] == self.each * curves and (self.each == 0 or self.pieces.shape[1] == 4),
-             "other curves of counts")
+             "curves of counts of the wrong shape")
 
 
 @cython.auto_pickle(False)
 cdef class LimitPieces:
-    """The curve from a mean over its limit to the payout, see `LimitCurve.plan`; without pieces there is no limit."""
+    """The curve from mean over limit to payout (docs/method.md, equation 27; see `LimitCurve.plan`).
+
+    Without pieces there is no limit.
+    """
 
     def __init__(self, pieces not None, int bits, int64_t first, double top):
         self.pieces, self.bits, self.first, self.top = pieces.copy(), bits, first, top
         self.count = <int>self.pieces.shape[0]
-        need(self.count == 0 or self.pieces.shape[1] == 4, "another curve of limits")
+        need(self.count == 0 or self.pieces.shape[1] == 4, "a curve of limits of the wrong shape")
 
 
 @cython.auto_pickle(False)
 cdef class Loads:
-    """Loadings of the technical premium, yuan or shares, and the bounds of the filed premium in micro-yuan."""
+    """Loadings of the technical premium (docs/method.md, equation 22), and bounds of the filed premium in micro-yuan.
+
+    fraud_load is a share; claim_handling and policy_cost are yuan. retained is 1 less channel, levy and profit.
+    """
 
     def __init__(self, double fraud_load, double claim_handling, double policy_cost, double retained,
                  double filed_factor, double filed_min_micro, double filed_max_micro):
@@ -89,14 +103,14 @@ cdef class Loads:
 
 @cython.auto_pickle(False)
 cdef class Rules:
-    """Subsidy rules in their order.
+    """Subsidy rules in the order in which they apply.
 
     kind : one of RULE_KINDS
     amount : basis points or fen
-    cap : most that the rule pays an order, fen
-    payer : index of who pays
-    group : rules of one number stand next to each other, and only the best of them pays
-    limited : whether a budget or a cap by merchant may stop the rule
+    cap : largest amount that the rule pays for one order, fen
+    payer : index of the payer
+    group : number of the rule's group; rules of a group are adjacent, and only the best of them pays
+    limited : whether the rule has a budget or a cap by merchant
     """
 
     def __init__(self, kind not None, amount not None, cap not None, payer not None, group not None,
@@ -108,14 +122,14 @@ cdef class Rules:
         need(self.count <= MAX_RULES and self.payers <= MAX_RULES and min([one for one in self.payer], default=0) >= 0,
              "too many rules or payers")
         need(self.kind.shape[0] == self.amount.shape[0] == self.cap.shape[0] == self.payer.shape[0]
-             == self.group.shape[0] == self.limited.shape[0], "rules of other lengths")
+             == self.group.shape[0] == self.limited.shape[0], "rules of unequal length")
 
 
 cdef int prove_tables(const int32_t[::1] columns, const int64_t[::1] offsets, Py_ssize_t length, list slots,
                       str what) except -1:
     """Raise unless each table lies in an array of `length`, with an entry for each slot of its column."""
     cdef Py_ssize_t f
-    need(columns.shape[0] == offsets.shape[0], f"{what} tables without places")
+    need(columns.shape[0] == offsets.shape[0], f"{what} tables with another number of places")
     for f in range(columns.shape[0]):
         need(0 <= columns[f] < len(slots) and 0 <= offsets[f] <= length - slots[columns[f]],
              f"{what} tables that are shorter than their columns")
@@ -127,9 +141,9 @@ cdef class PricePlan:
     """A tariff as the kernels read it.
 
     sizes : (F,) int64, slots of each code column
-    known : (F,) int64, codes from here on are unseen levels
-    pairs : the tables of the first columns of both models, the relativities of the frequency beside those of the
-        severity; as many as both models have in common
+    known : (F,) int64, number of known levels; a code at or above it is an unseen level
+    pairs : tables of the first columns that both models have in common; each entry is a frequency relativity
+        followed by a severity relativity
     rounding : one of ROUNDING_MODES
     """
 
@@ -153,25 +167,28 @@ cdef class PricePlan:
         need(len(slots) <= MAX_COLUMNS and len(slots) == self.known.shape[0], "too many columns of codes")
         for k in range(fused.count):
             need(0 <= fused.first[k] < len(slots) and 0 <= fused.second[k] < len(slots)
-                 and fused.width[k] == slots[fused.second[k]], "fused columns of other columns")
+                 and fused.width[k] == slots[fused.second[k]], "fused columns that do not match the code columns")
             products = slots[fused.first[k]] * slots[fused.second[k]]
+            # `fuse_bytes` holds twice a fused code in 16 bits.
             need(products < <int64_t>1 << 15, "fused columns of too many products")
             slots.append(products)
         for what, one in (("frequency", self.frequency), ("severity", self.severity), ("share", self.shares),
                           ("limit", self.limits)):
             prove_set(one, slots, what)
         prove_tables(self.masks.columns, self.masks.offsets, self.masks.halves.shape[1], slots, "mask")
-        need(self.pairs.count <= min(self.frequency.count, self.severity.count, MAX_COLUMNS), "other pairs")
+        need(self.pairs.count <= min(self.frequency.count, self.severity.count, MAX_COLUMNS),
+             "more paired tables than both models have")
         for k in range(self.pairs.count):
-            need(self.pairs.columns[k] == self.frequency.columns[k] == self.severity.columns[k], "other pairs")
+            need(self.pairs.columns[k] == self.frequency.columns[k] == self.severity.columns[k],
+                 "paired tables of columns that the models do not share")
         prove_set(self.pairs, [2 * size for size in slots], "paired")
-        need(self.count_curve.column < self.sizes.shape[0], "curves of counts by a column that is not there")
+        need(self.count_curve.column < self.sizes.shape[0], "curves of counts for a column that does not exist")
         need(self.count_curve.curves >= (1 if self.count_curve.column < 0 else slots[self.count_curve.column]),
-             "fewer curves of counts")
+             "fewer curves of counts than codes")
         return 0
 
     cdef int prove_columns(self, CodeColumns columns) except -1:
-        """Raise unless codes are of the columns that this plan has tables for."""
+        """Raise unless the code columns have the sizes of this plan's tables."""
         cdef int f
         need(columns.count == self.sizes.shape[0], "codes of another plan")
         for f in range(columns.count):

@@ -1,11 +1,13 @@
-"""From micro-yuan to whole fen: six modes, in blocks of rows, and the carrying of what rounding leaves over."""
+"""From micro-yuan to whole fen: five modes in blocks of rows, and one that carries remainders between orders."""
 
 from libc.stdint cimport int32_t, int64_t, uint16_t
 
 from freightrisk._blocks cimport int_out, need, wide_void
 from freightrisk._plan cimport CEILING, DITHER, HALF_EVEN, HALF_UP
 
-cdef double HALF_STEP = 5e-5  # a whole number over 10000 is a multiple of 1e-4: with half of that it never falls short
+# Micro-yuan over 10,000 are multiples of 1e-4. Half a step outweighs the error of the product with 1e-4, so the product
+# never falls short of a whole fen (docs/method.md, Money, step 4).
+cdef double HALF_STEP = 5e-5
 
 
 cdef wide_void round_nearest(const double* micro, int n, int_out fen) noexcept nogil:
@@ -15,14 +17,14 @@ cdef wide_void round_nearest(const double* micro, int n, int_out fen) noexcept n
 
 
 cdef wide_void round_down_after(const double* micro, double added, int n, int_out fen) noexcept nogil:
-    """Whole fen of micro-yuan with a constant added: 0 rounds down, 5000 half up, 9999 to the ceiling."""
+    """Add a constant to micro-yuan and round down to fen: 0 rounds down, 5000 half up, 9999 to the ceiling."""
     cdef int i
     for i in range(n):
         fen[i] = <int32_t>((micro[i] + added) * 1e-4 + HALF_STEP)
 
 
 cdef wide_void round_drawn(const double* micro, const uint16_t* draw, int n, int_out fen) noexcept nogil:
-    """Up with the probability of the fraction: a draw is 0 to 9999, each as likely as the others."""
+    """Round up with a probability equal to the fraction of a fen: draws are uniform from 0 to 9999."""
     cdef int i
     for i in range(n):
         fen[i] = <int32_t>((micro[i] + <double>draw[i]) * 1e-4 + HALF_STEP)
@@ -40,21 +42,23 @@ cdef void round_rows(int rounding, const double* micro, const uint16_t* draws, i
 
 def carry(const int64_t[::1] micro not None, const int32_t[::1] merchants not None,
           const int64_t[::1] sequence not None, int64_t[::1] remainders not None, int32_t[::1] rounded_out not None):
-    """Round to fen with what each merchant's earlier orders left over, so that a total is off by half a fen at most.
+    """Write the half-even fen of each premium plus the remainder of its merchant's earlier orders.
+
+    A merchant's total is therefore off by at most half a fen.
 
     Parameters
     ----------
     micro : (n,) premiums, micro-yuan
     merchants : (n,) code of each order's merchant
-    sequence : (n,) rows in the sequence in which they are taken; empty to take them as they stand
-    remainders : (merchants,) micro-yuan charged too little so far; updated
+    sequence : (n,) rows in the sequence of service; empty to serve rows as they stand
+    remainders : (merchants,) micro-yuan that each merchant was charged too little so far; updated
     rounded_out : (n,) fen
     """
     cdef Py_ssize_t k, row
     cdef int64_t owed, fen, over
     cdef bint astray = False
     need(merchants.shape[0] >= micro.shape[0] and rounded_out.shape[0] >= micro.shape[0]
-         and sequence.shape[0] in (0, micro.shape[0]), "columns of other lengths to carry")
+         and sequence.shape[0] in (0, micro.shape[0]), "columns of unequal length")
     with nogil:
         for k in range(micro.shape[0]):
             row = sequence[k] if sequence.shape[0] else k
@@ -62,10 +66,11 @@ def carry(const int64_t[::1] micro not None, const int32_t[::1] merchants not No
                 astray = True
                 break
             owed = micro[row] + remainders[merchants[row]]
+            # A merchant who was charged too much pays 0 fen, and the balance stays in the remainder.
             fen = owed // MICRO_PER_FEN if owed > 0 else 0
             over = 2 * (owed - fen * MICRO_PER_FEN)
             if over > MICRO_PER_FEN or (over == MICRO_PER_FEN and fen % 2 == 1):
                 fen += 1
             rounded_out[row] = <int32_t>fen
             remainders[merchants[row]] = owed - fen * MICRO_PER_FEN
-    need(not astray, "a place or merchant that is not there")
+    need(not astray, "a row or merchant out of range")

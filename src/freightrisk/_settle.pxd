@@ -24,7 +24,7 @@ cdef class Limits:
     cdef const int32_t[:, ::1] keys
     cdef const int32_t[::1] rule_keys
     cdef const int64_t[::1] rule_start
-    cdef bint astray  # whether an order counted against a place that is not there
+    cdef bint astray  # whether the merchant and period of an order were out of range
 
     cdef int prove(self, int rules, Py_ssize_t stop) except -1
 
@@ -32,12 +32,12 @@ cdef struct MoneyBlock:
     Py_ssize_t start
     int n
     int32_t floor
-    uint32_t eligible[2][BLOCK]  # masks of 64 rules as two halves of 32 bits, as wide as the fen that they let pass
+    uint32_t eligible[2][BLOCK]  # masks of 64 rules in two halves; 32 bits are as wide as fen
     int32_t* price  # list price
-    int32_t* rest  # left for the merchant to pay
+    int32_t* rest  # amount left for the merchant to pay
     uint8_t* flags
     uint64_t allowed  # a bit for each rule that may pay
-    int64_t* spent  # by rule, where the caller wants it
+    int64_t* spent  # payments of each limited rule; NULL if the caller does not want them
     uint64_t written  # a bit for each payer whose column has been written
     int32_t offers[MAX_RULES][BLOCK]
     int32_t best[BLOCK]

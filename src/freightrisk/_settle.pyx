@@ -1,4 +1,7 @@
-"""Who pays each fen of a list price: the floor, subsidies, budgets and caps by merchant."""
+"""Who pays each fen of a list price: the floor, subsidies, budgets and caps by merchant.
+
+The rules apply to a block one after another (docs/method.md, equations 33 and 34).
+"""
 
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -17,11 +20,11 @@ cdef uint64_t EVERY_RULE = 0xFFFFFFFFFFFFFFFF
 
 @cython.auto_pickle(False)
 cdef class MoneyColumns:
-    """What pricing reads and writes about money besides the quote; a column that nobody asked for has no rows.
+    """Columns of money that pricing reads and writes besides the quote. A column that is not needed has no rows.
 
     draws : (n,) 0 to 9999, for rounding by dither
     micro, rounded : (n,) the filed premium in micro-yuan, and in fen before the floor
-    masks : (n,) the rules for which an order is eligible, a bit each
+    masks : (n,) the rules for which an order is eligible, one bit a rule
     paid : (rules, n) fen
     """
 
@@ -31,14 +34,14 @@ cdef class MoneyColumns:
 
 @cython.auto_pickle(False)
 cdef class Limits:
-    """What budgets and caps by merchant have left; settling takes from it what it pays.
+    """Amounts left in budgets and in caps by merchant. Settling subtracts its payments from them.
 
-    budget : (rules,) fen; of a rule without budget a number that nobody can spend
-    keys : (periods, n) of each order the merchant and period that it counts against, -1 for none
-    rule_keys : (rules,) the row of `keys` that the rule's cap by merchant goes by, -1 without such a cap
+    budget : (rules,) fen left in the rule's budget; without a budget, an amount too large to spend
+    keys : (periods, n) number of the merchant and period that each order counts against, -1 for none
+    rule_keys : (rules,) row of `keys` that the rule's cap by merchant reads, -1 without such a cap
     rule_start : (rules,) where the rule's merchants and periods start in `left`
-    left : fen
-    budget_met, left_met : as `budget` and `left`, set to 1 where an order was offered less for want of money
+    left : fen left for each merchant and period
+    budget_met, left_met : shaped as `budget` and `left`; set to 1 if the limit reduced the offer to an order
     """
 
     def __init__(self, budget not None, keys not None, rule_keys not None, rule_start not None, left not None,
@@ -49,9 +52,9 @@ cdef class Limits:
     cdef int prove(self, int rules, Py_ssize_t stop) except -1:
         """Raise unless there is a limit for every rule and a key for every row."""
         need(min(self.budget.shape[0], self.budget_met.shape[0], self.rule_keys.shape[0],
-                 self.rule_start.shape[0]) >= rules, "limits of fewer rules")
-        need(self.left_met.shape[0] == self.left.shape[0], "limits of other lengths")
-        need(self.keys.shape[0] == 0 or self.keys.shape[1] >= stop, "limits of fewer rows")
+                 self.rule_start.shape[0]) >= rules, "limits for fewer rules")
+        need(self.left_met.shape[0] == self.left.shape[0], "limits of unequal length")
+        need(self.keys.shape[0] == 0 or self.keys.shape[1] >= stop, "limits with keys for fewer rows")
         need(max([key for key in self.rule_keys], default=-1) < self.keys.shape[0], "limits without keys")
         return 0
 
@@ -59,19 +62,19 @@ cdef class Limits:
 cdef int prove_outputs(PricePlan plan, Py_ssize_t start, Py_ssize_t stop, const int32_t[::1] list_out,
                        const int32_t[:, ::1] payers_out, const int32_t[::1] merchant_out, const uint8_t[::1] flags_out,
                        MoneyColumns money, const int64_t[::1] spent_out) except -1:
-    """Raise unless the outputs take rows [start, stop) of a quote."""
+    """Raise unless the outputs have room for rows [start, stop) of a quote."""
     cdef int rules = plan.rules.count, payers = plan.rules.payers
     need(0 <= start, "rows below zero")
-    need(min(list_out.shape[0], merchant_out.shape[0], flags_out.shape[0]) >= stop, "outputs of fewer rows")
-    need(payers <= payers_out.shape[0] <= MAX_RULES, "outputs of other payers")
-    need(payers_out.shape[0] == 0 or payers_out.shape[1] >= stop, "outputs of fewer rows")
+    need(min(list_out.shape[0], merchant_out.shape[0], flags_out.shape[0]) >= stop, "outputs with too few rows")
+    need(payers <= payers_out.shape[0] <= MAX_RULES, "outputs for another number of payers")
+    need(payers_out.shape[0] == 0 or payers_out.shape[1] >= stop, "outputs with too few rows")
     need(spent_out is None or spent_out.shape[0] == 0 or spent_out.shape[0] >= rules, "fewer sums than rules")
     if money is not None:
         need(reaches(money.draws.shape[0], stop) and reaches(money.micro.shape[0], stop)
              and reaches(money.rounded.shape[0], stop) and reaches(money.masks.shape[0], stop),
-             "columns of money of fewer rows")
+             "columns of money with too few rows")
         need(money.paid.shape[0] == 0 or (money.paid.shape[0] >= rules and money.paid.shape[1] >= stop),
-             "what rules pay with fewer rows")
+             "payments by rule with too few rows")
     return 0
 
 
@@ -83,7 +86,7 @@ cdef wide_void list_price(const int32_t* fen, int32_t floor, int n, int_out pric
 
 
 cdef wide_void share_of(const int32_t* amount, double points, int n, int_out wanted) noexcept nogil:
-    """Basis points of an amount of fen, half-even to fen; exact for the same reason."""
+    """Write basis points of an amount, rounded half-even to fen; exact (docs/method.md, Money, step 5)."""
     cdef int i
     cdef double share = points * 1e-4
     for i in range(n):
@@ -104,7 +107,7 @@ cdef wide_void fill_fen(int32_t value, int n, int_out out) noexcept nogil:
 
 cdef wide_void bound_offer(int32_t cap, int32_t floor, uint32_t bit, const int32_t* rest, const uint32_t* eligible,
                            int n, int_out offer) noexcept nogil:
-    """What one rule would pay each order: at most its cap and what the floor leaves, and only where eligible."""
+    """Write a rule's offer to each order: at most the cap and the rest above the floor; 0 if not eligible."""
     cdef int i
     cdef int32_t room, value
     for i in range(n):
@@ -117,7 +120,7 @@ cdef wide_void bound_offer(int32_t cap, int32_t floor, uint32_t bit, const int32
 
 cdef wide_void pay_offer(int32_t cap, int32_t floor, uint32_t bit, const uint32_t* eligible, bint first, int n,
                          int_out offer, int_out rest, int_out paid) noexcept nogil:
-    """As `bound_offer`, of a rule without rivals, which pays what it offers; `first` of its payer's rules or not."""
+    """Like `bound_offer`, for a rule without rivals, and pay the offer; `first` is set for the payer's first rule."""
     cdef int i
     cdef int32_t room, value
     for i in range(n):
@@ -128,12 +131,12 @@ cdef wide_void pay_offer(int32_t cap, int32_t floor, uint32_t bit, const uint32_
         value = value if eligible[i] & bit else 0
         offer[i] = value
         rest[i] -= value
-        paid[i] = value if first else paid[i] + value
+        paid[i] = value if first else paid[i] + value  # the first rule overwrites whatever the column held
 
 
 cdef wide_void keep_best(const int32_t* offer, int32_t rule, int n, int_out best, int_out winner) noexcept nogil:
     cdef int i
-    for i in range(n):
+    for i in range(n):  # strictly greater, so that the first of equal offers wins
         winner[i] = rule if offer[i] > best[i] else winner[i]
         best[i] = offer[i] if offer[i] > best[i] else best[i]
 
@@ -152,7 +155,7 @@ cdef wide_void take_off(const int32_t* best, int n, int_out rest) noexcept nogil
 
 cdef wide_void flag_floor(const int32_t* rest, const int32_t* price, int32_t floor, int n,
                           flag_out flags) noexcept nogil:
-    """The floor binds on the merchant too, once a subsidy has brought the price down to it."""
+    """Flag the orders whose merchant price was brought down to the floor by a subsidy."""
     cdef int i
     for i in range(n):
         flags[i] |= FLOOR_BOUND if rest[i] == floor and rest[i] < price[i] else 0
@@ -186,14 +189,14 @@ cdef int64_t total(const int32_t* fen, int n) noexcept nogil:
 
 
 cdef inline int32_t within(int32_t value, int j, Py_ssize_t row, Limits limits) noexcept nogil:
-    """At most what the rule's budget and the merchant's cap have left."""
+    """Return an offer, reduced to the amounts left in the rule's budget and in the merchant's cap."""
     cdef int64_t least = limits.budget[j], place
     cdef int32_t key
     if least < value:
         limits.budget_met[j] = 1
     if limits.rule_keys[j] >= 0:
         key = limits.keys[limits.rule_keys[j], row]
-        if key < 0:
+        if key < 0:  # no merchant or no ship date: not eligible for a rule with a cap by merchant
             return 0
         place = limits.rule_start[j] + key
         if not 0 <= place < limits.left.shape[0]:
@@ -212,7 +215,7 @@ cdef inline void spend(int32_t value, int j, Py_ssize_t row, Limits limits) noex
 
 
 cdef inline bint may_end(Limits limits, Rules rules, int j) noexcept nogil:
-    """Return whether budgets or caps are looked at, and this rule has one."""
+    """Return whether limits apply in this call and this rule has one."""
     return limits is not None and rules.limited[j]
 
 
@@ -226,7 +229,7 @@ cdef inline uint32_t half_bit(MoneyBlock* b, int j) noexcept nogil:
 
 
 cdef void ask(MoneyBlock* b, Rules rules, int j, int32_t* offer) noexcept nogil:
-    """Write what a rule would pay without cap, floor and mask."""
+    """Write the amount of a rule before cap, floor and mask."""
     if rules.kind[j] == PERCENT_OF_LIST:
         share_of(b.price, <double>rules.amount[j], b.n, offer)
     elif rules.kind[j] == PERCENT_OF_REST:
@@ -238,7 +241,7 @@ cdef void ask(MoneyBlock* b, Rules rules, int j, int32_t* offer) noexcept nogil:
 
 
 cdef void credit(MoneyBlock* b, int payer, const int32_t* fen, int32_t[:, ::1] payers_out) noexcept nogil:
-    """Add to a payer's column, or write it if it has not been written."""
+    """Add fen to a payer's column, or start the column with them."""
     if b.written & bit_of(payer):
         add_fen(fen, b.n, &payers_out[payer, b.start])
     else:
@@ -247,7 +250,7 @@ cdef void credit(MoneyBlock* b, int payer, const int32_t* fen, int32_t[:, ::1] p
 
 
 cdef void record(MoneyBlock* b, Rules rules, int j, const int32_t* fen, MoneyColumns money) noexcept nogil:
-    """Write what a rule paid each order, and add up what a limited rule paid, if the caller asks for them."""
+    """Store the payments of a rule, and add up the payments of a limited rule, if the caller asks for them."""
     if money is not None and money.paid.shape[0] > 0:
         memcpy(&money.paid[j, b.start], fen, b.n * sizeof(int32_t))
     if b.spent and rules.limited[j]:
@@ -256,7 +259,7 @@ cdef void record(MoneyBlock* b, Rules rules, int j, const int32_t* fen, MoneyCol
 
 cdef void pay_alone(MoneyBlock* b, Rules rules, int j, int32_t[:, ::1] payers_out, MoneyColumns money,
                     Limits limits) noexcept nogil:
-    """Let a rule without rivals pay what it offers."""
+    """Let a rule without rivals pay its offers."""
     cdef int32_t* offer = &b.offers[0][0]
     cdef const uint32_t* mask = &b.eligible[j // 32][0]
     cdef int i, payer = rules.payer[j]
@@ -267,6 +270,7 @@ cdef void pay_alone(MoneyBlock* b, Rules rules, int j, int32_t[:, ::1] payers_ou
         b.written |= bit_of(payer)
     else:
         bound_offer(rules.cap[j], b.floor, half_bit(b, j), b.rest, mask, b.n, offer)
+        # The rule depends on earlier orders only through the amounts left, so it takes all rows before the next rule.
         for i in range(b.n):
             if offer[i]:
                 offer[i] = within(offer[i], j, b.start + i, limits)
@@ -278,7 +282,7 @@ cdef void pay_alone(MoneyBlock* b, Rules rules, int j, int32_t[:, ::1] payers_ou
 
 
 cdef void choose_best(MoneyBlock* b, Rules rules, int first, int stop, Limits limits) noexcept nogil:
-    """Write the best offer of the rules [first, stop) and whose it is: of equal ones the first."""
+    """Write the best offer of the rules [first, stop) and its rule; the first of equal offers wins."""
     cdef bint limited = False
     cdef int32_t value
     cdef int i, j
@@ -290,6 +294,7 @@ cdef void choose_best(MoneyBlock* b, Rules rules, int first, int stop, Limits li
         for j in range(first, stop):
             keep_best(&b.offers[j - first][0], j, b.n, &b.best[0], &b.winner[0])
         return
+    # Row by row, because the winner of one order decides which budgets are left to the rivals for the next order.
     for i in range(b.n):
         for j in range(first, stop):
             value = b.offers[j - first][i]
@@ -321,7 +326,7 @@ cdef void pay_best(MoneyBlock* b, Rules rules, int first, int stop, int32_t[:, :
 
 cdef void settle_rows(MoneyBlock* b, Rules rules, const int32_t* rounded, int32_t[:, ::1] payers_out,
                       MoneyColumns money, Limits limits) noexcept nogil:
-    """Write the list price of a block and who pays each fen of it. Without `limits`, as if no rule had any."""
+    """Write the list price of a block and the payments of each payer. Without `limits`, every rule is unlimited."""
     cdef int first = 0, stop, payer
     list_price(rounded, b.floor, b.n, b.price, b.flags)
     memcpy(b.rest, b.price, b.n * sizeof(int32_t))
@@ -346,9 +351,9 @@ def settle(PricePlan plan not None, Py_ssize_t start, Py_ssize_t stop, int32_t[:
            int32_t[:, ::1] payers_out not None, int32_t[::1] merchant_out not None, uint8_t[::1] flags_out not None,
            MoneyColumns money not None, int64_t[::1] spent_out=None, uint64_t allowed=EVERY_RULE,
            Limits limits=None):
-    """Settle rows [start, stop) that were priced before, from their rounded fen and masks.
+    """Settle rows [start, stop) that `price` has priced, from their rounded fen and masks.
 
-    With `limits` rows are taken one after another, and budgets and caps bind; pieces of rows must then come in order.
+    With `limits`, budgets and caps bind and earlier rows are served first. Pieces of rows must then come in order.
     """
     cdef MoneyBlock b
     cdef Py_ssize_t step
@@ -369,7 +374,7 @@ def settle(PricePlan plan not None, Py_ssize_t start, Py_ssize_t stop, int32_t[:
             half_mask(&money.masks[b.start], 0, b.n, &b.eligible[0][0])
             half_mask(&money.masks[b.start], 32, b.n, &b.eligible[1][0])
             settle_rows(&b, plan.rules, &money.rounded[b.start], payers_out, money, limits)
-    need(limits is None or not limits.astray, "a merchant and period that are not there")
+    need(limits is None or not limits.astray, "a merchant and period out of range")
 
 
 cdef wide_void each_flag(const uint8_t* flags, Py_ssize_t n, flag_out floor, flag_out limit, flag_out filed,
@@ -383,9 +388,9 @@ cdef wide_void each_flag(const uint8_t* flags, Py_ssize_t n, flag_out floor, fla
 
 
 def spread_flags(const uint8_t[::1] flags not None, Py_ssize_t start, Py_ssize_t stop, uint8_t[:, ::1] hits not None):
-    """Write the four bits of the flags of rows [start, stop) to a row of `hits` each."""
+    """Write each of the four flags of rows [start, stop) to its own row of `hits`."""
     need(stop <= start or (start >= 0 and flags.shape[0] >= stop and hits.shape[0] >= 4 and hits.shape[1] >= stop),
-         "flags of fewer rows")
+         "flags or hits with too few rows")
     with nogil:
         if stop > start:
             each_flag(&flags[start], stop - start, &hits[0, start], &hits[1, start], &hits[2, start], &hits[3, start])

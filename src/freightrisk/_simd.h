@@ -11,8 +11,8 @@
 #define FREIGHTRISK_CHECKED 0
 #endif
 
-/* One binary holds several instruction sets, and the loader picks the widest that the machine has. Every set computes
- * the same fen, because -ffp-contract=off makes the arithmetic the same IEEE operations in each. */
+/* One binary holds the loops for several instruction sets. The loader selects the widest set that the machine supports.
+ * All sets compute the same fen, because with -ffp-contract=off they do the same IEEE operations. */
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 \
     && !FREIGHTRISK_CHECKED && !defined(CYTHON_TRACE)
 #define FREIGHTRISK_WIDE __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
@@ -56,9 +56,9 @@ FREIGHTRISK_INLINE double freightrisk_real(long long word) {
     return x;
 }
 
-/* exp(x) for -708 <= x <= 709, to one unit in the last place: 2^k times a Taylor polynomial of the rest r, where
- * x = k log 2 + r and log 2 is split in two, so that r is exact. Only products and sums, so that loops of it are
- * vectorised. */
+/* exp(x) for -708 <= x <= 709, to one unit in the last place. With x = k log 2 + r, it is 2^k times a Taylor polynomial
+ * of r. log 2 is split into two parts, so that r is exact. The function consists of products and sums, so that loops of
+ * it are vectorised. Adding 1.5 * 2^52 rounds x / log 2 to the integer k and leaves k in the low bits of t. */
 FREIGHTRISK_INLINE double freightrisk_exponential(double x) {
     long long bits;
     double t, k, r, p;
@@ -74,7 +74,7 @@ FREIGHTRISK_INLINE double freightrisk_exponential(double x) {
     return p * t;
 }
 
-/* `some_pairs` is the plain form of `four_pairs`, for the rows that are left over. */
+/* `some_pairs` is the plain form of `four_pairs`, for rows that do not fill a vector. */
 FREIGHTRISK_INLINE void freightrisk_some_pairs(const int *const *place, const double *const *tables, int n_tables,
                                                long long row, long long stop, double base, double beside,
                                                double *first, double *second) {
@@ -91,8 +91,8 @@ FREIGHTRISK_INLINE void freightrisk_some_pairs(const int *const *place, const do
 }
 
 #ifdef FREIGHTRISK_VECTORS
-/* A gather instruction takes as long for each entry as a load. So entries that stand together are loaded whole, for
- * four rows at a time, and turned into columns. */
+/* A gather instruction takes as long for each entry as a load. Adjacent entries are therefore loaded as one vector, for
+ * four rows at a time, and transposed. */
 typedef double freightrisk_two __attribute__((vector_size(16), aligned(8), may_alias));
 typedef double freightrisk_four __attribute__((vector_size(32), aligned(8), may_alias));
 #define FREIGHTRISK_PICK __builtin_shufflevector
@@ -117,7 +117,8 @@ FREIGHTRISK_INLINE void freightrisk_four_pieces(const double *curve, const int *
     *(freightrisk_four *)value = (((s * v + r) * v + q) * v + p) * FREIGHTRISK_FOUR(value);
 }
 
-/* Rows 0 and 2 share one vector and rows 1 and 3 the other, each row as both relativities, until the last table. */
+/* Rows 0 and 2 share one vector, and rows 1 and 3 the other. Each row holds both products side by side; after the last
+ * table, the products of the two models are separated. */
 FREIGHTRISK_INLINE void freightrisk_four_pairs(const int *const *place, const double *const *tables, int n_tables,
                                                long long row, double base, double beside, double *first,
                                                double *second) {
@@ -158,7 +159,7 @@ FREIGHTRISK_INLINE void freightrisk_four_singles(const double *table, const int 
 }
 #endif
 
-/* For up to six tables, each number of tables has a loop of its own, which keeps their addresses in registers. */
+/* Up to six tables, each number of tables has its own loop, which keeps their addresses in registers. */
 #define FREIGHTRISK_PAIRS(N) \
     for (row = 0; row + 4 <= n; row += 4) freightrisk_four_pairs(at, in, N, row, base, beside, first, second)
 FREIGHTRISK_INLINE void freightrisk_pairs(const int *const *place, const double *const *tables, int n_tables, int n,

@@ -1,4 +1,4 @@
-"""What is most likely a slip in the rows of a book: claims that stand there twice, weights in another unit."""
+"""Warnings of likely mistakes in the rows of a book: claims given twice, weights in another unit, similar levels."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -14,14 +14,14 @@ from freightrisk.book.factors import Band, Coding
 from freightrisk.errors import InputError
 
 CLAIM_ID = "claim_id"
-MOST_REPEATS = 0.01
+MOST_REPEATS = 0.01  # share of claims; a few equal claims are plausible
 WEIGHT_KG = "weight_kg"
-HEAVIEST_KG = 100
+HEAVIEST_KG = 100  # for a median; single parcels may be heavier
 LOOKED_AT = 10_000  # orders, spread over the rows
 
 
 def warn_of_grams(columns: JoinedColumns) -> None:
-    """Warn if a column that is named for kilograms holds what must be grams."""
+    """Warn if a column whose name says kilograms must hold grams."""
     if WEIGHT_KG not in columns.names or not columns.n_rows:
         return
     try:
@@ -30,7 +30,7 @@ def warn_of_grams(columns: JoinedColumns) -> None:
         return
     known = known[:: max(1, len(known) // LOOKED_AT)]
     known = known[~np.isnan(known)]
-    with np.errstate(over="ignore"):  # two of 1e308 have an infinite mean, which is above any parcel
+    with np.errstate(over="ignore"):  # the mean of two values of 1e308 is infinite, and rightly above any parcel
         median = float(np.median(known)) if len(known) else 0.0
     if median > HEAVIEST_KG:
         _check.warn(
@@ -40,7 +40,7 @@ def warn_of_grams(columns: JoinedColumns) -> None:
 
 
 def warn_of_alike(codings: Iterable[Coding]) -> None:
-    """Warn of levels that differ in width, spaces around them or letter case alone: most often they are one level."""
+    """Warn of levels that differ only in width, outer spaces or letter case, because they are usually one level."""
     for coding in codings:
         if isinstance(coding.declared, Band):
             continue
@@ -51,31 +51,32 @@ def warn_of_alike(codings: Iterable[Coding]) -> None:
                 if first != level:
                     _check.warn(
                         f"factor '{coding.name}': levels {repr_of(first)} and {repr_of(level)} of column "
-                        f"'{column}' differ in width, spaces or letter case alone, and are two levels; write them "
-                        "alike if they are one."
+                        f"'{column}' differ only in width, spaces or letter case, and are two levels; spell them the "
+                        "same way if they are one level."
                     )
                     return
 
 
 def claim_columns(present: list[str], claim_id: str | None) -> list[str]:
-    """Return the column that tells claims apart, if there is one: the default name need not be there."""
+    """Return the column of claim ids, if there is one. The column with the default name is optional."""
     return [] if claim_id is None or (claim_id == CLAIM_ID and claim_id not in present) else [claim_id]
 
 
 def check_claims(
     table: Table, order: NDArray[np.int64], *, order_id: str, claim_id: str | None, read: list[str | None]
 ) -> None:
-    """Raise for a claim id that is missing or repeats; without ids, warn of many rows that are equal.
+    """Raise if a claim id is missing or repeats; without ids, warn if many rows are equal.
 
     Parameters
     ----------
     table : Table
         The claims.
     order : int64 array, shape (n_claims,)
-        A number for the order of each claim.
+        Number of each claim's order.
     order_id, claim_id : str
+        Names of columns.
     read : list of str or None
-        Freight, report date and date of reversal, None where there is no such column.
+        Names of the columns of freight, report date and date of reversal; None if there is no such column.
     """
     named = claim_columns(table.names, claim_id)
     _check.columns_present(named, table.names, argument="claims")
@@ -104,10 +105,10 @@ def _check_ids(table: Table, claim_id: str) -> None:
 
 
 def _warn_of_repeats(table: Table, order: NDArray[np.int64], order_id: str, read: list[str]) -> None:
-    """Warn if many claims equal an earlier one in all that is read: order, freight and days."""
+    """Warn if many claims equal an earlier claim in every column that is read: order, freight and dates."""
     import pandas as pd
 
-    # Only orders of several claims can have equal ones; they are few.
+    # Only orders with several claims can have equal claims, and such orders are few.
     several = np.flatnonzero(np.bincount(order)[order] > 1) if len(order) else order
     columns: dict[str, NDArray[Any]] = {"order": order[several], "freight": table.real(read[0])[several]}
     columns |= {name: table.days(name)[several] for name in read[1:]}
@@ -116,6 +117,6 @@ def _warn_of_repeats(table: Table, order: NDArray[np.int64], order_id: str, read
         ids = list(dict.fromkeys(table.ids(order_id)[again[:100]].tolist()))[: _check.SHOWN_ROWS]
         _check.warn(
             f"claims: {len(again):,} of {len(order):,} rows equal an earlier row in order, {', '.join(read)} (first "
-            f"orders: {', '.join(map(str, ids))}), and every row counts as a claim. Drop rows that were given twice; "
-            "if they are different claims, give them a column of ids (claim_id=)."
+            f"orders: {', '.join(map(str, ids))}), and every row counts as a claim. Drop rows that were given twice. "
+            "If they are different claims, give them a column of ids (claim_id=)."
         )

@@ -1,4 +1,4 @@
-"""Maturity: how much of an order's claims has been reported by its age, net of those that were reversed."""
+"""Maturity: the share of an order's claims that is reported by its age, net of reversed claims."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,36 +16,36 @@ if TYPE_CHECKING:
     import pandas as pd
 
 METHODS = ("empirical", "gamma", "lognormal", "weibull")
-LEAST_SHARE = 1e-6
+LEAST_SHARE = 1e-6  # an order with a smaller share carries no information
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ReportLag:
     """The share F(age) of an order's claims that are on the books when the order is `age` days old.
 
-    Fit one with `ReportLag.fit`. Lags run from shipment to report, in days; a claim reported on the day of shipment has
-    lag 0.
+    `ReportLag.fit` makes one from a book. A lag is the number of days from shipment to report. A claim that is reported
+    on the day of shipment has lag 0.
 
     Parameters
     ----------
     cover_days : int
-        Length of the cover; later claims are not covered and play no part.
+        Length of the cover. Later claims are not covered and are ignored.
     method : {"empirical", "gamma", "lognormal", "weibull"}
     by : str or None
-        Factor whose levels have curves of their own.
+        Factor with a curve for each of its levels.
     levels : tuple of str
-        Slots of that factor.
+        Names of the slots of this factor.
     shares, std_errors : float64 arrays, shape (n_slots + 1, n_ages)
-        F by slot and age, with the curve of the whole book last. Past the last age F stays. The errors are those of
-        the reported share, before reversals.
+        F and its standard error by slot and age. The last row is the curve of the whole book. After the last age, F is
+        constant. The standard errors refer to the reported share, before reversals.
     claims : int64 array, shape (n_slots + 1,)
         Reported claims behind each curve.
     own : bool array, shape (n_slots + 1,)
-        Whether the slot has a curve of its own or that of the whole book.
+        Whether the slot has its own curve; otherwise it has the curve of the whole book.
     reversed_share : float
-        Share of reported claims that end up reversed.
+        Share of reported claims that are reversed in the end.
     beyond_cover : int
-        Claims reported after the cover had ended.
+        Claims reported after the end of the cover.
     """
 
     cover_days: int
@@ -69,22 +69,24 @@ class ReportLag:
         cover_days: int = 90,
         min_claims: int = 500,
     ) -> "ReportLag":
-        """Return the curve that a book's claims show.
+        """Return the curve fitted to a book's claims.
 
-        A claim is seen only if its lag is at most the age of its order, so short lags are over-represented among recent
-        orders; both kinds of fit allow for that.
+        The book has a claim only if its lag is at most the age of its order. Short lags are therefore over-represented
+        among recent orders. All methods correct for this.
 
         Parameters
         ----------
         book : OrderBook
-            With shipment and report dates and a valuation date, and orders older than the cover.
+            With shipment dates, report dates and a valuation date, and with orders older than the cover.
         by : str, optional
-            A factor of the book; levels with `min_claims` claims have a curve of their own.
+            A factor of the book. Each level with at least `min_claims` claims gets its own curve.
         method : {"empirical", "gamma", "lognormal", "weibull"}
-            "empirical" takes the shares as they are, day by day. The others fit a distribution, which also follows
-            segments with few claims and books shorter than the cover.
-        cover_days : int
+            "empirical" estimates the share of each day by itself. The others fit a distribution. A distribution also
+            serves segments with few claims, and books with a shorter history than the cover.
+        cover_days : int from 1 to 3,650
+            Length of the cover.
         min_claims : int
+            Least number of claims for a level's own curve.
 
         Returns
         -------
@@ -95,16 +97,24 @@ class ReportLag:
         InputError
             If the book has no dates or no such factor.
         FitError
-            If there is no claim within the cover.
+            If there is no claim within the cover, a distribution cannot be fitted, or every claim that was followed
+            long enough has been reversed.
 
         Notes
         -----
-        Empirical: 1 - d(t) / n(t) multiplied over the days t after the age, d(t) claims of lag t, n(t) claims of lag
-        t or less among orders at least t days old; the maximum likelihood estimate of right-truncated lags (Lynden-Bell
-        1971; Kalbfleisch and Lawless 1989). Standard errors are Greenwood's in reversed time. Parametric:
-        right-truncated likelihood of whole days. Reversals: with f the lag distribution and G(s) the share of claims
-        reversed within s days of their report (Kaplan-Meier), F(age) = sum over lags t of f(t) (1 - G(age - t)), over
-        1 - G's last value. It may exceed 1, where claims that will be reversed still stand.
+        Empirical (docs/method.md, equation 19): F is the product of 1 - d(t) / n(t) over the days t after the age.
+        Among orders at least t days old, d(t) claims have lag t and n(t) claims have lag t or less. This is the maximum
+        likelihood estimate for right-truncated lags. Standard errors are Greenwood's, in reversed time.
+
+        Parametric: maximum of the right-truncated likelihood of lags in whole days.
+
+        Reversals (equation 20): f is the lag distribution, and G(s) the share of claims reversed within s days of their
+        report (Kaplan-Meier). Then F(age) is the sum over lags t of f(t) (1 - G(age - t)), divided by 1 - G(infinity).
+        F exceeds 1 at ages when claims still stand that will be reversed later.
+
+        References
+        ----------
+        Lynden-Bell 1971; Kalbfleisch and Lawless 1989.
 
         Examples
         --------
@@ -134,7 +144,7 @@ class ReportLag:
         covered = lag <= cover_days
         rows, lag = rows[covered], lag[covered]
         if not len(lag):
-            raise FitError(f"there is no claim within {cover_days} days of shipment; a curve needs some.")
+            raise FitError(f"there is no claim within {cover_days} days of shipment; give a book with reported claims.")
         cells = _cells(lag, np.minimum(age[rows], cover_days), cover_days)
         curves, claims, own = [], [], []
         slots = 0 if by is None else book.codings[by].n_slots
@@ -158,17 +168,18 @@ class ReportLag:
         )  # fmt: skip
 
     def share(self, age_days: ArrayLike, *, slot: ArrayLike | None = None) -> Array:
-        """Return F at some ages.
+        """Return F at the given ages.
 
         Parameters
         ----------
         age_days : int or array of int
+            Days since shipment, zero or more.
         slot : int or array of int, optional
-            Code of the factor `by`; the whole book by default.
+            Code of the factor `by`; by default, the curve of the whole book.
 
         Returns
         -------
-        float64 array, of the shape of `age_days`
+        float64 array, with the shape of `age_days`
         """
         age = np.asarray(age_days)
         if age.dtype.kind not in "iu" or (age < 0).any():
@@ -177,15 +188,16 @@ class ReportLag:
         return np.asarray(self.shares[row, np.minimum(age, self.shares.shape[1] - 1)])
 
     def offset(self, book: OrderBook) -> Array:
-        """Return log F of each order's age, the `offset` of a frequency fit in which immature orders count.
+        """Return log F at each order's age, the `offset` with which young orders can enter a frequency fit.
 
-        For Poisson claims it is exact: what is on the books is a thinned Poisson count. So it is for cloglog, where
-        F scales the intensity. Shares below 1e-6 are taken as that: such orders say nothing yet.
+        For Poisson claims the offset is exact, because the claims on the books are a thinned Poisson count. For cloglog
+        it is exact if the lag does not depend on the number of claims, because F then scales the intensity. Shares
+        below 1e-6 are raised to 1e-6, because such orders carry no information yet.
 
         Parameters
         ----------
         book : OrderBook
-            The book that was fitted, or another with the same coding of `by`.
+            The book of the fit, or another book with the same coding of `by`.
 
         Returns
         -------
@@ -225,14 +237,13 @@ def _warn_of_short_history(age: NDArray[np.int64], cover_days: int, method: str)
     oldest = int(age.max(initial=-1))
     if oldest < cover_days and method == "empirical":
         _check.warn(
-            f"the oldest order is {oldest} days old, short of {cover_days} days of cover: shares are of the claims "
-            f"within {oldest} days, and later ones are missing from any frequency; fit a distribution "
-            "(method='gamma')."
+            f"the oldest order is {oldest} days old, less than the {cover_days} days of cover, so shares refer to "
+            f"claims within {oldest} days and frequencies lack later claims; fit a distribution (method='gamma')."
         )
 
 
 def _cells(lag: NDArray[np.int64], truncation: NDArray[np.int64], cover_days: int) -> Array:
-    """Return the claims by lag (rows) and by the largest lag that could have been seen (columns)."""
+    """Return the number of claims by lag (rows) and by the largest lag that the order's age allows (columns)."""
     size = cover_days + 1
     return np.bincount(lag * size + truncation, minlength=size * size).reshape(size, size).astype(np.float64)
 
@@ -242,10 +253,11 @@ def _curve(cells: Array, method: str) -> tuple[Array, Array]:
 
 
 def _empirical(cells: Array) -> tuple[Array, Array]:
-    """Return F and its standard error by the product limit in reversed time."""
+    """Return F and its standard error by the product limit in reversed time (docs/method.md, equation 19)."""
     events = cells.sum(axis=1)
-    # at_risk[t]: lags up to t among orders at least t days old.
+    # at_risk[t] is n(t): the claims with lags up to t of orders that are at least t days old.
     at_risk = np.diag(np.cumsum(np.cumsum(cells[:, ::-1], axis=1)[:, ::-1], axis=0))
+    # A day without claims at risk leaves F as it is.
     left = np.where(at_risk > 0, 1.0 - events / np.maximum(at_risk, 1.0), 1.0)
     share = np.append(np.cumprod(left[:0:-1])[::-1], 1.0)
     spread = np.divide(events, at_risk * (at_risk - events), out=np.zeros_like(events), where=at_risk > events)
@@ -254,7 +266,7 @@ def _empirical(cells: Array) -> tuple[Array, Array]:
 
 
 def _parametric(cells: Array, method: str) -> tuple[Array, Array]:
-    """Return F of the right-truncated maximum likelihood distribution, and its standard error by the delta method."""
+    """Return F of the distribution fitted to right-truncated lags, and its standard error by the delta method."""
     from scipy.optimize import minimize
 
     days = np.arange(len(cells) + 1.0)
@@ -267,6 +279,7 @@ def _parametric(cells: Array, method: str) -> tuple[Array, Array]:
 
     def loss(parameters: Array) -> float:
         grid = below(parameters)
+        # A lag of t whole days lies in [t, t + 1), and it is seen only if it is below the end of the truncation day.
         seen = np.maximum(grid[lags + 1] - grid[lags], 1e-300) / np.maximum(grid[ends + 1], 1e-300)
         return -float((weight * np.log(seen)).sum()) / float(weight.sum())
 
@@ -279,7 +292,7 @@ def _parametric(cells: Array, method: str) -> tuple[Array, Array]:
         grid = below(parameters)
         return np.asarray(grid[1:] / grid[-1])
 
-    step = 1e-4
+    step = 1e-4  # in log mean and log shape; central differences have an error of the order of its square
     sides = [(found.x + step * unit, found.x - step * unit) for unit in np.eye(2)]
     slopes = np.stack([(share(up) - share(down)) / (2 * step) for up, down in sides])
     curvature = _curvature(loss, found.x, 1e-3) * float(weight.sum())
@@ -288,7 +301,10 @@ def _parametric(cells: Array, method: str) -> tuple[Array, Array]:
 
 
 def _distribution(method: str, days: Array, parameters: Array) -> Array:
-    """Return the share of lags below each time, of a mean or median exp(a) days and a shape exp(b)."""
+    """Return the distribution function of the lag at each time, in days, for parameters (a, b).
+
+    exp(a) days is the mean of a gamma, the median of a lognormal or the scale of a Weibull; exp(b) is the shape.
+    """
     from scipy.special import gammainc, ndtr
 
     middle, shape = np.exp(np.clip(parameters, -20.0, 20.0))
@@ -323,20 +339,24 @@ def _standing(book: OrderBook, covered: NDArray[np.bool_]) -> Array:
     end = np.concatenate([np.full(len(book.claim_day), book.as_of), book.reversed_day])[covered]
     event = np.repeat([0.0, 1.0], [len(book.claim_day), len(book.reversed_row)])[covered]
     days = (end - reported).astype(np.int64)
+    # A claim that stands is censored at the valuation date.
     size = int(days.max(initial=0)) + 1
     events = np.bincount(days, event, minlength=size)
     at_risk = np.cumsum(np.bincount(days, minlength=size)[::-1])[::-1]
     standing = np.cumprod(1.0 - events / np.maximum(at_risk, 1))
     if standing[-1] <= 0.0:
         raise FitError(
-            "every claim that was followed long enough has been reversed, so the share that stands is not known; wait "
-            "for older claims, or leave reversed_date out."
+            "every claim that was followed long enough has been reversed, so the share of claims that stand is "
+            "unknown; wait for older claims, or leave out reversed_date."
         )
     return np.asarray(standing[: int(np.flatnonzero(events).max()) + 1])
 
 
 def _net(share: Array, standing: Array) -> Array:
-    """Return the share of ultimate net claims on the books by age: reported and not reversed yet."""
+    """Return the claims on the books by age, reported and not reversed yet, as a share of ultimate net claims.
+
+    This is docs/method.md, equation 20, a convolution of reports with survival.
+    """
     if len(standing) == 1:
         return share
     reported = np.diff(share, prepend=0.0)

@@ -1,4 +1,4 @@
-"""The score that an order is rated by: the one that its merchant had some days before shipment."""
+"""The score that rates an order: its merchant's score some days before shipment."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -24,19 +24,19 @@ def lagged_scores(
     clock: str = DEFAULT_CLOCK,
     date_format: str | None = None,
 ) -> "pd.Series":
-    """Return for each order the last score that its merchant had some days before it shipped.
+    """Return the last score that each order's merchant had `days` days before shipment.
 
-    A score is made of the merchant's returns in part; that of the day of shipment would know of claims that the rate
-    is about to predict.
+    A score is partly made of the merchant's returns. A later score may already contain claims that the rate is meant
+    to predict.
 
     Parameters
     ----------
     orders : pandas, polars or pyarrow table, or path of a Parquet file
         With columns `merchant_id` and `ship_date`.
     history : like orders
-        With columns `merchant_id`, `score_date` (the first day on which the score stood) and `score`.
-    days : int
-        The lag, see `ScoreCurve.lag_days`.
+        With columns `merchant_id`, `score_date` (the first day of the score) and `score`.
+    days : int from 0 to 3,650
+        The lag in days; see `ScoreCurve.lag_days`.
     score, merchant_id, ship_date, score_date : str
         Names of columns.
     clock, date_format : str
@@ -45,7 +45,12 @@ def lagged_scores(
     Returns
     -------
     pandas.Series
-        With the index of `orders`; missing where the merchant had no score yet.
+        Scores with the index of `orders`. The score is missing if the merchant had no score by then.
+
+    Raises
+    ------
+    InputError
+        If columns are missing, or a value cannot be read.
 
     Examples
     --------
@@ -78,6 +83,7 @@ def lagged_scores(
         {"merchant": codes[asked.n_rows :], "when": known.times(score_date), "score": known.real(score)}
     ).dropna(subset=["when"])
     found = np.full(asked.n_rows, np.nan)
+    # The last score on or before the lagged day, merchant by merchant; both sides must be sorted by time.
     shipped = left.dropna(subset=["when"]).sort_values("when", kind="stable")
     joined = pd.merge_asof(shipped, right.sort_values("when", kind="stable"), on="when", by="merchant")
     found[joined["row"].to_numpy()] = joined["score"].to_numpy()

@@ -1,7 +1,8 @@
-"""Severity seen through a limit: an amount at its limit is known only to be at least that.
+"""Severity seen through a limit: the freight of an amount at its limit is only known to be at least the limit.
 
-Each round replaces a censored amount by a pseudo-amount and a weight that give the family's kernel the score and the
-information of the censored likelihood at the present mean, so the same solver and kernel fit both kinds of rows.
+Each round replaces a censored amount by a pseudo-amount and a weight. With these, the family's kernel computes the
+score and the information of the censored likelihood at the current mean (docs/method.md, equation 16). The same solver
+and kernel therefore fit both kinds of rows.
 """
 
 from collections.abc import Callable
@@ -20,9 +21,10 @@ from freightrisk.models.table_model import Solution
 FAMILIES = ("gamma", "lognormal")
 ROUNDS = 100
 LOG_DISPERSIONS = (np.log(1e-6), np.log(1e3))
-ROUGH = 1e-4
-APART = 0.02
-# By differences 1, 2 and 3 times APART to both sides: 60 APART f', off by APART^6 / 140 times the seventh derivative.
+ROUGH = 1e-4  # tolerance of the first search, in log dispersion
+APART = 0.02  # step of the differences, in log dispersion
+# Central differences over 1, 2 and 3 times APART. Their weighted sum is 60 APART times the slope, and the
+# error of the slope is APART^6 / 140 times the seventh derivative.
 SLOPE_WEIGHTS = ((1, 45.0), (2, -9.0), (3, 1.0))
 
 
@@ -34,18 +36,31 @@ def solve_censored(
     *,
     tolerance: float,
 ) -> tuple[Problem, Solution, float]:
-    """Return the last pseudo-problem, its solution and the log likelihood of censored amounts.
+    """Return the last pseudo-problem, its solution and the log likelihood of the censored amounts.
 
     Parameters
     ----------
     problem : Problem
-        Gamma or lognormal, with the limit as the response of the rows that are `at_limit`.
+        Gamma or lognormal. The response of the rows `at_limit` is their limit.
+    at_limit : bool array, shape (n,)
+        Rows whose amount is at its limit.
+    solver : callable
+        Returns the solution of a problem, from a layout and optionally a start.
+    tolerance : float
+        The rounds end when the base and the log relativities move by less than this.
+
+    Raises
+    ------
+    FitError
+        If the family has no censored likelihood, or 100 rounds do not converge.
 
     Notes
     -----
-    Gamma of shape a: E[X | X > c] = m Q(a + 1, x) / Q(a, x) with x = a c / m. The score of a censored row is
-    h / a and its information h (a - x + h) / a, h = x^a e^(-x) / (Gamma(a) Q(a, x)). Lognormal: s times the
-    inverse Mills ratio and its slope (Tobin 1958).
+    Score and information of a censored row are docs/method.md, equation 14 (gamma) and equation 15 (lognormal).
+
+    References
+    ----------
+    Tobin 1958.
     """
     if problem.family not in FAMILIES:
         raise FitError(f"a {problem.family} severity has no censored likelihood here; use {' or '.join(FAMILIES)}.")
@@ -64,6 +79,7 @@ def solve_censored(
 
 
 def _pseudo(problem: Problem, mean: Array, at_limit: NDArray[np.bool_], dispersion: float) -> Problem:
+    """Return the problem with pseudo-rows in place of the rows at their limit (docs/method.md, equations 14 to 16)."""
     weight = problem.weight.copy() if len(problem.weight) else np.ones(problem.n_rows)
     response = problem.response.copy()
     limit, middle = problem.response[at_limit], mean[at_limit]
@@ -84,7 +100,7 @@ def _pseudo(problem: Problem, mean: Array, at_limit: NDArray[np.bool_], dispersi
 
 
 def _gamma_hazard(shape: float, x: Array) -> Array:
-    """Return x f(x) / S(x) of a gamma of scale 1, by its expansion where S underflows."""
+    """Return x f(x) / S(x) of a gamma with scale 1; if S underflows, by its expansion for large x."""
     from scipy.special import gammaincc, gammaln
 
     tail = gammaincc(shape, x)
@@ -95,14 +111,14 @@ def _gamma_hazard(shape: float, x: Array) -> Array:
 
 
 def _mills(z: Array) -> Array:
-    """Return the normal density over the upper tail."""
+    """Return the inverse Mills ratio: the normal density over the upper tail probability."""
     from scipy.special import log_ndtr
 
     return np.asarray(np.exp(-0.5 * z * z - 0.5 * np.log(2.0 * np.pi) - log_ndtr(-z)))
 
 
 def _dispersion(problem: Problem, mean: Array, at_limit: NDArray[np.bool_], near: float | None) -> float:
-    """Return the maximum likelihood dispersion for the present means, in a bracket around the last one."""
+    """Return the maximum likelihood dispersion for the current means, in a bracket around the last dispersion."""
     from scipy.optimize import brentq, minimize_scalar
 
     likelihood = _Likelihood(problem, mean, at_limit)
@@ -119,8 +135,8 @@ def _dispersion(problem: Problem, mean: Array, at_limit: NDArray[np.bool_], near
     def slope(middle: float) -> float:
         return sum(w * (at(middle + k * APART) - at(middle - k * APART)) for k, w in SLOPE_WEIGHTS)
 
-    # The likelihood is flat at its maximum, so its values place that to 1e-8 at best, and each processor elsewhere.
-    # Its slope crosses zero there, and places it to the last digits.
+    # The likelihood is flat at its maximum, so its values locate the maximum to 1e-8 at best, and differently on each
+    # processor. Its slope crosses zero there, and locates the maximum to the last digits.
     low, high = float(found.x) - 4.0 * ROUGH, float(found.x) + 4.0 * ROUGH
     if slope(low) > 0.0 > slope(high):
         return float(np.exp(brentq(slope, low, high, xtol=1e-13, rtol=1e-14)))
@@ -128,7 +144,7 @@ def _dispersion(problem: Problem, mean: Array, at_limit: NDArray[np.bool_], near
 
 
 class _Likelihood:
-    """The log likelihood as a function of the dispersion; rows below their limit enter through sums."""
+    """The log likelihood as a function of the dispersion. Rows below their limit enter only through sums."""
 
     def __init__(self, problem: Problem, mean: Array, at_limit: NDArray[np.bool_]) -> None:
         weight = problem.weight if len(problem.weight) else np.ones(problem.n_rows)
@@ -151,7 +167,7 @@ class _Likelihood:
             seen = normal * self.count + shape * (self.logs - self.total)
             x = shape * self.limit
             tail = gammaincc(shape, x)
-            far = -x + (shape - 1.0) * np.log(x) - gammaln(shape)
+            far = -x + (shape - 1.0) * np.log(x) - gammaln(shape)  # first term of the expansion of log Q for large x
             hidden = np.where(tail < 1e-290, far, np.log(np.maximum(tail, 1e-300)))
         else:
             seen = -0.5 * (self.squares / dispersion + self.count * np.log(2.0 * np.pi * dispersion))

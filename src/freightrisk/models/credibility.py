@@ -32,12 +32,13 @@ class ClassicalCredibility:
     collective : float
         The collective mean, in the unit of the values.
     between : tuple of float
-        Variance of the true means between groups, one a level from the outermost to the risks.
+        Variance of the true means between groups, one for each level from the outermost to the risks.
     within : float
         Variance of a value of weight one around the true mean of its risk.
     levels : tuple of DataFrame
-        A table for each level from the outermost to the risks, with a row a group: the columns of its path, weight (of
-        its rows), mean (of its rows, or credibility-weighted of its groups), credibility_z and premium.
+        One table for each level from the outermost to the risks, one row for each group. Columns: the group's path,
+        weight (sum over its rows), mean, credibility_z and premium. The mean of a risk is the mean of its rows. The
+        mean of a group is the mean of its members weighted by their credibility.
     """
 
     collective: float
@@ -59,25 +60,29 @@ class ClassicalCredibility:
 
 
 def buhlmann(frame: Any, *, risk: str, value: str) -> ClassicalCredibility:
-    """Return Buhlmann's credibility premiums: every observation of a risk weighs the same.
+    """Return Buhlmann's credibility premiums: every observation has the same weight.
 
     Parameters
     ----------
     frame : pandas, polars or pyarrow table, or path of a Parquet file
-        One row an observation of a risk. Rows without a value are absent cells.
+        One row for each observation of a risk. Rows without a value are absent cells.
     risk, value : str
-        Columns of the risk and of what was observed (a claim frequency, a mean amount).
+        Columns of the risk and of the observed value, such as a claim frequency or a mean amount.
+
+    Returns
+    -------
+    ClassicalCredibility
 
     Raises
     ------
     InputError
-        For missing columns, missing risks or infinite values.
+        If columns or risks are missing, or values are infinite.
     FitError
-        For fewer than two risks, or no risk observed twice.
+        If there are fewer than two risks, or no risk was observed twice.
 
     Notes
     -----
-    The case of `buhlmann_straub` in which all weights are one.
+    The result of `buhlmann_straub` if all weights are one.
 
     Examples
     --------
@@ -92,31 +97,43 @@ def buhlmann(frame: Any, *, risk: str, value: str) -> ClassicalCredibility:
 def buhlmann_straub(
     frame: Any, *, risk: str, value: str, weight: str, method: str = "unbiased", collective: str = "credibility"
 ) -> ClassicalCredibility:
-    """Return Buhlmann and Straub's credibility premiums: observations weigh by their exposure.
+    """Return Buhlmann and Straub's credibility premiums: observations are weighted by their exposure.
 
     Parameters
     ----------
     frame : pandas, polars or pyarrow table, or path of a Parquet file
-        One row an observation of a risk. Rows without value and weight are absent cells, not observations of weight 0.
+        One row for each observation of a risk. Rows without value and weight are absent cells, not observations of
+        weight 0.
     risk, value, weight : str
-        Columns of the risk, the observed ratio (claims an order, yuan a claim) and its weight, above zero.
+        Columns of the risk, of the observed ratio (claims an order, yuan a claim) and of its weight, above zero.
     method : {"unbiased", "iterative"}
-        Estimator of the variance between risks: the unbiased one, or the fixed point of Bichsel and Straub.
+        Estimator of the variance between risks: unbiased, or the fixed point of Bichsel and Straub.
     collective : {"credibility", "weight"}
-        Collective mean of the risks weighted by their Z, which makes the premiums best linear unbiased, or by exposure.
+        Weights of the risks in the collective mean: their Z, which makes the premiums best linear unbiased, or their
+        exposure.
+
+    Returns
+    -------
+    ClassicalCredibility
 
     Raises
     ------
     InputError
-        For missing columns, missing risks, infinite values or weights not above zero.
+        If columns or risks are missing, values are infinite, or weights are not above zero.
     FitError
-        For fewer than two risks, or no risk observed twice.
+        If there are fewer than two risks, or no risk was observed twice.
 
     Notes
     -----
-    ``premium = Z mean + (1 - Z) collective``, ``Z = w a / (w a + s2)``, w the weight of the risk, a the variance
-    between risks and s2 that within (Buhlmann and Gisler, A Course in Credibility Theory, 2005, chapter 4). Limit
-    cases: w -> infinity gives the risk's own mean, a = 0 the collective one. A negative unbiased estimate of a is 0.
+    The premium is ``Z mean + (1 - Z) collective`` with ``Z = w a / (w a + s2)``. Here w is the weight of the risk, a
+    is the variance between risks, and s2 is the variance within risks (docs/method.md, equations 35 to 37).
+
+    Limit cases: as w -> infinity the premium is the risk's own mean. If a = 0 it is the collective mean. A negative
+    unbiased estimate of a is replaced by 0.
+
+    References
+    ----------
+    Buhlmann and Gisler, A Course in Credibility Theory, 2005, chapter 4.
 
     Examples
     --------
@@ -138,19 +155,27 @@ def jewell(
     Parameters
     ----------
     frame : pandas, polars or pyarrow table, or path of a Parquet file
-        One row an observation of a risk. Rows without value and weight are absent cells.
+        One row for each observation of a risk. Rows without value and weight are absent cells.
     path : sequence of str
-        Columns from the outermost group to the risk; a risk is named by all of them.
+        Columns from the outermost group to the risk. All of them together name a risk.
     value, weight : str
         As for `buhlmann_straub`.
     collective : {"credibility", "weight"}
         As for `buhlmann_straub`, for the outermost groups.
 
+    Returns
+    -------
+    ClassicalCredibility
+
     Notes
     -----
-    Each level is weighted by the credibilities of the level below it, and its variance is the fixed point
-    ``b = sum z (X - mean of the parent)^2 / (groups - parents)``, X the credibility-weighted mean of a group. A group's
-    premium is ``z X + (1 - z)`` times its parent's premium (Buhlmann and Gisler, 2005, chapter 6).
+    The mean X of a group is the mean of its members weighted by their credibilities z. The variance between the groups
+    of a level is the fixed point ``b = sum z (X - mean of the parent)^2 / (groups - parents)``. A group's premium is
+    ``z X + (1 - z)`` times its parent's premium.
+
+    References
+    ----------
+    Buhlmann and Gisler, A Course in Credibility Theory, 2005, chapter 6.
 
     Examples
     --------
@@ -187,8 +212,9 @@ def _credibility(
     if observed_again < 1 or len(keys[0]) < 2:
         raise FitError(
             f"{len(values):,} observations of {len(risk_weight):,} risks in {len(keys[0]):,} outermost groups do not "
-            "determine the variances; give at least two groups, and some risk twice."
+            "determine the variances; give at least two outermost groups, and at least one risk with two observations."
         )
+    # s2 of docs/method.md, equation 35.
     within = float(weights @ (values - risk_mean[row_risk]) ** 2) / observed_again
     if method == "unbiased":
         variances = [_unbiased_between(risk_weight, risk_mean, within)]
@@ -209,7 +235,7 @@ def _credibility(
 
 
 def _observations(frame: Any, path: list[str], value: str, weight: str | None) -> tuple["pd.DataFrame", Array, Array]:
-    """Return the groups, values and weights of the cells that are not absent."""
+    """Return the groups, values and weights of the cells that are present."""
     import pandas as pd
 
     wanted = [*path, value, *([] if weight is None else [weight])]
@@ -235,12 +261,13 @@ def _observations(frame: Any, path: list[str], value: str, weight: str | None) -
 
 
 def _numbers(rows: "pd.DataFrame", keys: "pd.DataFrame") -> Parents:
-    """Return which of the keys each row is."""
+    """Return the number of the key that each row has."""
     numbered = keys.assign(_number=np.arange(len(keys)))
     return np.asarray(rows.merge(numbered, on=list(keys.columns), how="left")["_number"], dtype=np.int64)
 
 
 def _unbiased_between(weight: Array, mean: Array, within: float) -> float:
+    """Return a of docs/method.md, equation 36."""
     total = weight.sum()
     spread = float(weight @ (mean - np.average(mean, weights=weight)) ** 2) - (len(weight) - 1) * within
     return max(0.0, float(total * spread / (total**2 - weight @ weight)))
@@ -249,11 +276,12 @@ def _unbiased_between(weight: Array, mean: Array, within: float) -> float:
 def _walk_up(
     parents: list[Parents], weight: Array, mean: Array, within: float, between: Sequence[float]
 ) -> tuple[list[Array], list[Array]]:
-    """Return the means and the precisions of every level, the outermost first; a credibility is variance x precision.
+    """Return the means and the precisions of every level, the outermost first; credibility is variance times precision.
 
-    The precision is that of a group's mean as a measurement of the mean of its parent: one over the variance between
-    groups plus the variance of the mean around the group's own truth.
+    The precision says how exactly a group's mean measures the true mean of its parent. It is one over the sum of two
+    variances: between groups, and of the group's mean around the group's own true mean.
     """
+    # Without any variance the precisions are infinite. Their ratios are then the ratios of the weights.
     precision = weight / (between[-1] * weight + within) if between[-1] + within > 0.0 else weight
     means, precisions = [mean], [precision]
     for depth in range(len(parents) - 1, 0, -1):
@@ -266,7 +294,7 @@ def _walk_up(
 def _iterated_between(parents: list[Parents], weight: Array, mean: Array, within: float) -> list[float]:
     """Return the fixed point of the variances between the groups of each level, the outermost first.
 
-    The variance of a level depends on those below it alone, so they are found from the risks up.
+    The variance of a level depends only on the levels below it, so the variances are found from the risks up.
     """
     between: list[float] = []
     noise = within / weight
@@ -281,9 +309,9 @@ def _iterated_between(parents: list[Parents], weight: Array, mean: Array, within
 
 
 def _fixed_point(parent: Parents, mean: Array, noise: Array) -> float:
-    """Return b = sum of z (mean - centre)^2 / freedom, z = b / (b + noise): 0, or the root of what b is a factor of.
+    """Return the root b of b = sum of z (mean - centre)^2 / freedom, z = b / (b + noise), or 0 if none is above 0.
 
-    That sum over b falls as b rises, from its value at 0, so there is one root at most.
+    This is docs/method.md, equation 37. Divided by b, the sum falls as b rises, so there is at most one root above 0.
     """
     from scipy.optimize import brentq
 
@@ -296,6 +324,7 @@ def _fixed_point(parent: Parents, mean: Array, noise: Array) -> float:
 
     if freedom == 0:
         return 0.0
+    # z is at most 1, so the unweighted variance bounds the root from above. It is the root itself without noise.
     plain = np.bincount(parent, mean) / np.bincount(parent)
     most = float(((mean - plain[parent]) ** 2).sum()) / freedom
     if most <= 0.0 or not noise.any():

@@ -1,7 +1,7 @@
-"""Which tables a pass over the rows fills, so that score and information by level and by pair of levels follow.
+"""The tables that a pass over the rows fills. Score and information by level and by pair of levels follow from them.
 
-A table over three or four small factors costs a row no more than one over two, and holds six pairs of them. So each
-pair is read off one of a few wide tables instead of having one of its own.
+A table over three or four small factors costs no more time a row than a table over two factors, and four factors make
+six pairs. A few wide tables therefore replace one table for each pair.
 """
 
 from collections.abc import Sequence
@@ -15,25 +15,25 @@ from numpy.typing import NDArray
 
 from freightrisk._types import Array
 
-SCORE_CELLS = 2**12  # score and information of so many cells are 64 kB
-CROSS_CELLS = 2**14
+SCORE_CELLS = 2**12  # most cells of a table with scores over several factors: 64 kB
+CROSS_CELLS = 2**14  # most cells of a table without scores over three or more factors: 128 kB
 
 
 @dataclass(frozen=True, eq=False)
 class CrossTables:
-    """Tables over sets of factors, each pair of factors in one of them.
+    """Tables over sets of factors, such that each pair of factors is in at least one table.
 
     Parameters
     ----------
     sizes : tuple of int
-        Slots of each factor.
+        Number of slots of each factor.
     sets : tuple of tuple of int
         The factors of each table, ascending.
     n_scores : int
-        So many tables, the first ones, hold score and information, and have each factor once; the others hold
-        information alone.
+        Number of tables, from the first on, that hold score and information. Each factor is in exactly one of them.
+        The other tables hold only information.
     apart : bool
-        Whether the cells of tables with the first factor stand before those of the others.
+        Whether the cells of tables with the first factor come before all other cells.
     """
 
     sizes: tuple[int, ...]
@@ -43,7 +43,7 @@ class CrossTables:
 
     @classmethod
     def of(cls, sizes: Sequence[int], *, apart: bool = False) -> "CrossTables":
-        """Return tables for factors of some sizes."""
+        """Return tables for factors of the given sizes."""
         scores = _packed(sizes)
         return cls(tuple(sizes), (*scores, *_covering(sizes, scores)), len(scores), apart)
 
@@ -58,11 +58,11 @@ class CrossTables:
         return np.cumsum([0, *map(len, self.sets)]).astype(np.int32)
 
     def n_tables(self, full: bool) -> int:
-        """Return the number of tables, or of those with scores alone."""
+        """Return the number of tables, or of tables with scores if not `full`."""
         return len(self.sets) if full else self.n_scores
 
     def is_apart(self, full: bool) -> NDArray[np.bool_]:
-        """Return which tables' cells stand before those of the others."""
+        """Return for each table whether its cells come before all other cells."""
         return np.array([self.apart and 0 in factors for factors in self.sets[: self.n_tables(full)]], dtype=bool)
 
     def places(self, full: bool) -> NDArray[np.int64]:
@@ -70,7 +70,7 @@ class CrossTables:
         return self._placed[full][0]
 
     def n_cells(self, full: bool) -> tuple[int, int]:
-        """Return the cells of the tables that stand apart, and of all."""
+        """Return the number of cells of the tables that come first, and of all tables."""
         return self._placed[full][1:]
 
     @cached_property
@@ -86,17 +86,18 @@ class CrossTables:
 
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
-        """Return where each factor starts in what is held by level."""
+        """Return where each factor starts in arrays by level."""
         return np.cumsum([0, *self.sizes]).astype(np.int64)
 
     @cached_property
     def table_of(self) -> dict[tuple[int, int], int]:
         """Return the smallest table that holds each pair."""
+        # From the largest table down, so that smaller ones overwrite it.
         order = sorted(range(len(self.sets)), key=lambda t: -self._cells(t))
         return {pair: t for t in order for pair in combinations(self.sets[t], 2)}
 
     def by_level(self, cells: Array, part: int, *, full: bool = True) -> Array:
-        """Return score (0) or information (1) of each slot of each factor, one factor after another."""
+        """Return score (part 0) or information (part 1) of each slot, one factor after another (equation 5)."""
         found = np.zeros(int(self.offsets[-1]))
         for t in range(self.n_scores):
             table = self._table(cells, t, full)[..., part]
@@ -106,7 +107,7 @@ class CrossTables:
         return found
 
     def pair(self, cells: Array, first: int, second: int) -> Array:
-        """Return the information of each pair of slots of two factors, the first before the second."""
+        """Return the information of each pair of slots of two factors; `first` is below `second`."""
         t = self.table_of[first, second]
         table = self._table(cells, t, True)
         table = table[..., 1] if t < self.n_scores else table
@@ -123,7 +124,7 @@ class CrossTables:
 
 
 def _packed(sizes: Sequence[int]) -> list[tuple[int, ...]]:
-    """Return the factors in as few sets as fit, largest first, each into the first set with room."""
+    """Return the factors in few sets: from the largest factor down, each goes into the first set with room for it."""
     sets: list[list[int]] = []
     for factor in sorted(range(len(sizes)), key=lambda factor: -sizes[factor]):
         room = next((s for s in sets if prod(sizes[f] for f in s) * sizes[factor] <= SCORE_CELLS), None)
@@ -135,7 +136,10 @@ def _packed(sizes: Sequence[int]) -> list[tuple[int, ...]]:
 
 
 def _covering(sizes: Sequence[int], scores: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Return sets that hold the pairs that `scores` do not: the widest pair left, with what adds most pairs to it."""
+    """Return sets for the pairs that `scores` lack: each starts from the widest pair left and adds factors.
+
+    The next factor is the factor that covers most of the remaining pairs; among equals, the smallest.
+    """
     held = {pair for factors in scores for pair in combinations(factors, 2)}
     left = [pair for pair in combinations(range(len(sizes)), 2) if pair not in held]
     left.sort(key=lambda pair: -sizes[pair[0]] * sizes[pair[1]])

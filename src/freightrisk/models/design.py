@@ -1,4 +1,4 @@
-"""Terms of a table model: the parameters behind each table, what penalises them, how they nest and where they stand."""
+"""Terms of a table model: the parameters behind each table, their penalties, their nesting and their positions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,9 +20,10 @@ def _none() -> Whole:
 
 @dataclass(frozen=True, eq=False)
 class Tree:
-    """Nested effects: the slot of each node of the last depth, and each node's parent in the depth above.
+    """Nested effects: the slot of each leaf, and the parent of each node in the depth above.
 
-    The parents of the first depth are all 0, the root, which has no effect of its own.
+    A leaf is a node of the last depth. The parent of all nodes of the first depth is 0, the root. The root has no
+    effect of its own.
     """
 
     slots: Whole
@@ -35,7 +36,7 @@ class Tree:
 
     @cached_property
     def sums(self) -> tuple[Matrix, ...]:
-        """Return for each depth the matrix that adds its nodes by parent."""
+        """Return for each depth the matrix that adds up its nodes by parent."""
         from scipy.sparse import csr_array
 
         above = (1, *self.sizes[:-1])
@@ -45,7 +46,7 @@ class Tree:
         )
 
     def ancestors(self) -> list[Whole]:
-        """Return for each depth the node above (or at) each node of the last depth."""
+        """Return for each depth the node above each leaf; for the last depth, the leaf itself."""
         at = [np.arange(len(self.slots))]
         for parent in self.parents[:0:-1]:
             at.append(parent[at[-1]])
@@ -61,7 +62,7 @@ class Tree:
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """One table: its slots as a linear function of parameters, some of them penalised.
+    """One table: its slots are a linear function of parameters, some of which are penalised.
 
     Parameters
     ----------
@@ -69,19 +70,19 @@ class Term:
     n_slots : int
     design : sparse array, shape (n_slots, n_params)
     weights : float64 array, shape (n_params,)
-        Eigenvalue of the penalty of each parameter, 0 where it is free.
+        Eigenvalue of the penalty of each parameter; 0 for a free parameter.
     groups : int64 array, shape (n_params,)
-        Which of `variances` each penalised parameter has.
+        Index into `variances` of each penalised parameter; -1 for a free parameter.
     variances : tuple of float or None
-        Variances of the penalised groups; None where they are to be estimated.
+        Variance of each penalised group; None if it is to be estimated.
     ordered : int64 array
-        Slots of the bands in their order.
+        Slots of the bands in ascending order.
     direction : int
-        1 where the bands must not fall, -1 where they must not rise, 0 where they are free.
+        1 if the table must not fall from band to band, -1 if it must not rise, 0 if it is free.
     centred : bool
         Whether the relativities are reported with exposure-weighted mean 1.
     reference : int
-        Slot held at 0, or -1.
+        Slot that is held at 0, or -1 if there is none.
     tree : Tree, optional
         The same parameters as nested effects.
     """
@@ -106,14 +107,14 @@ class Term:
 
     @cached_property
     def chosen(self) -> Whole | None:
-        """Return the slot that each parameter stands for, None where a slot is a sum of several."""
+        """Return the slot of each parameter, or None unless every parameter is the value of one slot."""
         columns = self.design.tocsc()
         one = len(columns.data) == self.n_params and bool(np.all(np.diff(columns.indptr) == 1))
         return columns.indices.astype(np.int64) if one and bool(np.all(columns.data == 1.0)) else None
 
     @property
     def estimated(self) -> NDArray[np.bool_]:
-        """Return which slots the term determines."""
+        """Return for each slot whether the term determines it."""
         found = np.diff(self.design.indptr) > 0
         if self.reference >= 0:
             found[self.reference] = True
@@ -123,7 +124,7 @@ class Term:
 def free_term(
     name: str, present: NDArray[np.bool_], reference: int, *, ordered: Whole | None = None, direction: int = 0
 ) -> Term:
-    """Return a term with a parameter for each present slot but the reference."""
+    """Return a term with one parameter for each present slot except the reference."""
     chosen = present.copy()
     chosen[reference] = False
     slots = np.flatnonzero(chosen)
@@ -144,9 +145,9 @@ def smooth_term(
     variance: float | None,
     direction: int,
 ) -> Term:
-    """Return a term whose bands have penalised differences, in the eigenvectors of the penalty.
+    """Return a term with penalised differences between bands, in the eigenvectors of the penalty.
 
-    The reference band is held at 0 while fitting. Slots outside the bands (missing values) that are present are free.
+    The reference band is held at 0 during the fit. Present slots that are no bands (missing values) are free.
     """
     from scipy.linalg import block_diag
     from scipy.sparse import csr_array
@@ -154,9 +155,11 @@ def smooth_term(
     order = min(order, len(bands) - 1)
     others = np.flatnonzero(present & ~np.isin(np.arange(len(present)), bands))
     moved = bands[bands != reference]
+    # In the eigenvectors the penalty is diagonal, so its parameters are shrunk like the effects of a tree.
     differences = np.diff(np.eye(len(bands)), n=order, axis=0)[:, bands != reference] if order else np.zeros((0, 0))
     values, vectors = np.linalg.eigh(differences.T @ differences)
-    penalised = np.arange(len(values)) >= order - 1  # constants are held by the reference; lines and curves stay free
+    # Polynomials below the order of the differences have no penalty. The reference fixes the constant one.
+    penalised = np.arange(len(values)) >= order - 1
     weights = np.concatenate([np.where(penalised, values, 0.0), np.zeros(len(others))])
     inner = block_diag(vectors, np.eye(len(others)))
     design = csr_array(_selection(np.concatenate([moved, others]), len(present)) @ inner)
@@ -191,7 +194,7 @@ def nested_term(
 
 
 def nested(slots: Whole, paths: Sequence[tuple[Any, ...]], depth: int, filler: Any) -> tuple[Tree, list[list[Any]]]:
-    """Return the tree of some paths, each padded to `depth` parts, and the nodes of each depth as paths."""
+    """Return the tree of the given paths, padded to `depth` parts, and the nodes of each depth as paths."""
     padded = [path + (filler,) * (depth - len(path)) for path in paths]
     nodes: list[list[Any]] = [[()]]
     parents: list[Whole] = []
@@ -217,7 +220,7 @@ class SlotNames(Protocol):
 
 
 class Group(NamedTuple):
-    """One variance of the model: its term, its depth there, its value where given, and its rank."""
+    """One variance of the model: its term, its depth in the term, its value if given, and its number of effects."""
 
     term: str
     depth: int
@@ -227,10 +230,10 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Where each term stands: its table in the flat tables, its parameters behind the intercept, which is parameter 0.
+    """The position of each term: its table in the flat tables, and its parameters after the intercept, parameter 0.
 
-    The largest tree, if there is one, comes first. Its levels never enter the dense equations: given the other
-    parameters the information of its nodes is diagonal, depth by depth, so they are eliminated.
+    The largest tree, if there is one, comes first. Its nodes are eliminated and never enter the dense equations. This
+    is possible because, given the other parameters, the information of its nodes is diagonal, depth by depth.
     """
 
     terms: tuple[Term, ...]
@@ -243,7 +246,7 @@ class Layout:
 
     @property
     def tree(self) -> Tree | None:
-        """Return the nested effects that are eliminated."""
+        """Return the nested effects that are eliminated, or None."""
         return self.terms[0].tree if self.terms else None
 
     @property
@@ -258,7 +261,7 @@ class Layout:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Return the slots of each term."""
+        """Return the number of slots of each term."""
         return tuple(term.n_slots for term in self.terms)
 
     @cached_property
@@ -268,23 +271,23 @@ class Layout:
 
     @property
     def n_pairs(self) -> int:
-        """Return the cells of all cross tables."""
+        """Return the number of cells of all tables by pairs of levels."""
         total = sum(self.sizes)
         return (total * total - sum(size * size for size in self.sizes)) // 2
 
     @cached_property
     def starts(self) -> Whole:
-        """Return the first dense parameter of each dense term, and their number."""
+        """Return the first dense parameter of each dense term, and after them the number of dense parameters."""
         return np.cumsum([1, *(term.n_params for term in self.dense)]).astype(np.int64)
 
     @property
     def n_params(self) -> int:
-        """Return the number of dense parameters, the intercept included."""
+        """Return the number of dense parameters, including the intercept."""
         return int(self.starts[-1])
 
     @cached_property
     def design(self) -> Matrix:
-        """Return intercept and dense slots as a function of the dense parameters."""
+        """Return the matrix from the dense parameters to the intercept and the dense slots."""
         from scipy.sparse import block_array, csr_array
 
         blocks = [csr_array(np.ones((1, 1))), *(term.design for term in self.dense)]
@@ -293,7 +296,7 @@ class Layout:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """Return every variance of the model, those of the eliminated tree first."""
+        """Return every variance of the model, starting with the eliminated tree."""
         return tuple(
             Group(term.name, depth, value, int(((term.groups == depth) & (term.weights > 0)).sum()))
             for term in self.terms
@@ -302,7 +305,7 @@ class Layout:
 
     @property
     def n_tree_groups(self) -> int:
-        """Return the depths of the eliminated tree."""
+        """Return the number of depths of the eliminated tree."""
         return len(self.terms[0].variances) if self.tree is not None else 0
 
     @cached_property
@@ -312,7 +315,7 @@ class Layout:
 
     @cached_property
     def group_of(self) -> Whole:
-        """Return the group of each dense parameter, -1 where it is free."""
+        """Return the group of each dense parameter; -1 for a free parameter."""
         parts, at = [np.array([-1])], self.n_tree_groups
         for term in self.dense:
             parts.append(np.where(term.groups >= 0, term.groups + at, -1))
@@ -320,7 +323,8 @@ class Layout:
         return np.concatenate(parts)
 
     def penalty(self, strengths: Array) -> Array:
-        """Return the penalty of each dense parameter for the strengths of all groups."""
+        """Return the penalty of each dense parameter, given the strength of each group."""
+        # A strength is kappa = phi / sigma^2 of docs/method.md, equation 9.
         return np.asarray(self.weights * np.where(self.group_of >= 0, np.append(strengths, 0.0)[self.group_of], 0.0))
 
     def level_name(self, parameter: int, labels: Mapping[str, SlotNames]) -> str:
@@ -329,7 +333,7 @@ class Layout:
             return "the base"
         t = int(np.searchsorted(self.starts, parameter, side="right")) - 1
         term = self.dense[t]
-        if term.kind == "smooth":
+        if term.kind == "smooth":  # a parameter is an eigenvector over all bands
             return f"the curve of factor '{term.name}'"
         column = term.design[:, [parameter - int(self.starts[t])]]
         return f"factor '{term.name}', level '{labels[term.name][int(column.nonzero()[0][0])]}'"

@@ -1,7 +1,8 @@
-"""Families of responses: the kernel's code, and deviance and log likelihood from the kernel's objective.
+"""Families of responses: their names in the kernel, and deviance and log likelihood from the kernel's objective.
 
-All have a log link: the mean of a row is m = scale exp(eta). The kernel adds up an objective, the log likelihood at
-dispersion 1 without terms that do not depend on eta; what is left out is added here, once for all rows.
+All families have a log link: the mean of a row is m = scale exp(eta). The kernel adds up the objective, which is the
+log likelihood at dispersion 1 without the terms that do not depend on eta. The functions here add these terms, once for
+all rows. The formulas are in docs/method.md, under "Nine likelihoods" and equation 8.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from freightrisk._types import Array
 
 
 class Response(NamedTuple):
-    """What the statistics of a fit need: response, prior weight, log scale and lines of each row."""
+    """Response, prior weight, log scale and lines of each row."""
 
     y: Array
     weight: Array
@@ -26,10 +27,22 @@ class Response(NamedTuple):
 class Family:
     """A family; its `shape` is a dispersion (negative binomial), a power (Tweedie) or a correlation (beta binomial).
 
-    `kernel` names the kernel's family where that is another, and `observed` the one whose information is the observed
-    one, where that is positive: near the maximum such steps are Newton's own. `scaled` families have a dispersion that
-    multiplies the variance; the expected information of `constant` ones is the weight, whatever the mean; `lines`
-    families count returned lines among those of an order.
+    Parameters
+    ----------
+    name : str
+    observed : str, optional
+        The kernel's family with the observed information, if this information is positive everywhere. Steps near the
+        maximum use it, because they are then exact Newton steps.
+    scaled : bool
+        Whether a dispersion multiplies the variance.
+    constant : bool
+        Whether the expected information is the weight at any mean.
+    counts : bool
+        Whether the response is a number of claims.
+    lines : bool
+        Whether the response counts the returned lines of an order.
+    kernel : str, optional
+        The kernel's family, if its name differs.
     """
 
     name: str
@@ -41,7 +54,10 @@ class Family:
     kernel: str | None = None
 
     def statistics(self, response: Response, objective: float, shape: float) -> tuple[float, float]:
-        """Return deviance and log likelihood, the latter at the maximum likelihood dispersion."""
+        """Return deviance and log likelihood.
+
+        The log likelihood is at the maximum likelihood dispersion; for gamma, at the deviance over the sum of weights.
+        """
         return _STATISTICS[self.name](response, objective, shape)
 
 
@@ -62,6 +78,7 @@ FAMILIES = {
 
 
 def _poisson(response: Response, objective: float, __: float) -> tuple[float, float]:
+    # The kernel's objective has y eta, the log likelihood y log m = y (eta + log scale). Rows with y = 0 add nothing.
     y, weight, log_scale, _ = (part[response.y > 0] for part in response)
     fitted = objective + float((weight * y * log_scale).sum())
     saturated = float((weight * (y * np.log(y) - y)).sum())
@@ -69,6 +86,7 @@ def _poisson(response: Response, objective: float, __: float) -> tuple[float, fl
 
 
 def _bernoulli(_: Response, objective: float, __: float) -> tuple[float, float]:
+    # The saturated log likelihood of zeros and ones is 0.
     return -2.0 * objective, objective
 
 
@@ -81,8 +99,9 @@ def _binomial(response: Response, objective: float, _: float) -> tuple[float, fl
 
 
 def _beta_binomial(response: Response, objective: float, shape: float) -> tuple[float, float]:
-    """No deviance: with one parameter a row the likelihood has its maximum at no simple place."""
+    """Return NaN for the deviance, because the saturated likelihood has no closed form, and the log likelihood."""
     y, weight, trials = response.y, response.weight, response.trials
+    # The sum over k < n and the binomial coefficient of docs/method.md, equation 4, which the kernel leaves out.
     up_to = np.cumsum(np.log(1.0 - shape + shape * np.arange(int(trials.max(initial=1.0)))))
     every = up_to[trials.astype(np.int64) - 1]
     return float("nan"), objective + float((weight * (_log_choices(trials, y) - every)).sum())
@@ -104,7 +123,7 @@ def _negative_binomial(response: Response, objective: float, shape: float) -> tu
 def _gamma(response: Response, objective: float, __: float) -> tuple[float, float]:
     y, weight, log_scale, _ = response
     deviance = 2.0 * (float((weight * (log_scale - np.log(y))).sum()) - float(weight.sum()) - objective)
-    size = float(weight.sum()) / deviance if deviance > 0 else np.inf
+    size = float(weight.sum()) / deviance if deviance > 0 else np.inf  # the shape of docs/method.md, below equation 8
     if not np.isfinite(size):
         return deviance, float("inf")
     constant = weight * (size * np.log(size) - _log_gamma(np.array(size)) + (size - 1.0) * np.log(y) - size * log_scale)
@@ -121,7 +140,10 @@ def _inverse_gaussian(response: Response, objective: float, _: float) -> tuple[f
 
 
 def _normal_likelihood(response: Response, deviance: float, power: float) -> float:
-    """Return the log likelihood of n rows whose weighted squares sum to `deviance` and have density ~ y ** -power."""
+    """Return the log likelihood of rows with weighted squares that sum to `deviance` and a density ~ y ** -power.
+
+    The dispersion is the maximum likelihood estimate, deviance over rows.
+    """
     y, weight, *_ = (part[response.weight > 0] for part in response)
     if deviance <= 0.0:
         return float("inf")
@@ -132,6 +154,7 @@ def _normal_likelihood(response: Response, deviance: float, power: float) -> flo
 def _tweedie(response: Response, objective: float, shape: float) -> tuple[float, float]:
     y, weight, *_ = (part[response.y > 0] for part in response)
     saturated = float((weight * y ** (2.0 - shape)).sum()) / ((1.0 - shape) * (2.0 - shape))
+    # The log likelihood needs every mean and the dispersion: see `tweedie_log_likelihood`.
     return 2.0 * (saturated - objective), float("nan")
 
 
@@ -155,11 +178,15 @@ def _log_gamma(x: Array) -> Array:
 
 
 def tweedie_log_likelihood(response: Response, mean: Array, power: float, dispersion: float) -> float:
-    """Return the log likelihood of Tweedie rows, variance dispersion m ** power / weight, 1 < power < 2.
+    """Return the log likelihood of Tweedie rows with variance dispersion m ** power / weight, 1 < power < 2.
 
     Notes
     -----
-    The density of a Poisson sum of gamma amounts as a Wright function (Dunn and Smyth 2005, equation 6).
+    A row is a Poisson sum of gamma amounts. Its density is written with Wright's Bessel function.
+
+    References
+    ----------
+    Dunn and Smyth 2005, equation 6.
     """
     from scipy.special import log_wright_bessel
 
@@ -175,7 +202,7 @@ def tweedie_log_likelihood(response: Response, mean: Array, power: float, disper
 
 
 def expected_response(family: str, mean: Array, trials: Array) -> Array:
-    """Return the expected response of rows whose scale times exp(eta) is `mean`."""
+    """Return the expected response of rows with the given m = scale exp(eta) (docs/method.md, equations 1 to 3)."""
     if FAMILIES[family].lines:
         return np.asarray(-np.expm1(-mean) * (trials if len(trials) else 1.0))
     return np.asarray(-np.expm1(-mean)) if family == "bernoulli" else mean
@@ -191,7 +218,7 @@ def rising_sums(count: Array, share: Array, shape: float, above: Callable[[Array
 
 
 def row_scores(family: str, y: Array, mean: Array, shape: float, trials: Array) -> Array:
-    """Return the slope of each row's log likelihood along eta, at dispersion and weight 1."""
+    """Return the score of each row, the slope of its log likelihood along eta, at dispersion and weight 1."""
     if FAMILIES[family].lines:
         p, none = -np.expm1(-mean), np.exp(-mean)
         back, stay = (
@@ -209,5 +236,6 @@ def row_scores(family: str, y: Array, mean: Array, shape: float, trials: Array) 
         return np.asarray(residual / (1.0 + shape * mean))
     if family == "lognormal":
         return np.asarray(np.log(y / mean))
+    # The variance is m ** power, so the score is (y - m) m / m ** power.
     power = {"gamma": 2.0, "inverse_gaussian": 3.0}.get(family, shape)
     return np.asarray(residual * mean ** (1.0 - power))

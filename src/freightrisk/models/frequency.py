@@ -1,4 +1,4 @@
-"""Claim frequency: how many claims an order brings."""
+"""Claim frequency: the number of claims of an order."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,16 +28,23 @@ class FrequencyModel:
     Parameters
     ----------
     factors : sequence of str or effect, optional
-        Factors of the book to use, all of them by default. A name means a free relativity for each level;
-        `Credibility`, `Smooth`, `Given`, `Interaction` and `Free` with an order say otherwise.
+        Factors of the book to use; by default all of them. A name stands for a free relativity for each level. Other
+        effects are `Credibility`, `Smooth`, `Given`, `Interaction` and `Free` with `monotone`.
     family : {"poisson", "negative_binomial", "bernoulli", "binomial", "beta_binomial"}
-        Poisson for claim counts. Negative binomial for counts whose variance m + shape m^2 exceeds their mean m (NB2),
-        with `shape` estimated by maximum likelihood. Bernoulli with the complementary log-log link for covers with at
-        most one claim an order: P(claim) = 1 - exp(-exposure * lambda), so lambda means the same in both. Binomial for
-        the returned lines of orders whose lines the book counts (``lines=``): each of n comes back with probability
-        1 - exp(-exposure * lambda / n), independently; beta-binomial where lines of one order go together, with their
-        correlation `shape` estimated by maximum likelihood. The relativities rate a line, and lambda is that of all n
-        together, so that without correlation the chance of any claim is that of the other families.
+        The distribution of an order's claims.
+
+        - Poisson: claim counts.
+        - Negative binomial (NB2): counts with variance m + shape m^2, above their mean m. `shape` is estimated by
+          maximum likelihood.
+        - Bernoulli with the complementary log-log link: covers with at most one claim an order. P(claim) is
+          1 - exp(-exposure * lambda), so lambda means the same as in a Poisson model.
+        - Binomial: returned lines of orders whose lines the book counts (``lines=``). Each of n lines comes back with
+          probability 1 - exp(-exposure * lambda / n), independently of the others.
+        - Beta-binomial: the same, if lines of one order tend to come back together. Their correlation `shape` is
+          estimated by maximum likelihood.
+
+        With the last two families the relativities rate a line, and lambda is the intensity of all n lines together.
+        Without correlation, the probability of any claim is therefore the same as in the other families.
 
     Examples
     --------
@@ -71,17 +78,18 @@ class FrequencyModel:
         ----------
         book : OrderBook
         offset : array, shape (n_orders,), optional
-            Added to log lambda, for instance the log of the share of claims already reported. This and the arrays below
-            are paired with the book's orders by place, and an index is not read; `OrderBook.align` takes columns there.
-            Without an offset, a `FreightRiskWarning` tells of a book whose orders are so young that more than 5 % of
-            its claims are still to be reported.
+            Added to log lambda, for instance the log of the share of claims already reported. Element k of this array
+            and of the arrays below belongs to order k of the book; an index is not read. `OrderBook.align` puts columns
+            into this sequence. Without an offset, the fit gives a `FreightRiskWarning` if orders are so young that more
+            than 5 % of the book's claims are still to be reported.
         weight : array, shape (n_orders,), optional
             Prior weights of the rows.
         cluster : array, shape (n_orders,), optional
-            What orders have in common beyond their factors, such as the merchant. Standard errors then allow for any
-            dependence within a cluster; those of an eliminated credibility effect stay those of the model.
+            Groups of orders that share influences beyond their factors, such as merchants. Standard errors then allow
+            for any dependence within a cluster. The levels of an eliminated credibility effect keep the standard errors
+            of the model.
         solver : Solver
-            Engine, tolerance, most iterations and threads.
+            Engine, tolerance, largest number of iterations, and threads.
 
         Returns
         -------
@@ -89,16 +97,18 @@ class FrequencyModel:
 
         Raises
         ------
+        InputError
+            If an argument has the wrong shape, or the claims of an order do not fit the family.
         FitError
-            Where a level has no claim, a level is a combination of others, or Newton's method does not converge.
+            If a level has no claim, a level is a combination of others, or Newton's method does not converge.
         """
         check_book(book)
         effects = chosen_effects(book.codings, self.factors, lines=book.lines)
         if self.family == "bernoulli" and largest(book.counts) > 1:
             _check.refuse_rows(
                 book.counts > 1,
-                "family='bernoulli' means at most one claim an order, but there are more in {rows}; "
-                "use family='poisson', or build the book with one claim an order.",
+                "family='bernoulli' allows at most one claim for each order, but there are more in {rows}; "
+                "use family='poisson', or build the book with one claim for each order.",
             )
         if offset is None:
             warn_of_young_orders(book)
@@ -111,7 +121,7 @@ class FrequencyModel:
             scale=offset_scale(offset, book.n_orders, book.exposure),
             weight=prior_weight(weight, book.n_orders),
             trials=trials,
-            exposure=exposure * trials if len(trials) else exposure,
+            exposure=exposure * trials if len(trials) else exposure,  # the relativities rate a line
             claims=book.counts,
             amount=np.empty(0),
         )
@@ -127,36 +137,45 @@ class FrequencyModel:
 
 
 def _trials(book: OrderBook, effects: Mapping[str, Effect]) -> NDArray[np.float64]:
-    """Return the lines of each order, refusing orders with more claims than lines."""
+    """Return the number of lines of each order; refuse orders with more claims than lines."""
     if book.lines in effects:
         raise InputError(
-            f"factors: '{book.lines}' counts the lines, which the family already reads; to rate by their number too, "
-            f"declare Factor('size', column='{book.lines}')."
+            f"factors: '{book.lines}' counts the lines, and the family already uses it; to rate by the number of lines "
+            f"too, declare Factor('size', column='{book.lines}')."
         )
     trials = book.line_count.astype(np.float64)
     _check.refuse_rows(
         book.counts > trials,
-        f"there are more claims than '{book.lines}' in {{rows}}; a line comes back once, so correct one of the two.",
+        f"there are more claims than '{book.lines}' in {{rows}}; a line comes back at most once, so correct one of the "
+        "two numbers.",
     )
     return trials
 
 
 def at_most_one_claim(book: OrderBook) -> OrderBook:
-    """Return the book as a one-claim cover sees it: of several claims of an order, the first reported counts.
+    """Return the book of a one-claim cover, with only the first reported claim of each order.
 
-    Of several on one day, or without days, the one that stands first in the table of claims counts.
+    If several claims were reported on one day, or the book has no dates, the first in the table of claims is kept.
+
+    Parameters
+    ----------
+    book : OrderBook
+
+    Returns
+    -------
+    OrderBook
 
     Raises
     ------
     InputError
-        Where the book was built from counts, whose amounts are means over claims.
+        If the book was built from counts, because its amounts are means over several claims.
     """
     from dataclasses import replace
 
     _check.instance(book, OrderBook, argument="book")
     if book.claim_weight is not None:
         raise InputError(
-            "book was built from counts, whose amounts are means over several claims; use orders and claims."
+            "book was built from counts, so its amounts are means over several claims; build it from orders and claims."
         )
     by_day = np.arange(len(book.claim_row)) if book.claim_day is None else np.argsort(book.claim_day, kind="stable")
     _, place = np.unique(book.claim_row[by_day], return_index=True)

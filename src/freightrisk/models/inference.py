@@ -1,4 +1,4 @@
-"""Tests of whole factors, comparison of nested models, and covariance that allows for clusters of orders."""
+"""Tests of whole factors, comparison of nested models, and covariance under dependence within clusters of orders."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,9 +26,14 @@ def clustered_covariance(problem: Problem, layout: Layout, solution: Solution, c
 
     Notes
     -----
-    The sandwich V M V with V the inverse of the (penalised) expected information and M the sum over clusters of the
-    outer product of their scores, times C / (C - 1) (n - 1) / (n - k) for C clusters, n rows and k parameters (Liang
-    and Zeger 1986). The row of an eliminated level is the part of its score that its own effect does not absorb.
+    The sandwich V M V times C / (C - 1) (n - 1) / (n - k), for C clusters, n rows and k parameters (docs/method.md,
+    equation 17). V is the inverse of the (penalised) expected information. M is the sum over clusters of the outer
+    product of the cluster's score. If a tree is eliminated, the score of a row is the part that the effect of its leaf
+    does not absorb.
+
+    References
+    ----------
+    Liang and Zeger 1986.
     """
     from scipy.sparse import csr_array
 
@@ -43,6 +48,7 @@ def clustered_covariance(problem: Problem, layout: Layout, solution: Solution, c
     parts = [np.bincount(clusters, score, count)[:, None]]
     parts += [by_cluster(problem.codes[term.name], term.n_slots) @ term.design.toarray() for term in layout.dense]
     scores = np.concatenate(parts, axis=1)
+    # A change of the dense parameters moves the leaf's own effect too, by minus the row that `paths` gives.
     if layout.tree is not None and solution.reduced is not None:
         place = np.zeros(layout.terms[0].n_slots, dtype=np.int64)
         place[layout.tree.slots] = np.arange(len(layout.tree.slots))
@@ -63,7 +69,8 @@ class NestedTest:
     Parameters
     ----------
     test : {"chi2", "F"}
-        Likelihood ratio for counts; analysis of deviance, with the larger model's dispersion, for amounts.
+        "chi2" is the likelihood ratio test, for counts. "F" is the analysis of deviance with the dispersion of the
+        larger model, for amounts.
     statistic, degrees_of_freedom, p_value : float
     """
 
@@ -74,17 +81,30 @@ class NestedTest:
 
 
 def likelihood_ratio_test(smaller: FittedModel, larger: FittedModel) -> NestedTest:
-    """Return the test of a model against one that has more levels or factors, fitted to the same rows.
+    """Return the test of a model against a model with more levels or factors, fitted to the same rows.
 
     Parameters
     ----------
     smaller, larger : FittedModel
-        Without penalties; a variance is no number of parameters.
+        Without penalised effects, because such an effect has no whole number of parameters.
+
+    Returns
+    -------
+    NestedTest
+
+    Raises
+    ------
+    InputError
+        If a model has a penalised effect, the models differ in family or rows, or `larger` has no more parameters.
 
     Notes
     -----
-    Counts: twice the difference of the log likelihoods against chi-square. Amounts, whose dispersion is estimated: the
-    difference of deviance a parameter over the dispersion, against F (McCullagh and Nelder 1989, section 2.3).
+    For counts, twice the difference of the log likelihoods is compared with chi-square. For amounts the dispersion is
+    estimated. The difference of deviance for each added parameter, divided by the dispersion, is compared with F.
+
+    References
+    ----------
+    McCullagh and Nelder 1989, section 2.3.
 
     Examples
     --------
@@ -104,15 +124,17 @@ def likelihood_ratio_test(smaller: FittedModel, larger: FittedModel) -> NestedTe
             raise InputError(f"a model is {repr_of(model)}; give two fitted models.")
         penalised = [name for name, kind in model.kinds.items() if model.variances.get(name)]
         if penalised:
-            raise InputError(f"the effect of factor '{penalised[0]}' is penalised; compare models by aic instead.")
+            raise InputError(f"the effect of factor '{penalised[0]}' is penalised; compare the models by aic instead.")
     if (smaller.family, smaller.n_rows) != (larger.family, larger.n_rows):
         raise InputError(
             f"the models are {smaller.family} on {smaller.n_rows:,} rows and {larger.family} on {larger.n_rows:,}; "
-            "compare two of one family on the same rows."
+            "compare two models of one family on the same rows."
         )
     freedom = smaller.df_residual - larger.df_residual
     if freedom <= 0:
-        raise InputError(f"the larger model has {-freedom:g} parameters fewer than the smaller one; exchange them.")
+        raise InputError(
+            f"the larger model has {-freedom:g} fewer parameters than the smaller model; exchange the two models."
+        )
     if FAMILIES[larger.family].scaled:
         statistic = (smaller.deviance - larger.deviance) / freedom / larger.dispersion
         p_value = float(f.sf(statistic, freedom, larger.df_residual))
@@ -122,7 +144,7 @@ def likelihood_ratio_test(smaller: FittedModel, larger: FittedModel) -> NestedTe
 
 
 def wald_tests(fitted: FittedModel) -> "pd.DataFrame":
-    """Return a row for each free factor with the test that all of its relativities are 1.
+    """Return one row for each free factor, with the test that all of its relativities are 1.
 
     Parameters
     ----------
@@ -131,8 +153,9 @@ def wald_tests(fitted: FittedModel) -> "pd.DataFrame":
     Returns
     -------
     pandas.DataFrame
-        Columns: factor, degrees_of_freedom, statistic, p_value. The statistic is chi-square for counts; for amounts it
-        is divided by its degrees of freedom and compared with F. With clustered errors the test allows for clusters.
+        Columns: factor, degrees_of_freedom, statistic, p_value. For counts the statistic is compared with chi-square.
+        For amounts it is divided by its degrees of freedom and compared with F. If the model was fitted with
+        `cluster=`, the test allows for dependence within clusters.
 
     Examples
     --------
@@ -155,6 +178,7 @@ def wald_tests(fitted: FittedModel) -> "pd.DataFrame":
             continue
         effect = fitted.tables[name][[code for factor, code in fitted.parameters if factor == name]]
         block = fitted.covariance[np.ix_(places, places)]
+        # Clustered errors with few clusters, or equal monotone bands, give a block below full rank.
         rank = int(np.linalg.matrix_rank(block))
         statistic = float(effect @ np.linalg.pinv(block, hermitian=True) @ effect)
         p_value = float(chi2.sf(statistic, rank))

@@ -1,4 +1,4 @@
-"""Several lines in one order: how many of them come back, when those of one order go together."""
+"""Several lines in one order: how many come back, if the lines of an order tend to come back together."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,10 +13,10 @@ from freightrisk.errors import FitError, InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-INDEPENDENT = 1e-9
-LARGEST_LOGIT = 18.0
-LARGEST_SLOPE = 1e-6  # of the log likelihood an order, at what counts as its maximum
-LONGEST_ORDER = 10_000  # lines; one step of the recursion each
+INDEPENDENT = 1e-9  # correlations below this are 0: differences of log beta functions lose their digits there
+LARGEST_LOGIT = 18.0  # keeps p and r away from 0 and 1 by 1.5e-8
+LARGEST_SLOPE = 1e-6  # of the log likelihood for each order, at a point that counts as its maximum
+LONGEST_ORDER = 10_000  # lines; the recursion takes one step for each line
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -28,14 +28,14 @@ class LineReturns:
     probability : float
         Share of lines that come back, over all orders.
     correlation : float
-        Correlation of two lines of one order: 0 where they are independent (binomial).
+        Correlation of two lines of one order; 0 for independent lines (binomial).
     by_size : dict of int to float
-        Probability for each number of lines, where it was fitted so; else empty.
+        Probability for each number of lines if fitted with `by_size`, else empty.
     log_likelihood, independent_log_likelihood : float
-        Of the fit, and of the best fit without correlation.
+        Log likelihood of the fit, and of the best fit without correlation.
     table : pandas.DataFrame
-        A row for each number of lines: orders, shares none, partial and complete, and the same shares as fitted
-        (fitted_*) and as independent lines would have them (independent_*).
+        One row for each number of lines: orders, and the shares none, partial and complete. The columns fitted_* are
+        the fitted shares, and independent_* are the fitted shares of independent lines.
     """
 
     probability: float
@@ -53,7 +53,7 @@ class LineReturns:
         )
 
     def expected_claims(self, lines: ArrayLike, *, max_claims: int | None) -> Array:
-        """Return E[min(N, K)] of the returned lines N of orders of some sizes; see `expected_line_claims`."""
+        """Return E[min(N, K)] for orders with the given numbers of lines; see `expected_line_claims`."""
         n = np.asarray(lines)
         p = np.array([self.by_size.get(int(size), self.probability) for size in n.ravel()]).reshape(n.shape)
         return expected_line_claims(n, p, correlation=self.correlation, max_claims=max_claims)
@@ -67,31 +67,41 @@ def expected_line_claims(
     max_claims: int | None,
     merge_share: float = 0.0,
 ) -> Array:
-    """Return E[min(N, K)] of binomial or beta-binomial counts N of an order's lines, or the parcels behind them.
+    """Return E[min(N, K)] of binomial or beta-binomial counts N of an order's returned lines, in claims or parcels.
 
     Parameters
     ----------
     lines : array of int, shape (n,)
         Lines of each order, from 1 to 10,000.
     probability : float or array, shape (n,)
-        Probability that a line comes back.
+        Probability that a line comes back, in [0, 1].
     correlation : float
-        Of two lines of one order, in [0, 1); 0 for independent lines.
+        Correlation of two lines of one order, in [0, 1); 0 for independent lines.
     max_claims : int or None
-        K; None for no limit.
+        Largest number of claims paid, K; None for no limit.
     merge_share : float
-        Share of an order's claims after the first that are picked up with it: P(N >= 1) plus 1 - merge_share times the
-        rest.
+        Share g of an order's further claims that are picked up with the first claim, in [0, 1]. If g is above 0, the
+        result counts parcels.
 
     Returns
     -------
     float64 array, shape (n,)
+        Claims (or parcels) an order.
+
+    Raises
+    ------
+    InputError
+        If an argument is outside its range, or the shapes differ.
 
     Notes
     -----
-    The sum of P(N >= k) for k = 1 .. K, from P(N = 0) up by the ratios of neighbouring probabilities. With correlation
-    r the line probabilities of an order are beta with parameters p s and (1 - p) s, s = 1 / r - 1 (Johnson, Kemp and
-    Kotz 2005, section 6.9.2).
+    The sum of P(N >= k) over k = 1 .. K. The probabilities follow from P(N = 0) by the ratios of neighbouring
+    probabilities. With correlation r, the line probability varies between orders with a beta distribution with
+    parameters p s and (1 - p) s, s = 1 / r - 1 (docs/method.md, equation 38). Merged pickup is equation 25 there.
+
+    References
+    ----------
+    Johnson, Kemp and Kotz 2005, section 6.9.2.
 
     Examples
     --------
@@ -101,13 +111,13 @@ def expected_line_claims(
     """
     try:
         n = np.asarray(lines)
-    except Exception:  # of whatever class the values are
+    except Exception:  # values of foreign classes may raise anything
         n = np.empty(())
     if n.dtype.kind not in "iu" or (n < 1).any() or (n > LONGEST_ORDER).any():
         raise InputError(f"lines must be whole numbers from 1 to {LONGEST_ORDER:,}.")
     p = _check.numbers(probability, argument="probability")
     if p.shape not in ((), n.shape):
-        raise InputError(f"probability has shape {p.shape}; give one, or one for each of {n.size:,} orders.")
+        raise InputError(f"probability has shape {p.shape}; give one value, or one for each of {n.size:,} orders.")
     p = np.broadcast_to(p, n.shape)
     if not np.all((p >= 0.0) & (p <= 1.0)):
         raise InputError("probability is outside [0, 1]; give the share of lines that come back.")
@@ -118,7 +128,7 @@ def expected_line_claims(
         max_claims = _check.whole(max_claims, argument="max_claims", low=1, high=10_000)
     certain = p >= 1.0
     paid = n if max_claims is None else np.minimum(n, max_claims)
-    q, apart = np.where(certain, 0.5, p), 1.0 - correlation
+    q, apart = np.where(certain, 0.5, p), 1.0 - correlation  # 0.5 stands in for p = 1, whose log of 1 - p is infinite
     log_none = np.zeros(n.shape)
     for k in range(most):
         log_none += np.where(k < n, np.log1p(-q * apart / (apart + k * correlation)), 0.0)
@@ -143,28 +153,33 @@ def fit_line_returns(
     complete: str = "complete",
     by_size: bool = False,
 ) -> LineReturns:
-    """Return the beta-binomial fit to counts of orders of which no, some or all lines came back.
+    """Return the beta-binomial fit to counts of orders with none, some or all of their lines returned.
 
     Parameters
     ----------
     orders : pandas.DataFrame
-        A row for each number of lines, with counts of orders.
+        One row for each number of lines, with counts of orders.
     lines, none, partial, complete : str
-        Columns: lines an order, and orders with none, some but not all, and all of them returned.
+        Columns: the number of lines, and the counts of orders with none, some but not all, and all lines returned.
     by_size : bool
-        Fit a probability for each number of lines, with one correlation; by default one for all.
+        Whether to fit a probability for each number of lines, with one correlation; by default one probability for all.
+
+    Returns
+    -------
+    LineReturns
 
     Raises
     ------
     InputError
-        For missing columns, negative counts, or partial returns of a single line.
+        If columns are missing, counts are negative, or a single line was partially returned.
     FitError
-        If no order has two lines or more, from which a correlation could be seen.
+        If no order has two lines or more, or the fit does not converge.
 
     Notes
     -----
-    Maximum likelihood of P(none) = B(a, b + n) / B(a, b), P(complete) = B(a + n, b) / B(a, b) and what is left for
-    partial, a = p s and b = (1 - p) s. The correlation of two lines is 1 / (s + 1).
+    The maximum likelihood fit with P(none) = B(a, b + n) / B(a, b), P(complete) = B(a + n, b) / B(a, b), a = p s and
+    b = (1 - p) s; P(partial) is the remaining probability. The correlation of two lines is 1 / (s + 1)
+    (docs/method.md, equation 38).
 
     Examples
     --------
@@ -182,12 +197,18 @@ def fit_line_returns(
     _check.columns_present(wanted, present, argument="orders")
     counts = np.stack([_counts(orders, name) for name in wanted], axis=1)
     n, seen = counts[:, 0].astype(np.int64), counts[:, 1:]
-    _check.refuse_rows(n < 1, f"orders: '{lines}' is below one in {{rows}}; an order has a line.")
-    _check.refuse_rows((n == 1) & (seen[:, 1] > 0), f"orders: '{partial}' returns of a single line in {{rows}}.")
+    _check.refuse_rows(n < 1, f"orders: '{lines}' is below 1 in {{rows}}; an order has at least one line.")
+    _check.refuse_rows(
+        (n == 1) & (seen[:, 1] > 0),
+        f"orders: '{partial}' is above 0 for a single line in {{rows}}; count it as none or complete.",
+    )
     kept = seen.sum(axis=1) > 0
     n, seen = n[kept], seen[kept]
     if not (n > 1).any():
-        raise FitError("no order has two lines or more, so that a correlation could be seen.")
+        raise FitError(
+            "no order has two lines or more, so the correlation of lines is not determined; give orders with several "
+            "lines."
+        )
     sizes = len(n) if by_size else 1
     total = seen.sum()
 
@@ -206,7 +227,7 @@ def fit_line_returns(
         value = -float((seen * np.log(chances)).sum())
         return value / float(total), -np.concatenate(slopes) * inside / float(total)
 
-    # Some of a partial order's lines came back, half of them to begin with.
+    # The start assumes that half of a partial order's lines came back.
     share = float((seen[:, 1] * n / 2.0 + seen[:, 2] * n).sum() / (seen.sum(axis=1) * n).sum())
     middle = np.full(sizes, np.log(max(share, 1e-6) / max(1.0 - share, 1e-6)))
     alone = minimize(loss, middle, jac=True, method="BFGS", options={"gtol": 1e-9})
@@ -241,7 +262,7 @@ def _split(n: Array, p: Array, correlation: float) -> Array:
 
 
 def _slopes(n: Array, p: Array, correlation: float) -> tuple[Array, Array]:
-    """Return the derivatives of `_split` by p and by the correlation (0 where lines are as good as independent)."""
+    """Return the derivatives of `_split` by p and by the correlation (0 if lines are practically independent)."""
     from scipy.special import digamma
 
     none, _, complete = _split(n, p, correlation).T
@@ -251,6 +272,7 @@ def _slopes(n: Array, p: Array, correlation: float) -> tuple[Array, Array]:
     else:
         size = 1.0 / correlation - 1.0
         a, b = p * size, (1.0 - p) * size
+        # By the chain rule: da/dp = size, db/dp = -size, and dsize/dr = -1 / r^2.
         both = digamma(size) - digamma(size + n)
         by_a = none * both, complete * (digamma(a + n) - digamma(a) + both)
         by_b = none * (digamma(b + n) - digamma(b) + both), complete * both

@@ -1,4 +1,4 @@
-"""Rows to fit, and the kernel's passes over them: in fixed pieces, over threads, in memory that rows do not enlarge."""
+"""Rows to fit, and the kernel's passes over them: in fixed pieces, on several threads, in bounded memory."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,19 +17,19 @@ from freightrisk.models.cross import CrossTables
 from freightrisk.models.design import Layout
 from freightrisk.models.families import FAMILIES
 
-CHUNK_ROWS = 2**17
-PART_ROWS = 2**20
-LANES = 4
-LARGE_CELLS = 2**20
+CHUNK_ROWS = 2**17  # of a piece; the cut depends only on the number of rows, so sums do not depend on threads
+PART_ROWS = 2**20  # of a part in double precision
+LANES = 4  # least number of runs of pieces, each with its own sums
+LARGE_CELLS = 2**20  # of a tree with other factors, beyond which rows are taken leaf by leaf
 
 
 @dataclass(frozen=True)
 class Problem:
     """Rows to fit: codes, response, multiplicative offset, prior weight and lines (empty arrays stand for ones).
 
-    Response, offset, weight and lines are float64, or float32, uint8, uint16 or uint32. `shape` is the dispersion of
-    a negative binomial, the power of a Tweedie variance or the correlation of a beta binomial. `dispersion` is what is
-    known of a scaled family's, 0 where the Pearson statistic estimates it.
+    Response, offset, weight and lines are float64, float32, uint8, uint16 or uint32. `shape` is the dispersion of a
+    negative binomial, the power of a Tweedie variance or the correlation of a beta binomial. `dispersion` is the
+    dispersion of a scaled family, or 0 if the Pearson statistic estimates it.
     """
 
     family: str
@@ -58,7 +58,7 @@ class Problem:
         return [self.response, self.scale, self.weight, self.trials]
 
     def parts(self) -> Iterator["Problem"]:
-        """Yield the problem of some rows after another, in double precision: few enough for temporary arrays."""
+        """Yield the problem in parts of consecutive rows, in double precision; temporary arrays stay small."""
         for start, stop in chunks(self.n_rows, PART_ROWS):
             values = [array[start:stop].astype(np.float64, copy=False) for array in self.arrays]
             codes = {name: column[start:stop] for name, column in self.codes.items()}
@@ -69,17 +69,17 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """What a pass over the rows gives: score and information by level and by pair of levels, objective and totals.
+    """The result of a pass over the rows: score and information by level and by pair of levels, and totals.
 
     Parameters
     ----------
     tables : CrossTables
     cells : float64 array
-        The cells of these tables, or of those with scores alone.
+        The cells of all tables if `full`, else of the tables with scores.
     totals : float64 array, shape (4,)
         Objective, Pearson sum, total score and total information.
     full : bool
-        Whether the information of pairs is there.
+        Whether the information of pairs of levels was computed.
     """
 
     tables: CrossTables
@@ -98,15 +98,16 @@ class Sums:
         return self.tables.by_level(self.cells, 1, full=self.full)
 
     def pair(self, first: int, second: int) -> Array:
-        """Return the information of each pair of levels of two factors, the first before the second."""
+        """Return the information of each pair of levels of two factors; `first` is below `second`."""
         return self.tables.pair(self.cells, first, second)
 
 
 class Passes:
     """The kernel's passes over the rows of a problem.
 
-    The cross tables of a tree of many leaves are far larger than a cache. So rows in memory are taken leaf by leaf: a
-    pass then stays in a few rows of these tables, and threads, each with leaves of its own, share them.
+    The tables over a tree of many leaves and another factor are far larger than a cache. If the rows are in memory,
+    they are therefore taken leaf by leaf. A pass then writes to a few rows of these tables at a time. Threads share the
+    tables, because each thread has leaves of its own.
 
     Parameters
     ----------
@@ -130,6 +131,7 @@ class Passes:
         self.pieces = chunks(problem.n_rows, CHUNK_ROWS)
         if by_leaf:
             column = problem.codes[leaves]
+            # Pieces begin and end with a leaf, so that no two threads write to the same cells.
             cuts = np.searchsorted(column, column[[start for start, _ in self.pieces]])
             self.pieces = list(pairwise(dict.fromkeys([*cuts.tolist(), problem.n_rows])))
         self.stores: dict[bool, tuple[Array, Array]] = {}
@@ -143,10 +145,11 @@ class Passes:
         observed: bool = False,
         full: bool = True,
     ) -> Sums:
-        """Return the sums over all rows, or some pieces of them, the same for any number of threads.
+        """Return the sums over all rows or some pieces of them; they do not depend on the number of threads.
 
-        The information is the expected one, or the observed one where `observed` is true and the family has it; unless
-        `full`, that of pairs is left out. The next call of the same kind writes over the result.
+        The information is the expected information. If `observed` is true and the family supports it, it is the
+        observed information. Without `full`, the information of pairs is left out. The next call with the same `full`
+        overwrites the result.
         """
         problem, layout, cross = self.problem, self.layout, self.tables
         family = FAMILIES[problem.family]
@@ -173,6 +176,7 @@ class Passes:
                 let_go(self.arrays, start, stop)
             return lane
 
+        # Lanes are added in their order, whichever thread finishes first.
         for lane in in_order(work, [(lane, lane) for lane in range(len(lanes))], threads=self.threads):
             if lane:
                 own[0] += own[lane]
@@ -187,7 +191,7 @@ class Passes:
 
 
 def _by_leaf(problem: Problem, leaves: str, names: tuple[str, ...], threads: int) -> Problem:
-    """Return the problem with its rows by leaf, those of a leaf in their order."""
+    """Return the problem with its rows sorted by leaf; rows of one leaf keep their order."""
     order = np.argsort(problem.codes[leaves], kind="stable")
     arrays = [*problem.arrays, *(problem.codes[name] for name in names)]
 
@@ -200,7 +204,8 @@ def _by_leaf(problem: Problem, leaves: str, names: tuple[str, ...], threads: int
 
 
 def _lanes(pieces: list[tuple[int, int]], n_cells: int) -> list[tuple[int, int]]:
-    """Return runs of pieces that share sums: LANES at least, and more where the rows pay for their cells."""
+    """Return runs of pieces that share sums: at least LANES if there are pieces enough, at most 16 LANES."""
+    # Each run has cells to clear and to add. More than LANES runs therefore need four rows or more for each cell.
     rows = sum(stop - start for start, stop in pieces)
     count = min(len(pieces), max(LANES, min(16 * LANES, rows // max(1, 4 * n_cells))))
     ends = np.linspace(0, len(pieces), count + 1).astype(int).tolist()

@@ -18,10 +18,11 @@ from freightrisk.models.young import warn_of_young_orders
 
 @dataclass(frozen=True)
 class PurePremiumModel:
-    """A model of ground-up freight an order, claims or none: ``log mean = log base + sum of log tables``, in yuan.
+    """A model of the ground-up freight of an order: ``log mean = log base + sum of log tables``, in yuan.
 
-    Amounts are Tweedie: a Poisson number of gamma claims, with variance proportional to mean ** power. Frequency and
-    severity modelled apart say more and are what a `Tariff` is built from; this model checks their product.
+    Orders without claims count with 0. Amounts are Tweedie: a Poisson number of gamma claims, with variance
+    proportional to mean ** power. Separate models of frequency and severity say more, and a `Tariff` is built from
+    them. This model checks their product.
 
     Parameters
     ----------
@@ -62,13 +63,18 @@ class PurePremiumModel:
         Parameters
         ----------
         book : OrderBook
-            An order's exposure is the weight of its freight per unit of exposure.
+            The response is an order's freight per unit of exposure, and its weight is the exposure.
         offset, weight, cluster, solver
             As for `FrequencyModel.fit`.
 
         Returns
         -------
         FittedModel
+
+        Raises
+        ------
+        InputError, FitError
+            As for `FrequencyModel.fit`.
         """
         check_book(book)
         effects = chosen_effects(book.codings, self.factors, lines=book.lines)
@@ -81,6 +87,7 @@ class PurePremiumModel:
         rows = Rows(
             family="tweedie",
             codes=codes_of(book, effects, None),
+            # The variance of a Poisson sum is proportional to exposure, so freight per unit has weight exposure.
             response=amount / exposure,
             scale=offset_scale(offset, book.n_orders, None),
             weight=weights * exposure if len(weights) else np.broadcast_to(exposure, amount.shape).copy(),

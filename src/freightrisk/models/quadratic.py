@@ -1,8 +1,9 @@
 """The penalised quadratic that a Newton step maximises: elimination of nested effects, variances, monotone bands.
 
-With score g, information H and penalty S (diagonal in our parameters) a step solves (H + S) d = g - S x. The nodes of
-the large tree have diagonal information given all else, so they leave the equations depth by depth, each as a number
-and a row; what is left is a dense system of a few hundred unknowns.
+With score g, information H and penalty S (diagonal in our parameters), the step d from parameters x solves
+(H + S) d = g - S x. Given all other parameters, the nodes of one depth of the large tree have diagonal information.
+They are therefore eliminated depth by depth (docs/method.md, equation 10). A dense system with a few hundred unknowns
+remains.
 """
 
 from collections.abc import Mapping
@@ -18,20 +19,20 @@ from freightrisk._types import Array
 from freightrisk.errors import FitError
 from freightrisk.models.design import Layout, SlotNames, Tree
 
-ALIASED = 1e-9
-LARGEST_STRENGTH = 1e9
+ALIASED = 1e-9  # a squared pivot, at unit diagonal, below which a level is a combination of other levels
+LARGEST_STRENGTH = 1e9  # a variance below dispersion / 1e9 is reported as 0
 LOG_STRENGTHS = (np.log(1e-6), np.log(LARGEST_STRENGTH))
 LARGEST_LOG_STEP = 5.0
 STRENGTH_TOLERANCE = 1e-11
 STRENGTH_STEPS = 200
-STALLED_STEPS = 10  # without half the move of before: it is rounding
-STALLED_MOVE = 1e-7  # if it is below this
-MIXED = 6
-WILD = 1e4  # times the plain step: where a variance is almost zero, that one goes a thousandth of the way
-CURVED_STEPS = 6
-NEAR_ERROR = 1e-2  # of a strength, for each unit of its log from where squares were taken (5e-4 measured)
-NEAR_REACH = 1.0  # the farthest
-SQUARED_ROWS = 2**11
+STALLED_STEPS = 10  # if a move has not halved within this many steps, it is rounding error
+STALLED_MOVE = 1e-7  # and it must be below this
+MIXED = 6  # steps that Anderson mixing combines
+WILD = 1e4  # times the plain step; for a variance of almost zero, a plain step goes a thousandth of the way
+CURVED_STEPS = 6  # of Newton's method, in one unknown for each leaf
+NEAR_ERROR = 1e-2  # bound on the relative error of a strength, for each unit of log from `near` (5e-4 was measured)
+NEAR_REACH = 1.0  # largest distance in log strength from `near`
+SQUARED_ROWS = 2**11  # rows at a time, which stay in cache
 
 
 class State(NamedTuple):
@@ -41,7 +42,7 @@ class State(NamedTuple):
     nodes: tuple[Array, ...]
 
     def plus(self, move: "State", share: float = 1.0) -> "State":
-        """Return the state a share of a move away."""
+        """Return the state after a share of a move."""
         nodes = tuple(old + share * new for old, new in zip(self.nodes, move.nodes, strict=True))
         return State(self.dense + share * move.dense, nodes)
 
@@ -52,9 +53,17 @@ class State(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Quadratic:
-    """Score and information of the dense parameters; of the leaves, with their information beside the dense ones.
+    """Score and information of the dense parameters and of the leaves, and their cross-information.
 
-    What is made of them may take so many threads; it does not depend on their number.
+    Parameters
+    ----------
+    score, matrix : float64 arrays, shape (p,) and (p, p)
+        Of the dense parameters.
+    leaf_score, leaf_information : float64 arrays, shape (leaves,)
+    cross : float64 array, shape (leaves, p)
+        Cross-information of each leaf with the dense parameters.
+    threads : int
+        Threads of the computations with these arrays. The results do not depend on it.
     """
 
     score: Array
@@ -66,7 +75,7 @@ class Quadratic:
 
 
 class Pivot(NamedTuple):
-    """What eliminating one depth leaves behind: per node its information, pivot, credibility and row."""
+    """Information, pivot, credibility and row of cross-information of each eliminated node of one depth."""
 
     information: Array
     pivot: Array
@@ -74,7 +83,7 @@ class Pivot(NamedTuple):
     cross: Array
 
     def own(self, above: Array | None) -> Array:
-        """Return the rows of the nodes' own effects, given those of the paths to their parents, if any."""
+        """Return the rows of the nodes' own effects, given the rows of the paths to their parents (None at the top)."""
         scaled = self.cross / self.pivot[:, None]
         return scaled if above is None else scaled - self.credibility[:, None] * above
 
@@ -90,16 +99,19 @@ class Reduced:
     penalty: Array
     strengths: Array
     labels: tuple[Layout, Mapping[str, SlotNames]]
-    near: "Reduced | None" = None  # that whose sums of squares, taken at strengths close by, stand for these
+    near: "Reduced | None" = None  # a reduction at nearby strengths, whose sums over leaves were rescaled for this one
 
     def serves(self, quadratic: Quadratic) -> "Reduced | None":
-        """Return where this one's sums of squares were taken, if they are of one depth and of the same information."""
+        """Return the reduction whose leaf sums can be rescaled for a quadratic, or None.
+
+        The tree must have one depth, and the cross-information must be the same.
+        """
         same = len(self.pivots) == 1 and self.quadratic.cross is quadratic.cross
         return (self.near or self) if same else None
 
     @cached_property
     def slope(self) -> Array:
-        """Return how the matrix rises with the strength of a tree of one depth: the rows' squares over the pivots'."""
+        """Return the derivative of the matrix by the strength of a one-level tree."""
         pivot = self.pivots[0]
         if self.near is None:
             return squares(pivot.cross, 1.0 / pivot.pivot**2, self.quadratic.threads)
@@ -121,7 +133,7 @@ class Reduced:
         return np.asarray(cho_solve((factor, True), np.diag(1.0 / scale))) / scale[:, None]
 
     def right_side(self, state: State) -> tuple[Array, list[Array]]:
-        """Return the dense right side of the step from a state, and that of each depth."""
+        """Return the dense right side of the step from a state, and the right side of each depth."""
         right = self.quadratic.score - self.penalty * state.dense
         score, sides = self.quadratic.leaf_score, []
         for depth in reversed(range(len(self.pivots))):
@@ -134,7 +146,7 @@ class Reduced:
         return right, sides[::-1]
 
     def move(self, state: State) -> State:
-        """Return the step to the maximum from a state."""
+        """Return the step from a state to the maximum of the quadratic (docs/method.md, equation 6)."""
         from scipy.linalg import cho_solve
 
         scale, factor = self.factor
@@ -143,7 +155,7 @@ class Reduced:
         return State(dense, self.back(dense, sides))
 
     def back(self, dense: Array, sides: list[Array]) -> tuple[Array, ...]:
-        """Return the steps of the tree's nodes for a step of the dense parameters."""
+        """Return the steps of the tree's nodes, given the step of the dense parameters; parents come first."""
         nodes: list[Array] = []
         path = np.zeros(1)
         for pivot, side, parent in zip(self.pivots, sides, self.tree.parents if self.tree else (), strict=True):
@@ -153,6 +165,7 @@ class Reduced:
 
     def traces(self, covariance: Array) -> list[Array]:
         """Return for each depth the sum of the variances of its effects."""
+        # An effect is minus its row times the dense parameters, plus z times the noise of the path above, plus noise.
         if len(self.pivots) == 1:
             return [_trace(self.slope, covariance, 1.0 / self.pivots[0].pivot)]
         traces: list[Array] = []
@@ -167,9 +180,9 @@ class Reduced:
         return traces
 
     def paths(self) -> tuple[Array, Array]:
-        """Return the rows of the paths down to the last nodes, and the variances of the noise.
+        """Return the row and the noise variance of the path down to each leaf.
 
-        A path is minus its row times the dense parameters plus noise of its own.
+        In the posterior, the sum of the effects on a path is minus its row times the dense parameters, plus noise.
         """
         row: Array | None = None
         noise = np.zeros(1)
@@ -185,7 +198,7 @@ def _trace(square: Array, covariance: Array, noise: Array) -> Array:
 
 
 def forms(rows: Array, matrix: Array, threads: int) -> Array:
-    """Return the quadratic form of each row, some rows at a time in cache."""
+    """Return the quadratic form of each row; a few rows at a time stay in cache."""
     found = np.empty(len(rows))
 
     def form(start: int, stop: int) -> None:
@@ -198,7 +211,7 @@ def forms(rows: Array, matrix: Array, threads: int) -> Array:
 
 
 def squares(rows: Array, weight: Array, threads: int) -> Array:
-    """Return the weighted sum of the outer product of each row with itself, some rows at a time in cache."""
+    """Return the weighted sum of the rows' outer products with themselves; a few rows at a time stay in cache."""
 
     def square(start: int, stop: int) -> Array:
         part = rows[start:stop] * np.sqrt(weight[start:stop])[:, None]
@@ -219,10 +232,10 @@ def reduce(
     *,
     near: Reduced | None = None,
 ) -> Reduced:
-    """Return the quadratic with the penalties of some strengths and the tree eliminated.
+    """Return the quadratic with penalties of the given strengths, and with the tree eliminated.
 
-    Given the same one at strengths `near` by, the sums over a tree of one depth are taken from there: they change as
-    those of the leaves' own information do, which is exact but for how leaves differ beside their information.
+    For a one-level tree, `near` is a reduction computed at a nearby strength. Its leaf sums are rescaled instead of
+    recomputed. This is exact if all leaves have the same cross-information per unit of their own information.
     """
     penalty = layout.penalty(strengths)
     penalty[1:] += ridge
@@ -240,6 +253,7 @@ def reduce(
     pivots: list[Pivot] = []
     information, cross = quadratic.leaf_information, quadratic.cross
     tree, strengths = layout.tree, np.maximum(strengths, ridge)
+    # docs/method.md, equation 10: leaves first, then their parents, up to the first depth.
     for depth in reversed(range(layout.n_tree_groups)):
         pivot = information + strengths[depth]
         matrix -= squares(cross, 1.0 / pivot, quadratic.threads)
@@ -251,17 +265,17 @@ def reduce(
 
 
 def curved(reduced: Reduced, move: State) -> State:
-    """Return a step of counts with the leaves' own moves bent to what their means allow.
+    """Return a step of a count model in which the leaves' upward moves are shortened to their own maxima.
 
-    Given all else, a leaf with information h, strength s and straight move d has its maximum where h (exp(u) - 1) + s u
-    = (h + s) d: thin leaves with claims move less far up than d. Moves down stay as they are.
+    Given all other parameters, a leaf with information h, strength s and straight move d has its maximum at the u that
+    solves h (exp(u) - 1) + s u = (h + s) d (docs/method.md, equation 11). If d > 0, u is below d. Moves down are kept.
     """
     if not reduced.pivots:
         return move
     information, d = reduced.pivots[-1].information, move.nodes[-1]
     strength = reduced.strengths[len(reduced.pivots) - 1]
     up = np.maximum(d, 0.0)
-    u = np.log1p(up)
+    u = np.log1p(up)  # the solution without penalty, s = 0
     for _ in range(CURVED_STEPS):
         means = information * np.exp(u)
         u -= (means - information + strength * u - (information + strength) * up) / (means + strength)
@@ -279,12 +293,18 @@ def estimate_strengths(
     tolerance: float = STRENGTH_TOLERANCE,
     near: Reduced | None = None,
 ) -> Reduced:
-    """Return the quadratic at the strengths that maximise its restricted likelihood (those given stay).
+    """Return the quadratic at the strengths that maximise its restricted likelihood; given variances are kept.
 
-    The fixed point of Fellner and Schall: variance = sum of squared effects / (rank - penalty * posterior variances),
-    mixed over the last steps (Anderson 1965), since by itself it closes in by a fixed share of the way. Of a tree of
-    one depth the sums of squares are kept until its strength has moved too far for the tolerance; those of `near`, a
-    quadratic of the same information, serve first.
+    Notes
+    -----
+    The fixed point of Fellner and Schall, variance = sum of squared effects / (rank - penalty * posterior variances)
+    (docs/method.md, equation 12). It is accelerated by Anderson mixing, because the plain fixed point converges only
+    linearly. For a one-level tree, the leaf sums are rescaled until the strength has moved too far for the tolerance.
+    If `near` is given (a reduction with the same information), its leaf sums serve first.
+
+    References
+    ----------
+    Fellner 1986; Schall 1991; Anderson 1965.
     """
     given = np.array([group.variance is not None for group in layout.groups])
     log = np.log(strengths)
@@ -298,10 +318,12 @@ def estimate_strengths(
         target = np.log(dispersion) - np.log(_variances(reduced, layout, state.plus(reduced.move(state))))
         move = np.where(given, 0.0, np.clip(target, *LOG_STRENGTHS) - log)
         largest = float(np.abs(move).max())
+        # Near the solution, rounding keeps the moves from getting smaller. A stalled move ends the iteration too.
         least, stalled = (largest, 0) if largest < 0.5 * least else (least, stalled + 1)
         rounding = stalled >= STALLED_STEPS and largest < STALLED_MOVE
         if rounding or largest < (tolerance if near is None else STRENGTH_TOLERANCE):
             log = log + move
+            # Rescaled sums have an error that grows with the distance. If it is too large, sum again and go on.
             if near is None or NEAR_ERROR * abs(log[0] - np.log(near.strengths[0])) < tolerance:
                 break
             mixing, near, least, stalled = _Mixing(), None, np.inf, 0
@@ -312,7 +334,7 @@ def estimate_strengths(
 
 
 class _Mixing:
-    """Anderson mixing: the step whose residual, a combination of those of the last steps, is least."""
+    """Anderson mixing: the combination of the last steps with the smallest residual."""
 
     def __init__(self) -> None:
         self.points: list[Array] = []
@@ -326,7 +348,7 @@ class _Mixing:
         moves, points = np.diff(self.moves, axis=0).T, np.diff(self.points, axis=0).T
         share = np.linalg.lstsq(moves, move, rcond=1e-8)[0]
         mixed = move - (points + moves) @ share
-        # A step against the plain one, or far beyond it, comes from a history that no longer fits.
+        # A step against the plain step, or far beyond it, comes from a history that no longer fits.
         wild = (mixed * move < 0.0) | (np.abs(mixed) > WILD * np.abs(move))
         return np.where(wild, move, mixed)
 
@@ -352,7 +374,8 @@ def factorise(matrix: Array, layout: Layout, labels: Mapping[str, SlotNames]) ->
     scale = np.sqrt(np.maximum(np.diag(matrix), 0.0))
     if not np.all(scale > 0.0):
         raise FitError(
-            f"{layout.level_name(int(np.argmin(scale)), labels)} carries no information; pool it (min_claims=)."
+            f"{layout.level_name(int(np.argmin(scale)), labels)} carries no information in these rows; pool it with "
+            "other levels (min_claims=)."
         )
     scaled = matrix / np.outer(scale, scale)
     try:
@@ -376,7 +399,7 @@ def _first_dependent(matrix: Array) -> int:
 
 
 class Constraints(NamedTuple):
-    """Monotone bands as increments: parameters = basis @ coordinates, some coordinates not below zero."""
+    """Monotone bands as increments: parameters = basis @ coordinates, with the `positive` coordinates at least 0."""
 
     basis: Array
     inverse: Array
@@ -384,7 +407,7 @@ class Constraints(NamedTuple):
 
 
 def constraints(layout: Layout) -> Constraints | None:
-    """Return the increments of the monotone terms in place of their parameters, or None without such terms."""
+    """Return the increments that replace the parameters of monotone terms, or None if no term is monotone."""
     size = layout.n_params
     inverse, positive = np.eye(size), np.zeros(size, dtype=bool)
     for term, start in zip(layout.dense, layout.starts.tolist(), strict=False):
@@ -399,10 +422,10 @@ def constraints(layout: Layout) -> Constraints | None:
 
 
 def monotone_move(reduced: Reduced, state: State, monotone: Constraints) -> State:
-    """Return the step to the maximum among the states whose bands are in order.
+    """Return the step from a state to the maximum among states with monotone bands.
 
-    In increments the problem is a quadratic with some coordinates not below zero; the others are eliminated and what
-    is left is non-negative least squares (Lawson and Hanson 1974, chapter 23).
+    In increments, the problem is a quadratic in which some coordinates must be at least zero. The other coordinates are
+    eliminated. The remaining problem is non-negative least squares (Lawson and Hanson 1974, chapter 23).
     """
     from scipy.linalg import cholesky, solve_triangular
     from scipy.optimize import nnls
@@ -425,7 +448,7 @@ def monotone_move(reduced: Reduced, state: State, monotone: Constraints) -> Stat
 
 
 def covariance_of(reduced: Reduced, state: State, monotone: Constraints | None) -> Array:
-    """Return the covariance of the dense parameters; bands that the order holds equal move as one."""
+    """Return the covariance of the dense parameters; bands that the monotone constraint holds equal move together."""
     if monotone is None:
         return reduced.covariance
     increments = monotone.inverse @ state.dense

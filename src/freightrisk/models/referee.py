@@ -1,4 +1,4 @@
-"""The same unpenalised models through statsmodels, to hold the solver to account."""
+"""The same unpenalised models through statsmodels, to check the solver."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,15 +14,15 @@ from freightrisk.models.passes import Problem
 from freightrisk.models.quadratic import State, factorise
 from freightrisk.models.table_model import Solution
 
-DESIGN_LIMIT = 2**31
+DESIGN_LIMIT = 2**31  # bytes of a dense design matrix
 
 
 def design_matrix(problem: Problem, layout: Layout) -> Array:
-    """Return the dense design matrix: a column of ones, then a dummy for each free level."""
+    """Return the dense design matrix: a column of ones, then a column of zeros and ones for each free level."""
     n_columns = layout.n_params
     if 8 * problem.n_rows * n_columns > DESIGN_LIMIT:
         raise InputError(
-            f"engine='statsmodels' needs a dense design matrix of {problem.n_rows:,} x {n_columns}, over 2 GiB; "
+            f"engine='statsmodels' needs a dense design matrix of {problem.n_rows:,} x {n_columns}, more than 2 GiB; "
             "fit a selection of the book, or use engine='newton'."
         )
     matrix = np.zeros((problem.n_rows, n_columns))
@@ -38,22 +38,25 @@ def solve_with_statsmodels(problem: Problem, layout: Layout, labels: Mapping[str
     Raises
     ------
     InputError
-        For effects with a penalty or an order, which it does not have.
+        If an effect has a penalty or is monotone, because statsmodels fits neither here.
+    FitError
+        If a level is a combination of others, or the fit does not converge.
     """
     other = next((term for term in layout.terms if term.kind != "free" or term.direction), None)
     if other is not None:
         raise InputError(
-            f"engine='statsmodels' fits free and given effects, but that of factor '{other.name}' is "
+            f"engine='statsmodels' fits only free and given effects, but the effect of factor '{other.name}' is "
             f"{'monotone' if other.direction else other.kind}; use engine='newton'."
         )
     import statsmodels.api as sm
 
     design = design_matrix(problem, layout)
+    # statsmodels would return one of many solutions for aliased levels. This call raises the solver's own error.
     factorise(design.T @ design, layout, labels)
     offset = np.log(problem.scale) if len(problem.scale) else None
     weight = problem.weight if len(problem.weight) else None
     response = problem.y
-    if problem.family == "binomial":
+    if problem.family == "binomial":  # statsmodels takes the share of lines, weighted by their number
         response, weight = response / problem.trials, problem.trials * (1.0 if weight is None else weight)
     if problem.family == "lognormal":
         response, offset = np.log(response) - (0.0 if offset is None else offset), None
@@ -91,7 +94,7 @@ def _family(problem: Problem, families: Any) -> Any:
 
 
 def _objective(problem: Problem, linear: Array, mean: Array) -> float:
-    """Return the kernel's objective at the fitted values."""
+    """Return the kernel's objective at the fitted values (docs/method.md, "Nine likelihoods")."""
     weight = problem.weight if len(problem.weight) else np.ones(problem.n_rows)
     y, p = problem.y, problem.shape
     eta = linear - (np.log(problem.scale) if len(problem.scale) and problem.family != "lognormal" else 0.0)

@@ -27,9 +27,12 @@ class SeverityModel:
     factors : sequence of str or effect, optional
         As for `FrequencyModel`.
     family : {"gamma", "lognormal", "inverse_gaussian"}
-        All with log link. Gamma: the coefficient of variation is the same at every level, and fitted amounts balance
-        at every level. Lognormal: the same, fitted to the logs; predictions are means, exp(half the variance of the
-        log) above the medians. Inverse Gaussian: the variance grows with the cube of the mean.
+        All families have a log link.
+
+        - Gamma: the coefficient of variation is the same at every level. Fitted amounts balance at every level.
+        - Lognormal: the coefficient of variation is also the same at every level. The model is fitted to the logs.
+          Predictions are means, which exceed the medians by the factor exp(half the variance of the log).
+        - Inverse Gaussian: the variance grows with the cube of the mean.
 
     Examples
     --------
@@ -65,21 +68,34 @@ class SeverityModel:
         ----------
         book : OrderBook
         offset : array, shape (n_claim_records,), optional
-            Added to log mu. Paired by place with the book's `claim_amount`; arrays by order, with the book's orders.
+            Added to log mu. Element k belongs to element k of the book's `claim_amount`. Element k of an array with
+            shape (n_orders,) belongs to order k of the book.
         weight : array, shape (n_claim_records,), optional
-            Prior weights, instead of the number of claims behind each amount.
+            Prior weights. By default, the number of claims behind each amount.
         cluster : array, shape (n_orders,), optional
+            As for `FrequencyModel.fit`.
         limit : float or array, shape (n_orders,), optional
-            Most that a claim could show, yuan, such as the cover's limit or the first-weight fee, where the book's
-            amounts are what was paid. An amount at its limit then counts as at least that, and the fit is of the
-            freight behind it. The dispersion is the maximum likelihood one and there is no deviance. For gamma and
-            lognormal, and amounts of single claims.
+            Largest amount that a claim could show, yuan, if the book holds amounts paid. Examples are the limit of the
+            cover and the first-weight fee. An amount at its limit then counts as at least the limit, and the model is
+            fitted to the freight behind it. The dispersion is the maximum likelihood estimate, and there is no
+            deviance. Only for gamma and lognormal, and for amounts of single claims.
         solver : Solver
             As for `FrequencyModel.fit`.
 
         Returns
         -------
         FittedModel
+
+        Raises
+        ------
+        InputError
+            If an argument has the wrong shape, or amounts exceed their limit.
+        FitError
+            As for `FrequencyModel.fit`, or if the family has no likelihood behind a limit.
+
+        Notes
+        -----
+        For the likelihood behind a limit see docs/method.md, equations 14 to 16.
         """
         check_book(book)
         effects = chosen_effects(book.codings, self.factors, lines=book.lines)
@@ -109,17 +125,18 @@ class SeverityModel:
 
 
 def _at_limit(limit: ArrayLike, book: OrderBook) -> NDArray[np.bool_]:
-    """Return which claims are at their limit, refusing amounts above it."""
+    """Return for each claim whether it is at its limit; refuse amounts above their limit."""
     if book.claim_weight is not None and bool((book.claim_weight != 1.0).any()):
         raise InputError(
-            "limit needs the amount of each claim, but the book has means of several; use orders and claims."
+            "limit needs the amount of each claim, but the book has means of several claims; build it from orders and "
+            "claims."
         )
     given = _check.numbers(limit, argument="limit")
     given = np.full(book.n_orders, given) if given.ndim == 0 else given
     most = _check.real_array(given, argument="limit", length=book.n_orders)[book.claim_row]
-    slack = 1e-9 * most
+    slack = 1e-9 * most  # amounts may equal their limit only up to rounding
     _check.refuse_rows(
         book.claim_amount > most + slack,
-        "amounts are above their limit in claims {rows}; the limit is what a claim could show at most.",
+        "amounts are above their limit in claims {rows}; give the largest amount that each claim could show.",
     )
     return np.asarray(book.claim_amount >= most - slack)

@@ -1,4 +1,4 @@
-"""How the amounts of claims spread around their mean: what says how much of the mean is left under a limit."""
+"""The distribution of claim amounts around their mean. It decides how much of the mean remains under a limit."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -16,20 +16,20 @@ from freightrisk.book.book import OrderBook
 from freightrisk.errors import FitError, InputError
 from freightrisk.models.fitted import FittedModel
 
-SCALE_FAMILIES = ("gamma", "lognormal")  # the mean moves these without changing their shape
-NO_DISPERSION = 1e-30  # a standard deviation of less than the last digit
-POINTS = 1024  # at most, of an empirical shape: more amounts are grouped by rank
+SCALE_FAMILIES = ("gamma", "lognormal")  # their shape is the same at every mean
+NO_DISPERSION = 1e-30  # the standard deviation is then below the last digit of the mean
+POINTS = 1024  # most points of an empirical shape; more amounts are grouped by rank
 BLOCK = 512  # ratios evaluated at a time
-REACH = 6.5  # widths beyond which a kernel is as good as a point
-NEIGHBOURS = 8
-WIDEST = 0.5
+REACH = 6.5  # widths beyond which a kernel is practically a point: 4e-11 of its probability lies there
+NEIGHBOURS = 8  # on either side, whose distance sets the width of a kernel
+WIDEST = 0.5  # width of a kernel
 FEWEST_AMOUNTS = 20
 
 
 class SeverityShape(ABC):
-    """The distribution of an amount over its mean, the same at every mean.
+    """The distribution of the ratio Z of an amount to its mean; it is the same at every mean.
 
-    A shape knows its limited expected value, E[min(Z, r)] of a ratio Z of mean 1, and the chance P(Z > r).
+    Z has mean 1. A shape gives the limited expected value E[min(Z, r)] and the probability P(Z > r).
     """
 
     @abstractmethod
@@ -48,7 +48,7 @@ class ScaleShape(SeverityShape):
     Parameters
     ----------
     dispersion : float
-        Variance over squared mean, for a lognormal the variance of the log; zero means that every amount is the mean.
+        Variance over squared mean; for a lognormal, the variance of the log. If it is 0, every amount is the mean.
     family : {"gamma", "lognormal"}
 
     Examples
@@ -86,25 +86,35 @@ class ScaleShape(SeverityShape):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class EmpiricalShape(SeverityShape):
-    """The amounts of claims over their fitted means, smoothed.
+    """The smoothed distribution of claim amounts over their fitted means.
 
-    Each ratio stands for a lognormal around it, with the ratio as its mean, so that the curve has no corners; the
-    ratios are divided by their mean. Beyond the largest a `ParetoTail` says what is there.
+    Each ratio is the mean of a lognormal kernel, so that the curve has no corners. The ratios are divided by their
+    mean. A `ParetoTail` describes amounts beyond the largest ratio.
 
     Parameters
     ----------
     ratios : array, shape (n,)
-        Amounts over their means, above zero, 20 or more.
+        At least 20 ratios of an amount to its mean, above zero.
     weights : array, shape (n,), optional
-    bandwidth : float
-        Least standard deviation of the log of a ratio's kernel. Where ratios are sparse it is half the distance of the
-        logs of its eighth neighbours on either side, up to 0.5.
+        Weight of each ratio, zero or more; by default 1.
+    bandwidth : float in [0.001, 1]
+        Least standard deviation of the log of a kernel. If ratios are sparse, the standard deviation is half the
+        distance between the logs of the eighth neighbours on either side, up to 0.5.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than 20 ratios, or an argument is outside its range.
 
     Notes
     -----
-    With kernels of mean z and variance b^2 of the log, E[min(Z, r)] is the weighted mean of
-    z Phi(x - b/2) + r Phi(-x - b/2), x = log(r / z) / b (the width by neighbours: Loftsgaarden and Quesenberry 1965).
-    More than 1,024 ratios are grouped by rank, each group at its mean.
+    For kernels with mean z and variance b^2 of the log, E[min(Z, r)] is the weighted mean of
+    z Phi(x - b/2) + r Phi(-x - b/2), with x = log(r / z) / b. More than 1,024 ratios are grouped by rank, and each
+    group is represented by its mean.
+
+    References
+    ----------
+    Loftsgaarden and Quesenberry 1965, for the width by neighbours.
 
     Examples
     --------
@@ -137,7 +147,10 @@ class EmpiricalShape(SeverityShape):
 
     @cached_property
     def _kernels(self) -> tuple[Array, Array, Array]:
-        """Return the width of each kernel, and the ratios below and above which it and all before or behind it lie."""
+        """Return the width of each kernel, and bounds `lower` and `upper` of the ratios that kernels reach.
+
+        Kernel k and all kernels before it end below upper[k]. Kernel k and all kernels after it begin above lower[k].
+        """
         z = self.ratios
         place = np.arange(len(z))
         first, last = np.maximum(place - NEIGHBOURS, 0), np.minimum(place + NEIGHBOURS, len(z) - 1)
@@ -176,7 +189,7 @@ class EmpiricalShape(SeverityShape):
         near: Callable[[Array, Array, Array], Array],
         far: Callable[[Array, Array, Array], Array],
     ) -> Array:
-        """Return the mean over all kernels: `near` of those around each ratio, `far` from the sums of all others."""
+        """Return the mean over all kernels: `near` for kernels around a ratio, `far` from the sums of all others."""
         z, share = self.ratios, np.asarray(self.weights)
         width, lower, upper = self._kernels
         shares, amounts = (np.concatenate([[0.0], np.cumsum(part)]) for part in (share, share * z))
@@ -185,6 +198,7 @@ class EmpiricalShape(SeverityShape):
         for start in range(0, len(every), BLOCK):
             r = every[start : start + BLOCK]
             low, high = np.searchsorted(upper, r), np.searchsorted(lower, r, side="right")
+            # Kernels low to high - 1 reach the ratio. Each pair of a ratio and such a kernel becomes one element.
             row = np.repeat(np.arange(len(r)), high - low)
             place = np.arange(len(row)) - np.repeat(np.cumsum(high - low) - high, high - low)
             around = np.bincount(row, share[place] * near(r[row], z[place], width[place]), len(r))
@@ -199,23 +213,27 @@ class EmpiricalShape(SeverityShape):
 
 @dataclass(frozen=True)
 class ParetoTail(SeverityShape):
-    """A shape whose amounts above a threshold are Pareto, as freight of large goods is.
+    """A shape with Pareto amounts above a threshold, such as the freight of large goods.
 
-    Below the threshold the amounts are those of `body`; above it P(Z > z) falls as a power of z from what the body has
-    there. The whole is divided by its mean.
+    Below the threshold, amounts have the distribution of `body`. Above it, P(Z > z) falls as a power of z from its
+    value in the body at the threshold. The resulting distribution is divided by its mean.
 
     Parameters
     ----------
     body : SeverityShape
     threshold : float
-        In means of the body.
+        Start of the tail, in means of the body, above 0.
     index : float
         Power of the tail, above 1.
 
     Notes
     -----
-    With S the body's P(Z > threshold) = P(Z > u), the limited expected value above u is that of the body at u plus
-    S u / (index - 1) (1 - (u / r)^(index - 1)) (Klugman, Panjer and Willmot, Loss Models, 2012, appendix A.2.3).
+    Let u be the threshold and S the body's P(Z > u). The limited expected value at r > u is the body's limited expected
+    value at u plus S u / (index - 1) (1 - (u / r)^(index - 1)) (docs/method.md, equation 28).
+
+    References
+    ----------
+    Klugman, Panjer and Willmot, Loss Models, 2012, appendix A.2.3.
 
     Examples
     --------
@@ -242,26 +260,34 @@ class ParetoTail(SeverityShape):
     def fit(
         cls, severity: FittedModel, book: OrderBook, *, share: float = 0.05, body: SeverityShape | None = None
     ) -> "ParetoTail":
-        """Return the shape of a book's claims around a severity model, Pareto above a quantile.
+        """Return the shape of a book's claims around a severity model, with a Pareto tail above a quantile.
 
         Parameters
         ----------
         severity : FittedModel
         book : OrderBook
-        share : float
-            Share of claims that are of the tail.
+        share : float in (0, 0.5]
+            Share of claims in the tail.
         body : SeverityShape, optional
             By default the `EmpiricalShape` of the claims.
+
+        Returns
+        -------
+        ParetoTail
 
         Raises
         ------
         FitError
-            For fewer than 20 claims in the tail, or a tail so heavy that it has no mean.
+            If the tail has fewer than 20 claims, or is so heavy that it has no mean.
 
         Notes
         -----
-        The index is the maximum likelihood one, weight above the threshold over the sum of log(z / threshold)
-        (Hill 1975).
+        The index is the maximum likelihood estimate: the weight above the threshold over the weighted sum of
+        log(z / threshold).
+
+        References
+        ----------
+        Hill 1975.
         """
         share = _check.number(share, argument="share", low=0.0, high=0.5, open_low=True)
         ratios, weights = ratios_of(severity, book)
@@ -271,20 +297,23 @@ class ParetoTail(SeverityShape):
         in_tail = np.cumsum(weights[order]) <= share * weights.sum()
         if in_tail.sum() < FEWEST_AMOUNTS:
             raise FitError(
-                f"there are {int(in_tail.sum())} claims in a tail of {share:.1%}; raise share, or give a shape without "
-                "a tail."
+                f"there are {int(in_tail.sum())} claims in a tail of {share:.1%}, and a tail needs {FEWEST_AMOUNTS}; "
+                "raise share, or give a shape without a tail."
             )
         threshold = float(ratios[order[in_tail]].min())
         tail, weight = ratios[order[in_tail]], weights[order[in_tail]]
-        # The smallest amount of the tail is the threshold and no excess over it.
+        # The smallest amount of the tail is the threshold itself, so it does not count as an amount above.
         index = float((weight.sum() - weight[-1]) / (weight * np.log(tail / threshold)).sum())
         if not index > 1.0:
-            raise FitError(f"the tail's index is {index:.2f}; at 1 or below it has no mean. Fit with a limit first.")
+            raise FitError(
+                f"the tail's index is {index:.2f}, but a tail with an index of 1 or below has no mean; fit the "
+                "severity with a limit first."
+            )
         return cls(body, threshold / float((ratios * weights).sum() / weights.sum()), index)
 
     @property
     def _mean(self) -> float:
-        """Return the mean before the division by it."""
+        """Return the mean of body and tail before both are divided by it."""
         u = self.threshold
         return float(self.body.limited(u) + self.body.above(u) * u / (self.index - 1.0))
 
@@ -307,16 +336,16 @@ class ParetoTail(SeverityShape):
 
 
 def ratios_of(severity: Any, book: OrderBook) -> tuple[Array, Array | None]:
-    """Return each claim's amount over its fitted mean, and how many claims are behind it."""
+    """Return the ratio of each claim amount to its fitted mean, and the number of claims behind each, if not 1."""
     if not isinstance(severity, FittedModel) or severity.kind != "severity":
         raise InputError("severity must be the result of a severity model's fit.")
     if not len(_check.instance(book, OrderBook, argument="book").claim_amount):
-        raise InputError("the book has no claim amounts, whose shape could be seen.")
+        raise InputError("the book has no claim amounts, so it shows no shape; give a book with claims.")
     return book.claim_amount / severity.predict(book)[book.claim_row], book.claim_weight
 
 
 def _grouped(values: Array, share: Array) -> tuple[Array, Array]:
-    """Return values in ascending order with their shares, neighbours merged at their mean beyond POINTS."""
+    """Return ascending values with their shares; if there are more than POINTS, neighbours are merged at their mean."""
     order = np.argsort(values, kind="stable")
     values, share = values[order], share[order]
     kept = share > 0
@@ -337,17 +366,26 @@ def limited_expected_value(mean: ArrayLike, limit: ArrayLike, *, dispersion: flo
     mean, limit : float64 arrays, yuan
         An infinite limit gives the mean.
     dispersion : float
-        Variance over squared mean, for a lognormal the variance of the log; zero means that every amount is the mean.
+        Variance over squared mean; for a lognormal, the variance of the log. If it is 0, every amount is the mean.
     family : {"gamma", "lognormal"}
+
+    Returns
+    -------
+    float64 array, yuan
 
     Notes
     -----
-    Gamma: with shape a = 1 / dispersion and x = a limit / mean it is mean P(a + 1, x) + limit Q(a, x), P and Q the
-    lower and upper regularised incomplete gamma functions (Klugman, Panjer and Willmot, Loss Models, 2012,
-    appendix A.3).
-    Lognormal: with s the standard deviation of the log and x = log(limit / mean) / s it is
-    mean Phi(x - s/2) + limit Phi(-x - s/2) (appendix A.5).
+    Gamma: mean P(a + 1, x) + limit Q(a, x), with a = 1 / dispersion and x = a limit / mean (docs/method.md,
+    equation 26). P and Q are the lower and upper regularised incomplete gamma functions.
+
+    Lognormal: mean Phi(x - s/2) + limit Phi(-x - s/2), with s the standard deviation of the log and
+    x = log(limit / mean) / s.
+
     Limit cases: limit -> 0 gives limit, limit -> infinity gives mean.
+
+    References
+    ----------
+    Klugman, Panjer and Willmot, Loss Models, 2012, appendices A.3 (gamma) and A.5 (lognormal).
 
     Examples
     --------
@@ -364,7 +402,9 @@ def limited_expected_value(mean: ArrayLike, limit: ArrayLike, *, dispersion: flo
     try:
         mean, limit = np.broadcast_arrays(mean, limit)
     except ValueError:
-        raise InputError(f"mean has shape {mean.shape} and limit {limit.shape}; give one of each a row.") from None
+        raise InputError(
+            f"mean has shape {mean.shape} and limit has shape {limit.shape}; give one mean and one limit for each row."
+        ) from None
     if dispersion < NO_DISPERSION:
         return np.asarray(np.minimum(mean, limit))
     bounded = np.where(np.isinf(limit), 1.0, limit)

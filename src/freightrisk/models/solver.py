@@ -1,4 +1,4 @@
-"""How the maximum of a likelihood is found: one value for every fit."""
+"""Settings of the search for the maximum likelihood, shared by every fit."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,19 @@ ENGINES = ("newton", "statsmodels")
 
 @dataclass(frozen=True, kw_only=True)
 class Solver:
-    """How a model finds the maximum of its likelihood; the coefficients do not depend on `threads`.
+    """Settings of the search for the maximum likelihood. The coefficients do not depend on `threads`.
 
     Parameters
     ----------
     engine : {"newton", "statsmodels"}
-        Our solver, or the same model through statsmodels. The latter builds a dense design matrix, so it is for small
-        books, and it fits free levels only.
+        The library's own Newton solver, or the same model through statsmodels. statsmodels builds a dense design
+        matrix, so it is for small books, and it fits only free levels.
     tolerance : float in (0, 0.01]
-        Stop when no log relativity moves by more.
+        The fit ends when no log relativity moves by more than this.
     max_iterations : int from 1 to 10,000
-        Newton steps after which a fit that has not arrived raises `FitError`.
+        Largest number of Newton steps. A fit that has not converged by then raises `FitError`.
     threads : int from 1 to 1024, optional
-        Threads of the passes over the rows; all cores by default.
+        Threads of the passes over the rows; by default one for each core.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""From the effects that a model asks for, and the levels that a book has, to the terms that the solver fits."""
+"""From the effects of a model and the levels of a book to the terms that the solver fits."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ AnyCoding = Coding | CrossCoding
 
 @dataclass(frozen=True, eq=False)
 class LevelSums:
-    """Exposure, claims and amount of each slot of a factor in the rows that are fitted."""
+    """Exposure, claims and amount of each slot of a factor in the fitted rows."""
 
     exposure: Array
     claims: Array
@@ -33,7 +33,7 @@ class LevelSums:
 def chosen_effects(
     codings: Mapping[str, Coding], factors: Sequence[str | Effect] | None, *, lines: str | None = None
 ) -> dict[str, Effect]:
-    """Return the effect of each table of a model by name: by default all factors but the lines, each free."""
+    """Return the effect of each table of a model by name; by default, all factors except the lines are free."""
     if isinstance(factors, str):
         raise InputError(f"factors is the text {repr_of(factors)}; give a list, such as [{repr_of(factors)}].")
     wanted = [name for name in codings if name != lines] if factors is None else list(factors)
@@ -42,7 +42,7 @@ def chosen_effects(
         if not isinstance(one, str | Effect):
             raise InputError(
                 f"factors: {repr_of(one)} is neither the name of a factor nor an effect; give names, or Free, "
-                "Credibility, Smooth, Given and Interaction."
+                "Credibility, Smooth, Given or Interaction."
             )
         effect = Free(one) if isinstance(one, str) else one
         needed = (effect.first, effect.second) if isinstance(effect, Interaction) else (effect.name,)
@@ -50,7 +50,9 @@ def chosen_effects(
         if unknown:
             raise InputError(f"factors: the book has no factor '{unknown[0]}'; it has {', '.join(codings)}.")
         if effect.name in effects or (isinstance(effect, Interaction) and effect.name in codings):
-            raise InputError(f"factors: '{effect.name}' is there twice; a model has one effect a factor.")
+            raise InputError(
+                f"factors: '{effect.name}' occurs twice; a model has one effect for each name, so remove one."
+            )
         _check_bands(effect, codings)
         effects[effect.name] = effect
     return effects
@@ -61,8 +63,8 @@ def _check_bands(effect: Effect, codings: Mapping[str, Coding]) -> None:
     if ordered and not isinstance(codings[effect.name].declared, Band):
         what = "smooth" if isinstance(effect, Smooth) else "monotone"
         raise InputError(
-            f"factor '{effect.name}' is not a Band, so its levels have no order for a {what} effect; declare a Band, "
-            "or use Credibility for many thin levels."
+            f"factor '{effect.name}' is not a Band, so its levels have no order for a {what} effect; declare it as a "
+            "Band, or use Credibility for many thin levels."
         )
 
 
@@ -74,14 +76,14 @@ def coding_of(effect: Effect, codings: Mapping[str, Coding]) -> AnyCoding:
 
 
 def bands_of(coding: AnyCoding) -> Whole:
-    """Return the slots of a band's levels in order, without that of missing values."""
+    """Return the slots of a band's levels in order, without the slot of missing values."""
     if not isinstance(coding, Coding) or not isinstance(coding.declared, Band):
         return np.empty(0, dtype=np.int64)
     return np.array([k for k, path in enumerate(coding.paths) if path != (MISSING,)], dtype=np.int64)
 
 
 def term_of(effect: Effect, coding: AnyCoding, sums: LevelSums) -> Term:
-    """Return the term of an effect that is fitted."""
+    """Return the term of a fitted effect. A reference level is the level with the most exposure."""
     present = sums.exposure > 0
     largest = _largest(sums.exposure)
     direction = {None: 0, "increasing": 1, "decreasing": -1}[getattr(effect, "monotone", None)]
@@ -104,12 +106,16 @@ def term_of(effect: Effect, coding: AnyCoding, sums: LevelSums) -> Term:
 
 
 def _largest(exposure: NDArray[np.float64]) -> int:
-    """Return the first place of the largest exposure; sums in another order of the rows are equal up to rounding."""
+    """Return the first slot with the largest exposure.
+
+    Exposures that differ only by rounding count as equal, because their sums depend on the order of the rows.
+    """
     return int(np.argmax(exposure >= exposure.max() * (1.0 - 1e-9)))
 
 
 def tree_of(coding: Coding, present: NDArray[np.bool_]) -> tuple[Tree, list[list[Any]]]:
     """Return the tree of the slots that have exposure, and the paths of its nodes by depth."""
+    # Slots from n_levels on are fallbacks of inner nodes. One with exposure is a leaf of its own below its node.
     slots = np.flatnonzero(present)
     n_levels = coding.n_levels
     paths = [coding.paths[k] if k < n_levels else (*coding.nodes[k - n_levels], ALL) for k in slots.tolist()]
@@ -124,18 +130,18 @@ def _variances(effect: Credibility, tree: Tree) -> tuple[float | None, ...]:
     if len(given) != depth:
         raise InputError(
             f"variance of factor '{effect.name}' has {len(given)} values, but its tree has {depth} depths; give one "
-            "a depth, from the top down."
+            "value for each depth, from the top down."
         )
     return given
 
 
 def level_sums(codes: NDArray[Any], n_slots: int, exposure: Array, claims: Array, amount: Array) -> LevelSums:
-    """Return the sums by slot; arrays of one element stand for that value in every row, empty ones for none."""
+    """Return the sums by slot. An array of one element stands for 1 in every row, an empty array for zeros."""
 
     def total(values: Array) -> Array:
         found = np.zeros(n_slots)
         for start, stop in chunks(len(codes), PART_ROWS) if len(values) else []:
-            # A single one stands for ones; of a single row it is the row's own.
+            # An array of one element stands for ones, unless there is only one row.
             each = values[start:stop] if len(values) == len(codes) else None
             found += np.bincount(codes[start:stop], each, minlength=n_slots)
             let_go([codes, values], start, stop)
@@ -145,7 +151,7 @@ def level_sums(codes: NDArray[Any], n_slots: int, exposure: Array, claims: Array
 
 
 def given_scale(scale: Array, tables: Mapping[str, Array], codes: Mapping[str, NDArray[Any]], n_rows: int) -> Array:
-    """Return the multiplicative offset with the given tables in it."""
+    """Return the multiplicative offset times the relativities of the given tables."""
     for name, table in tables.items():
         factor = np.exp(table)[codes[name]]
         scale = factor * scale if len(scale) else factor

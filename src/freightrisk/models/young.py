@@ -6,15 +6,16 @@ from freightrisk import _check
 from freightrisk._mapped import let_go
 from freightrisk.book.book import OrderBook
 
-MOST_UNREPORTED = 0.05
-PIECE = 2**20
+MOST_UNREPORTED = 0.05  # share of claims; a smaller shortfall is not worth a warning
+PIECE = 2**20  # rows at a time, so that temporary arrays stay small
 
 
 def unreported_share(book: OrderBook) -> float:
-    """Return the share of a book's claims that is still to be reported, 0 where the book has no days.
+    """Return the estimated share of a book's claims that is not reported yet; 0 if the book has no dates.
 
-    The mean over orders of the share of the book's claims whose lag, from shipment to report, exceeds the order's age
-    at the valuation date. The lags of young orders are themselves cut off, so this is at most the true share.
+    For each order, take the share of the book's claims with a lag (from shipment to report) longer than the order's
+    age at the valuation date. The result is the mean over orders. The book contains only short lags of young orders,
+    so the result is at most the true share.
     """
     if book.ship_day is None or book.claim_day is None or book.as_of is None or not len(book.claim_row):
         return 0.0
@@ -30,11 +31,11 @@ def unreported_share(book: OrderBook) -> float:
 
 
 def warn_of_young_orders(book: OrderBook) -> None:
-    """Warn if orders are so young that a frequency fitted without an offset is clearly too low."""
+    """Warn if orders are so young that a model without an offset is clearly too low."""
     share = unreported_share(book)
     if share > MOST_UNREPORTED:
         _check.warn(
             f"about {share:.1%} of the book's claims are still to be reported on {book.as_of}, because many orders are "
-            "younger than the lag of its claims; the fit is too low by as much. Leave young orders out "
+            "younger than the lag of its claims; the fit is too low by this share. Leave young orders out "
             "(book.mature(days)), or give offset=ReportLag.fit(book).offset(book)."
         )
