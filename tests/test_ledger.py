@@ -599,7 +599,7 @@ def test_a_ledger_keeps_its_clock(where):
     with Ledger(where) as ledger:
         assert ledger.clock == "Etc/UTC"
         capped = tariff_of([Subsidy("cap", "platform", fixed_fen=5, merchant_cap_fen=8, period="day")])
-        with pytest.raises(LedgerError, match="the tariff's clock is 'Asia/Shanghai' and the ledger's clock 'Etc/UTC'"):
+        with pytest.raises(LedgerError, match="and the ledger's clock is 'Etc/UTC'"):
             ledger.price(capped, orders_at(37, 2), batch="a")
         late = orders_at(37, 2).assign(ship_date=pd.to_datetime(["2025-06-01 15:30", "2025-06-01 16:30"], utc=True))
         assert ledger.price(replace(capped, clock="Etc/UTC"), late, batch="a")["platform_fen"].sum() == 8

@@ -441,9 +441,9 @@ def test_buffers_that_do_not_fit_are_refused(tariff, frame):
     coded = tariff.encode(frame)
     with pytest.raises(InputError, match=f"buffers hold 3 orders, fewer than the {len(frame)} to price"):
         tariff.price_columns(coded, threads=1, buffers=tariff.buffers(3))
-    with pytest.raises(InputError, match="other steps than this tariff writes"):
+    with pytest.raises(InputError, match="steps of another type or shape than this tariff writes"):
         tariff.price_columns(coded, threads=1, buffers=tariff.buffers(len(frame), detail=False))
-    with pytest.raises(InputError, match="other payers than this tariff writes"):
+    with pytest.raises(InputError, match="payers of another type or shape than this tariff writes"):
         tariff.price_columns(coded, threads=1, buffers=replace(tariff, subsidies=()).buffers(len(frame)))
     with pytest.raises(InputError, match="n_orders is -1"):
         tariff.buffers(-1)

@@ -286,7 +286,7 @@ class Database:
         """Return an error of the database as a LedgerError with a cure and without a password."""
         original = getattr(error, "orig", None) or error
         said = without_secrets(str(original), self.engine.url)
-        other = "check that the database runs, that its address and user are right, and that the user may make tables"
+        other = "check that the database runs, that address and user are right, and that the user may write tables"
         cure = next((cure for sign, cure in CURES.items() if sign in said.lower()), other)
         kind = LedgerError
         if _sqlstate(original) in TO_REPEAT:

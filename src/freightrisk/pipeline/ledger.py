@@ -268,7 +268,19 @@ class Ledger:
 
     @repeated
     def confirm(self, batch: str) -> None:
-        """Turn the reserved money of a batch into spending, once its quotes are in place; twice does no harm."""
+        """Turn the reserved money of a batch into spending, once its quotes are in place.
+
+        Confirming a batch twice does no harm.
+
+        Parameters
+        ----------
+        batch : str
+
+        Raises
+        ------
+        LedgerError
+            If the ledger has no such batch.
+        """
         with self._locked() as connection:
             changed = connection.execute(BATCHES.update().where(BATCHES.c.batch == batch).values(state="spent"))
             if not changed.rowcount:
@@ -279,6 +291,15 @@ class Ledger:
         """Give back the reserved money of a batch, as if it had never been priced; its id becomes free.
 
         Batches that were priced later keep their fen.
+
+        Parameters
+        ----------
+        batch : str
+
+        Raises
+        ------
+        LedgerError
+            If the ledger has no such batch, or if the batch is confirmed.
         """
         with self._locked() as connection:
             state = connection.execute(sa.select(BATCHES.c.state).where(BATCHES.c.batch == batch)).scalar()
@@ -299,7 +320,7 @@ class Ledger:
 
         Parameters
         ----------
-        order_ids : iterable
+        order_ids : iterable of ids
 
         Returns
         -------
@@ -342,7 +363,12 @@ class Ledger:
 
     @repeated
     def amend(self, tariff: Tariff) -> None:
-        """Set the limits of campaigns in the ledger to their limits in a tariff; spending stays as it is."""
+        """Set the limits of campaigns in the ledger to their limits in a tariff; spending stays as it is.
+
+        Parameters
+        ----------
+        tariff : Tariff
+        """
         _check.instance(tariff, Tariff, argument="tariff")
         limited = [rule for rule in tariff.subsidies if rule.is_limited]
         with self._locked() as connection:

@@ -154,7 +154,13 @@ class Tariff(TariffRecord):
         return tariff
 
     def with_subsidies(self, subsidies: Sequence[Subsidy]) -> "Tariff":
-        """Return the tariff with other subsidies, for example from `load_campaigns`."""
+        """Return the tariff with other subsidies, for example from `load_campaigns`.
+
+        Parameters
+        ----------
+        subsidies : sequence of Subsidy
+            Rules, in the order in which they apply.
+        """
         changed = replace(self, subsidies=in_stacking_order(subsidies))
         warn_of_unknown_levels(changed)
         return changed
@@ -372,6 +378,10 @@ class Tariff(TariffRecord):
 
         An existing file is replaced and keeps its mode; a link is followed. If the document holds a `dither_key`, which
         is secret, only the owner can read a new file.
+
+        Parameters
+        ----------
+        path : str or Path
         """
         write_whole(path, document_of(self), private=bool(self.dither_key))
         if self.dither_key and os.name == "posix" and Path(path).stat().st_mode & 0o044:
