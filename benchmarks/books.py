@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import freightrisk as fr
-from freightrisk.book.factors import Coding, code_type
+from freightrisk.book.codings import Coding, code_type
 from freightrisk.models.shapes import ScaleShape
 from freightrisk.tariff.cover import count_curve, limit_curve
 from freightrisk.tariff.plan import RateTables

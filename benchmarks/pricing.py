@@ -27,7 +27,7 @@ from benchmarks.numba_route import NumbaRoute
 from benchmarks.routes import Columns, NumpyRoute, haute_plan, price_whole_columns, rates_of
 from benchmarks.timing import LARGE, Line, apart, cores, medians, over, seconds_of_import
 from freightrisk import Balances, Tariff, price_parquet
-from freightrisk.book.factors import code_type
+from freightrisk.book.codings import code_type
 from freightrisk.tariff.quotes import CodedOrders
 
 BATCH = 500_000

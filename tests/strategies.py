@@ -26,7 +26,8 @@ from freightrisk import (
     _blocks,
     _core,
 )
-from freightrisk.book.factors import MISSING, Coding, code_type
+from freightrisk.book.codings import Coding, code_type
+from freightrisk.book.factors import MISSING
 from freightrisk.models.shapes import ScaleShape
 from freightrisk.tariff import cover as curves
 from freightrisk.tariff.plan import RateTables, price_plan

@@ -179,6 +179,61 @@ def test_no_module_imports_itself_by_way_of_others():
     assert ring == [], f"these import each other, or what does: {ring}"
 
 
+# Sizes
+
+LONGEST_MODULE, LONGEST_BODY, MOST_ARGUMENTS = 450, 45, 15
+ALLOWED = {"TariffRecord": 18}  # the keys of a tariff document
+CODE = [path for path in sorted(PACKAGE.rglob("*")) if path.suffix in (".py", ".pyx", ".pxd", ".h")]
+
+
+def bodies(tree):
+    """Yield the functions of a module, each with the lines of its body without the docstring."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            has_docstring = ast.get_docstring(node) is not None
+            body = node.body[1:] if has_docstring else node.body
+            yield node.name, body[-1].end_lineno - body[0].lineno + 1 if body else 0
+
+
+def kernel_bodies(text):
+    """Yield the functions of a kernel, each with the lines of its body without the docstring."""
+    for found in re.finditer(
+        r"^( *)(?:cdef|def) [^\n]*\((?:[^\n]|\n(?=\1 {4}))*?:\n((?:\1 {4}[^\n]*\n|\n)+)", text, re.MULTILINE
+    ):
+        body = re.sub(r'\A\s*""".*?"""\n', "", found[2], count=1, flags=re.DOTALL)
+        yield found[0].split("(")[0].split()[-1], len(body.rstrip().splitlines())
+
+
+def constructors(tree):
+    """Yield the classes of a module, each with the arguments of its constructor: those of __init__, or fields."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            own = [one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"]
+            fields = [one for one in node.body if isinstance(one, ast.AnnAssign)]
+            given = own[0].args if own else None
+            yield node.name, len(fields) if given is None else len(given.args) + len(given.kwonlyargs) - 1
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_modules_functions_and_constructors_are_short(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LONGEST_MODULE
+    if path.suffix == ".py":
+        tree = ast.parse(text)
+        assert [(name, size) for name, size in bodies(tree) if size > LONGEST_BODY] == []
+        assert [(name, count) for name, count in constructors(tree) if count > ALLOWED.get(name, MOST_ARGUMENTS)] == []
+    elif path.suffix != ".h":
+        assert [(name, size) for name, size in kernel_bodies(text) if size > LONGEST_BODY] == []
+
+
+def test_the_law_of_sizes_sees_what_it_looks_for():
+    text = "cdef int long(int a,\n              int b) noexcept:\n" + '    """Doc."""\n' + "    a += b\n" * 50
+    assert list(kernel_bodies(text)) == [("long", 50)]
+    source = "class Noun:\n" + "".join(f"    field_{k}: int\n" for k in range(17))
+    assert list(constructors(ast.parse(source))) == [("Noun", 17)]
+    assert list(bodies(ast.parse('def f():\n    """Doc."""\n' + "    pass\n" * 46))) == [("f", 46)]
+
+
 # Interrupts
 
 

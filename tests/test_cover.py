@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 from freightrisk import ByLevel, Cover, Factor, FrequencyModel, OrderBook, SeverityModel, Tariff
-from freightrisk.book.factors import Coding
+from freightrisk.book.codings import Coding
 from freightrisk.errors import InputError
 from freightrisk.shapes import ScaleShape, expected_claims, limited_expected_value
 from freightrisk.tariff.cover import LimitCurve, count_curve, limit_curve

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freightrisk import Band, Factor, FrequencyModel, Hierarchy, OrderBook
-from freightrisk.book.factors import all_bands
+from freightrisk.book.learning import all_bands
 from freightrisk.errors import FreightRiskWarning, InputError
 
 TREE = ["industry", "category", "leaf"]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freightrisk import Band, Factor, Subsidy, _blocks, _codes, _core, _fit, _plan, _rounding, _settle, load_tariff
-from freightrisk.book.factors import Coding
+from freightrisk.book.codings import Coding
 from freightrisk.errors import InputError
 from freightrisk.tariff.plan import RateTables, price_plan
 from strategies import blank, draw_batch, draw_codes, put_together, rate_tables, seeds, slots_of, tariffs

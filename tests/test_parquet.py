@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import test_balances
 from freightrisk import Balances, Cover, Factor, InputError, Loadings, Subsidy, price_parquet
-from freightrisk.book.factors import Coding
+from freightrisk.book.codings import Coding
 from freightrisk.pipeline.files import parquet_files
 from freightrisk.tariff.cover import count_curve
 from freightrisk.tariff.plan import RateTables

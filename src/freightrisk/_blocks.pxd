@@ -1,6 +1,7 @@
 """Shared parts of all kernels: the functions of `_simd.h`, columns of codes, and loops over a block of rows."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 cdef extern from "_simd.h" nogil:
     int32_t low_word "freightrisk_low_word"(double x) noexcept
@@ -88,3 +89,44 @@ cdef inline wide_void fuse(const int32_t* first, const int32_t* second, int32_t 
     cdef int i
     for i in range(n):
         fused[i] = (first[i] * width + second[i]) * times
+
+
+cdef inline wide_void fuse_bytes(const uint8_t* first, const uint8_t* second, uint16_t width, uint16_t times, int n,
+                                 int_out fused) noexcept nogil:
+    """Like `fuse`, for columns of bytes whose fused codes are below 2**15, so that 16 bits hold twice a code."""
+    cdef int i
+    cdef uint16_t place
+    for i in range(n):
+        place = <uint16_t>(<uint16_t>(<uint16_t>first[i] * width) + second[i])
+        fused[i] = <uint16_t>(place * times)
+
+
+cdef inline wide_void fuse_byte(const int32_t* first, const uint8_t* second, int32_t width, int times, int n,
+                                int_out fused) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        fused[i] = (first[i] * width + second[i]) * times
+
+
+cdef inline wide_void add_eights(const double* values, int n, real_out eights) noexcept nogil:
+    cdef int i, k
+    for i in range(n // 8):
+        for k in range(8):
+            eights[k] += values[8 * i + k]
+
+
+cdef inline double total_of(const double* values, int n) noexcept nogil:
+    """Return the sum of values, from eight interleaved partial sums.
+
+    The order of the additions is fixed, so the sum is the same on every machine. Each partial sum waits for an eighth
+    of the additions only.
+    """
+    cdef double eights[8]
+    cdef double rest = 0.0
+    cdef int i
+    memset(&eights[0], 0, sizeof(eights))
+    add_eights(values, n, &eights[0])
+    for i in range(n - n % 8, n):
+        rest += values[i]
+    return (((eights[0] + eights[1]) + (eights[2] + eights[3])) + ((eights[4] + eights[5]) + (eights[6] + eights[7]))
+            + rest)

@@ -4,13 +4,13 @@
 stack passes the results on. The last two stages are in `_rounding` and `_settle`.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from freightrisk._blocks cimport (
     BLOCK, FREIGHTRISK_CHECKED, MAX_COLUMNS, ONE_WORD, CodeColumns, all_pairs, block_rows, blocks, fill, flag_out,
-    four_pieces, four_singles, fuse, in_range, int_out, long_out, mask_out, need, real_of, real_out, whole_out,
-    wide_void, widen, word_of,
+    four_pieces, four_singles, fuse, fuse_byte, fuse_bytes, in_range, int_out, long_out, mask_out, need, real_of,
+    real_out, whole_out, wide_void, widen, word_of,
 )
 from freightrisk._plan cimport CARRY, DITHER, PricePlan, TableSet
 from freightrisk._rounding cimport round_rows
@@ -24,23 +24,6 @@ cdef double ROUND_TO_INTEGER = 6755399441055744.0
 cdef double LARGEST_MICRO = 1e15  # below 2**51, and above every filed limit
 cdef double LIMIT_MATTERS = 0.99  # a payout below this share of the mean freight is flagged as limited
 cdef uint64_t EVERY_RULE = 0xFFFFFFFFFFFFFFFF
-
-
-cdef wide_void fuse_bytes(const uint8_t* first, const uint8_t* second, uint16_t width, uint16_t times, int n,
-                          int_out fused) noexcept nogil:
-    """Like `fuse`, for columns of bytes whose fused codes are below 2**15, so that 16 bits hold twice a code."""
-    cdef int i
-    cdef uint16_t place
-    for i in range(n):
-        place = <uint16_t>(<uint16_t>(<uint16_t>first[i] * width) + second[i])
-        fused[i] = <uint16_t>(place * times)
-
-
-cdef wide_void fuse_byte(const int32_t* first, const uint8_t* second, int32_t width, int times, int n,
-                         int_out fused) noexcept nogil:
-    cdef int i
-    for i in range(n):
-        fused[i] = (first[i] * width + second[i]) * times
 
 
 cdef wide_void twice(const int32_t* codes, int n, int_out place) noexcept nogil:

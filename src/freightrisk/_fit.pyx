@@ -7,11 +7,11 @@ equation 5 is the sums.
 cimport cython
 from libc.math cimport exp, expm1, log, log1p, pow
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from freightrisk._blocks cimport (
     BLOCK, FREIGHTRISK_CHECKED, MAX_COLUMNS, CodeColumns, block_rows, blocks, exponential, fill, fuse, in_range, need,
-    reaches, real_out, wide_void, widen,
+    reaches, real_out, total_of, wide_void, widen,
 )
 
 cdef enum:  # columns of values
@@ -245,30 +245,6 @@ cdef void scatter_both(const int32_t* cells, const double* first, const double* 
     for i in range(n):
         table[2 * cells[i]] += first[i]
         table[2 * cells[i] + 1] += second[i]
-
-
-cdef wide_void add_eights(const double* values, int n, real_out eights) noexcept nogil:
-    cdef int i, k
-    for i in range(n // 8):
-        for k in range(8):
-            eights[k] += values[8 * i + k]
-
-
-cdef double total_of(const double* values, int n) noexcept nogil:
-    """Return the sum of values, from eight interleaved partial sums.
-
-    The order of the additions is fixed, so the sum is the same on every machine. Each partial sum waits for an eighth
-    of the additions only.
-    """
-    cdef double eights[8]
-    cdef double rest = 0.0
-    cdef int i
-    memset(&eights[0], 0, sizeof(eights))
-    add_eights(values, n, &eights[0])
-    for i in range(n - n % 8, n):
-        rest += values[i]
-    return (((eights[0] + eights[1]) + (eights[2] + eights[3])) + ((eights[4] + eights[5]) + (eights[6] + eights[7]))
-            + rest)
 
 
 ctypedef void (*RowsOf)(

@@ -101,8 +101,7 @@ def staged(
         for parent in dict.fromkeys(path.parent for path in finals):
             sweep(parent)
             hidden[parent] = HiddenFolder(parent)
-        # On the other thread, because an interrupt inside a comprehension of Python 3.12 and 3.13 can escape the
-        # try block around it.
+        # On the other thread: in Python 3.12 and 3.13 an interrupt inside a comprehension can escape the try block.
         parts.extend(hidden[path.parent].path / f"{k}.part" for k, path in enumerate(finals))
 
     def move() -> None:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._shown import repr_of
-from freightrisk.book.factors import MISSING, Band, Coding, edge_text
+from freightrisk.book.codings import Coding
+from freightrisk.book.factors import MISSING, Band, edge_text
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.fitted_effect import NORMAL_975

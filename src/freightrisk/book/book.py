@@ -13,8 +13,9 @@ from freightrisk._frozen import FrozenDict
 from freightrisk._intake import DEFAULT_CLOCK
 from freightrisk._shown import repr_of, shown
 from freightrisk.book.claims import ClaimRecords, Reversals, columns_by_name, seal, taken
+from freightrisk.book.codings import Coding
 from freightrisk.book.doubts import CLAIM_ID
-from freightrisk.book.factors import Coding, Declaration
+from freightrisk.book.factors import Declaration
 from freightrisk.book.joined import (
     LARGEST,
     SMALLEST,

@@ -10,7 +10,8 @@ from freightrisk import _check
 from freightrisk._columns import JoinedColumns, Table
 from freightrisk._intake import plain_spelling
 from freightrisk._shown import repr_of
-from freightrisk.book.factors import Band, Coding
+from freightrisk.book.codings import Coding
+from freightrisk.book.factors import Band
 from freightrisk.errors import InputError
 
 CLAIM_ID = "claim_id"

@@ -10,7 +10,8 @@ from freightrisk import _check
 from freightrisk._columns import ColumnNames, JoinedColumns, Table, read
 from freightrisk._intake import DEFAULT_CLOCK
 from freightrisk._shown import repr_of
-from freightrisk.book.factors import Band, Coding, Declaration, Factor, Hierarchy
+from freightrisk.book.codings import Coding
+from freightrisk.book.factors import Band, Declaration, Factor, Hierarchy
 from freightrisk.errors import InputError
 
 SMALLEST, LARGEST = 1e-15, 1e18  # of amounts and exposures: sums and squares of what lies between them are finite

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from freightrisk import _check, _intake
 from freightrisk._columns import ColumnNames, JoinedColumns
 from freightrisk.book.claims import ClaimRecords, Reversals, read_claims
+from freightrisk.book.codings import Coding, code_type, line_coding
 from freightrisk.book.doubts import warn_of_alike, warn_of_grams
-from freightrisk.book.factors import MOST_LINES, Coding, Declaration, code_type, learn, line_coding
+from freightrisk.book.factors import MOST_LINES, Declaration
 from freightrisk.book.joined import BOUNDS, LARGEST, SMALLEST, columns_of, columns_with_missing, join, outside
+from freightrisk.book.learning import learn
 from freightrisk.errors import InputError
 
 OUT = {"not_shipped": "were never shipped", "shipped_after_as_of": "were shipped after that day"}

@@ -13,7 +13,7 @@ from freightrisk._parallel import chunks
 from freightrisk._shown import repr_of
 from freightrisk._types import Array
 from freightrisk.book.book import OrderBook
-from freightrisk.book.factors import Coding, CrossCoding
+from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.errors import FitError, InputError
 from freightrisk.models.censored import solve_censored
 from freightrisk.models.design import Layout, SlotNames

@@ -14,7 +14,7 @@ from freightrisk._intake import DEFAULT_CLOCK
 from freightrisk._shown import repr_of, shown
 from freightrisk._types import Array
 from freightrisk.book.book import OrderBook, check_book
-from freightrisk.book.factors import Coding, CrossCoding
+from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.families import expected_response
 from freightrisk.models.fitted_effect import FitStatistics, FittedEffect, Nodes

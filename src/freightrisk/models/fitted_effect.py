@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from freightrisk._types import Array
 from freightrisk.book.book import OrderBook
-from freightrisk.book.factors import Coding, CrossCoding
+from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.errors import InputError
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from freightrisk import _check
 from freightrisk._shown import repr_of, shown
 from freightrisk._types import Array
 from freightrisk.book.book import OrderBook
-from freightrisk.book.factors import Band, Coding, CrossCoding
+from freightrisk.book.codings import Coding, CrossCoding
+from freightrisk.book.factors import Band
 from freightrisk.errors import InputError
 from freightrisk.models.design import Whole
 from freightrisk.models.schedule import FEN, FreightSchedule

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
 from freightrisk._types import Array
@@ -195,20 +195,7 @@ def fit_line_returns(
     by_size = _check.flag(by_size, argument="by_size")
     present = list(map(str, _check.frame(orders, argument="orders").columns))
     _check.columns_present(wanted, present, argument="orders")
-    counts = np.stack([_counts(orders, name) for name in wanted], axis=1)
-    n, seen = counts[:, 0].astype(np.int64), counts[:, 1:]
-    _check.refuse_rows(n < 1, f"orders: '{lines}' is below 1 in {{rows}}; an order has at least one line.")
-    _check.refuse_rows(
-        (n == 1) & (seen[:, 1] > 0),
-        f"orders: '{partial}' is above 0 for a single line in {{rows}}; count it as none or complete.",
-    )
-    kept = seen.sum(axis=1) > 0
-    n, seen = n[kept], seen[kept]
-    if not (n > 1).any():
-        raise FitError(
-            "no order has two lines or more, so the correlation of lines is not determined; give orders with several "
-            "lines."
-        )
+    n, seen = _line_counts(orders, wanted)
     sizes = len(n) if by_size else 1
     total = seen.sum()
 
@@ -240,6 +227,25 @@ def fit_line_returns(
     each = dict(zip(n.tolist(), p.tolist(), strict=True)) if by_size else {}
     table = _table(n, seen, fitted, independent)
     return LineReturns(mean, r, each, -float(joint.fun) * float(total), -float(alone.fun) * float(total), table)
+
+
+def _line_counts(orders: "pd.DataFrame", wanted: list[str]) -> tuple[NDArray[np.int64], Array]:
+    """Return the lines of an order and the counts of none, partial and complete, of the rows that have orders."""
+    lines, _, partial, _ = wanted
+    counts = np.stack([_counts(orders, name) for name in wanted], axis=1)
+    n, seen = counts[:, 0].astype(np.int64), counts[:, 1:]
+    _check.refuse_rows(n < 1, f"orders: '{lines}' is below 1 in {{rows}}; an order has at least one line.")
+    _check.refuse_rows(
+        (n == 1) & (seen[:, 1] > 0),
+        f"orders: '{partial}' is above 0 for a single line in {{rows}}; count it as none or complete.",
+    )
+    kept = seen.sum(axis=1) > 0
+    if not (n[kept] > 1).any():
+        raise FitError(
+            "no order has two lines or more, so the correlation of lines is not determined; give orders with several "
+            "lines."
+        )
+    return n[kept], seen[kept]
 
 
 def _counts(orders: "pd.DataFrame", name: str) -> Array:

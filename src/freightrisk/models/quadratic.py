@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk._parallel import chunks, in_order
 from freightrisk._types import Array
 from freightrisk.errors import FitError
 from freightrisk.models.design import Layout, SlotNames, Tree
+from freightrisk.models.products import squares
 
 ALIASED = 1e-9  # a squared pivot, at unit diagonal, below which a level is a combination of other levels
 LARGEST_STRENGTH = 1e9  # a variance below dispersion / 1e9 is reported as 0
@@ -32,7 +32,6 @@ WILD = 1e4  # times the plain step; for a variance of almost zero, a plain step 
 CURVED_STEPS = 6  # of Newton's method, in one unknown for each leaf
 NEAR_ERROR = 1e-2  # bound on the relative error of a strength, for each unit of log from `near` (5e-4 was measured)
 NEAR_REACH = 1.0  # largest distance in log strength from `near`
-SQUARED_ROWS = 2**11  # rows at a time, which stay in cache
 
 
 class State(NamedTuple):
@@ -195,32 +194,6 @@ class Reduced:
 
 def _trace(square: Array, covariance: Array, noise: Array) -> Array:
     return np.array((square * covariance).sum() + noise.sum())
-
-
-def forms(rows: Array, matrix: Array, threads: int) -> Array:
-    """Return the quadratic form of each row; a few rows at a time stay in cache."""
-    found = np.empty(len(rows))
-
-    def form(start: int, stop: int) -> None:
-        part = rows[start:stop]
-        found[start:stop] = np.einsum("ij,ij->i", part @ matrix, part)
-
-    for _ in in_order(form, chunks(len(rows), SQUARED_ROWS), threads=threads):
-        pass
-    return found
-
-
-def squares(rows: Array, weight: Array, threads: int) -> Array:
-    """Return the weighted sum of the rows' outer products with themselves; a few rows at a time stay in cache."""
-
-    def square(start: int, stop: int) -> Array:
-        part = rows[start:stop] * np.sqrt(weight[start:stop])[:, None]
-        return np.asarray(part.T @ part)
-
-    total = np.zeros((rows.shape[1], rows.shape[1]))
-    for part in in_order(square, chunks(len(rows), SQUARED_ROWS), threads=threads):
-        total += part
-    return total
 
 
 def reduce(

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk._types import Array
-from freightrisk.book.factors import OTHER, Coding
+from freightrisk.book.codings import Coding
+from freightrisk.book.factors import OTHER
 from freightrisk.errors import InputError
 from freightrisk.models.design import Layout, Term
 from freightrisk.models.effects import Effect
@@ -18,7 +19,8 @@ from freightrisk.models.fitted import FittedModel
 from freightrisk.models.fitted_effect import FitStatistics, FittedEffect, Nodes
 from freightrisk.models.information import dispersion_value, means, tables_of
 from freightrisk.models.passes import Problem
-from freightrisk.models.quadratic import LARGEST_STRENGTH, Reduced, forms
+from freightrisk.models.products import forms
+from freightrisk.models.quadratic import LARGEST_STRENGTH, Reduced
 from freightrisk.models.table_model import Solution
 from freightrisk.models.terms import AnyCoding, LevelSums, bands_of, tree_of
 

@@ -12,7 +12,8 @@ from freightrisk._mapped import let_go
 from freightrisk._parallel import chunks
 from freightrisk._shown import repr_of
 from freightrisk._types import Array
-from freightrisk.book.factors import ALL, MISSING, OTHER, Band, Coding, CrossCoding
+from freightrisk.book.codings import Coding, CrossCoding
+from freightrisk.book.factors import ALL, MISSING, OTHER, Band
 from freightrisk.errors import InputError
 from freightrisk.models.design import Term, Tree, Whole, free_term, nested, nested_term, smooth_term
 from freightrisk.models.effects import Credibility, Effect, Free, Interaction, Smooth

@@ -15,7 +15,7 @@ from freightrisk._document import from_plain, to_plain
 from freightrisk._intake import FIRST_TIME, LAST_TIME
 from freightrisk._mapped import PIECE, bounds
 from freightrisk.book.book import OrderBook
-from freightrisk.book.factors import Coding, code_type
+from freightrisk.book.codings import Coding, code_type
 from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.tariff.plain import json_document
 

@@ -83,16 +83,11 @@ def subsidy_offers(
     """
     import pandas as pd
 
-    for argument, frame, wanted in (
-        ("quotes", quotes, ("list_fen", "technical_premium")),
-        ("response", response, RESPONSE),
-    ):
-        _check.columns_present(
-            wanted, list(map(str, _check.frame(frame, argument=argument).columns)), argument=argument
-        )
-    for name in (payer, shortfall_payer):
-        if name is not None and (not _check.label(name, argument="payer").isidentifier() or f"{name}_fen" in AMOUNTS):
-            raise InputError(f"payer is '{name}'; it names a column, so give a word such as 'platform'.")
+    given = {"quotes": (quotes, ("list_fen", "technical_premium")), "response": (response, RESPONSE)}
+    for argument, (frame, wanted) in given.items():
+        present = list(map(str, _check.frame(frame, argument=argument).columns))
+        _check.columns_present(wanted, present, argument=argument)
+    _check_payers(payer, shortfall_payer)
     floor_fen = _check.whole(floor_fen, argument="floor_fen", low=0, high=10**6)
     try:
         codes, names = pd.factorize(np.asarray(segment))
@@ -128,6 +123,13 @@ def subsidy_offers(
              "below_technical": cost["below_technical"] / orders}
         )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _check_payers(*names: str | None) -> None:
+    """Refuse a payer whose name is no column name, or that of another column."""
+    for name in names:
+        if name is not None and (not _check.label(name, argument="payer").isidentifier() or f"{name}_fen" in AMOUNTS):
+            raise InputError(f"payer is '{name}'; it names a column, so give a word such as 'platform'.")
 
 
 def _cost(

@@ -5,7 +5,7 @@ from typing import Any
 from freightrisk import _check
 from freightrisk._shown import repr_of
 from freightrisk._types import Array
-from freightrisk.book.factors import Coding, CrossCoding
+from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule

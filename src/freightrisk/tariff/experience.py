@@ -16,7 +16,7 @@ from freightrisk._shown import repr_of, shown
 from freightrisk._types import Array
 from freightrisk._vectors import NEAR
 from freightrisk.book.book import OrderBook
-from freightrisk.book.factors import Coding, code_type
+from freightrisk.book.codings import Coding, code_type
 from freightrisk.book.maturity import ReportLag
 from freightrisk.book.recode import Places, looked_up
 from freightrisk.errors import InputError

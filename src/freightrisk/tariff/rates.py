@@ -7,7 +7,7 @@ import numpy as np
 
 from freightrisk._frozen import EqualByContent, FrozenDict
 from freightrisk._types import Array
-from freightrisk.book.factors import Coding, CrossCoding
+from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule

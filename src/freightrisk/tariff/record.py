@@ -11,7 +11,8 @@ from freightrisk._frozen import FrozenDict, digest
 from freightrisk._intake import DEFAULT_CLOCK, NUMBER, nearest_spelling, spelling
 from freightrisk._shown import repr_of
 from freightrisk._types import Array
-from freightrisk.book.factors import Band, Coding, CrossCoding
+from freightrisk.book.codings import Coding, CrossCoding
+from freightrisk.book.factors import Band
 from freightrisk.errors import InputError
 from freightrisk.tariff.cover import Cover, Cubics, LimitCurve
 from freightrisk.tariff.experience import Experience

@@ -14,7 +14,8 @@ from freightrisk._intake import level_of, spelling
 from freightrisk._shown import repr_of, shown
 from freightrisk._types import Array
 from freightrisk.book.book import OrderBook
-from freightrisk.book.factors import Band, Coding
+from freightrisk.book.codings import Coding
+from freightrisk.book.factors import Band
 from freightrisk.book.maturity import ReportLag
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
@@ -223,7 +224,7 @@ class ScoreCurve(EqualByContent):
 
         >>> import numpy as np
         >>> from freightrisk import Band, ScoreCurve
-        >>> from freightrisk.book.factors import Coding
+        >>> from freightrisk.book.codings import Coding
         >>> bands = Coding(Band("score", [4.8]), ((0,), (1,)), {(0,): 0, (1,): 1}, (4.8,))
         >>> curve = ScoreCurve(bands, np.array([1.0, 0.85, 1.0]), np.array([70.0, 30.0, 0.0]), version="2025")
         >>> now = np.array([64.0, 36.0, 0.0])

@@ -15,7 +15,8 @@ from freightrisk._document import sparse
 from freightrisk._frozen import FrozenDict
 from freightrisk._intake import DEFAULT_CLOCK, Refused, Spellings, id_of, level_of, number_of, spelling, time_of
 from freightrisk._shown import repr_of
-from freightrisk.book.factors import Value, code_type
+from freightrisk.book.codings import code_type
+from freightrisk.book.factors import Value
 from freightrisk.book.recode import banded, looked_up
 from freightrisk.errors import InputError
 

@@ -10,7 +10,7 @@ from freightrisk import _reference
 from freightrisk._columns import MERCHANT_ID, SHIP_DATE, value_of
 from freightrisk._intake import id_of, time_of
 from freightrisk._shown import shown
-from freightrisk.book.factors import Coding, CrossCoding
+from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.errors import FreightRiskError
 from freightrisk.tariff.balances import Balances, period_of
 from freightrisk.tariff.one_order import codes_of, draw_of
