@@ -1,7 +1,7 @@
 """Several lines in one order: how many come back, if the lines of an order tend to come back together."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -229,7 +229,7 @@ def fit_line_returns(
     return LineReturns(mean, r, each, -float(joint.fun) * float(total), -float(alone.fun) * float(total), table)
 
 
-def _line_counts(orders: "pd.DataFrame", wanted: list[str]) -> tuple[NDArray[np.int64], Array]:
+def _line_counts(orders: "pd.DataFrame", wanted: list[str]) -> tuple[NDArray[Any], Array]:
     """Return the lines of an order and the counts of none, partial and complete, of the rows that have orders."""
     lines, _, partial, _ = wanted
     counts = np.stack([_counts(orders, name) for name in wanted], axis=1)
