@@ -451,7 +451,7 @@ CAPPED = Subsidy("a", "platform", fixed_fen=2, merchant_cap_fen=50, period="day"
         ({"draws": lambda draws: np.zeros(3, dtype=np.uint16)}, "have wrong lengths"),
         ({"sequence": lambda found: replace(found, keys=found.keys + 10**6)}, "damaged"),
         ({"sequence": lambda found: replace(found, keys=found.keys[:, :3])}, "damaged"),
-        ({"sequence": lambda found: replace(found, order=np.arange(1, 21))}, "damaged"),
+        ({"sequence": lambda found: replace(found, permutation=np.arange(1, 21))}, "damaged"),
         ({"sequence": lambda found: replace(found, merchants=np.full(20, -1, dtype=np.int32))}, "damaged"),
     ],
 )

@@ -60,8 +60,8 @@ def kernel(problem, base, tables, *, start=0, stop=None, with_pairs=True):
     """The kernel's sums over some rows, called directly."""
     cells, totals, cross = kernel_cells(problem, base, tables, start=start, stop=stop, with_pairs=with_pairs)
     pairs = [cross.pair(cells, f, g).ravel() for f, g in combinations(range(len(tables)), 2)] if with_pairs else []
-    scores, information = (cross.by_level(cells, part, full=with_pairs) for part in (0, 1))
-    return scores, information, np.concatenate([*pairs, np.empty(0)]), totals
+    gradients, information = (cross.by_level(cells, part, full=with_pairs) for part in (0, 1))
+    return gradients, information, np.concatenate([*pairs, np.empty(0)]), totals
 
 
 def kernel_cells(problem, base, tables, *, start=0, stop=None, with_pairs=True):
@@ -78,7 +78,7 @@ def kernel_cells(problem, base, tables, *, start=0, stop=None, with_pairs=True):
     _fit.accumulate(
         _fit.FAMILIES[problem.family], problem.shape, columns, cross.offsets, base,
         np.concatenate([*tables, np.empty(0)]), _fit.RowValues(problem.arrays), start, stop, cross.members,
-        cross.firsts[: n_tables + 1], cross.places(with_pairs), cross.n_scores, cells, totals,
+        cross.firsts[: n_tables + 1], cross.places(with_pairs), cross.n_gradients, cells, totals,
     )  # fmt: skip
     return cells, totals, cross
 
@@ -86,7 +86,7 @@ def kernel_cells(problem, base, tables, *, start=0, stop=None, with_pairs=True):
 def twin(problem, base, tables):
     """The same sums by the reference."""
     ones = np.ones(problem.n_rows)
-    scores, informations, pairs, totals = _reference.accumulate(
+    gradients, informations, pairs, totals = _reference.accumulate(
         problem.family,
         list(problem.codes.values()),
         tables,
@@ -99,7 +99,7 @@ def twin(problem, base, tables):
     )
     nothing = [np.empty(0)]
     return (
-        np.concatenate(scores + nothing),
+        np.concatenate(gradients + nothing),
         np.concatenate(informations + nothing),
         np.concatenate([pair.ravel() for pair in pairs] + nothing),
         totals,
@@ -192,19 +192,19 @@ def test_outputs_are_added_to_and_nothing_past_the_rows_is_read():
 def test_without_pairs_the_other_sums_are_the_same():
     problem = random_problem(16, 1_000, (3, 4), "gamma")
     tables = [np.zeros(3), np.ones(4)]
-    score, information, pairs, totals = kernel(problem, 0.3, tables, with_pairs=False)
+    gradient, information, pairs, totals = kernel(problem, 0.3, tables, with_pairs=False)
     whole = kernel(problem, 0.3, tables)
     assert len(pairs) == 0
-    for ours, theirs in zip((score, information, totals), (whole[0], whole[1], whole[3]), strict=True):
+    for ours, theirs in zip((gradient, information, totals), (whole[0], whole[1], whole[3]), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_levels_and_cross_tables_add_up_to_the_totals(family):
     problem = random_problem(17, 1_500, (3, 4), family)
-    score, information, pairs, totals = kernel(problem, -1.0, [np.zeros(3), np.ones(4)])
+    gradient, information, pairs, totals = kernel(problem, -1.0, [np.zeros(3), np.ones(4)])
     cross = pairs.reshape(3, 4)
-    np.testing.assert_allclose([score[:3].sum(), score[3:].sum()], totals[2], rtol=1e-11, atol=1e-10)
+    np.testing.assert_allclose([gradient[:3].sum(), gradient[3:].sum()], totals[2], rtol=1e-11, atol=1e-10)
     np.testing.assert_allclose(cross.sum(axis=1), information[:3], rtol=1e-11)
     np.testing.assert_allclose(cross.sum(axis=0), information[3:], rtol=1e-11)
     assert cross.sum() == pytest.approx(totals[3], rel=1e-11)
@@ -235,8 +235,8 @@ def test_cloglog_keeps_its_digits_at_both_ends(base):
     odds = np.expm1(mean)
     totals = kernel(problem, base, [np.zeros(2)])[3]
     likelihood = np.where(none, -mean, np.log1p(-np.exp(-mean)) if base > 0 else np.log(-np.expm1(-mean)))
-    score = np.where(none, -mean, mean / odds)
-    expected = [likelihood.sum(), np.where(none, odds, 1 / odds).sum(), score.sum(), (mean**2 / odds).sum()]
+    gradient = np.where(none, -mean, mean / odds)
+    expected = [likelihood.sum(), np.where(none, odds, 1 / odds).sum(), gradient.sum(), (mean**2 / odds).sum()]
     np.testing.assert_allclose(totals, expected, rtol=1e-11)
 
 
@@ -272,23 +272,23 @@ def test_threads_give_the_same_bits(threads):
 @given(sizes=st.lists(st.integers(1, 300), min_size=2, max_size=9), small=st.booleans())
 @example(sizes=[200, 34, 5, 12, 16, 20, 20], small=False)
 @example(sizes=[20_000, 200, 34, 5, 12], small=False)
-def test_every_pair_of_factors_is_in_a_table_and_every_factor_in_one_with_scores(sizes, small):
-    limits = (16, 64) if small else (cross_module.SCORE_CELLS, cross_module.CROSS_CELLS)
-    with mock.patch.multiple(cross_module, SCORE_CELLS=limits[0], CROSS_CELLS=limits[1]):
+def test_every_pair_of_factors_is_in_a_table_and_every_factor_in_one_with_gradients(sizes, small):
+    limits = (16, 64) if small else (cross_module.GRADIENT_CELLS, cross_module.CROSS_CELLS)
+    with mock.patch.multiple(cross_module, GRADIENT_CELLS=limits[0], CROSS_CELLS=limits[1]):
         cross = CrossTables.of(sizes)
-    scored = [factor for factors in cross.sets[: cross.n_scores] for factor in factors]
+    scored = [factor for factors in cross.sets[: cross.n_gradients] for factor in factors]
     assert sorted(scored) == list(range(len(sizes)))
     assert set(cross.table_of) == set(combinations(range(len(sizes)), 2))
     for t, factors in enumerate(cross.sets):
-        limit = limits[0] if t < cross.n_scores else limits[1]
-        alone = len(factors) <= (1 if t < cross.n_scores else 2)
+        limit = limits[0] if t < cross.n_gradients else limits[1]
+        alone = len(factors) <= (1 if t < cross.n_gradients else 2)
         assert alone or prod(sizes[f] for f in factors) <= limit
-    assert len(cross.sets) <= cross.n_scores + len(sizes) * (len(sizes) - 1) // 2
+    assert len(cross.sets) <= cross.n_gradients + len(sizes) * (len(sizes) - 1) // 2
 
 
 def test_seven_factors_take_eleven_tables():
     cross = CrossTables.of([200, 34, 5, 12, 16, 20, 20])
-    assert (cross.n_scores, len(cross.sets)) == (3, 11)
+    assert (cross.n_gradients, len(cross.sets)) == (3, 11)
 
 
 @given(seed=st.integers(0, 2**32 - 1), sizes=st.lists(st.integers(1, 9), min_size=1, max_size=7))
@@ -296,7 +296,7 @@ def test_small_tables_and_wide_ones_give_the_same_sums(seed, sizes):
     problem = random_problem(seed, 700, sizes, "poisson")
     tables = [np.linspace(-0.5, 0.5, size) for size in sizes]
     wide = kernel(problem, -0.2, tables)
-    with mock.patch.multiple(cross_module, SCORE_CELLS=1, CROSS_CELLS=1):
+    with mock.patch.multiple(cross_module, GRADIENT_CELLS=1, CROSS_CELLS=1):
         for ours, theirs in zip(kernel(problem, -0.2, tables), wide, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-11)
 

@@ -154,12 +154,12 @@ def test_no_secret_is_in_encoded_orders():
 
 def test_what_the_kernel_trusts_cannot_be_written_to():
     coded = tariff_of((BUDGET, CAPPED), "carry").encode(some_orders().iloc[::-1])
-    arrays = [*coded.columns.arrays, coded.sequence.order, coded.sequence.merchants, coded.sequence.keys]
+    arrays = [*coded.columns.arrays, coded.sequence.permutation, coded.sequence.merchants, coded.sequence.keys]
     assert all(array.size and not array.flags.writeable for array in arrays)
     with pytest.raises(InputError, match="coded orders are damaged"):
         replace(coded, n_orders=41)
     with pytest.raises(InputError, match="coded orders are damaged"):
-        replace(coded, sequence=replace(coded.sequence, order=coded.sequence.order + 1))
+        replace(coded, sequence=replace(coded.sequence, permutation=coded.sequence.permutation + 1))
 
 
 @pytest.mark.parametrize("given", [None, 5, "orders", pd.DataFrame({"zone": ["near"]})])

@@ -313,7 +313,7 @@ def test_information_matrix_is_that_of_the_design_matrix():
     mean = np.exp(0.2 + dummies[:, 1:] @ tables)
     quadratic = quadratic_of(layout, sums)
     np.testing.assert_allclose(quadratic.matrix, design.T @ (mean[:, None] * design), rtol=1e-12)
-    np.testing.assert_allclose(quadratic.score, design.T @ (problem.response - mean), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(quadratic.gradient, design.T @ (problem.response - mean), rtol=1e-10, atol=1e-12)
     assert layout.level_name(0, {}) == "the base"
     labels = {name: tuple("abcd") for name in codes}
     assert [layout.level_name(k, labels) for k in (1, 3, 6)] == [

@@ -32,7 +32,7 @@ def accumulate(
     shape: float = 0.0,
     trials: Array | None = None,
 ) -> tuple[list[Array], list[Array], list[Array], Array]:
-    """Return score and information by level, the cross tables and the sums of `_fit.accumulate`."""
+    """Return gradient and information by level, the cross tables and the sums of `_fit.accumulate`."""
     eta = base + sum((table[code] for table, code in zip(tables, codes, strict=True)), np.zeros(len(y)))
     mean = scale * np.exp(eta)
     if family == "beta_binomial":
@@ -40,9 +40,9 @@ def accumulate(
     else:
         rows = _amounts_by_row if family not in ("poisson", "bernoulli", "negative_binomial") else _counts_by_row
         found = rows(family, eta, mean, y, shape)
-    score, information, objective, pearson = (weight * part for part in found)
-    scores = [
-        np.bincount(code, score, len(table)).astype(np.float64) for code, table in zip(codes, tables, strict=True)
+    gradient, information, objective, pearson = (weight * part for part in found)
+    gradients = [
+        np.bincount(code, gradient, len(table)).astype(np.float64) for code, table in zip(codes, tables, strict=True)
     ]
     informations = [
         np.bincount(code, information, len(table)).astype(np.float64) for code, table in zip(codes, tables, strict=True)
@@ -54,10 +54,10 @@ def accumulate(
             np.add.at(cross, (codes[f], codes[g]), information)
             pairs.append(cross)
     return (
-        scores,
+        gradients,
         informations,
         pairs,
-        np.array([objective.sum(), pearson.sum(), score.sum(), information.sum()]),
+        np.array([objective.sum(), pearson.sum(), gradient.sum(), information.sum()]),
     )
 
 
@@ -83,7 +83,7 @@ def _counts_by_row(family: str, eta: Array, mean: Array, y: Array, shape: float)
 def _lines_by_row(mean: Array, y: Array, trials: Array, shape: float) -> Rows:
     p, none = -np.expm1(-mean), np.exp(-mean)
     slope = mean * none
-    score, information, objective = np.zeros_like(p), np.zeros_like(p), np.zeros_like(p)
+    gradient, information, objective = np.zeros_like(p), np.zeros_like(p), np.zeros_like(p)
     for i, n in enumerate(trials.astype(int)):
         for count in range(n + 1):
             come = [p[i] * (1 - shape) + k * shape for k in range(count)]
@@ -93,12 +93,12 @@ def _lines_by_row(mean: Array, y: Array, trials: Array, shape: float) -> Rows:
             squares = sum(1 / value**2 for value in (*come, *stay))
             information[i] += likely * ((1 - shape) * slope[i]) ** 2 * squares
             if count == y[i]:
-                score[i] = (
+                gradient[i] = (
                     (1 - shape) * slope[i] * (sum(1 / value for value in come) - sum(1 / value for value in stay))
                 )
                 objective[i] = sum(log(value) for value in (*come, *stay))
     spread = trials * p * none * (1 + (trials - 1) * shape)
-    return score, information, objective, (y - trials * p) ** 2 / spread
+    return gradient, information, objective, (y - trials * p) ** 2 / spread
 
 
 def _amounts_by_row(family: str, eta: Array, mean: Array, y: Array, shape: float) -> Rows:

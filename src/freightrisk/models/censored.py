@@ -1,8 +1,8 @@
 """Severity seen through a limit: the freight of an amount at its limit is only known to be at least the limit.
 
 Each round replaces a censored amount by a pseudo-amount and a weight. With these, the family's kernel computes the
-score and the information of the censored likelihood at the current mean (docs/method.md, equation 16). The same solver
-and kernel therefore fit both kinds of rows.
+gradient and the information of the censored likelihood at the current mean (docs/method.md, equation 16). The same
+solver and kernel therefore fit both kinds of rows.
 """
 
 from collections.abc import Callable
@@ -56,7 +56,7 @@ def solve_censored(
 
     Notes
     -----
-    Score and information of a censored row are docs/method.md, equation 14 (gamma) and equation 15 (lognormal).
+    Gradient and information of a censored row are docs/method.md, equation 14 (gamma) and equation 15 (lognormal).
 
     References
     ----------
@@ -87,14 +87,14 @@ def _pseudo(problem: Problem, mean: Array, at_limit: NDArray[np.bool_], dispersi
         shape = 1.0 / dispersion
         x = shape * limit / middle
         h = _gamma_hazard(shape, x)
-        score, information = h / shape, h * np.maximum(shape - x + h, 1e-12) / shape
-        response[at_limit] = middle * (1.0 + score / information)
+        gradient, information = h / shape, h * np.maximum(shape - x + h, 1e-12) / shape
+        response[at_limit] = middle * (1.0 + gradient / information)
     else:
         deviation = np.sqrt(dispersion)
         z = np.log(limit / middle) / deviation
         mills = _mills(z)
-        score, information = deviation * mills, mills * np.maximum(mills - z, 1e-12)
-        response[at_limit] = middle * np.exp(score / information)
+        gradient, information = deviation * mills, mills * np.maximum(mills - z, 1e-12)
+        response[at_limit] = middle * np.exp(gradient / information)
     weight[at_limit] *= information
     return replace(problem, response=response, weight=weight, dispersion=dispersion)
 

@@ -1,4 +1,4 @@
-"""The tables that a pass over the rows fills. Score and information by level and by pair of levels follow from them.
+"""The tables that a pass over the rows fills. Gradient and information by level and by pair of levels follow from them.
 
 A table over three or four small factors costs no more time a row than a table over two factors, and four factors make
 six pairs. A few wide tables therefore replace one table for each pair.
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from freightrisk._types import Array
 
-SCORE_CELLS = 2**12  # most cells of a table with scores over several factors: 64 kB
-CROSS_CELLS = 2**14  # most cells of a table without scores over three or more factors: 128 kB
+GRADIENT_CELLS = 2**12  # most cells of a table with gradients over several factors: 64 kB
+CROSS_CELLS = 2**14  # most cells of a table without gradients over three or more factors: 128 kB
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +29,8 @@ class CrossTables:
         Number of slots of each factor.
     sets : tuple of tuple of int
         The factors of each table, ascending.
-    n_scores : int
-        Number of tables, from the first on, that hold score and information. Each factor is in exactly one of them.
+    n_gradients : int
+        Number of tables, from the first on, that hold gradient and information. Each factor is in exactly one of them.
         The other tables hold only information.
     apart : bool
         Whether the cells of tables with the first factor come before all other cells.
@@ -38,14 +38,14 @@ class CrossTables:
 
     sizes: tuple[int, ...]
     sets: tuple[tuple[int, ...], ...]
-    n_scores: int
+    n_gradients: int
     apart: bool = False
 
     @classmethod
     def of(cls, sizes: Sequence[int], *, apart: bool = False) -> "CrossTables":
         """Return tables for factors of the given sizes."""
-        scores = _packed(sizes)
-        return cls(tuple(sizes), (*scores, *_covering(sizes, scores)), len(scores), apart)
+        gradients = _packed(sizes)
+        return cls(tuple(sizes), (*gradients, *_covering(sizes, gradients)), len(gradients), apart)
 
     @cached_property
     def members(self) -> NDArray[np.int32]:
@@ -58,8 +58,8 @@ class CrossTables:
         return np.cumsum([0, *map(len, self.sets)]).astype(np.int32)
 
     def n_tables(self, full: bool) -> int:
-        """Return the number of tables, or of tables with scores if not `full`."""
-        return len(self.sets) if full else self.n_scores
+        """Return the number of tables, or of tables with gradients if not `full`."""
+        return len(self.sets) if full else self.n_gradients
 
     def is_apart(self, full: bool) -> NDArray[np.bool_]:
         """Return for each table whether its cells come before all other cells."""
@@ -77,7 +77,9 @@ class CrossTables:
     def _placed(self) -> dict[bool, tuple[NDArray[np.int64], int, int]]:
         found = {}
         for full in (True, False):
-            cells = np.array([self._cells(t) * (1 + (t < self.n_scores)) for t in range(self.n_tables(full))], np.int64)
+            cells = np.array(
+                [self._cells(t) * (1 + (t < self.n_gradients)) for t in range(self.n_tables(full))], np.int64
+            )
             order = np.argsort(~self.is_apart(full), kind="stable")
             places = np.zeros(len(cells), dtype=np.int64)
             places[order] = np.cumsum(cells[order]) - cells[order]
@@ -97,9 +99,9 @@ class CrossTables:
         return {pair: t for t in order for pair in combinations(self.sets[t], 2)}
 
     def by_level(self, cells: Array, part: int, *, full: bool = True) -> Array:
-        """Return score (part 0) or information (part 1) of each slot, one factor after another (equation 5)."""
+        """Return gradient (part 0) or information (part 1) of each slot, one factor after another (equation 5)."""
         found = np.zeros(int(self.offsets[-1]))
-        for t in range(self.n_scores):
+        for t in range(self.n_gradients):
             table = self._table(cells, t, full)[..., part]
             for axis, factor in enumerate(self.sets[t]):
                 others = tuple(a for a in range(table.ndim) if a != axis)
@@ -110,7 +112,7 @@ class CrossTables:
         """Return the information of each pair of slots of two factors; `first` is below `second`."""
         t = self.table_of[first, second]
         table = self._table(cells, t, True)
-        table = table[..., 1] if t < self.n_scores else table
+        table = table[..., 1] if t < self.n_gradients else table
         others = tuple(axis for axis, factor in enumerate(self.sets[t]) if factor not in (first, second))
         return np.asarray(table.sum(axis=others) if others else table)
 
@@ -118,7 +120,7 @@ class CrossTables:
         return prod(self.sizes[factor] for factor in self.sets[t])
 
     def _table(self, cells: Array, t: int, full: bool) -> Array:
-        shape = tuple(self.sizes[factor] for factor in self.sets[t]) + ((2,) if t < self.n_scores else ())
+        shape = tuple(self.sizes[factor] for factor in self.sets[t]) + ((2,) if t < self.n_gradients else ())
         start = int(self.places(full)[t])
         return cells[start : start + prod(shape)].reshape(shape)
 
@@ -127,7 +129,7 @@ def _packed(sizes: Sequence[int]) -> list[tuple[int, ...]]:
     """Return the factors in few sets: from the largest factor down, each goes into the first set with room for it."""
     sets: list[list[int]] = []
     for factor in sorted(range(len(sizes)), key=lambda factor: -sizes[factor]):
-        room = next((s for s in sets if prod(sizes[f] for f in s) * sizes[factor] <= SCORE_CELLS), None)
+        room = next((s for s in sets if prod(sizes[f] for f in s) * sizes[factor] <= GRADIENT_CELLS), None)
         if room is None:
             sets.append([factor])
         else:
@@ -135,12 +137,12 @@ def _packed(sizes: Sequence[int]) -> list[tuple[int, ...]]:
     return [tuple(sorted(s)) for s in sets]
 
 
-def _covering(sizes: Sequence[int], scores: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Return sets for the pairs that `scores` lack: each starts from the widest pair left and adds factors.
+def _covering(sizes: Sequence[int], gradients: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Return sets for the pairs that `gradients` lack: each starts from the widest pair left and adds factors.
 
     The next factor is the factor that covers most of the remaining pairs; among equals, the smallest.
     """
-    held = {pair for factors in scores for pair in combinations(factors, 2)}
+    held = {pair for factors in gradients for pair in combinations(factors, 2)}
     left = [pair for pair in combinations(range(len(sizes)), 2) if pair not in held]
     left.sort(key=lambda pair: -sizes[pair[0]] * sizes[pair[1]])
     sets = []

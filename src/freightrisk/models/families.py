@@ -217,8 +217,8 @@ def rising_sums(count: Array, share: Array, shape: float, above: Callable[[Array
     return total
 
 
-def row_scores(family: str, y: Array, mean: Array, shape: float, trials: Array) -> Array:
-    """Return the score of each row, the slope of its log likelihood along eta, at dispersion and weight 1."""
+def row_gradients(family: str, y: Array, mean: Array, shape: float, trials: Array) -> Array:
+    """Return the gradient of each row, the slope of its log likelihood along eta, at dispersion and weight 1."""
     if FAMILIES[family].lines:
         p, none = -np.expm1(-mean), np.exp(-mean)
         back, stay = (
@@ -236,6 +236,6 @@ def row_scores(family: str, y: Array, mean: Array, shape: float, trials: Array) 
         return np.asarray(residual / (1.0 + shape * mean))
     if family == "lognormal":
         return np.asarray(np.log(y / mean))
-    # The variance is m ** power, so the score is (y - m) m / m ** power.
+    # The variance is m ** power, so the gradient is (y - m) m / m ** power.
     power = {"gamma": 2.0, "inverse_gaussian": 3.0}.get(family, shape)
     return np.asarray(residual * mean ** (1.0 - power))

@@ -214,7 +214,7 @@ def fitted_shape(problem: Problem, layout: Layout, solver: Callable[..., Solutio
 
 
 def correlation_given_means(problem: Problem, mean: Array) -> float:
-    """Return the root of the score of the correlation of lines, between 1e-6 (as good as independent) and 1 - 1e-6."""
+    """Return the correlation of largest likelihood, between 1e-6 (as good as independent) and 1 - 1e-6."""
     from scipy.optimize import brentq
 
     several = problem.trials > 1
@@ -224,7 +224,7 @@ def correlation_given_means(problem: Problem, mean: Array) -> float:
     p = -np.expm1(-mean[several])
     weight = problem.weight[several] if len(problem.weight) else np.ones(len(y))
 
-    def score(log_odds: float) -> float:
+    def slope(log_odds: float) -> float:
         r = float(1.0 / (1.0 + np.exp(-log_odds)))
         back, stay = (
             rising_sums(count, share, r, lambda share, k: k - share) for count, share in ((y, p), (n - y, 1.0 - p))
@@ -233,15 +233,15 @@ def correlation_given_means(problem: Problem, mean: Array) -> float:
         return float((weight * (back + stay - every)).sum())
 
     low, high = (float(np.log(r / (1.0 - r))) for r in CORRELATION_RANGE)
-    if score(low) <= 0.0:
+    if slope(low) <= 0.0:
         return CORRELATION_RANGE[0]
-    if score(high) >= 0.0:
+    if slope(high) >= 0.0:
         return CORRELATION_RANGE[1]
-    return float(1.0 / (1.0 + np.exp(-brentq(score, low, high, xtol=1e-13, rtol=1e-14))))
+    return float(1.0 / (1.0 + np.exp(-brentq(slope, low, high, xtol=1e-13, rtol=1e-14))))
 
 
 def dispersion_given_means(problem: Problem, mean: Array) -> float:
-    """Return the root of the score of the dispersion, between 1e-6 (as good as Poisson) and 1e3."""
+    """Return the dispersion of largest likelihood, between 1e-6 (as good as Poisson) and 1e3."""
     from scipy.optimize import brentq
     from scipy.special import digamma
 
@@ -249,16 +249,16 @@ def dispersion_given_means(problem: Problem, mean: Array) -> float:
     some = problem.y > 0
     y, w = problem.y[some], weight[some]
 
-    def score(log_shape: float) -> float:
+    def slope(log_shape: float) -> float:
         size = float(np.exp(-log_shape))
         counted = float((w * (digamma(y + size) - digamma(size))).sum())
         rest = (mean - problem.y) / (size + mean) - np.log1p(mean / size)
         return counted + float((weight * rest).sum())
 
     low, high = np.log(SHAPE_RANGE)
-    if score(low) <= 0.0 <= score(high):
-        return float(np.exp(brentq(score, low, high, xtol=1e-13, rtol=1e-14)))
-    return SHAPE_RANGE[0] if score(low) > 0.0 else SHAPE_RANGE[1]
+    if slope(low) <= 0.0 <= slope(high):
+        return float(np.exp(brentq(slope, low, high, xtol=1e-13, rtol=1e-14)))
+    return SHAPE_RANGE[0] if slope(low) > 0.0 else SHAPE_RANGE[1]
 
 
 # Families with a shape to estimate: the family to start from, and the shape of largest likelihood given the means.

@@ -11,7 +11,7 @@ from freightrisk._shown import repr_of
 from freightrisk._types import Array
 from freightrisk.errors import InputError
 from freightrisk.models.design import Layout
-from freightrisk.models.families import FAMILIES, row_scores
+from freightrisk.models.families import FAMILIES, row_gradients
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.information import means
 from freightrisk.models.passes import Problem
@@ -28,8 +28,8 @@ def clustered_covariance(problem: Problem, layout: Layout, solution: Solution, c
     -----
     The sandwich V M V times C / (C - 1) (n - 1) / (n - k), for C clusters, n rows and k parameters (docs/method.md,
     equation 17). V is the inverse of the (penalised) expected information. M is the sum over clusters of the outer
-    product of the cluster's score. If a tree is eliminated, the score of a row is the part that the effect of its leaf
-    does not absorb.
+    product of the cluster's gradient. If a tree is eliminated, the gradient of a row is the part that the effect of
+    its leaf does not absorb.
 
     References
     ----------
@@ -38,27 +38,27 @@ def clustered_covariance(problem: Problem, layout: Layout, solution: Solution, c
     from scipy.sparse import csr_array
 
     mean = means(problem, layout, solution.state)
-    score = row_scores(problem.family, problem.y, mean, problem.shape, problem.trials)
-    score = score * problem.weight if len(problem.weight) else score
+    gradient = row_gradients(problem.family, problem.y, mean, problem.shape, problem.trials)
+    gradient = gradient * problem.weight if len(problem.weight) else gradient
     count = int(clusters.max()) + 1
 
     def by_cluster(codes: NDArray[Any], size: int) -> Any:
-        return csr_array((score, (clusters, codes)), shape=(count, size))
+        return csr_array((gradient, (clusters, codes)), shape=(count, size))
 
-    parts = [np.bincount(clusters, score, count)[:, None]]
+    parts = [np.bincount(clusters, gradient, count)[:, None]]
     parts += [by_cluster(problem.codes[term.name], term.n_slots) @ term.design.toarray() for term in layout.dense]
-    scores = np.concatenate(parts, axis=1)
+    gradients = np.concatenate(parts, axis=1)
     # A change of the dense parameters moves the leaf's own effect too, by minus the row that `paths` gives.
     if layout.tree is not None and solution.reduced is not None:
         place = np.zeros(layout.terms[0].n_slots, dtype=np.int64)
         place[layout.tree.slots] = np.arange(len(layout.tree.slots))
         leaves = by_cluster(place[problem.codes[layout.terms[0].name]], len(layout.tree.slots))
-        scores -= leaves @ solution.reduced.paths()[0]
+        gradients -= leaves @ solution.reduced.paths()[0]
     n, k = problem.n_rows, float(solution.edf.sum())
     if count < 2 or n - k <= 0:
         raise InputError(f"cluster has {count} value(s) in {n:,} rows; clustered errors need two clusters or more.")
     correction = count / (count - 1) * (n - 1) / (n - k)
-    half = scores @ solution.covariance
+    half = gradients @ solution.covariance
     return np.asarray(correction * (half.T @ half))
 
 

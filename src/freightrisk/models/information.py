@@ -1,4 +1,4 @@
-"""Between tables and parameters: the tables and means of a state, and score and information from a pass's sums."""
+"""Between tables and parameters: the tables and means of a state, and gradient and information from a pass's sums."""
 
 from itertools import islice
 
@@ -14,7 +14,7 @@ FILLED_ROWS = 2**10
 
 
 def quadratic_of(layout: Layout, sums: Sums, threads: int = 1) -> Quadratic:
-    """Return score and information of the dense parameters and of the tree's leaves."""
+    """Return gradient and information of the dense parameters and of the tree's leaves."""
     tree, sizes, offsets = layout.tree, layout.sizes, layout.offsets
     first = 0 if tree is None else 1
     skipped = sizes[0] if first else 0
@@ -32,11 +32,11 @@ def quadratic_of(layout: Layout, sums: Sums, threads: int = 1) -> Quadratic:
             full[beside : beside + sizes[g], at : at + rows] = block.T
     leaves = _leaves(layout)
     design = layout.design
-    score, leaf_score = scores_of(layout, sums)
+    gradient, leaf_gradient = gradients_of(layout, sums)
     return Quadratic(
-        score=score,
+        gradient=gradient,
         matrix=np.asarray(design.T @ (design.T @ full).T),
-        leaf_score=leaf_score,
+        leaf_gradient=leaf_gradient,
         leaf_information=information[leaves],
         cross=_cross_of(layout, sums, leaves, threads),
         threads=threads,
@@ -63,10 +63,10 @@ def _cross_of(layout: Layout, sums: Sums, leaves: Whole, threads: int) -> Array:
     return cross
 
 
-def scores_of(layout: Layout, sums: Sums) -> tuple[Array, Array]:
-    """Return the score of the dense parameters and of the tree's leaves."""
+def gradients_of(layout: Layout, sums: Sums) -> tuple[Array, Array]:
+    """Return the gradient of the dense parameters and of the tree's leaves."""
     skipped = 0 if layout.tree is None else layout.sizes[0]
-    return layout.design.T @ np.append(sums.totals[2], sums.score[skipped:]), sums.score[_leaves(layout)]
+    return layout.design.T @ np.append(sums.totals[2], sums.gradient[skipped:]), sums.gradient[_leaves(layout)]
 
 
 def _leaves(layout: Layout) -> Whole:

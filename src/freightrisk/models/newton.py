@@ -1,4 +1,4 @@
-"""Newton's method on the score and information that the kernel accumulates over codes."""
+"""Newton's method on the gradient and information that the kernel accumulates over codes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,8 +12,8 @@ from freightrisk.models.families import FAMILIES
 from freightrisk.models.information import (
     dispersion_value,
     effective_parameters,
+    gradients_of,
     quadratic_of,
-    scores_of,
     tables_of,
 )
 from freightrisk.models.passes import Passes, Problem, Sums
@@ -121,7 +121,7 @@ class Newton:
         strengths, settled, before, asked = self._first_strengths(), self.ridge > 0.0, np.inf, np.inf
         steps: list[Step] = []
         for _ in range(max_iterations):
-            quadratic = held.quadratic if held.age == 0 else self._with_scores(held.quadratic, sums)
+            quadratic = held.quadratic if held.age == 0 else self._with_gradients(held.quadratic, sums)
             near = None if reduced is None else reduced.serves(quadratic)
             if settled or not self.layout.groups:
                 reduced, settled = reduce(quadratic, self.layout, self.labels, strengths, self.ridge, near=near), True
@@ -188,7 +188,7 @@ class Newton:
         Its sums and the information of each level come with it.
         """
         if FAMILIES[self.problem.family].constant:
-            return self._with_scores(first[0], sums), sums, first[1]
+            return self._with_gradients(first[0], sums), sums, first[1]
         if held.age or held.observed:
             sums = self.over(state)
             quadratic = quadratic_of(self.layout, sums, self.passes.threads)
@@ -197,7 +197,7 @@ class Newton:
     def _next(self, held: _Held, settled: bool, largest: float, before: float) -> tuple[bool, bool]:
         """Return whether the next pass takes the observed information, and whether it takes that of pairs at all.
 
-        A pass for the scores alone costs less than half. It serves where the information is constant, until steps
+        A pass for the gradients alone costs less than half. It serves where the information is constant, until steps
         are small or shrink slowly, and near the maximum: one step on the information of the pass before is as good as
         Newton's own, and where that is the observed one, so are more of them while each is much smaller than the last.
         """
@@ -212,9 +212,9 @@ class Newton:
             return observed, False
         return observed, True
 
-    def _with_scores(self, quadratic: Quadratic, sums: Sums) -> Quadratic:
-        score, leaf_score = scores_of(self.layout, sums)
-        return replace(quadratic, score=score, leaf_score=leaf_score)
+    def _with_gradients(self, quadratic: Quadratic, sums: Sums) -> Quadratic:
+        gradient, leaf_gradient = gradients_of(self.layout, sums)
+        return replace(quadratic, gradient=gradient, leaf_gradient=leaf_gradient)
 
     def _first_strengths(self) -> Array:
         return np.array([1.0 / (group.variance or FIRST_VARIANCE) for group in self.layout.groups])

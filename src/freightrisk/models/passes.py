@@ -69,15 +69,15 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """The result of a pass over the rows: score and information by level and by pair of levels, and totals.
+    """The result of a pass over the rows: gradient and information by level and by pair of levels, and totals.
 
     Parameters
     ----------
     tables : CrossTables
     cells : float64 array
-        The cells of all tables if `full`, else of the tables with scores.
+        The cells of all tables if `full`, else of the tables with gradients.
     totals : float64 array, shape (4,)
-        Objective, Pearson sum, total score and total information.
+        Objective, Pearson sum, total gradient and total information.
     full : bool
         Whether the information of pairs of levels was computed.
     """
@@ -88,8 +88,8 @@ class Sums:
     full: bool
 
     @cached_property
-    def score(self) -> Array:
-        """Return the score of each level, one factor after another."""
+    def gradient(self) -> Array:
+        """Return the gradient of each level, one factor after another."""
         return self.tables.by_level(self.cells, 0, full=self.full)
 
     @cached_property
@@ -170,7 +170,7 @@ class Passes:
             for start, stop in pieces[first:last]:
                 _fit.accumulate(
                     kernel, problem.shape, self.columns, layout.offsets, base, tables, self.values, start, stop,
-                    cross.members, firsts, places + lane * (n_cells - shared) * mine, cross.n_scores, cells,
+                    cross.members, firsts, places + lane * (n_cells - shared) * mine, cross.n_gradients, cells,
                     totals[lane],
                 )  # fmt: skip
                 let_go(self.arrays, start, stop)

@@ -1,6 +1,6 @@
 """The penalised quadratic that a Newton step maximises: elimination of nested effects, variances, monotone bands.
 
-With score g, information H and penalty S (diagonal in our parameters), the step d from parameters x solves
+With gradient g, information H and penalty S (diagonal in our parameters), the step d from parameters x solves
 (H + S) d = g - S x. Given all other parameters, the nodes of one depth of the large tree have diagonal information.
 They are therefore eliminated depth by depth (docs/method.md, equation 10). A dense system with a few hundred unknowns
 remains.
@@ -52,22 +52,22 @@ class State(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Quadratic:
-    """Score and information of the dense parameters and of the leaves, and their cross-information.
+    """Gradient and information of the dense parameters and of the leaves, and their cross-information.
 
     Parameters
     ----------
-    score, matrix : float64 arrays, shape (p,) and (p, p)
+    gradient, matrix : float64 arrays, shape (p,) and (p, p)
         Of the dense parameters.
-    leaf_score, leaf_information : float64 arrays, shape (leaves,)
+    leaf_gradient, leaf_information : float64 arrays, shape (leaves,)
     cross : float64 array, shape (leaves, p)
         Cross-information of each leaf with the dense parameters.
     threads : int
         Threads of the computations with these arrays. The results do not depend on it.
     """
 
-    score: Array
+    gradient: Array
     matrix: Array
-    leaf_score: Array
+    leaf_gradient: Array
     leaf_information: Array
     cross: Array
     threads: int = 1
@@ -133,15 +133,15 @@ class Reduced:
 
     def right_side(self, state: State) -> tuple[Array, list[Array]]:
         """Return the dense right side of the step from a state, and the right side of each depth."""
-        right = self.quadratic.score - self.penalty * state.dense
-        score, sides = self.quadratic.leaf_score, []
+        right = self.quadratic.gradient - self.penalty * state.dense
+        gradient, sides = self.quadratic.leaf_gradient, []
         for depth in reversed(range(len(self.pivots))):
             pivot = self.pivots[depth]
-            side = score - self.strengths[depth] * state.nodes[depth]
+            side = gradient - self.strengths[depth] * state.nodes[depth]
             right = right - pivot.cross.T @ (side / pivot.pivot)
             sides.append(side)
             if depth and self.tree is not None:
-                score = self.tree.sums[depth] @ (score - pivot.credibility * side)
+                gradient = self.tree.sums[depth] @ (gradient - pivot.credibility * side)
         return right, sides[::-1]
 
     def move(self, state: State) -> State:

@@ -1,4 +1,4 @@
-"""Sums of log tables fitted by Newton steps on the score and information that the kernel accumulates over codes."""
+"""Sums of log tables fitted by Newton steps on the gradient and information that the kernel accumulates over codes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from freightrisk.errors import LedgerError
 from freightrisk.pipeline.tables import WHOLE
-from freightrisk.tariff.balances import Balances, Sequence
+from freightrisk.tariff.balances import Balances, OrderSequence
 from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers
 from freightrisk.tariff.subsidy import Subsidy
 from freightrisk.tariff.tariff import Tariff
@@ -33,7 +33,7 @@ class Snapshot:
     spent: dict[Key, int]
     remainders: dict[str, int]
 
-    def balances(self, rules: Iterable[Subsidy], sequence: Sequence) -> Balances:
+    def balances(self, rules: Iterable[Subsidy], sequence: OrderSequence) -> Balances:
         """Return the balances with which a batch starts."""
         balances = Balances()
         for rule in rules:
@@ -167,7 +167,7 @@ def price_batch(
     tariff: Tariff, coded: CodedOrders, opening: Snapshot, into: QuoteBuffers, options: dict[str, Any]
 ) -> PricedBatch:
     """Return a batch priced from a snapshot."""
-    sequence: Sequence = coded.sequence
+    sequence: OrderSequence = coded.sequence
     before = opening.balances(tariff.subsidies, sequence)
     after = before.copy()
     columns = tariff.price_columns(coded, **options, campaigns=True, balances=after, buffers=into)
@@ -200,14 +200,14 @@ def price_batch(
 
 def _fingerprint(tariff: Tariff, coded: CodedOrders, into: QuoteBuffers) -> str:
     """Return a hash of all that the fen of a batch depend on besides earlier spending; the order of rows is ignored."""
-    sequence: Sequence = coded.sequence
+    sequence: OrderSequence = coded.sequence
     found = hashlib.blake2b(digest_size=16)
     rules = [(rule, rule.kind) for rule in tariff.subsidies]
     found.update(repr((rules, tariff.rounding, tariff.floor_fen, coded.n_orders)).encode())
     # With carried rounding the fen depend on the remainders too, so the premium is taken before rounding.
     premium = into.micro if tariff.rounding == "carry" else into.rounded
     for values in (sequence.ids, premium[: coded.n_orders], into.masks[: coded.n_orders]):
-        ordered = values[sequence.order] if len(sequence.order) else values
+        ordered = values[sequence.permutation] if len(sequence.permutation) else values
         # The joined texts identify the ids: no id holds a zero character, and no text id spells a whole number.
         found.update("\0".join(map(str, ordered.tolist())).encode() if ordered.dtype == object else ordered.tobytes())
     return found.hexdigest()

@@ -22,13 +22,13 @@ from freightrisk.pipeline.tables import (
     campaign_row,
     counted,
 )
-from freightrisk.tariff.balances import MOST_REMAINDER, Sequence
+from freightrisk.tariff.balances import MOST_REMAINDER, OrderSequence
 from freightrisk.tariff.subsidy import Subsidy
 
 
 def spent_now(connection: sa.Connection, unpriced: Unpriced) -> Snapshot:
     """Return the spending under the limits of a batch, and the remainders of its merchants."""
-    sequence: Sequence = unpriced.coded.sequence
+    sequence: OrderSequence = unpriced.coded.sequence
     spent: dict[Key, int] = {}
     for name, rule in unpriced.limited.items():
         pairs = [] if rule.period is None else [(when, str(who)) for who, when in sequence.labels[rule.period]]

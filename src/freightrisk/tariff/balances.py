@@ -188,26 +188,26 @@ def spending(balances: Balances | None) -> Iterator[Balances]:
 
 
 @dataclass(frozen=True, eq=False)
-class Sequence:
-    """The fixed order of a batch of orders, and what each of them counts against.
+class OrderSequence:
+    """The sequence in which a batch of orders spends budgets, and the limits that each order counts against.
 
     Parameters
     ----------
-    order : int64 array, shape (n_orders,) or empty
-        Rows by priority (highest first), ship time, order id; empty where the rows stand so already.
+    permutation : int64 array, shape (n_orders,) or empty
+        Rows by priority (highest first), ship time, order id. Empty if the rows already have this sequence.
     merchants : int32 array, shape (n_orders,) or empty
-        Code of the merchant, where rounding carries.
+        Code of the merchant, if rounding carries.
     names : list
         The merchant of each code.
     keys : int32 array, shape (n_periods, n_orders)
         For each period that rules are capped by, a code for merchant and period; -1 where one is missing.
     labels : dict of period to list of (merchant, period)
-        What the codes stand for.
+        Merchant and period of each code.
     ids : array, shape (n_orders,)
         Order ids: int64, or objects that are whole numbers and texts.
     """
 
-    order: Whole
+    permutation: Whole
     merchants: NDArray[np.int32]
     names: list[Hashable]
     keys: NDArray[np.int32]
@@ -225,7 +225,7 @@ def sequence_of(
     *,
     periods: tuple[str, ...],
     carries: bool,
-) -> Sequence:
+) -> OrderSequence:
     """Return the fixed order of a batch and its merchants and periods."""
     import pandas as pd
 
@@ -250,7 +250,7 @@ def sequence_of(
         labels[period] = [(names[owner], text) for owner, text in zip((pairs // 2**31).tolist(), texts, strict=True)]
     ids = order_ids(joined)
     order = _fixed_order(joined, ids)
-    return Sequence(order, merchants if carries else np.empty(0, dtype=np.int32), names, keys, labels, ids)
+    return OrderSequence(order, merchants if carries else np.empty(0, dtype=np.int32), names, keys, labels, ids)
 
 
 def order_ids(joined: JoinedColumns) -> NDArray[Any]:
@@ -269,7 +269,7 @@ def sequence_of_one(
     carries: bool,
     clock: str = DEFAULT_CLOCK,
     date_format: str | None = None,
-) -> Sequence:
+) -> OrderSequence:
     """Return the sequence of one order given as a mapping."""
     needed = bool(periods) or carries
     merchant = value_of(order, MERCHANT_ID, id_of) if needed else None
@@ -281,7 +281,7 @@ def sequence_of_one(
     known = merchant is not None and not np.isnat(time)
     labels = {period: [(merchant, period_of(time, period))] for period in periods}
     keys = np.full((len(periods), 1), 0 if known else -1, dtype=np.int32)
-    return Sequence(NO_ROWS, np.zeros(1 if carries else 0, dtype=np.int32), [merchant], keys, labels, NO_ROWS)
+    return OrderSequence(NO_ROWS, np.zeros(1 if carries else 0, dtype=np.int32), [merchant], keys, labels, NO_ROWS)
 
 
 def _fixed_order(joined: JoinedColumns, ids: NDArray[Any]) -> Whole:

@@ -23,7 +23,7 @@ from freightrisk.tariff.plan import plan_arguments, price_plan
 from freightrisk.tariff.quotes import DETAIL, NO_DRAWS, CodedOrders, QuoteBuffers, frame_of, index_of, with_progress
 from freightrisk.tariff.record import TariffRecord
 from freightrisk.tariff.rounding import dither_draws
-from freightrisk.tariff.settling import Left, settle_in_order, waves
+from freightrisk.tariff.settling import RemainingLimits, settle_in_order, waves
 from freightrisk.tariff.subsidy import periods_of
 from freightrisk.tariff.worksheet import Worksheet, worksheet
 
@@ -165,7 +165,7 @@ class Pricer:
         steps = into.steps if detail else np.empty((0, 0))
         asked = len(coded.draws) or len(into.micro) or len(into.masks) or len(into.paid)
         money = into.money(coded.draws) if asked else None
-        left = None if sequence is None else Left.of(tariff.subsidies, sequence, balances)
+        left = None if sequence is None else RemainingLimits.of(tariff.subsidies, sequence, balances)
         opening = None if left is None else left.copy()
         sums = np.zeros((len(pieces), len(tariff.subsidies)), dtype=np.int64) if left is not None else None
 

@@ -55,7 +55,7 @@ class CodedOrders:
         whole = self.columns.rows == n and draws.dtype == np.uint16 and draws.shape in ((0,), (n,))
         if not whole or (self.sequence is not None and not _is_in_range(self.sequence, n)):
             raise InputError(DAMAGED)
-        kept = [] if self.sequence is None else [self.sequence.order, self.sequence.merchants, self.sequence.keys]
+        kept = [] if self.sequence is None else [self.sequence.permutation, self.sequence.merchants, self.sequence.keys]
         for array in (draws, *kept):
             array.flags.writeable = False
 
@@ -105,12 +105,12 @@ def _is_in_range(sequence: Any, n_orders: int) -> bool:
     lengths = ((0,), (n_orders,))
     periods = [len(labels) for labels in sequence.labels.values()]
     return (
-        sequence.order.shape in lengths
+        sequence.permutation.shape in lengths
         and sequence.merchants.shape in lengths
         and sequence.keys.shape == (len(periods), n_orders)
-        and _are_below(sequence.order, n_orders, low=0)
+        and _are_below(sequence.permutation, n_orders, low=0)
         # Each position occurs once: an order settled twice would be paid twice.
-        and (not len(sequence.order) or bool(np.all(np.bincount(sequence.order, minlength=n_orders) == 1)))
+        and (not len(sequence.permutation) or bool(np.all(np.bincount(sequence.permutation, minlength=n_orders) == 1)))
         and _are_below(sequence.merchants, len(sequence.names), low=0)
         and all(_are_below(keys, size, low=-1) for keys, size in zip(sequence.keys, periods, strict=True))
     )

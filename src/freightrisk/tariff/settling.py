@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _plan, _rounding, _settle
 from freightrisk._parallel import in_order
-from freightrisk.tariff.balances import Balances, Sequence, Whole, remainders_of, spent_by_label
+from freightrisk.tariff.balances import Balances, OrderSequence, Whole, remainders_of, spent_by_label
 from freightrisk.tariff.quotes import NO_DRAWS, QuoteBuffers
 from freightrisk.tariff.subsidy import Subsidy
 
@@ -16,7 +16,7 @@ WAVE = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Left:
+class RemainingLimits:
     """What limited rules have left, as the kernel counts it down.
 
     Parameters
@@ -42,7 +42,7 @@ class Left:
     by_key_met: NDArray[np.uint8]
 
     @classmethod
-    def of(cls, rules: tuple[Subsidy, ...], sequence: Sequence, balances: Balances) -> "Left":
+    def of(cls, rules: tuple[Subsidy, ...], sequence: OrderSequence, balances: Balances) -> "RemainingLimits":
         """Return what balances leave to a batch."""
         budget = np.array([balances.left(rule) for rule in rules], dtype=np.int64)
         rule_keys, start = np.full(len(rules), -1, dtype=np.int32), np.zeros(len(rules), dtype=np.int64)
@@ -74,11 +74,11 @@ class Left:
         """Return whether a rule is capped by merchant, so that orders without one are not eligible."""
         return bool(np.any(self.rule_keys >= 0))
 
-    def copy(self) -> "Left":
+    def copy(self) -> "RemainingLimits":
         """Return the same, apart."""
         return replace(self, budget=self.budget.copy(), by_key=self.by_key.copy())
 
-    def spend(self, opening: "Left", balances: Balances) -> None:
+    def spend(self, opening: "RemainingLimits", balances: Balances) -> None:
         """Add to balances what is less than at the opening, and the limits that were met, or might have been."""
         balances.met.clear()
         for k, rule in enumerate(self.rules):
@@ -99,12 +99,16 @@ class Left:
                 by_merchant[labels[place]] = by_merchant.get(labels[place], 0) + int(used[place])
 
 
-def waves(pieces: list[tuple[int, int]], sequence: Sequence | None, left: Left | None) -> list[list[tuple[int, int]]]:
+def waves(
+    pieces: list[tuple[int, int]], sequence: OrderSequence | None, left: RemainingLimits | None
+) -> list[list[tuple[int, int]]]:
     """Return the pieces of a batch in runs that are settled before the next is priced.
 
-    Where budgets alone decide and rows stand in their order, short runs keep what is priced in vain short.
+    If only budgets bind and rows are already in sequence, the runs are short, so that little has to be repriced when a
+    budget is exhausted.
     """
-    whole = sequence is None or left is None or len(sequence.order) or len(sequence.merchants) or left.is_by_merchant
+    in_rows = sequence is not None and not len(sequence.permutation) and not len(sequence.merchants)
+    whole = not in_rows or left is None or left.is_by_merchant
     if whole or not pieces:
         return [pieces]
     return [pieces[start : start + WAVE] for start in range(0, len(pieces), WAVE)]
@@ -113,8 +117,8 @@ def waves(pieces: list[tuple[int, int]], sequence: Sequence | None, left: Left |
 def settle_in_order(
     plan: _plan.PricePlan,
     into: QuoteBuffers,
-    sequence: Sequence,
-    left: Left,
+    sequence: OrderSequence,
+    left: RemainingLimits,
     sums: Whole,
     pieces: list[tuple[int, int]],
     balances: Balances,
@@ -133,14 +137,14 @@ def settle_in_order(
     money = into.money(NO_DRAWS)
     if plan.rounding == _plan.ROUNDING_MODES["carry"]:
         remainders = remainders_of(balances, sequence.names)
-        _rounding.carry(into.micro[:n], sequence.merchants, sequence.order, remainders, into.rounded)
+        _rounding.carry(into.micro[:n], sequence.merchants, sequence.permutation, remainders, into.rounded)
         balances.remainders.update(zip(sequence.names, remainders.tolist(), strict=True))
         _settle_as_if_unlimited(plan, into, money, sums, pieces, left.allowed(), threads=threads)
     if not n or not any(rule.is_limited for rule in left.rules):
         return
     if not left.is_by_merchant and bool(np.all(sums.sum(axis=0) <= left.budget)):
         left.budget[:] -= sums.sum(axis=0)
-    elif len(sequence.order):
+    elif len(sequence.permutation):
         _settle_permuted(plan, into, sequence, left, n)
     elif left.is_by_merchant:
         _settle.settle(plan, 0, n, *into.outputs, money, limits=left.limits(sequence.keys))
@@ -174,8 +178,8 @@ def _settle_as_if_unlimited(
 def _settle_budgets(
     plan: _plan.PricePlan,
     into: QuoteBuffers,
-    sequence: Sequence,
-    left: Left,
+    sequence: OrderSequence,
+    left: RemainingLimits,
     sums: Whole,
     pieces: list[tuple[int, int]],
     *,
@@ -199,9 +203,11 @@ def _settle_budgets(
             _settle_as_if_unlimited(plan, into, money, sums[done:], pieces[done:], allowed, threads=threads)
 
 
-def _settle_permuted(plan: _plan.PricePlan, into: QuoteBuffers, sequence: Sequence, left: Left, n: int) -> None:
+def _settle_permuted(
+    plan: _plan.PricePlan, into: QuoteBuffers, sequence: OrderSequence, left: RemainingLimits, n: int
+) -> None:
     """Settle a batch whose rows stand in another order than that in which money is spent."""
-    order = sequence.order
+    order = sequence.permutation
     sorted_into = into.rows(order)
     keys = np.ascontiguousarray(sequence.keys[:, order])
     _settle.settle(plan, 0, n, *sorted_into.outputs, sorted_into.money(NO_DRAWS), limits=left.limits(keys))
