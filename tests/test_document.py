@@ -507,7 +507,7 @@ CHANGES = {
     "lines": (ONE_CLAIM, ONE_CLAIM | {"lines": "zone", "count_curve": np.tile(count_curve(1), (4, 1))}),
     "shares": (SHARES, SHARES | {"shares": {"zone": np.full(4, 0.8)}}),
     "dither_key": ({"rounding": "dither", "dither_key": "a"}, {"rounding": "dither", "dither_key": "b"}),
-    "experience": (FREE, FREE | {"experience": replace(EXPERIENCE, scale=1.01)}),
+    "experience": (FREE, FREE | {"experience": replace(EXPERIENCE, off_balance=1.01)}),
     "clock": ({}, {"clock": "Etc/UTC"}),
 }
 
@@ -527,7 +527,7 @@ PARTS = [
     (RateTables(1.0, {"a": np.ones(2)}), {"base": 2.0}, {"tables": {"a": np.array([1.0, 2.0])}}, {"tables": {}}),
     (LimitCurve(0, np.empty((0, 1, 4))), {"pieces": curves.limit_curve(ScaleShape(0.5)).pieces, "first": -4}),
     (CURVE, {"version": "v2"}, {"relativity": np.ones(5)}, {"weight": np.array([1.0, 1, 1, 2, 0])}, {"lag_days": 9}),
-    (EXPERIENCE, {"scale": 1.1}, {"mods": {"m1": 1.3}}, {"curves": ()}, {"version": "2026-07"}),
+    (EXPERIENCE, {"off_balance": 1.1}, {"mods": {"m1": 1.3}}, {"curves": ()}, {"version": "2026-07"}),
 ]
 
 

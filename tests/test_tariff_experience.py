@@ -66,7 +66,7 @@ def experiences(draw):
     curves.append(curve_of(np.sort(np.exp(rng.normal(0, 0.4, 3))), CODINGS_2, higher_is_better=False))
     curves = [curve for curve, kept in zip(curves, draw(st.tuples(st.booleans(), st.booleans())), strict=True) if kept]
     names = draw(st.lists(st.sampled_from(["m1", "m2", "absent"]), unique=True, min_size=0 if curves else 1))
-    return Experience(curves, {name: float(np.exp(rng.normal(0, 0.4))) for name in names}, scale=draw(SCALES))
+    return Experience(curves, {name: float(np.exp(rng.normal(0, 0.4))) for name in names}, off_balance=draw(SCALES))
 
 
 CODINGS_2 = band_coding(Band("weight", [1.5, 4.0], column="weight_kg", valid=(0.0, 100.0)))
@@ -86,7 +86,7 @@ def test_a_merchant_has_its_modification_and_all_others_the_curve(experience, se
     for curve in experience.curves:
         score *= curve.at(frame[curve.coding.columns[0]])
     own = frame["merchant_id"].map(dict(experience.mods)).astype(float).to_numpy()
-    expected = np.where(np.isnan(own), score, own) * experience.scale
+    expected = np.where(np.isnan(own), score, own) * experience.off_balance
     np.testing.assert_allclose(priced["claim_intensity"] / plain["claim_intensity"], expected, rtol=1e-12)
     np.testing.assert_allclose(priced["pure_premium"] / plain["pure_premium"], expected, rtol=1e-12)
 
@@ -209,7 +209,7 @@ def test_a_curve_is_one_on_average_and_centring_keeps_every_ratio(seed, size):
     again = curve.recentred(weight)
     assert weight @ again.relativity == pytest.approx(weight.sum(), rel=1e-12)
     np.testing.assert_allclose(again.relativity / curve.relativity, again.relativity[0] / curve.relativity[0])
-    assert again.leak(weight) == pytest.approx(0.0, abs=1e-12)
+    assert again.off_balance(weight) == pytest.approx(0.0, abs=1e-12)
     assert again.recentred(weight).relativity.tolist() == again.relativity.tolist()
 
 
@@ -218,7 +218,7 @@ def test_the_leak_of_scores_that_drift(relative):
     # DOMAIN: the share above 4.8 goes from 30 % to 36 %, and premium falls by 0.06 (1 - r) / (0.70 + 0.30 r).
     coding = band_coding(Band("score", [4.8], column="experience_score", valid=(1.0, 5.0)))
     curve = ScoreCurve(coding, np.array([1.0, relative, 1.0]), np.array([70.0, 30.0, 0.0]), "v1")
-    assert curve.leak([64.0, 36.0, 0.0]) == pytest.approx(0.06 * (1 - relative) / (0.70 + 0.30 * relative))
+    assert curve.off_balance([64.0, 36.0, 0.0]) == pytest.approx(0.06 * (1 - relative) / (0.70 + 0.30 * relative))
 
     def book_of(above):
         frame = draw_batch(np.random.default_rng(1), 1).loc[[0] * 100].reset_index(drop=True)
@@ -228,7 +228,7 @@ def test_the_leak_of_scores_that_drift(relative):
     before = tariff.price(book_of(30))["pure_premium"].sum()
     drifted = tariff.price(book_of(36))["pure_premium"].sum()
     assert 1 - drifted / before == pytest.approx(0.06 * (1 - relative) / (0.70 + 0.30 * relative), abs=1e-12)
-    centred = tariff.centred(book_of(36))
+    centred = tariff.with_off_balance(book_of(36))
     assert centred.price(book_of(36))["pure_premium"].sum() == pytest.approx(before, rel=1e-11)
 
 
@@ -236,7 +236,7 @@ def test_the_leak_of_scores_that_drift(relative):
 def test_a_centred_experience_leaves_the_books_premium(experience, seed, max_claims):
     frame = draw_batch(np.random.default_rng(seed), 50)
     cover, more = Cover(max_claims=max_claims), {"rounding": "dither", "dither_key": "k"}
-    centred = tariff_of(experience, cover=cover, **more).centred(frame)
+    centred = tariff_of(experience, cover=cover, **more).with_off_balance(frame)
     expected = tariff_of(None, cover=cover).price(frame)["pure_premium"].sum()
     assert centred.price(frame)["pure_premium"].sum() == pytest.approx(expected, rel=1e-11)
     assert centred.rounding == "dither"
@@ -258,7 +258,7 @@ def test_what_cannot_be_a_curve_or_an_experience():
     with pytest.raises(InputError, match="merchant 'a' is nan"):
         Experience(mods={"a": float("nan")})
     with pytest.raises(InputError, match="no experience to centre"):
-        tariff_of(None).centred(draw_batch(np.random.default_rng(1), 2))
+        tariff_of(None).with_off_balance(draw_batch(np.random.default_rng(1), 2))
 
 
 def test_scores_of_another_version_are_refused():

@@ -168,7 +168,7 @@ def _fixed() -> dict[str, Call]:
         "quote": (tariff.quote, {"order": order}),
         "explain": (tariff.explain, {"order": order}),
         "encode": (tariff.encode, {"orders": orders}),
-        "centred": (tariffs()["rated"].centred, {"orders": orders}),
+        "with_off_balance": (tariffs()["rated"].with_off_balance, {"orders": orders}),
         "buffers": (tariff.buffers, {"n_orders": 3}),
         "price_columns": (tariff.price_columns, {"coded": coded, "threads": 1}),
         "with_subsidies": (tariff.with_subsidies, {"subsidies": []}),

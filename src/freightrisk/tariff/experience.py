@@ -46,8 +46,8 @@ class Experience(EqualByContent):
         Modification of each merchant that was rated.
     version : str
         Of the rating, such as its date.
-    scale : float
-        Off-balance factor on all of it, set by `Tariff.centred`.
+    off_balance : float
+        Off-balance factor on all modifications and curves, set by `Tariff.with_off_balance`.
     rated : MerchantExperience, optional
         Where the modifications come from; not kept in documents.
 
@@ -60,13 +60,13 @@ class Experience(EqualByContent):
     curves: Sequence[ScoreCurve] = ()
     mods: Mapping[Any, float] = field(default_factory=dict)
     version: str = "1"
-    scale: float = 1.0
+    off_balance: float = 1.0
     rated: MerchantExperience | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         _check.label(self.version, argument="version of the experience")
-        scale = _check.number(self.scale, argument="scale", low=0.0, high=LARGEST_MOD, open_low=True)
-        object.__setattr__(self, "scale", scale)
+        off_balance = _check.number(self.off_balance, argument="off_balance", low=0.0, high=LARGEST_MOD, open_low=True)
+        object.__setattr__(self, "off_balance", off_balance)
         object.__setattr__(self, "curves", _check.members(self.curves, ScoreCurve, argument="curves"))
         _check.mapping(self.mods, argument="mods")
         columns = [curve.coding.columns[0] for curve in self.curves]
@@ -89,7 +89,7 @@ class Experience(EqualByContent):
 
     def as_document(self) -> dict[str, Any]:
         """Return the values of a document by key; merchants are a list, since the keys of an object are texts alone."""
-        plain = {"version": self.version, "scale": self.scale, "curves": self.curves}
+        plain = {"version": self.version, "scale": self.off_balance, "curves": self.curves}
         return plain | {"merchants": [*self.mods], "mods": [*self.mods.values()]}
 
     @classmethod
@@ -204,11 +204,11 @@ class Experience(EqualByContent):
 
         The first column has the modifications; every further curve gives 1 to rated merchants.
         """
-        mods = np.array(list(self.mods.values()), dtype=np.float64) * self.scale
+        mods = np.array(list(self.mods.values()), dtype=np.float64) * self.off_balance
         if not self.curves:
-            return {"experience": np.append(mods, self.scale)}
+            return {"experience": np.append(mods, self.off_balance)}
         first, *rest = self.curves
-        found = {f"experience: {first.name}": np.concatenate([mods, first.relativity * self.scale])}
+        found = {f"experience: {first.name}": np.concatenate([mods, first.relativity * self.off_balance])}
         for curve in rest:
             found[f"experience: {curve.name}"] = np.append(np.ones(min(1, len(mods))), curve.relativity)
         return found
@@ -328,7 +328,7 @@ class Experience(EqualByContent):
         mods = np.array(list(self.mods.values()))
         own = f"{len(mods):,} merchants" + (f" from {mods.min():.3f} to {mods.max():.3f}" if len(mods) else "")
         scores = ", ".join(f"'{curve.name}' {curve.version}" for curve in self.curves) or "no score"
-        return shown(f"Experience, version {self.version}: {own}; {scores}; scale {self.scale:.4f}")
+        return shown(f"Experience, version {self.version}: {own}; {scores}; off-balance {self.off_balance:.4f}")
 
 
 def _last_prior(book: OrderBook, merchant: NDArray[Any], curves: Sequence[ScoreCurve]) -> dict[Any, float]:

@@ -31,7 +31,7 @@ from freightrisk.tariff.record import TariffRecord, check_terms, warn_of_unknown
 from freightrisk.tariff.subsidy import Subsidy, in_stacking_order
 from freightrisk.tariff.worksheet import Worksheet
 
-WIDEST_SCALE = 6.9  # log of 1,000
+WIDEST_OFF_BALANCE = 6.9  # log of 1,000
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -165,14 +165,14 @@ class Tariff(TariffRecord):
         warn_of_unknown_levels(changed)
         return changed
 
-    def centred(
+    def with_off_balance(
         self, orders: Any, *, merchants: Any = None, threads: int | None = None, **columns: Unpack[PricingColumns]
     ) -> "Tariff":
         """Return the tariff with its experience scaled so that a book's pure premium is the same as without experience.
 
         Scores drift upwards (the share above 4.8 grows from 30 % to 36 %), modifications are capped, and credibility
         does not balance by itself. Without centring, each of these would change the premium of the whole book. The
-        scale is the factor c of docs/method.md, equation 41.
+        off-balance factor is c of docs/method.md, equation 41.
 
         Parameters
         ----------
@@ -182,14 +182,18 @@ class Tariff(TariffRecord):
 
         Examples
         --------
-        ``tariff = tariff.centred(this_months_orders)``, then ``tariff.experience.scale``
+        ``tariff = tariff.with_off_balance(this_months_orders)``, then ``tariff.experience.off_balance``
         """
         from scipy.optimize import brentq
 
         if self.experience is None:
             raise InputError("the tariff has no experience to centre; build it with one.")
         levelled = replace(
-            self, experience=replace(self.experience, scale=1.0), subsidies=(), rounding="half_even", dither_key=""
+            self,
+            experience=replace(self.experience, off_balance=1.0),
+            subsidies=(),
+            rounding="half_even",
+            dither_key="",
         )
         coded = levelled.encode(orders, merchants=merchants, **columns)
         if not coded.n_orders:
@@ -202,15 +206,17 @@ class Tariff(TariffRecord):
 
         wanted, experience = pure(plain), self.experience
 
-        def excess(log_scale: float) -> float:
-            scaled = replace(experience, scale=float(np.exp(log_scale)))
+        def excess(log_factor: float) -> float:
+            scaled = replace(experience, off_balance=float(np.exp(log_factor)))
             return pure(replace(levelled, experience=scaled)) / wanted - 1.0
 
-        if excess(-WIDEST_SCALE) * excess(WIDEST_SCALE) > 0.0:
-            raise InputError("no scale from 0.001 to 1,000 centres the experience on these orders; look at its mods.")
+        if excess(-WIDEST_OFF_BALANCE) * excess(WIDEST_OFF_BALANCE) > 0.0:
+            raise InputError(
+                "no off-balance factor from 0.001 to 1,000 balances the experience on these orders; look at its mods."
+            )
         # By root finding, because with a limit on claims the premium is not proportional to the intensity.
-        scale = float(np.exp(brentq(excess, -WIDEST_SCALE, WIDEST_SCALE, xtol=1e-14, rtol=1e-14)))
-        return replace(self, experience=replace(experience, scale=scale))
+        factor = float(np.exp(brentq(excess, -WIDEST_OFF_BALANCE, WIDEST_OFF_BALANCE, xtol=1e-14, rtol=1e-14)))
+        return replace(self, experience=replace(experience, off_balance=factor))
 
     @cached_property
     def pricer(self) -> Pricer:
