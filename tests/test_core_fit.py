@@ -92,7 +92,7 @@ def twin(problem, base, tables):
         tables,
         base,
         y=problem.response,
-        scale=problem.scale if len(problem.scale) else ones,
+        multiplier=problem.multiplier if len(problem.multiplier) else ones,
         weight=problem.weight if len(problem.weight) else ones,
         shape=problem.shape,
         trials=problem.trials if len(problem.trials) else None,
@@ -152,7 +152,7 @@ def test_codes_of_every_width(family, sizes, dtypes):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_read_only_input(family):
     problem = random_problem(11, 700, (4, 5), family)
-    for array in (*problem.codes.values(), problem.response, problem.scale, problem.weight):
+    for array in (*problem.codes.values(), problem.response, problem.multiplier, problem.weight):
         array.flags.writeable = False
     assert_twins(problem, 12)
 
@@ -162,7 +162,7 @@ def test_strided_codes_are_read_in_their_own_order():
     wide = {name: np.repeat(codes, 3)[::3] for name, codes in problem.codes.items()}
     assert not wide["factor_0"].flags.c_contiguous
     tables = [np.linspace(0, 1, 4), np.linspace(0, 1, 5)]
-    strided = Problem("poisson", wide, problem.sizes, problem.response, problem.scale, problem.weight)
+    strided = Problem("poisson", wide, problem.sizes, problem.response, problem.multiplier, problem.weight)
     for ours, theirs in zip(kernel(strided, 0.1, tables), kernel(problem, 0.1, tables), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -179,7 +179,9 @@ def test_pieces_add_up_to_the_whole(family):
 
 def test_outputs_are_added_to_and_nothing_past_the_rows_is_read():
     problem = random_problem(15, 600, (3,), "poisson")
-    spoilt = Problem("poisson", problem.codes, problem.sizes, problem.response.copy(), problem.scale, problem.weight)
+    spoilt = Problem(
+        "poisson", problem.codes, problem.sizes, problem.response.copy(), problem.multiplier, problem.weight
+    )
     spoilt.response[[0, 599]] = np.nan
     tables = [np.zeros(3)]
     for ours, theirs in zip(
@@ -230,7 +232,7 @@ def test_observed_information_is_the_slope_of_the_score(family):
 @pytest.mark.parametrize("base", [-40.0, -9.0, 0.0, 3.0])
 def test_cloglog_keeps_its_digits_at_both_ends(base):
     problem = random_problem(19, 300, (2,), "bernoulli", weighted=False)
-    mean, none = problem.scale * np.exp(base), problem.response == 0
+    mean, none = problem.multiplier * np.exp(base), problem.response == 0
     # With odds = exp(m) - 1: information m^2 / odds, Pearson odds without a claim and 1 / odds with one.
     odds = np.expm1(mean)
     totals = kernel(problem, base, [np.zeros(2)])[3]
@@ -305,8 +307,8 @@ def test_small_tables_and_wide_ones_give_the_same_sums(seed, sizes):
 @pytest.mark.parametrize("family", ["poisson", "beta_binomial"])
 def test_values_of_every_kind_are_read_alike(kind, family):
     problem = random_problem(22, 1_300, (3, 4), family, weighted=False)
-    problem = replace(problem, weight=np.round(np.linspace(1, 9, 1_300)), scale=np.round(np.linspace(1, 3, 1_300)))
-    narrow = {name: getattr(problem, name).astype(kind) for name in ("response", "scale", "weight", "trials")}
+    problem = replace(problem, weight=np.round(np.linspace(1, 9, 1_300)), multiplier=np.round(np.linspace(1, 3, 1_300)))
+    narrow = {name: getattr(problem, name).astype(kind) for name in ("response", "multiplier", "weight", "trials")}
     tables = [np.linspace(-1, 0, 3), np.linspace(0, 1, 4)]
     for ours, theirs in zip(
         kernel(replace(problem, **narrow), -0.5, tables), kernel(problem, -0.5, tables), strict=True
@@ -314,9 +316,9 @@ def test_values_of_every_kind_are_read_alike(kind, family):
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("scale", [1.0, 30.0, 700.0])
-def test_exponential_is_off_by_one_unit_in_the_last_place_at_most(scale):
-    eta = np.random.default_rng(23).uniform(-scale, scale, 20_000)
+@pytest.mark.parametrize("multiplier", [1.0, 30.0, 700.0])
+def test_exponential_is_off_by_one_unit_in_the_last_place_at_most(multiplier):
+    eta = np.random.default_rng(23).uniform(-multiplier, multiplier, 20_000)
     problem = Problem("poisson", {"row": np.arange(20_000, dtype=np.uint16)}, {"row": 20_000}, np.zeros(20_000))
     found = kernel(problem, 0.0, [eta])[1]
     assert np.abs(found / np.exp(eta) - 1.0).max() < 2.5e-16

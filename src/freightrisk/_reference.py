@@ -27,14 +27,14 @@ def accumulate(
     base: float,
     *,
     y: Array,
-    scale: Array,
+    multiplier: Array,
     weight: Array,
     shape: float = 0.0,
     trials: Array | None = None,
 ) -> tuple[list[Array], list[Array], list[Array], Array]:
     """Return gradient and information by level, the cross tables and the sums of `_fit.accumulate`."""
     eta = base + sum((table[code] for table, code in zip(tables, codes, strict=True)), np.zeros(len(y)))
-    mean = scale * np.exp(eta)
+    mean = multiplier * np.exp(eta)
     if family == "beta_binomial":
         found = _lines_by_row(mean, y, np.ones(len(y)) if trials is None else trials, shape)
     else:

@@ -1,8 +1,8 @@
 """Families of responses: their names in the kernel, and deviance and log likelihood from the kernel's objective.
 
-All families have a log link: the mean of a row is m = scale exp(eta). The kernel adds up the objective, which is the
-log likelihood at dispersion 1 without the terms that do not depend on eta. The functions here add these terms, once for
-all rows. The formulas are in docs/method.md, under "Nine likelihoods" and equation 8.
+All families have a log link: the mean of a row is m = multiplier exp(eta). The kernel adds up the objective, which is
+the log likelihood at dispersion 1 without the terms that do not depend on eta. The functions here add these terms,
+once for all rows. The formulas are in docs/method.md, under "Nine likelihoods" and equation 8.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ class Response(NamedTuple):
 
     y: Array
     weight: Array
-    log_scale: Array
+    log_multiplier: Array
     trials: Array
 
 
@@ -33,7 +33,7 @@ class Family:
     observed : str, optional
         The kernel's family with the observed information, if this information is positive everywhere. Steps near the
         maximum use it, because they are then exact Newton steps.
-    scaled : bool
+    has_dispersion : bool
         Whether a dispersion multiplies the variance.
     constant : bool
         Whether the expected information is the weight at any mean.
@@ -47,7 +47,7 @@ class Family:
 
     name: str
     observed: str | None = None
-    scaled: bool = False
+    has_dispersion: bool = False
     constant: bool = False
     counts: bool = False
     lines: bool = False
@@ -69,18 +69,18 @@ FAMILIES = {
         Family("negative_binomial", counts=True),
         Family("binomial", counts=True, lines=True, kernel="beta_binomial"),
         Family("beta_binomial", counts=True, lines=True),
-        Family("gamma", "gamma_observed", scaled=True, constant=True),
-        Family("lognormal", scaled=True, constant=True),
-        Family("inverse_gaussian", scaled=True),
-        Family("tweedie", "tweedie_observed", scaled=True),
+        Family("gamma", "gamma_observed", has_dispersion=True, constant=True),
+        Family("lognormal", has_dispersion=True, constant=True),
+        Family("inverse_gaussian", has_dispersion=True),
+        Family("tweedie", "tweedie_observed", has_dispersion=True),
     )
 }
 
 
 def _poisson(response: Response, objective: float, __: float) -> tuple[float, float]:
     # The kernel's objective has y eta, the log likelihood y log m = y (eta + log scale). Rows with y = 0 add nothing.
-    y, weight, log_scale, _ = (part[response.y > 0] for part in response)
-    fitted = objective + float((weight * y * log_scale).sum())
+    y, weight, log_multiplier, _ = (part[response.y > 0] for part in response)
+    fitted = objective + float((weight * y * log_multiplier).sum())
     saturated = float((weight * (y * np.log(y) - y)).sum())
     return 2.0 * (saturated - fitted), fitted - float((weight * _log_gamma(y + 1.0)).sum())
 
@@ -112,8 +112,8 @@ def _log_choices(trials: Array, y: Array) -> Array:
 
 
 def _negative_binomial(response: Response, objective: float, shape: float) -> tuple[float, float]:
-    y, weight, log_scale, _ = (part[response.y > 0] for part in response)
-    fitted = objective + float((weight * y * log_scale).sum())
+    y, weight, log_multiplier, _ = (part[response.y > 0] for part in response)
+    fitted = objective + float((weight * y * log_multiplier).sum())
     size = 1.0 / shape
     saturated = float((weight * (y * np.log(y) - (y + size) * np.log1p(shape * y))).sum())
     constant = weight * (y * np.log(shape) + _log_gamma(y + size) - _log_gamma(np.array(size)) - _log_gamma(y + 1.0))
@@ -121,12 +121,14 @@ def _negative_binomial(response: Response, objective: float, shape: float) -> tu
 
 
 def _gamma(response: Response, objective: float, __: float) -> tuple[float, float]:
-    y, weight, log_scale, _ = response
-    deviance = 2.0 * (float((weight * (log_scale - np.log(y))).sum()) - float(weight.sum()) - objective)
+    y, weight, log_multiplier, _ = response
+    deviance = 2.0 * (float((weight * (log_multiplier - np.log(y))).sum()) - float(weight.sum()) - objective)
     size = float(weight.sum()) / deviance if deviance > 0 else np.inf  # the shape of docs/method.md, below equation 8
     if not np.isfinite(size):
         return deviance, float("inf")
-    constant = weight * (size * np.log(size) - _log_gamma(np.array(size)) + (size - 1.0) * np.log(y) - size * log_scale)
+    constant = weight * (
+        size * np.log(size) - _log_gamma(np.array(size)) + (size - 1.0) * np.log(y) - size * log_multiplier
+    )
     return deviance, float(constant.sum() + size * objective)
 
 
@@ -202,7 +204,7 @@ def tweedie_log_likelihood(response: Response, mean: Array, power: float, disper
 
 
 def expected_response(family: str, mean: Array, trials: Array) -> Array:
-    """Return the expected response of rows with the given m = scale exp(eta) (docs/method.md, equations 1 to 3)."""
+    """Return the expected response of rows from their m = multiplier exp(eta) (docs/method.md, equations 1 to 3)."""
     if FAMILIES[family].lines:
         return np.asarray(-np.expm1(-mean) * (trials if len(trials) else 1.0))
     return np.asarray(-np.expm1(-mean)) if family == "bernoulli" else mean

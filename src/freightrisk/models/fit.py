@@ -27,7 +27,7 @@ from freightrisk.models.passes import PART_ROWS, Problem
 from freightrisk.models.report import Report, filled
 from freightrisk.models.solver import Solver
 from freightrisk.models.table_model import Solution, null_problem, solve
-from freightrisk.models.terms import AnyCoding, LevelSums, coding_of, given_scale, level_sums, term_of
+from freightrisk.models.terms import AnyCoding, LevelSums, coding_of, given_multiplier, level_sums, term_of
 
 LARGEST_OFFSET = 200.0
 SHAPE_RANGE = (1e-6, 1e3)
@@ -52,8 +52,8 @@ class Rows:
     family : str
     codes : mapping of str to array
         Codes of each effect's table.
-    response, scale, weight, trials, shape
-        As for `Problem`, without the given tables in `scale`.
+    response, multiplier, weight, trials, shape
+        As for `Problem`, without the given tables in `multiplier`.
     exposure, claims, amount : float64 array
         Reported by level.
     """
@@ -64,7 +64,7 @@ class Rows:
     exposure: Array
     claims: NDArray[Any]
     amount: Array
-    scale: Array = field(default_factory=_ones)
+    multiplier: Array = field(default_factory=_ones)
     weight: Array = field(default_factory=_ones)
     trials: Array = field(default_factory=_ones)
     shape: float = 0.0
@@ -81,18 +81,18 @@ class Rows:
             codes={name: self.codes[name] for name in layout.names},
             sizes={term.name: term.n_slots for term in layout.terms},
             response=self.response,
-            scale=given_scale(self.scale, given, self.codes, self.n_rows),
+            multiplier=given_multiplier(self.multiplier, given, self.codes, self.n_rows),
             weight=self.weight,
             shape=self.shape,
             trials=self.trials,
         )
 
 
-def offset_scale(offset: Any, n_rows: int, exposure: Array | None) -> Array:
+def offset_multiplier(offset: Any, n_rows: int, exposure: Array | None) -> Array:
     """Return exposure times exp(offset), empty where both are absent."""
-    scale = np.empty(0) if exposure is None else exposure
+    multiplier = np.empty(0) if exposure is None else exposure
     if offset is None:
-        return scale
+        return multiplier
     added = _check.real_array(offset, argument="offset", length=n_rows)
     _check.refuse_rows(
         np.abs(added) > LARGEST_OFFSET,
@@ -100,7 +100,7 @@ def offset_scale(offset: Any, n_rows: int, exposure: Array | None) -> Array:
         "the log of a ratio.",
     )
     factor = np.exp(added)
-    return np.asarray(factor * scale) if len(scale) else np.asarray(factor)
+    return np.asarray(factor * multiplier) if len(multiplier) else np.asarray(factor)
 
 
 def prior_weight(weight: Any, n_rows: int) -> Array:

@@ -12,7 +12,7 @@ from freightrisk.book.book import OrderBook, check_book
 from freightrisk.errors import InputError
 from freightrisk.models.effects import Effect
 from freightrisk.models.families import FAMILIES as FAMILIES_BY_NAME
-from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_scale, prior_weight, with_lines
+from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_multiplier, prior_weight, with_lines
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.solver import DEFAULT, Solver
 from freightrisk.models.terms import chosen_effects
@@ -118,7 +118,7 @@ class FrequencyModel:
             family=self.family,
             codes=codes_of(book, effects, None),
             response=book.counts,
-            scale=offset_scale(offset, book.n_orders, book.exposure),
+            multiplier=offset_multiplier(offset, book.n_orders, book.exposure),
             weight=prior_weight(weight, book.n_orders),
             trials=trials,
             exposure=exposure * trials if len(trials) else exposure,  # the relativities rate a line

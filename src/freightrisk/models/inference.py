@@ -135,7 +135,7 @@ def likelihood_ratio_test(smaller: FittedModel, larger: FittedModel) -> NestedTe
         raise InputError(
             f"the larger model has {-freedom:g} fewer parameters than the smaller model; exchange the two models."
         )
-    if FAMILIES[larger.family].scaled:
+    if FAMILIES[larger.family].has_dispersion:
         statistic = (smaller.deviance - larger.deviance) / freedom / larger.dispersion
         p_value = float(f.sf(statistic, freedom, larger.df_residual))
         return NestedTest("F", float(statistic), float(freedom), p_value)
@@ -182,7 +182,7 @@ def wald_tests(fitted: FittedModel) -> "pd.DataFrame":
         rank = int(np.linalg.matrix_rank(block))
         statistic = float(effect @ np.linalg.pinv(block, hermitian=True) @ effect)
         p_value = float(chi2.sf(statistic, rank))
-        if FAMILIES[fitted.family].scaled:
+        if FAMILIES[fitted.family].has_dispersion:
             statistic /= rank
             p_value = float(f.sf(statistic, rank, fitted.df_residual))
         rows.append((name, rank, statistic, p_value))

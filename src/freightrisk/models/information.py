@@ -84,13 +84,13 @@ def tables_of(layout: Layout, state: State) -> tuple[float, Array]:
 
 
 def means(problem: Problem, layout: Layout, state: State) -> Array:
-    """Return the mean of every row, its scale included."""
+    """Return the mean of every row, its multiplier included."""
     base, flat = tables_of(layout, state)
     linear = np.full(problem.n_rows, base)
     for term, at in zip(layout.terms, layout.offsets.tolist(), strict=True):
         linear += flat[at : at + term.n_slots][problem.codes[term.name]]
     np.exp(linear, out=linear)
-    return linear * problem.scale if len(problem.scale) else linear
+    return linear * problem.multiplier if len(problem.multiplier) else linear
 
 
 def effective_parameters(reduced: Reduced, layout: Layout, covariance: Array) -> Array:

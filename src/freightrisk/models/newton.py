@@ -229,7 +229,7 @@ class Newton:
         dispersion = 1.0
         if self.problem.dispersion:
             dispersion = self.problem.dispersion
-        elif FAMILIES[self.problem.family].scaled:
+        elif FAMILIES[self.problem.family].has_dispersion:
             reduced = reduce(quadratic, self.layout, self.labels, strengths)
             edf = float(effective_parameters(reduced, self.layout, reduced.covariance).sum())
             found = dispersion_value(float(sums.totals[1]), self.problem.n_rows - edf)

@@ -29,14 +29,14 @@ class Problem:
 
     Response, offset, weight and lines are float64, float32, uint8, uint16 or uint32. `shape` is the dispersion of a
     negative binomial, the power of a Tweedie variance or the correlation of a beta binomial. `dispersion` is the
-    dispersion of a scaled family, or 0 if the Pearson statistic estimates it.
+    dispersion of a family that has one, or 0 if the Pearson statistic estimates it.
     """
 
     family: str
     codes: Mapping[str, NDArray[Any]]
     sizes: Mapping[str, int]
     response: NDArray[Any]
-    scale: NDArray[Any] = field(default_factory=lambda: np.empty(0))
+    multiplier: NDArray[Any] = field(default_factory=lambda: np.empty(0))
     weight: NDArray[Any] = field(default_factory=lambda: np.empty(0))
     shape: float = 0.0
     dispersion: float = 0.0
@@ -55,15 +55,15 @@ class Problem:
     @property
     def arrays(self) -> list[NDArray[Any]]:
         """Return response, offset, weight and lines."""
-        return [self.response, self.scale, self.weight, self.trials]
+        return [self.response, self.multiplier, self.weight, self.trials]
 
     def parts(self) -> Iterator["Problem"]:
         """Yield the problem in parts of consecutive rows, in double precision; temporary arrays stay small."""
         for start, stop in chunks(self.n_rows, PART_ROWS):
             values = [array[start:stop].astype(np.float64, copy=False) for array in self.arrays]
             codes = {name: column[start:stop] for name, column in self.codes.items()}
-            response, scale, weight, trials = values
-            yield replace(self, codes=codes, response=response, scale=scale, weight=weight, trials=trials)
+            response, multiplier, weight, trials = values
+            yield replace(self, codes=codes, response=response, multiplier=multiplier, weight=weight, trials=trials)
             let_go([*self.codes.values(), *self.arrays], start, stop)
 
 
@@ -198,9 +198,9 @@ def _by_leaf(problem: Problem, leaves: str, names: tuple[str, ...], threads: int
     def sort(k: int, _: int) -> NDArray[Any]:
         return arrays[k].take(order) if len(arrays[k]) else arrays[k]
 
-    response, scale, weight, trials, *codes = in_order(sort, [(k, k) for k in range(len(arrays))], threads=threads)
+    response, multiplier, weight, trials, *codes = in_order(sort, [(k, k) for k in range(len(arrays))], threads=threads)
     by_name = dict(zip(names, codes, strict=True))
-    return replace(problem, codes=by_name, response=response, scale=scale, weight=weight, trials=trials)
+    return replace(problem, codes=by_name, response=response, multiplier=multiplier, weight=weight, trials=trials)
 
 
 def _lanes(pieces: list[tuple[int, int]], n_cells: int) -> list[tuple[int, int]]:

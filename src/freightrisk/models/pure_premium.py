@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from freightrisk import _check
 from freightrisk.book.book import OrderBook, check_book
 from freightrisk.models.effects import Effect
-from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_scale, prior_weight
+from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_multiplier, prior_weight
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.solver import DEFAULT, Solver
 from freightrisk.models.terms import chosen_effects
@@ -89,7 +89,7 @@ class PurePremiumModel:
             codes=codes_of(book, effects, None),
             # The variance of a Poisson sum is proportional to exposure, so freight per unit has weight exposure.
             response=amount / exposure,
-            scale=offset_scale(offset, book.n_orders, None),
+            multiplier=offset_multiplier(offset, book.n_orders, None),
             weight=weights * exposure if len(weights) else np.broadcast_to(exposure, amount.shape).copy(),
             shape=self.power,
             exposure=exposure,

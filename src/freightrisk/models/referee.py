@@ -53,7 +53,7 @@ def solve_with_statsmodels(problem: Problem, layout: Layout, labels: Mapping[str
     design = design_matrix(problem, layout)
     # statsmodels would return one of many solutions for aliased levels. This call raises the solver's own error.
     factorise(design.T @ design, layout, labels)
-    offset = np.log(problem.scale) if len(problem.scale) else None
+    offset = np.log(problem.multiplier) if len(problem.multiplier) else None
     weight = problem.weight if len(problem.weight) else None
     response = problem.y
     if problem.family == "binomial":  # statsmodels takes the share of lines, weighted by their number
@@ -97,18 +97,18 @@ def _objective(problem: Problem, linear: Array, mean: Array) -> float:
     """Return the kernel's objective at the fitted values (docs/method.md, "Nine likelihoods")."""
     weight = problem.weight if len(problem.weight) else np.ones(problem.n_rows)
     y, p = problem.y, problem.shape
-    eta = linear - (np.log(problem.scale) if len(problem.scale) and problem.family != "lognormal" else 0.0)
+    eta = linear - (np.log(problem.multiplier) if len(problem.multiplier) and problem.family != "lognormal" else 0.0)
     if problem.family in ("bernoulli", "binomial"):
         from scipy.special import xlog1py, xlogy
 
         trials = problem.trials if len(problem.trials) else 1.0
         return float((weight * (xlogy(y, mean) + xlog1py(trials - y, -mean))).sum())
-    scale = problem.scale if len(problem.scale) else 1.0
+    multiplier = problem.multiplier if len(problem.multiplier) else 1.0
     by_row = {
         "poisson": lambda: y * eta - mean,
         "negative_binomial": lambda: y * eta - (y + 1.0 / p) * np.log1p(p * mean),
         "gamma": lambda: -(y / mean + eta),
-        "lognormal": lambda: -0.5 * (np.log(y / scale) - linear) ** 2,
+        "lognormal": lambda: -0.5 * (np.log(y / multiplier) - linear) ** 2,
         "inverse_gaussian": lambda: 1.0 / mean - 0.5 * y / mean**2,
         "tweedie": lambda: y * mean ** (1.0 - p) / (1.0 - p) - mean ** (2.0 - p) / (2.0 - p),
     }[problem.family]()

@@ -108,7 +108,7 @@ class Report:
     @property
     def scale(self) -> float:
         """Return the dispersion by which covariances are scaled: 1 for counts."""
-        return self.solution.dispersion if FAMILIES[self.problem.family].scaled else 1.0
+        return self.solution.dispersion if FAMILIES[self.problem.family].has_dispersion else 1.0
 
     @property
     def lift(self) -> float:
@@ -355,6 +355,6 @@ def fit_statistics(problem: Problem, objective: float) -> tuple[float, float]:
 
 def _response(problem: Problem) -> Response:
     n = problem.n_rows
-    log_scale = np.log(problem.scale) if len(problem.scale) else np.zeros(n)
+    log_multiplier = np.log(problem.multiplier) if len(problem.multiplier) else np.zeros(n)
     weight = problem.weight if len(problem.weight) else np.ones(n)
-    return Response(problem.y, weight, log_scale, problem.trials if len(problem.trials) else np.ones(n))
+    return Response(problem.y, weight, log_multiplier, problem.trials if len(problem.trials) else np.ones(n))

@@ -10,7 +10,7 @@ from freightrisk import _check
 from freightrisk.book.book import OrderBook, check_book
 from freightrisk.errors import InputError
 from freightrisk.models.effects import Effect
-from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_scale, prior_weight
+from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_multiplier, prior_weight
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.solver import DEFAULT, Solver
 from freightrisk.models.terms import chosen_effects
@@ -107,7 +107,7 @@ class SeverityModel:
             family=self.family,
             codes=codes_of(book, effects, book.claim_row),
             response=np.asarray(book.claim_amount),
-            scale=offset_scale(offset, n_records, None),
+            multiplier=offset_multiplier(offset, n_records, None),
             weight=np.empty(0) if counts is None else counts,
             exposure=claims,
             claims=claims,

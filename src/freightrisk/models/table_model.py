@@ -132,7 +132,7 @@ def _start(problem: Problem) -> float:
     above = below = 0.0
     for part in problem.parts():
         weight = part.weight if len(part.weight) else np.ones(part.n_rows)
-        exposure = part.scale if len(part.scale) else np.ones(part.n_rows)
+        exposure = part.multiplier if len(part.multiplier) else np.ones(part.n_rows)
         if problem.family in ("gamma", "lognormal", "inverse_gaussian"):
             above, below = above + float(weight @ (part.y / exposure)), below + float(weight.sum())
         else:

@@ -151,9 +151,11 @@ def level_sums(codes: NDArray[Any], n_slots: int, exposure: Array, claims: Array
     return LevelSums(total(exposure), total(claims), total(amount))
 
 
-def given_scale(scale: Array, tables: Mapping[str, Array], codes: Mapping[str, NDArray[Any]], n_rows: int) -> Array:
+def given_multiplier(
+    multiplier: Array, tables: Mapping[str, Array], codes: Mapping[str, NDArray[Any]], n_rows: int
+) -> Array:
     """Return the multiplicative offset times the relativities of the given tables."""
     for name, table in tables.items():
         factor = np.exp(table)[codes[name]]
-        scale = factor * scale if len(scale) else factor
-    return _check.real_array(scale, argument="offset", length=n_rows) if tables else scale
+        multiplier = factor * multiplier if len(multiplier) else factor
+    return _check.real_array(multiplier, argument="offset", length=n_rows) if tables else multiplier
