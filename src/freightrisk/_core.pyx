@@ -428,11 +428,11 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
             if not read_codes(&b, columns, plan, m.flags):
                 with gil:
                     raise IndexError("a code is out of its table's range")
+            read_masks(&b, plan, &m)
             rate(&b, plan)
             cover_claims(&b, plan)
             cover_payout(&b, plan)
             load(&b, plan, m.flags)
-            read_masks(&b, plan, &m)
             if money is not None:
                 write_money(&b, &m, money)
             if plan.rounding != CARRY:
