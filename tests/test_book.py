@@ -588,10 +588,10 @@ def test_a_tariff_has_the_clock_of_its_book():
         {"counts": np.zeros(2, np.uint8)},
         {"counts": [0, 0, 0]},
         {"counts": np.zeros((3, 1), np.uint8)},
-        {"claim_row": np.zeros(2, np.int64)},
-        {"claim_weight": np.ones(5)},
+        {"claims": lambda claims: replace(claims, row=np.zeros(2, np.int64))},
+        {"claims": lambda claims: replace(claims, weight=np.ones(5))},
         {"order_row": np.arange(4)},
-        {"reversed_day": np.zeros(1, "M8[D]")},
+        {"reversals": lambda reversals: replace(reversals, day=np.zeros(1, "M8[D]"))},
         {"codes": {}},
         {"codes": {"zone": np.zeros(2, np.uint8)}},
     ],
@@ -600,8 +600,9 @@ def test_columns_of_other_lengths_are_no_book(changes):
     orders = pd.DataFrame({"order_id": [1, 2, 3], "zone": ["near", "far", "near"]})
     claims = pd.DataFrame({"order_id": [1], "freight": [8.0]})
     book = OrderBook.from_frames(orders, claims, factors=[Factor("zone")], ship_date=None, report_date=None)
+    ((name, change),) = changes.items()
     with pytest.raises(InputError, match=r"has shape \(.*; \w+ is a column of shape|codes are of the factors"):
-        replace(book, **changes)
+        replace(book, **{name: change(getattr(book, name)) if callable(change) else change})
 
 
 def test_claims_of_an_order_are_numbers_to_compute_with():

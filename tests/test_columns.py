@@ -182,6 +182,14 @@ def test_a_file_that_is_not_parquet_is_refused(tmp_path, content):
         _columns.read(path, None, argument="orders")
 
 
+def test_a_parquet_file_whose_column_name_is_not_utf8_is_refused(tmp_path):
+    path = tmp_path / "orders.parquet"
+    pd.DataFrame({"order_id": [1], "zone_of_it": ["near"]}).to_parquet(path)
+    path.write_bytes(path.read_bytes().replace(b"zone_of_it", b"zone\x84of_it"))
+    with pytest.raises(InputError, match=r"orders is the file '.*orders.parquet', which is not readable as Parquet"):
+        _columns.read(path, None, argument="orders")
+
+
 @pytest.mark.parametrize("kind", ["pandas", "polars", "arrow"])
 @pytest.mark.parametrize(
     ("ask", "values", "match"),

@@ -229,13 +229,15 @@ def test_a_file_that_cannot_be_ended_or_moved_leaves_no_trace(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("k", range(4))
-@pytest.mark.parametrize("fault", ["damaged", "no parquet", "an id is missing", "a column is missing"])
+@pytest.mark.parametrize("fault", ["damaged", "a name", "no parquet", "an id is missing", "a column is missing"])
 def test_orders_that_are_refused_leave_no_trace(tmp_path, k, fault):
     run = Run(tmp_path)
     path = run.source / f"{k}.parquet"
     sound, frame = path.read_bytes(), pd.read_parquet(path)
     if fault == "damaged":  # behind a head that reads well
         path.write_bytes(sound[:4] + bytes(byte ^ 255 for byte in sound[4:600]) + sound[600:])
+    elif fault == "a name":  # that is not UTF-8
+        path.write_bytes(sound.replace(b"merchant_class", b"merchant\x84class"))
     elif fault == "no parquet":
         path.write_bytes(b"no orders")
     elif fault == "an id is missing":

@@ -143,7 +143,7 @@ def test_curves_that_leave_their_range_between_their_ends_are_refused(size):
     limited = tariff_of([1.0], [8.0], cover=Cover(max_claims=2, limit=9.0))
     with pytest.raises(InputError, match="count_curve is not an unbroken curve"):
         replace(limited, count_curve=wild(limited.count_curve, 5, size))
-    with pytest.raises(InputError, match=r"limit_curve is (no|not an) unbroken curve"):
+    with pytest.raises(InputError, match="limit_curve is not an unbroken curve"):
         replace(CURVE, pieces=wild(CURVE.pieces, 5, size))
 
 

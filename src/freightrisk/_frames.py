@@ -55,7 +55,7 @@ def _read_parquet(path: Path, wanted: Sequence[str] | None, argument: str) -> tu
         if twice:
             raise InputError(f"{argument}: column '{twice[0]}' stands in '{path}' twice; drop or rename one.")
         return pq.read_table(path, columns=kept), names
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:  # a column name may be no UTF-8
         raise InputError(f"{argument} is the file '{path}', which is not readable as Parquet: {error}") from None
 
 

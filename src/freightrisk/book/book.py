@@ -12,40 +12,14 @@ from freightrisk._columns import ColumnNames, plain_array
 from freightrisk._frozen import FrozenDict
 from freightrisk._intake import DEFAULT_CLOCK
 from freightrisk._shown import repr_of, shown
-from freightrisk.book.claims import ClaimRecords, Reversals, columns_by_name, seal, taken
+from freightrisk.book.claims import ClaimRecords, Reversals, seal, taken
 from freightrisk.book.codings import Coding
 from freightrisk.book.doubts import CLAIM_ID
 from freightrisk.book.factors import Declaration
-from freightrisk.book.joined import (
-    LARGEST,
-    SMALLEST,
-    SOUND_COLUMNS,
-    columns_of,
-    columns_with_missing,
-    join,
-    rows_of_ids,
-    unique_ids,
-)
 from freightrisk.book.reading import read_counts, read_frames, with_orders
 from freightrisk.errors import InputError
 
-# Tariffs, models and pipelines import the names of `joined` from here.
-__all__ = [
-    "LARGEST",
-    "SMALLEST",
-    "SOUND_COLUMNS",
-    "OrderBook",
-    "check_book",
-    "columns_of",
-    "columns_with_missing",
-    "frames_book",
-    "join",
-    "rows_of_ids",
-    "unique_ids",
-]
 
-
-@columns_by_name
 @dataclass(frozen=True, repr=False)
 class OrderBook:
     """Insured orders as code columns, with exposure and claims.
@@ -64,15 +38,15 @@ class OrderBook:
         Orders in force from shipment; None means one each.
     claims : ClaimRecords
         Order, amount, weight and day of each claim; `claim_row`, `claim_amount`, `claim_weight` and `claim_day` give
-        these columns, and `dataclasses.replace` takes each of them by that name.
+        these columns.
     ship_day : datetime64[D] array, shape (n_orders,), optional
     as_of : datetime64[D], optional
         Valuation date.
     left_out : dict of str to int
         Rows that did not enter the book, by reason.
     reversals : Reversals
-        Order and days of each claim that was reversed by the valuation date, and therefore counts as no claim; in the
-        same way, `reversed_row`, `reversed_report_day` and `reversed_day`.
+        Order and days of each claim that was reversed by the valuation date, and therefore counts as no claim;
+        `reversed_row`, `reversed_report_day` and `reversed_day` give these columns.
     lines : str, optional
         Name of the factor that counts the lines of an order, where the book has one; it rates nothing by itself.
     order_row : int64 array, shape (n_orders,), optional

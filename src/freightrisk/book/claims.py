@@ -1,9 +1,8 @@
 """Claims of a book: their records beside the orders, reversed claims, and how both are read."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import wraps
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,6 @@ from freightrisk.book.doubts import check_claims
 from freightrisk.book.joined import BOUNDS, outside, rows_of_ids, unique_ids
 from freightrisk.errors import InputError
 
-Book = TypeVar("Book")
 Days = NDArray[np.datetime64]
 
 
@@ -170,20 +168,3 @@ def _types_apart(keys: Any, ids: NDArray[Any]) -> str:
     if whole[0] == whole[1] or not len(keys):
         return ""
     return f" (ids of orders are {'numbers' if whole[0] else 'texts'}, such as {repr_of(keys[0])})"
-
-
-def columns_by_name(book: type[Book]) -> type[Book]:
-    """Let the constructor of books take columns of claims by name too, as `replace(book, claim_amount=...)` does."""
-    plain: Callable[..., None] = book.__init__
-
-    @wraps(plain)
-    def construct(self: Any, *given: Any, **named: Any) -> None:
-        for noun, kind, prefix in (("claims", ClaimRecords, "claim_"), ("reversals", Reversals, "reversed_")):
-            own = {key: named.pop(key) for key in [*named] if key.startswith(prefix)}
-            if own:
-                columns = {key.removeprefix(prefix): values for key, values in own.items()}
-                named[noun] = replace(named[noun], **columns) if noun in named else kind(**columns)
-        plain(self, *given, **named)
-
-    book.__init__ = construct  # type: ignore[method-assign]
-    return book

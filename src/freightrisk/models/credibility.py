@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from freightrisk import _check
 from freightrisk._columns import JoinedColumns, read
 from freightrisk._types import Array
-from freightrisk.book.book import LARGEST, SMALLEST
+from freightrisk.book.joined import LARGEST, SMALLEST
 from freightrisk.errors import FitError, InputError
 
 if TYPE_CHECKING:

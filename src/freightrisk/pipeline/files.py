@@ -96,7 +96,7 @@ def _readable(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:  # a column name may be no UTF-8
         raise InputError(f"orders: '{path}' is not readable as Parquet: {error}; export the file again.") from None
 
 

@@ -1,6 +1,6 @@
 """Books on disk, opened: what their document says of the columns is proved before anything reads them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -15,6 +15,7 @@ from freightrisk._document import from_plain, to_plain
 from freightrisk._intake import FIRST_TIME, LAST_TIME
 from freightrisk._mapped import PIECE, bounds
 from freightrisk.book.book import OrderBook
+from freightrisk.book.claims import ClaimRecords, Reversals
 from freightrisk.book.codings import Coding, code_type
 from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.tariff.plain import json_document
@@ -79,10 +80,13 @@ def open_book(folder: str | Path) -> OrderBook:
     except FreightRiskError as error:
         raise InputError(f"the book in '{folder}' is damaged: {error} Store it again.") from None
     codes = {coding.name: columns.pop(f"codes.{k}") for k, coding in enumerate(codings)}
-    columns["counts"] = columns.pop("claim_count")
+    claims, reversals = _apart(columns, "claim_", CLAIM_KINDS), _apart(columns, "reversed_", REVERSED_KINDS)
     return OrderBook(
         codings=stored.codings,
         codes=codes,
+        counts=columns.pop("claim_count"),
+        claims=ClaimRecords(**claims),
+        reversals=Reversals(**reversals),
         as_of=as_of,
         left_out=dict(stored.left_out),
         lines=stored.lines,
@@ -91,6 +95,11 @@ def open_book(folder: str | Path) -> OrderBook:
         exposure=columns.pop("exposure", None),
         **columns,
     )
+
+
+def _apart(columns: dict[str, Any], prefix: str, kinds: Iterable[str]) -> dict[str, Any]:
+    """Take the columns of a noun out of all columns, and return them by the names of its fields."""
+    return {name.removeprefix(prefix): columns.pop(name) for name in kinds if name in columns}
 
 
 def _described(folder: Path) -> dict[str, Any]:

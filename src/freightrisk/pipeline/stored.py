@@ -15,10 +15,11 @@ from freightrisk._intake import DEFAULT_CLOCK
 from freightrisk._parallel import Helper
 from freightrisk._shown import repr_of
 from freightrisk._staged import is_full, probe, staged
-from freightrisk.book.book import SOUND_COLUMNS, OrderBook, columns_of, frames_book, rows_of_ids
+from freightrisk.book.book import OrderBook, frames_book
 from freightrisk.book.codings import Coding, code_type, line_coding
 from freightrisk.book.doubts import CLAIM_ID, check_claims, warn_of_alike
 from freightrisk.book.factors import MISSING, Band, Declaration
+from freightrisk.book.joined import SOUND_COLUMNS, columns_of, rows_of_ids
 from freightrisk.book.learning import all_bands, band_coding, pooled_coding, pools
 from freightrisk.book.recode import exact_sums, in_doubles
 from freightrisk.errors import InputError

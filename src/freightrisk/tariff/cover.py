@@ -281,7 +281,7 @@ class LimitCurve(EqualByContent):
         ends = (starts[0], stops[-1] * 2.0**self.last) if len(starts) else (1.0, 1.0)
         whole = np.allclose(starts[1:], stops[:-1], rtol=1e-9, atol=0.0)
         if not (whole and all(0.0 < end < 1.0 + 1e-9 for end in ends) and cubics_within(curve, 2.0)):
-            raise InputError("limit_curve is no unbroken curve from the mean to the limit; build the tariff again.")
+            raise InputError("limit_curve is not an unbroken curve from the mean to the limit; build the tariff again.")
 
     def as_document(self) -> dict[str, Any]:
         """Return the values of a document by key."""

@@ -13,9 +13,9 @@ from freightrisk import _blocks, _check, _core, _plan, _settle
 from freightrisk._columns import ORDER_ID, value_of
 from freightrisk._intake import id_of, number_of
 from freightrisk._shown import repr_of
-from freightrisk.book.book import SOUND_COLUMNS
 from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.book.factors import Band
+from freightrisk.book.joined import SOUND_COLUMNS
 from freightrisk.errors import InputError
 from freightrisk.tariff.balances import sequence_of_one
 from freightrisk.tariff.experience import Reader

@@ -13,9 +13,9 @@ from freightrisk._columns import MERCHANT_ID, ColumnNames, kind, one_order, read
 from freightrisk._intake import id_of, number_of
 from freightrisk._parallel import chunks, in_order
 from freightrisk._shown import repr_of
-from freightrisk.book.book import SOUND_COLUMNS, columns_with_missing, join, unique_ids
 from freightrisk.book.codings import CrossCoding
 from freightrisk.book.doubts import warn_of_grams
+from freightrisk.book.joined import SOUND_COLUMNS, columns_with_missing, join, unique_ids
 from freightrisk.errors import InputError
 from freightrisk.tariff.balances import Balances, check_balances, order_ids, sequence_of, spending
 from freightrisk.tariff.one_order import Quoter, encode_one

@@ -17,19 +17,19 @@ WAVE = 8
 
 @dataclass(frozen=True, eq=False)
 class RemainingLimits:
-    """What limited rules have left, as the kernel counts it down.
+    """The money that budgets and caps by merchant have left; the kernel counts it down.
 
     Parameters
     ----------
-    rules : list of Subsidy
+    rules : tuple of Subsidy
     labels : dict of period to list of (merchant, period)
     budget : int64 array, shape (n_rules,)
     rule_keys, rule_start : int32 and int64 arrays, shape (n_rules,)
         As for `_settle.Limits`.
     by_key : int64 array
-        Of each capped rule, for each key of its period.
+        Fen that each capped rule has left for each merchant and period.
     budget_met, by_key_met : uint8 arrays
-        Where an order was offered less for want of money.
+        1 if the limit has reduced an offer, else 0.
     """
 
     rules: tuple[Subsidy, ...]
@@ -43,7 +43,7 @@ class RemainingLimits:
 
     @classmethod
     def of(cls, rules: tuple[Subsidy, ...], sequence: OrderSequence, balances: Balances) -> "RemainingLimits":
-        """Return what balances leave to a batch."""
+        """Return the limits that a batch has left after the spending in `balances`."""
         budget = np.array([balances.left(rule) for rule in rules], dtype=np.int64)
         rule_keys, start = np.full(len(rules), -1, dtype=np.int32), np.zeros(len(rules), dtype=np.int64)
         periods, parts, size = list(sequence.labels), [], 0
@@ -66,7 +66,7 @@ class RemainingLimits:
         )
 
     def allowed(self) -> int:
-        """Return a bit for each rule whose budget is not at its end."""
+        """Return a bit mask of the rules whose budget is not exhausted."""
         return sum(1 << k for k, left in enumerate(self.budget.tolist()) if left > 0)
 
     @property
@@ -75,11 +75,11 @@ class RemainingLimits:
         return bool(np.any(self.rule_keys >= 0))
 
     def copy(self) -> "RemainingLimits":
-        """Return the same, apart."""
+        """Return a copy whose amounts can be counted down on their own."""
         return replace(self, budget=self.budget.copy(), by_key=self.by_key.copy())
 
     def spend(self, opening: "RemainingLimits", balances: Balances) -> None:
-        """Add to balances what is less than at the opening, and the limits that were met, or might have been."""
+        """Add the spending since `opening` to balances, and note the limits that were met or might have been."""
         balances.met.clear()
         for k, rule in enumerate(self.rules):
             if not rule.is_limited:
@@ -185,7 +185,7 @@ def _settle_budgets(
     *,
     threads: int,
 ) -> None:
-    """Settle in order the pieces in which a budget ends; those after it anew without its rule, all at a time."""
+    """Settle one by one the pieces in which a budget is exhausted; settle later pieces again without its rule."""
     money, limits = into.money(NO_DRAWS), left.limits(sequence.keys)
     done, allowed = 0, left.allowed()
     while done < len(pieces):
@@ -206,7 +206,7 @@ def _settle_budgets(
 def _settle_permuted(
     plan: _plan.PricePlan, into: QuoteBuffers, sequence: OrderSequence, left: RemainingLimits, n: int
 ) -> None:
-    """Settle a batch whose rows stand in another order than that in which money is spent."""
+    """Settle a batch whose rows are not in the sequence in which money is spent."""
     order = sequence.permutation
     sorted_into = into.rows(order)
     keys = np.ascontiguousarray(sequence.keys[:, order])
