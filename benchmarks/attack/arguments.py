@@ -277,6 +277,10 @@ def case(seed: int) -> str:
             except fr.FreightRiskError as error:
                 check_message(error)
                 return f"{name} refused"
-            except MemoryError:  # an odd size may ask numpy for more memory than this machine has
+            except (
+                MemoryError
+            ):  # numpy names the size that was asked for; only buffers are made of a size that is given
+                if name != "buffers":
+                    raise
                 return f"{name} refused"
         return f"{name} done"
