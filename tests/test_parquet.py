@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import test_balances
 from freightrisk import Balances, Cover, Factor, InputError, Loadings, Subsidy, price_parquet
+from freightrisk._parquet import parquet_files
 from freightrisk.book.codings import Coding
-from freightrisk.pipeline.files import parquet_files
 from freightrisk.tariff.cover import count_curve
 from freightrisk.tariff.plan import RateTables
 from freightrisk.tariff.tariff import Tariff

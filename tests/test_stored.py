@@ -31,7 +31,7 @@ from freightrisk import (
     open_book,
     store_book,
 )
-from freightrisk.pipeline.opened import checksum
+from freightrisk.book.opened import checksum
 from interrupts import interrupted, lines_of
 
 FACTORS = (
@@ -308,7 +308,7 @@ def test_paths_are_checked_before_any_work(tmp_path, frames, monkeypatch, more, 
     def without_work(*arguments, **more):
         raise AssertionError("no order is to be read before the paths were checked")
 
-    monkeypatch.setattr("freightrisk.pipeline.stored.frames_book", without_work)
+    monkeypatch.setattr("freightrisk.book.stored.frames_book", without_work)
     orders, claims, _ = frames
     orders.to_parquet(tmp_path / "in.parquet")
     given_here = {"folder": "book", "orders": "in.parquet", "claims": claims} | more

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import Band, Factor, Hierarchy
 from freightrisk.book.maturity import ReportLag
+from freightrisk.book.opened import open_book
+from freightrisk.book.stored import store_book
 from freightrisk.errors import (
     FitError,
     FreightRiskError,
@@ -28,10 +30,8 @@ from freightrisk.models.pure_premium import PurePremiumModel
 from freightrisk.models.schedule import FreightSchedule
 from freightrisk.models.severity import SeverityModel
 from freightrisk.models.solver import Solver
-from freightrisk.pipeline.opened import open_book
 from freightrisk.pipeline.parquet import price_parquet
 from freightrisk.pipeline.settlement import Settlement
-from freightrisk.pipeline.stored import store_book
 from freightrisk.portfolio.validation import actual_vs_expected
 from freightrisk.tariff.balances import Balances
 from freightrisk.tariff.cover import ByLevel, Cover

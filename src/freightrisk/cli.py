@@ -20,6 +20,7 @@ from freightrisk._columns import ColumnNames, PricingColumns, read
 from freightrisk._config import book_of, fit_models, read_plan
 from freightrisk._demo import run_demo
 from freightrisk._files import arrow_table, check_outputs, row_with_id, source_of, write_report, write_table
+from freightrisk._plain import json_document
 from freightrisk._progress import is_watched
 from freightrisk._shown import shown
 from freightrisk._staged import staged, uninterrupted
@@ -28,7 +29,6 @@ from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.pipeline.addresses import looks_like_an_address, without_addresses
 from freightrisk.tariff.document import load_tariff
 from freightrisk.tariff.parts import document_of
-from freightrisk.tariff.plain import json_document
 from freightrisk.tariff.quotes import quote_names
 from freightrisk.tariff.tariff import Tariff
 

@@ -11,10 +11,10 @@ import numpy as np
 from freightrisk import _check
 from freightrisk._columns import ColumnNames, PricingColumns
 from freightrisk._parallel import Helper
+from freightrisk._parquet import NO_DATA, ahead, batches, check_files, file_bar, parquet_files, table_of
 from freightrisk._staged import staged
 from freightrisk.book.joined import SOUND_COLUMNS
 from freightrisk.errors import InputError
-from freightrisk.pipeline.files import NO_DATA, ahead, batches, check_files, file_bar, parquet_files, table_of
 from freightrisk.tariff.balances import Balances, become, check_balances
 from freightrisk.tariff.quotes import DETAIL, CodedOrders, quote_names
 from freightrisk.tariff.tariff import Tariff

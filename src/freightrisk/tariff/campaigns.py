@@ -9,9 +9,9 @@ import msgspec
 
 from freightrisk import _check
 from freightrisk._document import from_plain, struct_of, to_plain
+from freightrisk._plain import import_yaml, json_document, refusing_depth, write_whole, yaml_document
 from freightrisk._shown import repr_of
 from freightrisk.errors import FreightRiskError, InputError
-from freightrisk.tariff.plain import import_yaml, json_document, refusing_depth, write_whole, yaml_document
 from freightrisk.tariff.subsidy import Subsidy, in_stacking_order, refuse_same_names
 
 SCHEMA = "freightrisk/campaigns"

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from freightrisk._document import noun_of, struct_of, to_plain
+from freightrisk._plain import json_document
 from freightrisk.errors import FreightRiskError, TariffDocumentError
-from freightrisk.tariff.plain import json_document
 from freightrisk.tariff.record import TariffRecord
 
 SCHEMA = "freightrisk/tariff"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._columns import ColumnNames, PricingColumns
+from freightrisk._plain import write_whole
 from freightrisk._shown import shown
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
@@ -24,7 +25,6 @@ from freightrisk.tariff.experience import Experience
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.one_order import codes_of
 from freightrisk.tariff.parts import document_of, tariff_digest
-from freightrisk.tariff.plain import write_whole
 from freightrisk.tariff.pricing import PLAIN_NAMES, Pricer
 from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers
 from freightrisk.tariff.record import TariffRecord, check_terms, warn_of_unknown_levels

@@ -14,11 +14,11 @@ from freightrisk import _check, _intake
 from freightrisk._document import from_plain, to_plain
 from freightrisk._intake import FIRST_TIME, LAST_TIME
 from freightrisk._mapped import PIECE, bounds
+from freightrisk._plain import json_document
 from freightrisk.book.book import OrderBook
 from freightrisk.book.claims import ClaimRecords, Reversals
 from freightrisk.book.codings import Coding, code_type
 from freightrisk.errors import FreightRiskError, InputError
-from freightrisk.tariff.plain import json_document
 
 FORMAT = 2
 DESCRIPTION = "book.json"

@@ -13,6 +13,7 @@ from freightrisk import _check, _intake
 from freightrisk._columns import ColumnNames, read
 from freightrisk._intake import DEFAULT_CLOCK
 from freightrisk._parallel import Helper
+from freightrisk._parquet import ahead, batches, check_files, file_bar, parquet_files, table_of
 from freightrisk._shown import repr_of
 from freightrisk._staged import is_full, probe, staged
 from freightrisk.book.book import OrderBook, frames_book
@@ -21,10 +22,9 @@ from freightrisk.book.doubts import CLAIM_ID, check_claims, warn_of_alike
 from freightrisk.book.factors import MISSING, Band, Declaration
 from freightrisk.book.joined import SOUND_COLUMNS, columns_of, rows_of_ids
 from freightrisk.book.learning import all_bands, band_coding, pooled_coding, pools
+from freightrisk.book.opened import DESCRIPTION, StoredBook, open_book
 from freightrisk.book.recode import exact_sums, in_doubles
 from freightrisk.errors import InputError
-from freightrisk.pipeline.files import ahead, batches, check_files, file_bar, parquet_files, table_of
-from freightrisk.pipeline.opened import DESCRIPTION, StoredBook, open_book
 
 BATCH_ROWS = 2**19
 CLAIM_COLUMNS = ("claim_row", "claim_amount", "claim_day", "reversed_row", "reversed_report_day", "reversed_day")
