@@ -88,7 +88,7 @@ def tariff(*, seed: int = 6) -> Tariff:
         codings={name: coding(name, size) for name, size in SIZES.items()},
         frequency=RateTables(0.06, tables(tuple(SIZES), rng)),
         severity=RateTables(9.0, tables(tuple(SIZES), rng)),
-        experience=fr.Experience(mods=dict(enumerate(np.exp(0.2 * rng.standard_normal(MERCHANTS)).tolist()))),
+        experience=fr.ExperienceRating(mods=dict(enumerate(np.exp(0.2 * rng.standard_normal(MERCHANTS)).tolist()))),
         cover=fr.Cover(max_claims=1, limit=25.0),
         loadings=fr.Loadings(fraud_load=0.01, claim_handling=0.3, policy_cost=0.0005, channel=0.15, profit=0.02),
         subsidies=(

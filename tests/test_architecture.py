@@ -144,9 +144,9 @@ def test_what_the_tariff_takes_from_the_models():
         if module.startswith("freightrisk.models")
     }
     assert taken == {
-        ("freightrisk.models.experience", "MerchantExperience"),
-        ("freightrisk.models.experience", "merchant_experience"),
-        ("freightrisk.models.experience", "merchant_periods"),
+        ("freightrisk.models.merchant_experience", "MerchantExperience"),
+        ("freightrisk.models.merchant_experience", "merchant_experience"),
+        ("freightrisk.models.merchant_experience", "merchant_periods"),
         ("freightrisk.models.fitted", "FittedModel"),
         ("freightrisk.models.freight", "FittedSchedule"),
         ("freightrisk.models.lines", "expected_line_claims"),

@@ -76,7 +76,7 @@ def kernel_cells(problem, base, tables, *, start=0, stop=None, with_pairs=True):
     )
     stop = problem.n_rows if stop is None else stop
     _fit.accumulate(
-        _fit.FAMILIES[problem.family], problem.shape, columns, cross.offsets, base,
+        _fit.FAMILIES[problem.family], problem.family_parameter, columns, cross.offsets, base,
         np.concatenate([*tables, np.empty(0)]), _fit.RowValues(problem.arrays), start, stop, cross.members,
         cross.firsts[: n_tables + 1], cross.places(with_pairs), cross.n_gradients, cells, totals,
     )  # fmt: skip
@@ -94,7 +94,7 @@ def twin(problem, base, tables):
         y=problem.response,
         multiplier=problem.multiplier if len(problem.multiplier) else ones,
         weight=problem.weight if len(problem.weight) else ones,
-        shape=problem.shape,
+        parameter=problem.family_parameter,
         trials=problem.trials if len(problem.trials) else None,
     )
     nothing = [np.empty(0)]

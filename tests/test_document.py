@@ -22,7 +22,7 @@ from freightrisk import (
     Band,
     ByLevel,
     Cover,
-    Experience,
+    ExperienceRating,
     InputError,
     Interval,
     Loadings,
@@ -383,7 +383,7 @@ def whole_tariffs(draw):
 
 
 CURVE = ScoreCurve(CODINGS["score"], np.array([1.5, 1.1, 0.9, 0.5, 1.0]), np.array([1.0, 1, 1, 1, 0]), "v1")
-EXPERIENCE = Experience([CURVE], {"m1": 1.3, "m2": 0.5}, "2026-06")
+EXPERIENCE = ExperienceRating([CURVE], {"m1": 1.3, "m2": 0.5}, "2026-06")
 
 
 @given(whole_tariffs(), st.data())

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from freightrisk import (
     Cover,
-    Experience,
+    ExperienceRating,
     Factor,
     FrequencyModel,
     Hierarchy,
@@ -85,7 +85,7 @@ def tariffs():
         "dither": put_together(**rates, rounding="dither", dither_key="key"),
         "budget": put_together(**rates, subsidies=budget),
         "carry": put_together(**rates, rounding="carry"),
-        "experience": put_together(**rates, experience=Experience((curve,), mods)),
+        "experience": put_together(**rates, experience=ExperienceRating((curve,), mods)),
         "rules": put_together(**rates, subsidies=rules),
     }
 
@@ -321,8 +321,8 @@ def test_one_order_is_priced_as_a_batch_of_one(name, case):
             with redirect_stdout(StringIO()) as shown:
                 sheet = tariff.explain(order, **columns)
             assert sheet.quote == expected, container
-            assert sheet.lines[-1] == shown.getvalue().splitlines()[-1]
-            assert sheet.lines[-1].startswith(f"list {expected['list_fen']} fen = merchant {expected['merchant_fen']}")
+            assert sheet.rows[-1] == shown.getvalue().splitlines()[-1]
+            assert sheet.rows[-1].startswith(f"list {expected['list_fen']} fen = merchant {expected['merchant_fen']}")
             assert tariff.codes_of(
                 {**{key: order[key] for key in alone.column_names}, **own_names(order, columns)}
             ) == tariff.codes_of(own_names(alone.to_pylist()[0], columns))
@@ -447,7 +447,7 @@ def test_books_and_what_is_made_of_them_do_not_depend_on_the_container(case):
 
     book, settled, scores, _ = read(lambda table: table)
     frequency = FrequencyModel(["channel"]).fit(book)
-    rated = Experience.of(book, frequency, table.column(merchant_id))
+    rated = ExperienceRating.of(book, frequency, table.column(merchant_id))
     assert len(rated.mods) > 1
     for container, hold in CONTAINERS.items():
         other, settled_too, scores_too, orders = read(hold)
@@ -456,7 +456,7 @@ def test_books_and_what_is_made_of_them_do_not_depend_on_the_container(case):
         pd.testing.assert_frame_equal(settled_too.accounts, settled.accounts)
         np.testing.assert_array_equal(scores_too.to_numpy(), scores.to_numpy())
         if not isinstance(orders, pl.LazyFrame):
-            again = Experience.of(book, frequency, orders[merchant_id])
+            again = ExperienceRating.of(book, frequency, orders[merchant_id])
             assert again.mods == rated.mods, container
     with tempfile.TemporaryDirectory() as folder:
         for container in FILES:

@@ -77,7 +77,7 @@ def test_fit_equals_statsmodels(family, options):
     assert_same_fit(ours, theirs, atol=1e-7)
     assert ours.deviance == pytest.approx(theirs.deviance, rel=1e-9)
     assert ours.log_likelihood == pytest.approx(theirs.log_likelihood, rel=1e-9)
-    assert ours.shape == pytest.approx(theirs.shape, rel=1e-9)
+    assert ours.family_parameter == pytest.approx(theirs.family_parameter, rel=1e-9)
 
 
 def test_negative_binomial_dispersion_is_that_of_the_discrete_model():
@@ -90,9 +90,9 @@ def test_negative_binomial_dispersion_is_that_of_the_discrete_model():
     theirs = smf.negativebinomial(formula, pd.DataFrame(columns), exposure=book.exposure, loglike_method="nb2").fit(
         method="newton", maxiter=200, tol=1e-12, disp=False
     )
-    assert fitted.shape == pytest.approx(theirs.params["alpha"], rel=1e-6)
+    assert fitted.family_parameter == pytest.approx(theirs.params["alpha"], rel=1e-6)
     assert fitted.log_likelihood == pytest.approx(theirs.llf, rel=1e-9)
-    assert fitted.shape == pytest.approx(0.8, abs=0.15)
+    assert fitted.family_parameter == pytest.approx(0.8, abs=0.15)
 
 
 def test_poisson_counts_have_no_dispersion():
@@ -100,7 +100,7 @@ def test_poisson_counts_have_no_dispersion():
     frame["claims"] = rng.binomial(5, 0.2, len(frame))  # less than Poisson variance
     book = OrderBook.from_counts(frame, claims="claims", factors=FACTORS)
     poisson, other = (FrequencyModel(family=name).fit(book) for name in ("poisson", "negative_binomial"))
-    assert other.shape == pytest.approx(1e-6)
+    assert other.family_parameter == pytest.approx(1e-6)
     np.testing.assert_allclose(other.predict(book), poisson.predict(book), rtol=1e-6)
     assert other.log_likelihood == pytest.approx(poisson.log_likelihood, rel=1e-6)
 
@@ -111,7 +111,7 @@ def test_log_likelihoods_are_those_of_the_densities():
         fitted = model.fit(book)
         mean = fitted.predict(book)
         if family == "negative_binomial":
-            m, size = mean * book.exposure, 1 / fitted.shape
+            m, size = mean * book.exposure, 1 / fitted.family_parameter
             known = stats.nbinom.logpmf(book.claim_count, size, size / (size + m)).sum()
         else:
             y = np.asarray(book.claim_amount)
@@ -206,7 +206,7 @@ def test_curves_of_a_tariff_come_from_the_fitted_families():
     )
     priced = tariff.price(frame)
     intensity, mean = frequency.predict(book), severity.predict(claims)
-    known = expected_claims(intensity, max_claims=1, dispersion=frequency.shape)
+    known = expected_claims(intensity, max_claims=1, dispersion=frequency.family_parameter)
     np.testing.assert_allclose(priced["expected_claims"], known, rtol=2e-7)
     limited = limited_expected_value(mean, np.full(len(mean), 12.0), dispersion=severity.dispersion, family="lognormal")
     np.testing.assert_allclose(priced["expected_payout"], limited, rtol=2e-7)

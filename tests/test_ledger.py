@@ -579,7 +579,7 @@ def empty(where):
     with Ledger(where) as ledger, ledger._engine.begin() as connection:
         for table in (tables.SPENDING, tables.REMAINDERS, tables.BATCHES, tables.OPENINGS):
             connection.execute(table.delete())
-        for table in (tables.CARRIED, tables.LINES, tables.REVERSED, tables.TERMS):
+        for table in (tables.CARRIED, tables.ENTRIES, tables.REVERSED, tables.TERMS):
             connection.execute(table.delete())
         connection.execute(tables.HEAD.update().values(batches=0))
 

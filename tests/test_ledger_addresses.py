@@ -245,9 +245,11 @@ def test_sums_beyond_64_bits_are_refused(where):
             ledger.spending()
         with engine.begin() as connection:
             connection.execute(tables.SPENDING.update().values(spent_fen=5))
-            connection.execute(tables.LINES.update().values(fen=2**62))
+            connection.execute(tables.ENTRIES.update().values(fen=2**62))
             connection.execute(
-                tables.LINES.insert().values(order_id="x", campaign="cap", batch="a", period="", merchant="", fen=2**62)
+                tables.ENTRIES.insert().values(
+                    order_id="x", campaign="cap", batch="a", period="", merchant="", fen=2**62
+                )
             )
         with pytest.raises(LedgerError, match=r"overflow; a sum exceeds 64 bits|holds the amount"):
             ledger.spending()

@@ -93,13 +93,13 @@ def test_beta_binomial_equals_the_likelihood_maximised_directly(book, frame, tog
     start = np.array([-1.6, 0.4, -0.3, 0.2, 0.5, -0.4, -0.8])
     direct = optimize.minimize(loss, start, method="BFGS", options={"gtol": 1e-8})
     assert together.log_likelihood == pytest.approx(-direct.fun * len(y), rel=1e-10)
-    assert together.shape == pytest.approx(1 / (1 + np.exp(-direct.x[6])), rel=1e-5)
+    assert together.family_parameter == pytest.approx(1 / (1 + np.exp(-direct.x[6])), rel=1e-5)
     zones = together.tables["zone"][:3] - together.tables["zone"][0]
     np.testing.assert_allclose(zones[1:], direct.x[1:3], atol=1e-5)
 
 
 def test_truth_is_recovered(together):
-    assert together.shape == pytest.approx(CORRELATION, abs=0.015)
+    assert together.family_parameter == pytest.approx(CORRELATION, abs=0.015)
     zones = together.tables["zone"][:3] - together.tables["zone"][0]
     np.testing.assert_allclose(zones, ZONE, atol=0.06)
     # The Pearson statistic of a beta-binomial that holds is one a row.
@@ -127,7 +127,7 @@ def test_robust_errors_of_the_true_model_are_its_own(book, together):
 def test_independent_lines_are_binomial():
     book = counted(simulated(correlation=0.0, seed=11))
     together, apart = (FrequencyModel(family=family).fit(book) for family in ("beta_binomial", "binomial"))
-    assert together.shape < 0.01
+    assert together.family_parameter < 0.01
     np.testing.assert_allclose(together.relativities["log_relativity"], apart.relativities["log_relativity"], atol=0.01)
 
 
@@ -223,7 +223,7 @@ def test_tariff_prices_the_lines_of_an_order(book, frame, cover, family):
     n = orders["n_lines"].to_numpy()
     share = -np.expm1(-priced["claim_intensity"].to_numpy() / n)
     exact = expected_line_claims(
-        n, share, correlation=frequency.shape, max_claims=cover.max_claims, merge_share=cover.merge_share
+        n, share, correlation=frequency.family_parameter, max_claims=cover.max_claims, merge_share=cover.merge_share
     )
     np.testing.assert_allclose(priced["expected_claims"], exact, rtol=1e-7)
     quoted = tariff.quote(orders.iloc[3].to_dict())
@@ -238,7 +238,7 @@ def test_tariff_of_lines_is_saved_and_explained(book, frame, together, tmp_path,
     pd.testing.assert_frame_equal(loaded.price(orders), tariff.price(orders))
     sheet = loaded.explain(orders.iloc[0].to_dict())
     assert "x n_lines" in capsys.readouterr().out
-    assert any("40% of further ones picked up with the first" in line for line in sheet.lines)
+    assert any("40% of further ones picked up with the first" in line for line in sheet.rows)
     with pytest.raises(InputError, match="n_lines"):
         loaded.price(orders.assign(n_lines=9))
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freightrisk import Cover, Experience, Factor, InputError, Loadings, Tariff, TariffDocumentError
+from freightrisk import Cover, ExperienceRating, Factor, InputError, Loadings, Tariff, TariffDocumentError
 from freightrisk.models.shapes import ScaleShape
 from freightrisk.tariff.cover import count_curve, limit_curve
 from freightrisk.tariff.document import parse_tariff
@@ -74,7 +74,7 @@ def test_a_document_of_such_a_tariff_is_refused():
 
 def test_experience_and_shares_count():
     with pytest.raises(InputError, match="frequency base and the largest relativities of its 12 tables"):
-        tariff_of([8e8] * 11, [], experience=Experience([], {"m": 99.0}, "1", 99.0))
+        tariff_of([8e8] * 11, [], experience=ExperienceRating([], {"m": 99.0}, "1", 99.0))
     with pytest.raises(InputError, match="severity base and the smallest relativities of its 12 tables"):
         tariff_of([], [1e-9] * 11, cover=Cover(limit=8.0, max_claims=None), shares={"f0": np.full(2, 1e-9)})
 

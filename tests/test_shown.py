@@ -22,7 +22,7 @@ from freightrisk import (
     Band,
     ByLevel,
     Cover,
-    Experience,
+    ExperienceRating,
     Factor,
     FreightRiskError,
     FreightRiskWarning,
@@ -176,7 +176,7 @@ PROVOKED = {
     "rule dates": lambda t, folder: Subsidy(EVIL, "platform", fixed_fen=1, start=EVIL),
     "balances": lambda t, folder: Balances(spent={EVIL: EVIL}),
     "balances of a merchant": lambda t, folder: Balances(spent_by_merchant={"a": {(EVIL, EVIL): 1}}),
-    "modification": lambda t, folder: Experience([], {EVIL: -1.0}, "1"),
+    "modification": lambda t, folder: ExperienceRating([], {EVIL: -1.0}, "1"),
     "order ids": lambda t, folder: t.price(ORDERS.assign(order_id=[[EVIL]] * len(ORDERS))),
     "dates": lambda t, folder: t.price(ORDERS.assign(ship_date=EVIL)),
     "book dates": lambda t, folder: OrderBook.from_frames(
@@ -241,7 +241,7 @@ def test_objects_are_printed_on_their_own_lines(tariff):
         schedule,
         tariff,
         Settlement.of(tariff, ORDERS, quotes),
-        Experience([], {"m": 1.0}, EVIL),
+        ExperienceRating([], {"m": 1.0}, EVIL),
     ):
         assert signs_unseen(repr(thing)) == []
     assert signs_unseen(fitted.summary().replace("\n", "")) == []
@@ -250,8 +250,8 @@ def test_objects_are_printed_on_their_own_lines(tariff):
 
 def test_worksheets_are_printed_line_by_line(tariff, capsys):
     sheet = tariff.explain(ORDERS.iloc[0])
-    assert signs_unseen("".join(sheet.lines)) == []
-    assert capsys.readouterr().out.splitlines() == list(sheet.lines)
+    assert signs_unseen("".join(sheet.rows)) == []
+    assert capsys.readouterr().out.splitlines() == list(sheet.rows)
     assert SAFE in str(sheet)
     assert KEY not in str(sheet) + repr(tariff)
 

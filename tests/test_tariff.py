@@ -19,7 +19,7 @@ from freightrisk import (
     Band,
     ByLevel,
     Cover,
-    Experience,
+    ExperienceRating,
     Factor,
     FrequencyModel,
     Hierarchy,
@@ -577,7 +577,7 @@ def named(name):
         ("channel x zone", {"pairs": (("channel", "zone"),)}),
         ("levels of channel", {"subsidies": RULES[:1]}),
         ("days of ship_date", {"subsidies": RULES[2:3]}),
-        ("experience", {"experience": Experience(mods={1: 1.2})}),
+        ("experience", {"experience": ExperienceRating(mods={1: 1.2})}),
         ("zone", {"pairs": (("channel", "zone"), ("channel", "zone"))}),
     ],
 )

@@ -43,8 +43,8 @@ def test_last_line_is_the_quote(tariff, seed):
     sheet, quote = tariff.pricer.explain(order), tariff.quote(order)
     assert sheet.quote == quote
     payers = "".join(f" + {payer} {quote[f'{payer}_fen']}" for payer in tariff.payers)
-    assert sheet.lines[-1] == f"list {quote['list_fen']} fen = merchant {quote['merchant_fen']}{payers}"
-    listed, *parts = map(int, re.findall(r"-?\b\d+\b", sheet.lines[-1]))
+    assert sheet.rows[-1] == f"list {quote['list_fen']} fen = merchant {quote['merchant_fen']}{payers}"
+    listed, *parts = map(int, re.findall(r"-?\b\d+\b", sheet.rows[-1]))
     assert listed == sum(parts)
 
 
@@ -52,7 +52,7 @@ def test_last_line_is_the_quote(tariff, seed):
 def test_printed_steps_are_the_kernels(tariff, seed):
     order = one_order(seed)
     sheet = tariff.pricer.explain(order)
-    printed = {line[:24].strip(): line[24:].split()[0] for line in sheet.lines[1:-1]}
+    printed = {line[:24].strip(): line[24:].split()[0] for line in sheet.rows[1:-1]}
     for step in ("claim intensity", "expected claims", "expected payout", "pure premium", "technical premium"):
         assert float(printed[step]) == pytest.approx(sheet.quote[step.replace(" ", "_")], abs=5.1e-9)
     assert int(printed["list fen"].replace(",", "")) == sheet.quote["list_fen"]
@@ -60,7 +60,7 @@ def test_printed_steps_are_the_kernels(tariff, seed):
 
 @given(tariffs(), seeds)
 def test_factors_multiply_to_the_printed_intensity(tariff, seed):
-    lines = list(tariff.pricer.explain(one_order(seed)).lines)
+    lines = list(tariff.pricer.explain(one_order(seed)).rows)
     last = next(k for k, line in enumerate(lines) if line.startswith("claim intensity"))
     factors = [float(line[24:].split()[0]) for line in lines[1:last]]
     assert len(factors) == 1 + len(tariff.frequency.tables)
@@ -93,9 +93,9 @@ def test_the_whole_sheet(tariff):
 
 
 def test_unseen_levels_are_named(tariff):
-    lines = tariff.pricer.explain(FAR | {"leaf": "candle"}).lines
+    lines = tariff.pricer.explain(FAR | {"leaf": "candle"}).rows
     assert "  x category                 1.25000000  home > (all)  (unseen level)" in lines
-    lines = tariff.pricer.explain(FAR | {"industry": "toys"}).lines
+    lines = tariff.pricer.explain(FAR | {"industry": "toys"}).rows
     assert "  x category                 1.25000000  (all)  (unseen level)" in lines
 
 
@@ -103,7 +103,7 @@ def test_cover_and_floor_are_named(tariff):
     cheap = put_together(
         frequency=RateTables(1e-9, {}), severity=RateTables(1.0, {}), cover=Cover(max_claims=2, limit=12.5), floor_fen=3
     )
-    lines = cheap.pricer.explain({}).lines
+    lines = cheap.pricer.explain({}).rows
     assert any(line.startswith("expected claims") and line.endswith("at most 2 an order") for line in lines)
     assert any(line.startswith("expected payout") and line.endswith("limit 12.5 yuan a claim") for line in lines)
     assert "list fen                              3  floor 3 fen" in lines
@@ -114,16 +114,16 @@ def test_explain_prints_what_it_returns(tariff, capsys):
     sheet = tariff.explain(FAR)
     assert capsys.readouterr().out == f"{sheet}\n"
     assert repr(sheet) == str(sheet)
-    assert sheet.lines[-1].startswith("list 300 fen = merchant 270")
+    assert sheet.rows[-1].startswith("list 300 fen = merchant 270")
 
 
 def test_bands_show_their_interval():
     rates = rate_tables(["weight_kg", "channel"], np.random.default_rng(1), 0.1)
     tariff = put_together(frequency=rates, severity=RateTables(8.0, {}))
-    lines = tariff.pricer.explain({"weight_kg": 1.0, "channel": None}).lines
+    lines = tariff.pricer.explain({"weight_kg": 1.0, "channel": None}).rows
     assert any(line.startswith("  x weight_kg") and line.endswith("(-inf, 1]") for line in lines)
     assert any(line.startswith("  x channel") and line.endswith("(missing)") for line in lines)
-    lines = tariff.pricer.explain({"weight_kg": 5.1, "channel": "store"}).lines
+    lines = tariff.pricer.explain({"weight_kg": 5.1, "channel": "store"}).rows
     assert any(line.startswith("  x weight_kg") and line.endswith("(5, inf)") for line in lines)
 
 

@@ -195,7 +195,7 @@ def _fixed() -> dict[str, Call]:
         "ScheduleSeverity": (fr.ScheduleSeverity, {"schedule": schedule, "zone": "zone"}),
         "ScheduleSeverity.fit": (fr.ScheduleSeverity(schedule, zone="zone").fit, {"book": book, "weight_g": grams}),
         "ScoreCurve": (fr.ScoreCurve, placed),
-        "Experience": (fr.Experience, {"curves": [curve], "mods": {"m1": 0.7}, "version": "1"}),
+        "ExperienceRating": (fr.ExperienceRating, {"curves": [curve], "mods": {"m1": 0.7}, "version": "1"}),
         "simulate_book": (fr.simulate_book, {"n_orders": 50, "n_merchants": 3}),
         "left": (fr.Balances().left, {"rule": fr.Subsidy("s", "platform", fixed_fen=1, budget_fen=5)}),
         "remainder_of": (fr.Balances().remainder_of, {"merchant": "m1"}),

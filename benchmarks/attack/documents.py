@@ -137,7 +137,7 @@ def _priced(tariff: Tariff, *, thorough: bool) -> str:
         again = parse_tariff(document_of(tariff))
         require(again.price(orders, campaigns=True, threads=1).equals(quotes), "a saved tariff prices the same")
         require(again == tariff and again.digest == tariff.digest, "a saved tariff is the same")
-        sheet = "".join((*tariff.pricer.explain(_records()[0]).lines, repr(tariff)))
+        sheet = "".join((*tariff.pricer.explain(_records()[0]).rows, repr(tariff)))
         require(all(map(printed, sheet)), "a worksheet holds only characters that are printed")
     return "priced"
 

@@ -9,7 +9,7 @@ from freightrisk import (
     Band,
     ByLevel,
     Cover,
-    Experience,
+    ExperienceRating,
     Factor,
     FreightSchedule,
     FrequencyModel,
@@ -132,6 +132,6 @@ def tariffs() -> dict[str, Tariff]:
         ),
         "crossed": Tariff.build(crossed, scheduled, cover=Cover(limit=9.0), name="crossed"),
         "rated": Tariff.build(
-            frequency, severity, experience=Experience([curve], {"m1": 0.7, "m2": 1.4}, "2026-06"), name="rated"
+            frequency, severity, experience=ExperienceRating([curve], {"m1": 0.7, "m2": 1.4}, "2026-06"), name="rated"
         ),
     }

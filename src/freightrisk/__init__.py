@@ -22,10 +22,10 @@ from freightrisk.errors import (
     TariffDocumentError,
 )
 from freightrisk.models.effects import Credibility, Free, Given, Interaction, Smooth
-from freightrisk.models.experience import merchant_experience
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import ScheduleSeverity
 from freightrisk.models.frequency import FrequencyModel
+from freightrisk.models.merchant_experience import merchant_experience
 from freightrisk.models.pure_premium import PurePremiumModel
 from freightrisk.models.schedule import FreightSchedule
 from freightrisk.models.severity import SeverityModel
@@ -36,7 +36,7 @@ from freightrisk.portfolio.validation import actual_vs_expected
 from freightrisk.tariff.balances import Balances
 from freightrisk.tariff.cover import ByLevel, Cover
 from freightrisk.tariff.document import load_tariff
-from freightrisk.tariff.experience import Experience
+from freightrisk.tariff.experience_rating import ExperienceRating
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.score import ScoreCurve
 from freightrisk.tariff.subsidy import Interval, Subsidy
@@ -55,7 +55,7 @@ __all__ = [
     "ByLevel",
     "Cover",
     "Credibility",
-    "Experience",
+    "ExperienceRating",
     "Factor",
     "FitError",
     "FittedModel",

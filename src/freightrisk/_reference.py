@@ -29,17 +29,17 @@ def accumulate(
     y: Array,
     multiplier: Array,
     weight: Array,
-    shape: float = 0.0,
+    parameter: float = 0.0,
     trials: Array | None = None,
 ) -> tuple[list[Array], list[Array], list[Array], Array]:
     """Return gradient and information by level, the cross tables and the sums of `_fit.accumulate`."""
     eta = base + sum((table[code] for table, code in zip(tables, codes, strict=True)), np.zeros(len(y)))
     mean = multiplier * np.exp(eta)
     if family == "beta_binomial":
-        found = _lines_by_row(mean, y, np.ones(len(y)) if trials is None else trials, shape)
+        found = _lines_by_row(mean, y, np.ones(len(y)) if trials is None else trials, parameter)
     else:
         rows = _amounts_by_row if family not in ("poisson", "bernoulli", "negative_binomial") else _counts_by_row
-        found = rows(family, eta, mean, y, shape)
+        found = rows(family, eta, mean, y, parameter)
     gradient, information, objective, pearson = (weight * part for part in found)
     gradients = [
         np.bincount(code, gradient, len(table)).astype(np.float64) for code, table in zip(codes, tables, strict=True)
@@ -64,12 +64,12 @@ def accumulate(
 Rows = tuple[Array, Array, Array, Array]
 
 
-def _counts_by_row(family: str, eta: Array, mean: Array, y: Array, shape: float) -> Rows:
+def _counts_by_row(family: str, eta: Array, mean: Array, y: Array, dispersion: float) -> Rows:
     if family == "poisson":
         return y - mean, mean, y * eta - mean, (y - mean) ** 2 / mean
     if family == "negative_binomial":
-        variance = mean + shape * mean**2
-        objective = y * eta - (y + 1 / shape) * np.log1p(shape * mean)
+        variance = mean + dispersion * mean**2
+        objective = y * eta - (y + 1 / dispersion) * np.log1p(dispersion * mean)
         return mean * (y - mean) / variance, mean**2 / variance, objective, (y - mean) ** 2 / variance
     p, none = -np.expm1(-mean), np.exp(-mean)
     return (
@@ -80,28 +80,28 @@ def _counts_by_row(family: str, eta: Array, mean: Array, y: Array, shape: float)
     )
 
 
-def _lines_by_row(mean: Array, y: Array, trials: Array, shape: float) -> Rows:
+def _lines_by_row(mean: Array, y: Array, trials: Array, correlation: float) -> Rows:
     p, none = -np.expm1(-mean), np.exp(-mean)
     slope = mean * none
     gradient, information, objective = np.zeros_like(p), np.zeros_like(p), np.zeros_like(p)
     for i, n in enumerate(trials.astype(int)):
         for count in range(n + 1):
-            come = [p[i] * (1 - shape) + k * shape for k in range(count)]
-            stay = [none[i] * (1 - shape) + k * shape for k in range(n - count)]
-            both = [1 - shape + k * shape for k in range(n)]
+            come = [p[i] * (1 - correlation) + k * correlation for k in range(count)]
+            stay = [none[i] * (1 - correlation) + k * correlation for k in range(n - count)]
+            both = [1 - correlation + k * correlation for k in range(n)]
             likely = comb(n, count) * prod(come) * prod(stay) / prod(both)
             squares = sum(1 / value**2 for value in (*come, *stay))
-            information[i] += likely * ((1 - shape) * slope[i]) ** 2 * squares
+            information[i] += likely * ((1 - correlation) * slope[i]) ** 2 * squares
             if count == y[i]:
                 gradient[i] = (
-                    (1 - shape) * slope[i] * (sum(1 / value for value in come) - sum(1 / value for value in stay))
+                    (1 - correlation) * slope[i] * (sum(1 / value for value in come) - sum(1 / value for value in stay))
                 )
                 objective[i] = sum(log(value) for value in (*come, *stay))
-    spread = trials * p * none * (1 + (trials - 1) * shape)
+    spread = trials * p * none * (1 + (trials - 1) * correlation)
     return gradient, information, objective, (y - trials * p) ** 2 / spread
 
 
-def _amounts_by_row(family: str, eta: Array, mean: Array, y: Array, shape: float) -> Rows:
+def _amounts_by_row(family: str, eta: Array, mean: Array, y: Array, power: float) -> Rows:
     if family.startswith("gamma"):
         ratio = y / mean
         information = ratio if family == "gamma_observed" else np.ones_like(y)
@@ -111,7 +111,7 @@ def _amounts_by_row(family: str, eta: Array, mean: Array, y: Array, shape: float
         return residual, np.ones_like(y), -(residual**2) / 2, residual**2
     if family == "inverse_gaussian":
         return (y - mean) / mean**2, 1 / mean, 1 / mean - y / (2 * mean**2), (y - mean) ** 2 / mean**3
-    p = shape
+    p = power
     expected = mean ** (2 - p)
     observed = (2 - p) * mean ** (2 - p) + (p - 1) * y * mean ** (1 - p)
     return (

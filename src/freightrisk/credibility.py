@@ -2,7 +2,7 @@
 
 from freightrisk.book.scores import lagged_scores
 from freightrisk.models.credibility import ClassicalCredibility, buhlmann, buhlmann_straub, jewell
-from freightrisk.models.experience import MerchantExperience, merchant_periods
+from freightrisk.models.merchant_experience import MerchantExperience, merchant_periods
 
 __all__ = [
     "ClassicalCredibility",

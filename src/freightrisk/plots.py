@@ -64,13 +64,13 @@ def plot_relativities(fitted: FittedModel, factor: str, ax: "Axes | None" = None
     if isinstance(coding, Coding):
         labels = np.array([_short_label(coding, code) for code in range(len(table))])
     banded = isinstance(coding, Coding) and isinstance(coding.declared, Band)
-    order = np.arange(len(table)) if banded else np.argsort(table["relativity"].to_numpy(), kind="stable")
-    table, labels = table.iloc[order], labels[order]
+    by_size = np.arange(len(table)) if banded else np.argsort(table["relativity"].to_numpy(), kind="stable")
+    table, labels = table.iloc[by_size], labels[by_size]
     unit = "claims" if fitted.kind == "severity" else "orders"
     _exposure_bars(ax, table["exposure"].to_numpy(), f"exposure ({unit})")
     relativity, known = table["relativity"].to_numpy(), np.isfinite(table["std_error"].to_numpy())
     bounds = [relativity - table["lower"].to_numpy(), table["upper"].to_numpy() - relativity]
-    _points(ax, relativity, np.where(known, bounds, np.nan), hollow=order == fitted.references.get(factor, -1))
+    _points(ax, relativity, np.where(known, bounds, np.nan), hollow=by_size == fitted.references.get(factor, -1))
     ax.set_yscale("log")
     _plain_log_ticks(ax)
     _group_labels(ax, labels, factor)

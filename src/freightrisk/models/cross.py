@@ -80,9 +80,9 @@ class CrossTables:
             cells = np.array(
                 [self._cells(t) * (1 + (t < self.n_gradients)) for t in range(self.n_tables(full))], np.int64
             )
-            order = np.argsort(~self.is_apart(full), kind="stable")
+            shared_first = np.argsort(~self.is_apart(full), kind="stable")
             places = np.zeros(len(cells), dtype=np.int64)
-            places[order] = np.cumsum(cells[order]) - cells[order]
+            places[shared_first] = np.cumsum(cells[shared_first]) - cells[shared_first]
             found[full] = places, int(cells[self.is_apart(full)].sum()), int(cells.sum())
         return found
 
@@ -95,8 +95,8 @@ class CrossTables:
     def table_of(self) -> dict[tuple[int, int], int]:
         """Return the smallest table that holds each pair."""
         # From the largest table down, so that smaller ones overwrite it.
-        order = sorted(range(len(self.sets)), key=lambda t: -self._cells(t))
-        return {pair: t for t in order for pair in combinations(self.sets[t], 2)}
+        descending = sorted(range(len(self.sets)), key=lambda t: -self._cells(t))
+        return {pair: t for t in descending for pair in combinations(self.sets[t], 2)}
 
     def by_level(self, cells: Array, part: int, *, full: bool = True) -> Array:
         """Return gradient (part 0) or information (part 1) of each slot, one factor after another (equation 5)."""

@@ -15,7 +15,7 @@ from freightrisk._types import Array
 
 
 class Response(NamedTuple):
-    """Response, prior weight, log scale and lines of each row."""
+    """Response, prior weight, log multiplier and lines of each row."""
 
     y: Array
     weight: Array
@@ -25,7 +25,9 @@ class Response(NamedTuple):
 
 @dataclass(frozen=True)
 class Family:
-    """A family; its `shape` is a dispersion (negative binomial), a power (Tweedie) or a correlation (beta binomial).
+    """A family of responses.
+
+    Its parameter is a dispersion (negative binomial), a power (Tweedie) or a correlation (beta binomial).
 
     Parameters
     ----------
@@ -53,12 +55,12 @@ class Family:
     lines: bool = False
     kernel: str | None = None
 
-    def statistics(self, response: Response, objective: float, shape: float) -> tuple[float, float]:
+    def statistics(self, response: Response, objective: float, parameter: float) -> tuple[float, float]:
         """Return deviance and log likelihood.
 
         The log likelihood is at the maximum likelihood dispersion; for gamma, at the deviance over the sum of weights.
         """
-        return _STATISTICS[self.name](response, objective, shape)
+        return _STATISTICS[self.name](response, objective, parameter)
 
 
 FAMILIES = {
@@ -78,7 +80,7 @@ FAMILIES = {
 
 
 def _poisson(response: Response, objective: float, __: float) -> tuple[float, float]:
-    # The kernel's objective has y eta, the log likelihood y log m = y (eta + log scale). Rows with y = 0 add nothing.
+    # The kernel's objective has y eta, the log likelihood y log m = y (eta + log multiplier). Rows with y = 0 add nothing.
     y, weight, log_multiplier, _ = (part[response.y > 0] for part in response)
     fitted = objective + float((weight * y * log_multiplier).sum())
     saturated = float((weight * (y * np.log(y) - y)).sum())
@@ -98,11 +100,11 @@ def _binomial(response: Response, objective: float, _: float) -> tuple[float, fl
     return 2.0 * (saturated - objective), objective + float((weight * _log_choices(trials, y)).sum())
 
 
-def _beta_binomial(response: Response, objective: float, shape: float) -> tuple[float, float]:
+def _beta_binomial(response: Response, objective: float, correlation: float) -> tuple[float, float]:
     """Return NaN for the deviance, because the saturated likelihood has no closed form, and the log likelihood."""
     y, weight, trials = response.y, response.weight, response.trials
     # The sum over k < n and the binomial coefficient of docs/method.md, equation 4, which the kernel leaves out.
-    up_to = np.cumsum(np.log(1.0 - shape + shape * np.arange(int(trials.max(initial=1.0)))))
+    up_to = np.cumsum(np.log(1.0 - correlation + correlation * np.arange(int(trials.max(initial=1.0)))))
     every = up_to[trials.astype(np.int64) - 1]
     return float("nan"), objective + float((weight * (_log_choices(trials, y) - every)).sum())
 
@@ -111,12 +113,14 @@ def _log_choices(trials: Array, y: Array) -> Array:
     return _log_gamma(trials + 1.0) - _log_gamma(y + 1.0) - _log_gamma(trials - y + 1.0)
 
 
-def _negative_binomial(response: Response, objective: float, shape: float) -> tuple[float, float]:
+def _negative_binomial(response: Response, objective: float, dispersion: float) -> tuple[float, float]:
     y, weight, log_multiplier, _ = (part[response.y > 0] for part in response)
     fitted = objective + float((weight * y * log_multiplier).sum())
-    size = 1.0 / shape
-    saturated = float((weight * (y * np.log(y) - (y + size) * np.log1p(shape * y))).sum())
-    constant = weight * (y * np.log(shape) + _log_gamma(y + size) - _log_gamma(np.array(size)) - _log_gamma(y + 1.0))
+    size = 1.0 / dispersion
+    saturated = float((weight * (y * np.log(y) - (y + size) * np.log1p(dispersion * y))).sum())
+    constant = weight * (
+        y * np.log(dispersion) + _log_gamma(y + size) - _log_gamma(np.array(size)) - _log_gamma(y + 1.0)
+    )
     return 2.0 * (saturated - fitted), fitted + float(constant.sum())
 
 
@@ -153,9 +157,9 @@ def _normal_likelihood(response: Response, deviance: float, power: float) -> flo
     return constant - 0.5 * len(y) * (float(np.log(2.0 * np.pi * deviance / len(y))) + 1.0)
 
 
-def _tweedie(response: Response, objective: float, shape: float) -> tuple[float, float]:
+def _tweedie(response: Response, objective: float, power: float) -> tuple[float, float]:
     y, weight, *_ = (part[response.y > 0] for part in response)
-    saturated = float((weight * y ** (2.0 - shape)).sum()) / ((1.0 - shape) * (2.0 - shape))
+    saturated = float((weight * y ** (2.0 - power)).sum()) / ((1.0 - power) * (2.0 - power))
     # The log likelihood needs every mean and the dispersion: see `tweedie_log_likelihood`.
     return 2.0 * (saturated - objective), float("nan")
 
@@ -210,24 +214,24 @@ def expected_response(family: str, mean: Array, trials: Array) -> Array:
     return np.asarray(-np.expm1(-mean)) if family == "bernoulli" else mean
 
 
-def rising_sums(count: Array, share: Array, shape: float, above: Callable[[Array, int], Array]) -> Array:
-    """Return the sum over k < count of above(share, k) / (share (1 - shape) + k shape) of each row."""
+def rising_sums(count: Array, share: Array, correlation: float, above: Callable[[Array, int], Array]) -> Array:
+    """Return the sum over k < count of above(share, k) / (share (1 - correlation) + k correlation) of each row."""
     total = np.zeros(len(count))
     for k in range(int(count.max(initial=0.0))):
         some = np.flatnonzero(count > k)
-        total[some] += above(share[some], k) / (share[some] * (1.0 - shape) + k * shape)
+        total[some] += above(share[some], k) / (share[some] * (1.0 - correlation) + k * correlation)
     return total
 
 
-def row_gradients(family: str, y: Array, mean: Array, shape: float, trials: Array) -> Array:
+def row_gradients(family: str, y: Array, mean: Array, parameter: float, trials: Array) -> Array:
     """Return the gradient of each row, the slope of its log likelihood along eta, at dispersion and weight 1."""
     if FAMILIES[family].lines:
         p, none = -np.expm1(-mean), np.exp(-mean)
         back, stay = (
-            rising_sums(count, share, shape, lambda share, _: np.ones_like(share))
+            rising_sums(count, share, parameter, lambda share, _: np.ones_like(share))
             for count, share in ((y, p), (trials - y, none))
         )
-        return np.asarray((1.0 - shape) * mean * none * (back - stay))
+        return np.asarray((1.0 - parameter) * mean * none * (back - stay))
     residual = y - mean
     if family == "poisson":
         return residual
@@ -235,9 +239,9 @@ def row_gradients(family: str, y: Array, mean: Array, shape: float, trials: Arra
         p = -np.expm1(-mean)
         return np.asarray(mean * (y - p) / p)
     if family == "negative_binomial":
-        return np.asarray(residual / (1.0 + shape * mean))
+        return np.asarray(residual / (1.0 + parameter * mean))
     if family == "lognormal":
         return np.asarray(np.log(y / mean))
     # The variance is m ** power, so the gradient is (y - m) m / m ** power.
-    power = {"gamma": 2.0, "inverse_gaussian": 3.0}.get(family, shape)
+    power = {"gamma": 2.0, "inverse_gaussian": 3.0}.get(family, parameter)
     return np.asarray(residual * mean ** (1.0 - power))

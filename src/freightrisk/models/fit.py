@@ -30,12 +30,12 @@ from freightrisk.models.table_model import Solution, null_problem, solve
 from freightrisk.models.terms import AnyCoding, LevelSums, coding_of, given_multiplier, level_sums, term_of
 
 LARGEST_OFFSET = 200.0
-SHAPE_RANGE = (1e-6, 1e3)
+PARAMETER_RANGE = (1e-6, 1e3)
 CORRELATION_RANGE = (1e-6, 1.0 - 1e-6)
-SHAPE_ROUNDS = 50
-SHAPE_TOLERANCE = 1e-10
-# Changes below this end the rounds once they no longer halve: a shape near zero is known to rounding.
-SHAPE_NOISE = 1e-7
+PARAMETER_ROUNDS = 50
+PARAMETER_TOLERANCE = 1e-10
+# Changes below this end the rounds once they no longer halve: a parameter near zero is known to rounding.
+PARAMETER_NOISE = 1e-7
 
 
 def _ones() -> Array:
@@ -52,7 +52,7 @@ class Rows:
     family : str
     codes : mapping of str to array
         Codes of each effect's table.
-    response, multiplier, weight, trials, shape
+    response, multiplier, weight, trials, family_parameter
         As for `Problem`, without the given tables in `multiplier`.
     exposure, claims, amount : float64 array
         Reported by level.
@@ -67,7 +67,7 @@ class Rows:
     multiplier: Array = field(default_factory=_ones)
     weight: Array = field(default_factory=_ones)
     trials: Array = field(default_factory=_ones)
-    shape: float = 0.0
+    family_parameter: float = 0.0
 
     @property
     def n_rows(self) -> int:
@@ -83,7 +83,7 @@ class Rows:
             response=self.response,
             multiplier=given_multiplier(self.multiplier, given, self.codes, self.n_rows),
             weight=self.weight,
-            shape=self.shape,
+            family_parameter=self.family_parameter,
             trials=self.trials,
         )
 
@@ -179,8 +179,8 @@ def _solved(
     at_limit: NDArray[np.bool_] | None,
 ) -> _Solved:
     newton = partial(solve, labels=labels, solver=solver)
-    if problem.family in SHAPED and problem.shape == 0.0:
-        problem = replace(problem, shape=fitted_shape(problem, layout, newton))
+    if problem.family in ESTIMATED and problem.family_parameter == 0.0:
+        problem = replace(problem, family_parameter=fitted_parameter(problem, layout, newton))
     if at_limit is not None and at_limit.any():
         if solver.engine != "newton":
             raise InputError("engine='statsmodels' has no censored fit; leave limit out, or use engine='newton'.")
@@ -192,24 +192,24 @@ def _solved(
     return _Solved(problem, newton(problem, layout))
 
 
-def fitted_shape(problem: Problem, layout: Layout, solver: Callable[..., Solution]) -> float:
-    """Return the maximum likelihood shape of a family that has one, with the tables at their own maximum.
+def fitted_parameter(problem: Problem, layout: Layout, solver: Callable[..., Solution]) -> float:
+    """Return the maximum likelihood estimate of the family's parameter, with the tables at their own maximum.
 
-    Tables and shape are orthogonal in expectation, or nearly so, and taking them in turns converges in a few rounds.
+    Tables and parameter are orthogonal in expectation, or nearly so. Fitting them in turns converges in a few rounds.
     """
-    simple, given_means = SHAPED[problem.family]
+    simple, given_means = ESTIMATED[problem.family]
     solution = solver(replace(problem, family=simple), layout)
-    shape = given_means(problem, means(problem, layout, solution.state))
+    parameter = given_means(problem, means(problem, layout, solution.state))
     change = np.inf
-    for _ in range(SHAPE_ROUNDS):
-        solution = solver(replace(problem, shape=shape), layout, start=solution.state)
-        before, shape = shape, given_means(problem, means(problem, layout, solution.state))
-        last, change = change, abs(np.log(shape / before))
-        if change < SHAPE_TOLERANCE or 0.5 * last < change < SHAPE_NOISE:
-            return shape
+    for _ in range(PARAMETER_ROUNDS):
+        solution = solver(replace(problem, family_parameter=parameter), layout, start=solution.state)
+        before, parameter = parameter, given_means(problem, means(problem, layout, solution.state))
+        last, change = change, abs(np.log(parameter / before))
+        if change < PARAMETER_TOLERANCE or 0.5 * last < change < PARAMETER_NOISE:
+            return parameter
     raise FitError(
-        f"the shape of the {problem.family} family did not converge in {SHAPE_ROUNDS} rounds (last {shape:.4g}); pool "
-        f"levels with few claims (min_claims=), or use family='{simple}'."
+        f"the parameter of the {problem.family} family did not converge in {PARAMETER_ROUNDS} rounds (last "
+        f"{parameter:.4g}); pool levels with few claims (min_claims=), or use family='{simple}'."
     )
 
 
@@ -255,14 +255,15 @@ def dispersion_given_means(problem: Problem, mean: Array) -> float:
         rest = (mean - problem.y) / (size + mean) - np.log1p(mean / size)
         return counted + float((weight * rest).sum())
 
-    low, high = np.log(SHAPE_RANGE)
+    low, high = np.log(PARAMETER_RANGE)
     if slope(low) <= 0.0 <= slope(high):
         return float(np.exp(brentq(slope, low, high, xtol=1e-13, rtol=1e-14)))
-    return SHAPE_RANGE[0] if slope(low) > 0.0 else SHAPE_RANGE[1]
+    return PARAMETER_RANGE[0] if slope(low) > 0.0 else PARAMETER_RANGE[1]
 
 
-# Families with a shape to estimate: the family to start from, and the shape of largest likelihood given the means.
-SHAPED: dict[str, tuple[str, Callable[[Problem, Array], float]]] = {
+# Families whose parameter is estimated: the family to start from, and the parameter of largest likelihood given the
+# means.
+ESTIMATED: dict[str, tuple[str, Callable[[Problem, Array], float]]] = {
     "negative_binomial": ("poisson", dispersion_given_means),
     "beta_binomial": ("binomial", correlation_given_means),
 }

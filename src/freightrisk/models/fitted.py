@@ -47,8 +47,8 @@ class FittedModel:
     steps : tuple of Step
         Convergence record; the first steps may be on a sample of the rows.
     engine : {"newton", "statsmodels"}
-    shape : float
-        Dispersion of a negative binomial (variance m + shape m^2), power of a Tweedie variance, or correlation of two
+    family_parameter : float
+        Dispersion d of a negative binomial (variance m + d m^2), power of a Tweedie variance, or correlation of two
         lines of an order in a beta-binomial model; else 0.
     clock : str
         Time zone of the book's days.
@@ -64,7 +64,7 @@ class FittedModel:
     statistics: FitStatistics
     steps: tuple[Step, ...]
     engine: str
-    shape: float = 0.0
+    family_parameter: float = 0.0
     clock: str = DEFAULT_CLOCK
 
     def __post_init__(self) -> None:
@@ -349,14 +349,14 @@ class FittedModel:
         factors = ", ".join(effect.size_text(name) for name, effect in self.fitted_effects.items()) or "none"
         deviance = f"deviance {self.deviance:,.2f} (null {self.null_deviance:,.2f}); "
         deviance = "" if np.isnan(self.deviance) else deviance
-        shape = f"; shape {self.shape:.4g}" if self.shape else ""
+        parameter = f"; family parameter {self.family_parameter:.4g}" if self.family_parameter else ""
         parameters = self.n_rows - self.df_residual
         lines = [
             f"{self.kind} model, {self.family}, log link, engine {self.engine}",
             f"rows {self.n_rows:,}; parameters {parameters:.6g}; residual df {self.df_residual:,.10g}",
             f"factors: {factors}",
             f"base {self.base:.6g} (intercept {self.intercept:.6f}, std error {self.intercept_std_error:.6f})",
-            f"{deviance}dispersion {self.dispersion:.4f}{shape}",
+            f"{deviance}dispersion {self.dispersion:.4f}{parameter}",
             f"log likelihood {self.log_likelihood:,.2f}; AIC {self.aic:,.2f}; BIC {self.bic:,.2f}",
             f"converged in {len(self.steps)} steps, last move {self.steps[-1].largest_move:.1e}",
         ]

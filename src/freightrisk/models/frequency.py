@@ -34,13 +34,13 @@ class FrequencyModel:
         The distribution of an order's claims.
 
         - Poisson: claim counts.
-        - Negative binomial (NB2): counts with variance m + shape m^2, above their mean m. `shape` is estimated by
+        - Negative binomial (NB2): counts with variance m + d m^2, above their mean m. The dispersion d is estimated by
           maximum likelihood.
         - Bernoulli with the complementary log-log link: covers with at most one claim an order. P(claim) is
           1 - exp(-exposure * lambda), so lambda means the same as in a Poisson model.
         - Binomial: returned lines of orders whose lines the book counts (``lines=``). Each of n lines comes back with
           probability 1 - exp(-exposure * lambda / n), independently of the others.
-        - Beta-binomial: the same, if lines of one order tend to come back together. Their correlation `shape` is
+        - Beta-binomial: the same, if lines of one order tend to come back together. Their correlation is
           estimated by maximum likelihood.
 
         With the last two families the relativities rate a line, and lambda is the intensity of all n lines together.

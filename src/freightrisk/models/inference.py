@@ -38,7 +38,7 @@ def clustered_covariance(problem: Problem, layout: Layout, solution: Solution, c
     from scipy.sparse import csr_array
 
     mean = means(problem, layout, solution.state)
-    gradient = row_gradients(problem.family, problem.y, mean, problem.shape, problem.trials)
+    gradient = row_gradients(problem.family, problem.y, mean, problem.family_parameter, problem.trials)
     gradient = gradient * problem.weight if len(problem.weight) else gradient
     count = int(clusters.max()) + 1
 

@@ -27,9 +27,9 @@ LARGE_CELLS = 2**20  # of a tree with other factors, beyond which rows are taken
 class Problem:
     """Rows to fit: codes, response, multiplicative offset, prior weight and lines (empty arrays stand for ones).
 
-    Response, offset, weight and lines are float64, float32, uint8, uint16 or uint32. `shape` is the dispersion of a
-    negative binomial, the power of a Tweedie variance or the correlation of a beta binomial. `dispersion` is the
-    dispersion of a family that has one, or 0 if the Pearson statistic estimates it.
+    Response, offset, weight and lines are float64, float32, uint8, uint16 or uint32. `family_parameter` is the
+    dispersion of a negative binomial, the power of a Tweedie variance or the correlation of a beta binomial.
+    `dispersion` multiplies the variance of a family that has one; 0 if the Pearson statistic estimates it.
     """
 
     family: str
@@ -38,7 +38,7 @@ class Problem:
     response: NDArray[Any]
     multiplier: NDArray[Any] = field(default_factory=lambda: np.empty(0))
     weight: NDArray[Any] = field(default_factory=lambda: np.empty(0))
-    shape: float = 0.0
+    family_parameter: float = 0.0
     dispersion: float = 0.0
     trials: NDArray[Any] = field(default_factory=lambda: np.empty(0))
 
@@ -169,9 +169,9 @@ class Passes:
             first, last = lanes[lane]
             for start, stop in pieces[first:last]:
                 _fit.accumulate(
-                    kernel, problem.shape, self.columns, layout.offsets, base, tables, self.values, start, stop,
-                    cross.members, firsts, places + lane * (n_cells - shared) * mine, cross.n_gradients, cells,
-                    totals[lane],
+                    kernel, problem.family_parameter, self.columns, layout.offsets, base, tables, self.values,
+                    start, stop, cross.members, firsts, places + lane * (n_cells - shared) * mine,
+                    cross.n_gradients, cells, totals[lane],
                 )  # fmt: skip
                 let_go(self.arrays, start, stop)
             return lane
@@ -192,11 +192,11 @@ class Passes:
 
 def _by_leaf(problem: Problem, leaves: str, names: tuple[str, ...], threads: int) -> Problem:
     """Return the problem with its rows sorted by leaf; rows of one leaf keep their order."""
-    order = np.argsort(problem.codes[leaves], kind="stable")
+    by_leaf = np.argsort(problem.codes[leaves], kind="stable")
     arrays = [*problem.arrays, *(problem.codes[name] for name in names)]
 
     def sort(k: int, _: int) -> NDArray[Any]:
-        return arrays[k].take(order) if len(arrays[k]) else arrays[k]
+        return arrays[k].take(by_leaf) if len(arrays[k]) else arrays[k]
 
     response, multiplier, weight, trials, *codes = in_order(sort, [(k, k) for k in range(len(arrays))], threads=threads)
     by_name = dict(zip(names, codes, strict=True))

@@ -91,7 +91,7 @@ class PurePremiumModel:
             response=amount / exposure,
             multiplier=offset_multiplier(offset, book.n_orders, None),
             weight=weights * exposure if len(weights) else np.broadcast_to(exposure, amount.shape).copy(),
-            shape=self.power,
+            family_parameter=self.power,
             exposure=exposure,
             claims=book.counts.astype(np.float64),
             amount=amount,

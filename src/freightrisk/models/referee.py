@@ -85,18 +85,18 @@ def _family(problem: Problem, families: Any) -> Any:
         "poisson": families.Poisson,
         "bernoulli": lambda: families.Binomial(families.links.CLogLog()),
         "binomial": lambda: families.Binomial(families.links.CLogLog()),
-        "negative_binomial": lambda: families.NegativeBinomial(log, alpha=problem.shape),
+        "negative_binomial": lambda: families.NegativeBinomial(log, alpha=problem.family_parameter),
         "gamma": lambda: families.Gamma(log),
         "lognormal": families.Gaussian,
         "inverse_gaussian": lambda: families.InverseGaussian(log),
-        "tweedie": lambda: families.Tweedie(log, var_power=problem.shape),
+        "tweedie": lambda: families.Tweedie(log, var_power=problem.family_parameter),
     }[problem.family]()
 
 
 def _objective(problem: Problem, linear: Array, mean: Array) -> float:
     """Return the kernel's objective at the fitted values (docs/method.md, "Nine likelihoods")."""
     weight = problem.weight if len(problem.weight) else np.ones(problem.n_rows)
-    y, p = problem.y, problem.shape
+    y, p = problem.y, problem.family_parameter
     eta = linear - (np.log(problem.multiplier) if len(problem.multiplier) and problem.family != "lognormal" else 0.0)
     if problem.family in ("bernoulli", "binomial"):
         from scipy.special import xlog1py, xlogy

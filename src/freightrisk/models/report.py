@@ -49,7 +49,7 @@ class Report:
             for term, at in zip(layout.terms, layout.offsets.tolist(), strict=True)
         }
         shifts = {term.name: self._centre(term, tables[term.name]) for term in layout.terms if term.centred}
-        errors, covariance, parameters = self._errors(tables, self.scale)
+        errors, covariance, parameters = self._errors(tables, self.dispersion)
         nodes = {
             term.name: self._nodes(term, tables[term.name], base + sum(shifts.values()) - shifts[term.name] + self.lift)
             for term in layout.terms
@@ -65,7 +65,8 @@ class Report:
             kind=self.kind, family=self.problem.family, intercept=intercept,
             intercept_std_error=float(np.sqrt(covariance[0, 0])), covariance=covariance, parameters=parameters,
             fitted_effects=self._fitted_effects(reported, errors, {name: found for name, (found, _) in nodes.items()}),
-            statistics=self._statistics(null), steps=solution.steps, engine=engine, shape=self.problem.shape,
+            statistics=self._statistics(null), steps=solution.steps, engine=engine,
+            family_parameter=self.problem.family_parameter,
         )  # fmt: skip
 
     def _fitted_effects(
@@ -106,7 +107,7 @@ class Report:
         )
 
     @property
-    def scale(self) -> float:
+    def dispersion(self) -> float:
         """Return the dispersion by which covariances are scaled: 1 for counts."""
         return self.solution.dispersion if FAMILIES[self.problem.family].has_dispersion else 1.0
 
@@ -128,19 +129,19 @@ class Report:
     def _variances(self) -> dict[str, tuple[float, ...]]:
         found: dict[str, tuple[float, ...]] = {}
         for group, strength in zip(self.layout.groups, self.solution.strengths.tolist(), strict=True):
-            value = group.variance if group.variance is not None else self.scale / strength
+            value = group.variance if group.variance is not None else self.dispersion / strength
             value = 0.0 if group.variance is None and strength >= 0.99 * LARGEST_STRENGTH else value
             found[group.term] = (*found.get(group.term, ()), float(value))
         return found
 
-    def _errors(self, tables: Mapping[str, Array], scale: float) -> tuple[dict[str, Array], Array, Any]:
+    def _errors(self, tables: Mapping[str, Array], dispersion: float) -> tuple[dict[str, Array], Array, Any]:
         """Return standard errors by slot, and the covariance of intercept and dense levels.
 
         Each reported number is linear in the parameters: a slot less the weighted mean of a centred table, and the
         intercept plus those means.
         """
         layout = self.layout
-        covariance = self.solution.covariance * scale if self.clustered is None else self.clustered
+        covariance = self.solution.covariance * dispersion if self.clustered is None else self.clustered
         rows, parameters = [np.zeros((1, layout.n_params))], []
         rows[0][0, 0] = 1.0
         errors: dict[str, Array] = {}
@@ -150,9 +151,9 @@ class Report:
             pull = self._pull(term, tables[term.name])[layout.tree.slots] if term.centred else None
             errors[term.name] = np.full(term.n_slots, np.inf)
             found, mean_row, mean_variance = tree_errors(self.solution.reduced, self.solution.covariance, pull)
-            errors[term.name][layout.tree.slots] = np.sqrt(found * scale)
+            errors[term.name][layout.tree.slots] = np.sqrt(found * dispersion)
             rows[0] -= mean_row
-            extra = mean_variance * scale
+            extra = mean_variance * dispersion
         for term, start in zip(layout.dense, layout.starts.tolist(), strict=False):
             slots = np.flatnonzero(term.estimated)
             own = np.zeros((len(slots), layout.n_params))
@@ -242,7 +243,7 @@ class Report:
         weight = problem.weight if len(problem.weight) else np.ones(problem.n_rows)
         response = Response(problem.y, weight, np.zeros(0), np.zeros(0))
         mean = means(problem, self.layout, self.solution.state)
-        return tweedie_log_likelihood(response, mean, problem.shape, dispersion)
+        return tweedie_log_likelihood(response, mean, problem.family_parameter, dispersion)
 
     def _filled(self, term: Term, table: Array, nodes: Any, intercept: float) -> Array:
         """Return a table with slots that no row determined at the rate of their parent."""
@@ -345,11 +346,11 @@ def fit_statistics(problem: Problem, objective: float) -> tuple[float, float]:
     """Return deviance and log likelihood from the solver's objective, adding the terms it leaves out."""
     family = FAMILIES[problem.family]
     if not family.counts:
-        return family.statistics(_response(problem), objective, problem.shape)
+        return family.statistics(_response(problem), objective, problem.family_parameter)
     # Of counts both are sums over rows, and rise and fall with the objective.
-    found = np.array(family.statistics(_response(next(problem.parts())), objective, problem.shape))
+    found = np.array(family.statistics(_response(next(problem.parts())), objective, problem.family_parameter))
     for part in islice(problem.parts(), 1, None):
-        found += family.statistics(_response(part), 0.0, problem.shape)
+        found += family.statistics(_response(part), 0.0, problem.family_parameter)
     return float(found[0]), float(found[1])
 
 

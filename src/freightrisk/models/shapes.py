@@ -293,15 +293,15 @@ class ParetoTail(SeverityShape):
         ratios, weights = ratios_of(severity, book)
         weights = np.ones(len(ratios)) if weights is None else weights
         body = EmpiricalShape(ratios, weights) if body is None else body
-        order = np.argsort(ratios)[::-1]
-        in_tail = np.cumsum(weights[order]) <= share * weights.sum()
+        descending = np.argsort(ratios)[::-1]
+        in_tail = np.cumsum(weights[descending]) <= share * weights.sum()
         if in_tail.sum() < FEWEST_AMOUNTS:
             raise FitError(
                 f"there are {int(in_tail.sum())} claims in a tail of {share:.1%}, and a tail needs {FEWEST_AMOUNTS}; "
                 "raise share, or give a shape without a tail."
             )
-        threshold = float(ratios[order[in_tail]].min())
-        tail, weight = ratios[order[in_tail]], weights[order[in_tail]]
+        threshold = float(ratios[descending[in_tail]].min())
+        tail, weight = ratios[descending[in_tail]], weights[descending[in_tail]]
         # The smallest amount of the tail is the threshold itself, so it does not count as an amount above.
         index = float((weight.sum() - weight[-1]) / (weight * np.log(tail / threshold)).sum())
         if not index > 1.0:
@@ -346,8 +346,8 @@ def ratios_of(severity: Any, book: OrderBook) -> tuple[Array, Array | None]:
 
 def _grouped(values: Array, share: Array) -> tuple[Array, Array]:
     """Return ascending values with their shares; if there are more than POINTS, neighbours are merged at their mean."""
-    order = np.argsort(values, kind="stable")
-    values, share = values[order], share[order]
+    ascending = np.argsort(values, kind="stable")
+    values, share = values[ascending], share[ascending]
     kept = share > 0
     values, share = values[kept], share[kept]
     if len(values) <= POINTS:

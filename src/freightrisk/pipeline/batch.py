@@ -66,8 +66,8 @@ class PricedBatch:
         Limits that reduced an offer, so that the fen depend on earlier spending.
     remainders : dict of merchant to micro-yuan
         Rounding remainders after the batch.
-    lines : list of dict
-        One line for each order and campaign: the fen paid.
+    entries : list of dict
+        One entry for each order and campaign: the fen paid.
     fingerprint : str
         Hash of everything that the fen depend on besides the opening.
     """
@@ -77,7 +77,7 @@ class PricedBatch:
     spent: dict[Key, int]
     met: set[Key]
     remainders: dict[str, int]
-    lines: list[dict[str, Any]]
+    entries: list[dict[str, Any]]
     fingerprint: str
 
     def holds(self, now: Snapshot, limits: dict[str, Subsidy]) -> bool:
@@ -173,7 +173,7 @@ def price_batch(
     columns = tariff.price_columns(coded, **options, campaigns=True, balances=after, buffers=into)
     spent: dict[Key, int] = {}
     met = {(name, period, WHOLE if merchant is None else str(merchant)) for name, merchant, period in after.met}
-    lines: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     for k, rule in enumerate(tariff.subsidies):
         if not rule.is_limited:
             continue
@@ -191,11 +191,11 @@ def price_batch(
             keys = sequence.keys[list(sequence.labels).index(rule.period), rows].tolist()
         for order, key_code, fen in zip(sequence.ids[rows].tolist(), keys, into.paid[k, rows].tolist(), strict=True):
             merchant, period = labels[key_code] if key_code >= 0 else (WHOLE, WHOLE)
-            lines.append(
+            entries.append(
                 {"order_id": str(order), "campaign": rule.name, "period": period, "merchant": str(merchant), "fen": fen}
             )
     remainders = {str(name): micro for name, micro in after.remainders.items()}
-    return PricedBatch(columns, opening, spent, met, remainders, lines, _fingerprint(tariff, coded, into))
+    return PricedBatch(columns, opening, spent, met, remainders, entries, _fingerprint(tariff, coded, into))
 
 
 def _fingerprint(tariff: Tariff, coded: CodedOrders, into: QuoteBuffers) -> str:

@@ -10,8 +10,8 @@ from freightrisk.pipeline.tables import (
     BATCHES,
     CAMPAIGNS,
     CARRIED,
+    ENTRIES,
     HEAD,
-    LINES,
     MOST_FEN,
     OPENINGS,
     REMAINDERS,
@@ -91,7 +91,7 @@ def record(
         {"batch": batch, "merchant": name, "opening_micro": now.remainders.get(name, 0), "closing_micro": micro}
         for name, micro in done.remainders.items()
     ]
-    lines = [line | {"batch": batch} for line in done.lines]
+    entries = [entry | {"batch": batch} for entry in done.entries]
     terms = [
         {name: value for name, value in campaign_row(rule).items() if name != "payer"} | {"batch": batch}
         for rule in unpriced.limited.values()
@@ -100,8 +100,8 @@ def record(
         if rows:
             connection.execute(table.insert(), rows)
     try:
-        if lines:
-            connection.execute(LINES.insert(), lines)
+        if entries:
+            connection.execute(ENTRIES.insert(), entries)
     except sa.exc.IntegrityError:
         raise LedgerError(
             f"batch '{batch}': an order has money of the same campaign already, from another batch or twice in "
@@ -113,7 +113,7 @@ def record(
 
 
 def give_back(connection: sa.Connection, asked: Any) -> list[Any]:
-    """Subtract the fen of some lines from spending, and return the lines."""
+    """Subtract the fen of some entries from spending, and return the entries."""
     rows = list(connection.execute(asked))
     back: dict[Key, int] = {}
     for row in rows:

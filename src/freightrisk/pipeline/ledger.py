@@ -25,8 +25,8 @@ from freightrisk.pipeline.tables import (
     BATCHES,
     CAMPAIGNS,
     CARRIED,
+    ENTRIES,
     HEAD,
-    LINES,
     LOCK_NUMBER,
     OPENINGS,
     REMAINDERS,
@@ -306,13 +306,13 @@ class Ledger:
             if state != "reserved":
                 why = "is not in the ledger" if state is None else "is confirmed; reverse its orders instead"
                 raise LedgerError(f"batch '{batch}' {why}.")
-            give_back(connection, sa.select(LINES).where(LINES.c.batch == batch))
+            give_back(connection, sa.select(ENTRIES).where(ENTRIES.c.batch == batch))
             carried = connection.execute(sa.select(CARRIED).where(CARRIED.c.batch == batch)).all()
             add_to(
                 connection, REMAINDERS, REMAINDERS.c.micro,
                 {(row.merchant,): row.opening_micro - row.closing_micro for row in carried},
             )  # fmt: skip
-            for table in (LINES, OPENINGS, CARRIED, TERMS, REVERSED, BATCHES):
+            for table in (ENTRIES, OPENINGS, CARRIED, TERMS, REVERSED, BATCHES):
                 connection.execute(table.delete().where(table.c.batch == batch))
 
     def reverse(self, order_ids: Iterable[Any]) -> "pd.DataFrame":
@@ -349,15 +349,15 @@ class Ledger:
         found: list[Any] = []
         with self._locked() as connection:
             for start in range(0, len(ids), IDS_AT_ONCE):
-                some = LINES.c.order_id.in_(ids[start : start + IDS_AT_ONCE])
-                rows = give_back(connection, sa.select(LINES).where(some))
+                some = ENTRIES.c.order_id.in_(ids[start : start + IDS_AT_ONCE])
+                rows = give_back(connection, sa.select(ENTRIES).where(some))
                 if rows:
                     copied = [
                         {"batch": row.batch, "order_id": row.order_id, "campaign": row.campaign, "fen": row.fen}
                         for row in rows
                     ]
                     connection.execute(REVERSED.insert(), copied)
-                    connection.execute(LINES.delete().where(some))
+                    connection.execute(ENTRIES.delete().where(some))
                 found += rows
         return found
 
@@ -382,10 +382,10 @@ class Ledger:
         import pandas as pd
 
         reserved = (
-            sa.select(LINES.c.campaign, sa.func.sum(LINES.c.fen).label("fen"))
-            .join(BATCHES, BATCHES.c.batch == LINES.c.batch)
+            sa.select(ENTRIES.c.campaign, sa.func.sum(ENTRIES.c.fen).label("fen"))
+            .join(BATCHES, BATCHES.c.batch == ENTRIES.c.batch)
             .where(BATCHES.c.state == "reserved")
-            .group_by(LINES.c.campaign)
+            .group_by(ENTRIES.c.campaign)
         )
         whole = sa.select(SPENDING).where(SPENDING.c.period == WHOLE)
         with self._begin() as connection:

@@ -79,7 +79,7 @@ CARRIED = sa.Table(
     sa.Column("opening_micro", sa.BigInteger, nullable=False),
     sa.Column("closing_micro", sa.BigInteger, nullable=False),
 )
-LINES = sa.Table(
+ENTRIES = sa.Table(
     "freightrisk_lines",
     TABLES,
     sa.Column("order_id", sa.Text, primary_key=True),

@@ -93,15 +93,15 @@ def subsidy_offers(
     take_up = _check.real_array(response["take_up"].to_numpy(), argument="take_up", length=len(response))
     _check.refuse_rows((take_up < 0.0) | (take_up > 1.0), "response: 'take_up' is not a share from 0 to 1 in {rows}.")
     _refuse_falling(response)
-    order = np.argsort(codes, kind="stable")
+    by_segment = np.argsort(codes, kind="stable")
     ends = np.cumsum(np.bincount(codes, minlength=len(names)))
     listed = _money(quotes, "list_fen", LARGEST_YUAN * 100)
     _check.refuse_rows(
         listed != np.floor(listed), "quotes: 'list_fen' is not a whole number in {rows}; give whole fen."
     )
-    list_fen = listed.astype(np.int64)[order]
+    list_fen = listed.astype(np.int64)[by_segment]
     # Rounded up to fen: the insurer needs at least the technical premium.
-    premium = _money(quotes, "technical_premium", LARGEST_YUAN)[order]
+    premium = _money(quotes, "technical_premium", LARGEST_YUAN)[by_segment]
     needed = round_micro(np.rint(premium * MICRO_PER_YUAN).astype(np.int64), "ceiling")
     place = {name: slice(0 if k == 0 else int(ends[k - 1]), int(ends[k])) for k, name in enumerate(names)}
     rows = []

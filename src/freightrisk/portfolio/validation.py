@@ -92,13 +92,13 @@ def equal_groups(rate: NDArray[np.float64], exposure: NDArray[np.float64], n_gro
     Rates within one part in 10^12 count as ties, because prediction over exposure is rounded.
     """
     _check.whole(n_groups, argument="n_groups", low=1, high=1000)
-    order = np.lexsort((exposure, rate))  # by exposure too, so that rounding in sums ignores the order of rows
-    ranked, end = rate[order], np.cumsum(exposure[order])
+    by_rate = np.lexsort((exposure, rate))  # by exposure too, so that rounding in sums ignores the by_rate of rows
+    ranked, end = rate[by_rate], np.cumsum(exposure[by_rate])
     begins = np.flatnonzero(np.diff(ranked, prepend=-np.inf) > TIE * ranked)
     before = np.append(0.0, end)[begins]
     after = np.append(before[1:], end[-1])
     middle = (before + after) / 2.0 / end[-1] * n_groups
     group = np.empty(len(rate), dtype=np.int64)
     sizes = np.diff(begins, append=len(rate))
-    group[order] = np.repeat(np.minimum(middle, n_groups - 1).astype(np.int64) + 1, sizes)
+    group[by_rate] = np.repeat(np.minimum(middle, n_groups - 1).astype(np.int64) + 1, sizes)
     return group

@@ -249,8 +249,8 @@ def sequence_of(
         texts = (pairs % 2**31 + first).astype(when.dtype).astype(str).tolist()
         labels[period] = [(names[owner], text) for owner, text in zip((pairs // 2**31).tolist(), texts, strict=True)]
     ids = order_ids(joined)
-    order = _fixed_order(joined, ids)
-    return OrderSequence(order, merchants if carries else np.empty(0, dtype=np.int32), names, keys, labels, ids)
+    permutation = _fixed_order(joined, ids)
+    return OrderSequence(permutation, merchants if carries else np.empty(0, dtype=np.int32), names, keys, labels, ids)
 
 
 def order_ids(joined: JoinedColumns) -> NDArray[Any]:

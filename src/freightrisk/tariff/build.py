@@ -11,7 +11,7 @@ from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
 from freightrisk.models.shapes import SCALE_FAMILIES, ScaleShape, SeverityShape
 from freightrisk.tariff.cover import Cover, count_curve, limit_curve, line_count_curves
-from freightrisk.tariff.experience import Experience
+from freightrisk.tariff.experience_rating import ExperienceRating
 from freightrisk.tariff.rates import RateTables, scheduled_shares
 
 
@@ -21,7 +21,7 @@ def parts_of_models(
     *,
     cover: Cover,
     shape: SeverityShape | None,
-    experience: Experience | None,
+    experience: ExperienceRating | None,
 ) -> dict[str, Any]:
     """Return those arguments of a `Tariff` that follow from its models and its cover."""
     if shape is not None and not isinstance(shape, SeverityShape):
@@ -39,7 +39,7 @@ def parts_of_models(
     claims, freight = RateTables.of(frequency), RateTables.of(severity)
     pairs = [*_pairs_of(frequency), *_pairs_of(severity)]
     if experience is not None:
-        _check.instance(experience, Experience, argument="experience")
+        _check.instance(experience, ExperienceRating, argument="experience")
         claims = experience.taken_out_of(claims, codings)
         # The coding of a score stays only if a table, an interaction or a limit still reads it.
         used = [name for pair in pairs for name in pair] + [limit.factor for limit in cover.limits]
@@ -80,7 +80,7 @@ def _provenance(
     frequency: FittedModel,
     severity: FittedModel | FittedSchedule,
     shape: SeverityShape | None,
-    experience: Experience | None,
+    experience: ExperienceRating | None,
 ) -> dict[str, Any]:
     found: dict[str, Any] = {fitted.kind: fitted.provenance for fitted in (frequency, severity)}
     if experience is not None:
@@ -93,9 +93,9 @@ def _count_curve(frequency: FittedModel, cover: Cover) -> Array:
         # One curve for each number of lines, because the count of an order is beta-binomial in its lines.
         most = frequency.codings[frequency.lines].n_levels
         return line_count_curves(
-            most, correlation=frequency.shape, max_claims=cover.max_claims, merge_share=cover.merge_share
+            most, correlation=frequency.family_parameter, max_claims=cover.max_claims, merge_share=cover.merge_share
         )
-    dispersion = frequency.shape if frequency.family == "negative_binomial" else 0.0
+    dispersion = frequency.family_parameter if frequency.family == "negative_binomial" else 0.0
     return count_curve(cover.max_claims, dispersion, cover.merge_share)
 
 

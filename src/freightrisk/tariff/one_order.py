@@ -18,7 +18,7 @@ from freightrisk.book.factors import Band
 from freightrisk.book.joined import SOUND_COLUMNS
 from freightrisk.errors import InputError
 from freightrisk.tariff.balances import sequence_of_one
-from freightrisk.tariff.experience import Reader
+from freightrisk.tariff.experience_rating import Reader
 from freightrisk.tariff.quotes import DETAIL, NO_DRAWS, CodedOrders, quote_names
 from freightrisk.tariff.record import TariffRecord
 from freightrisk.tariff.rounding import dither_draws

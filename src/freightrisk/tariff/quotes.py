@@ -162,25 +162,25 @@ class QuoteBuffers:
         """Return the kernel's money columns that are not part of the quote."""
         return _settle.MoneyColumns(draws, self.micro, self.rounded, self.masks, self.paid)
 
-    def rows(self, order: NDArray[np.int64]) -> "QuoteBuffers":
-        """Return buffers with the rows of settling in another order; its inputs are copied, its outputs are new."""
+    def rows(self, permutation: NDArray[np.int64]) -> "QuoteBuffers":
+        """Return buffers with the rows of settling in another sequence; its inputs are copied, its outputs are new."""
         return replace(
             self,
-            list_fen=np.empty(len(order), dtype=np.int32),
-            payers=np.empty((len(self.payers), len(order)), dtype=np.int32),
-            merchant_fen=np.empty(len(order), dtype=np.int32),
-            flags=self.flags[order],
-            rounded=self.rounded[order],
-            masks=self.masks[order],
-            paid=np.empty((len(self.paid), len(order)), dtype=np.int32),
+            list_fen=np.empty(len(permutation), dtype=np.int32),
+            payers=np.empty((len(self.payers), len(permutation)), dtype=np.int32),
+            merchant_fen=np.empty(len(permutation), dtype=np.int32),
+            flags=self.flags[permutation],
+            rounded=self.rounded[permutation],
+            masks=self.masks[permutation],
+            paid=np.empty((len(self.paid), len(permutation)), dtype=np.int32),
         )
 
-    def put(self, order: NDArray[np.int64], settled: "QuoteBuffers") -> None:
-        """Write back rows that were settled in another order."""
-        self.list_fen[order], self.merchant_fen[order] = settled.list_fen, settled.merchant_fen
-        self.payers[:, order], self.flags[order] = settled.payers, settled.flags
+    def put(self, permutation: NDArray[np.int64], settled: "QuoteBuffers") -> None:
+        """Write back rows that were settled in another sequence."""
+        self.list_fen[permutation], self.merchant_fen[permutation] = settled.list_fen, settled.merchant_fen
+        self.payers[:, permutation], self.flags[permutation] = settled.payers, settled.flags
         if len(self.paid):
-            self.paid[:, order] = settled.paid
+            self.paid[:, permutation] = settled.paid
 
     def spread_flags(self, start: int, stop: int) -> None:
         """Write each bit of the flags of some rows to a column of its own."""

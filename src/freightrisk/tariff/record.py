@@ -15,7 +15,7 @@ from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.book.factors import Band
 from freightrisk.errors import InputError
 from freightrisk.tariff.cover import Cover, Cubics, LimitCurve
-from freightrisk.tariff.experience import Experience
+from freightrisk.tariff.experience_rating import ExperienceRating
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.rates import RateTables, check_curves, check_products, check_rates, limit_table
 from freightrisk.tariff.rounding import ROUNDING_MODES
@@ -53,7 +53,7 @@ class TariffRecord:
     lines: str | None = None
     shares: Mapping[str, Array] = field(default_factory=dict)
     dither_key: str = field(default="", repr=False)
-    experience: Experience | None = None
+    experience: ExperienceRating | None = None
     clock: str = DEFAULT_CLOCK
 
     def __post_init__(self) -> None:

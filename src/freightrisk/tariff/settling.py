@@ -207,8 +207,8 @@ def _settle_permuted(
     plan: _plan.PricePlan, into: QuoteBuffers, sequence: OrderSequence, left: RemainingLimits, n: int
 ) -> None:
     """Settle a batch whose rows are not in the sequence in which money is spent."""
-    order = sequence.permutation
-    sorted_into = into.rows(order)
-    keys = np.ascontiguousarray(sequence.keys[:, order])
+    permutation = sequence.permutation
+    sorted_into = into.rows(permutation)
+    keys = np.ascontiguousarray(sequence.keys[:, permutation])
     _settle.settle(plan, 0, n, *sorted_into.outputs, sorted_into.money(NO_DRAWS), limits=left.limits(keys))
-    into.put(order, sorted_into)
+    into.put(permutation, sorted_into)

@@ -329,8 +329,8 @@ def in_stacking_order(subsidies: Sequence[Subsidy]) -> tuple[Subsidy, ...]:
     place: dict[str, int] = {}
     for k, rule in enumerate(subsidies):
         place.setdefault(rule.group if rule.group is not None else f"\0{k}", k)
-    order = sorted(range(len(subsidies)), key=lambda k: (place[subsidies[k].group or f"\0{k}"], k))
-    return tuple(subsidies[k] for k in order)
+    stacked = sorted(range(len(subsidies)), key=lambda k: (place[subsidies[k].group or f"\0{k}"], k))
+    return tuple(subsidies[k] for k in stacked)
 
 
 def refuse_same_names(rules: Sequence[Subsidy]) -> None:

@@ -21,7 +21,7 @@ from freightrisk.models.shapes import SeverityShape
 from freightrisk.tariff.balances import Balances, spending
 from freightrisk.tariff.build import check_kind, parts_of_models
 from freightrisk.tariff.cover import Cover
-from freightrisk.tariff.experience import Experience
+from freightrisk.tariff.experience_rating import ExperienceRating
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.one_order import codes_of
 from freightrisk.tariff.parts import document_of, tariff_digest
@@ -69,7 +69,7 @@ class Tariff(TariffRecord):
     shares : dict of str to float64 array
         Tables of the share of a claim's mean freight that is paid under the limits. They replace the limit curve if
         the severity is a freight schedule.
-    experience : Experience, optional
+    experience : ExperienceRating, optional
         Modifications of merchants and the curve of their score.
     clock : str
         Time zone that decides the day of a time. Times with another zone are converted to it; times without a zone are
@@ -89,7 +89,7 @@ class Tariff(TariffRecord):
         floor_fen: int = 1,
         rounding: str = "half_even",
         dither_key: str = "",
-        experience: Experience | None = None,
+        experience: ExperienceRating | None = None,
         clock: str | None = None,
         name: str = "tariff",
     ) -> "Tariff":
@@ -115,7 +115,7 @@ class Tariff(TariffRecord):
             Rounding of micro-yuan to fen, see `Tariff`; `rounding_report` compares the modes.
         dither_key : str
             Secret text, for dithered rounding.
-        experience : Experience, optional
+        experience : ExperienceRating, optional
             Merchants' modifications and the curve of their score, which replace the frequency's table of that score.
         clock : str, optional
             Time zone that decides the day of a time, see `Tariff`; by default, the clock of the frequency's book.

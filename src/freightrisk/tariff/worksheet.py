@@ -25,17 +25,17 @@ class Worksheet:
 
     Parameters
     ----------
-    lines : tuple of str
+    rows : tuple of str
         The printed sheet; the last line holds the kernel's fen.
     quote : dict
         The kernel's quote, as `Tariff.quote` returns it.
     """
 
-    lines: tuple[str, ...]
+    rows: tuple[str, ...]
     quote: Mapping[str, Any]
 
     def __str__(self) -> str:
-        return "\n".join(self.lines)
+        return "\n".join(self.rows)
 
     __repr__ = __str__
 
@@ -74,12 +74,12 @@ def worksheet(
         raise FreightRiskError(
             f"the worksheet's fen {steps} differ from the kernel's fen {kernel}; please report this tariff and order."
         )
-    lines = [
+    rows = [
         f"Worksheet of tariff '{tariff.name}'",
         *_premium_lines(tariff, codes, priced),
         *_money_lines(tariff, priced),
     ]
-    return Worksheet(tuple(map(shown, (*lines, _last_line(tariff, quote)))), quote)
+    return Worksheet(tuple(map(shown, (*rows, _last_line(tariff, quote)))), quote)
 
 
 def _left(rule: Subsidy, order: Mapping[str, Any], known: Balances, clock: str, date_format: str | None) -> int:

@@ -177,13 +177,13 @@ def _rate(rows: "pd.DataFrame", max_change: float | None, min_units: int, varian
     with_prior = merchants.assign(with_prior=merchants["expected"] * merchants["prior"])
     sums = with_prior.groupby("group")[["claims", "expected", "with_prior"]].sum()
     balance = (sums["claims"] / sums["with_prior"]).where((sums["with_prior"] > 0) & (sums["claims"] > 0), 1.0)
-    scale = balance.loc[merchants["group"]].to_numpy()
-    weighted = merchants["prior"] * scale
+    balanced = balance.loc[merchants["group"]].to_numpy()
+    weighted = merchants["prior"] * balanced
     units = pd.DataFrame(
         {
             "group": merchants["group"], "unit": merchants["unit"], "claims": merchants["claims"],
             "mean": merchants["expected"] * weighted, "spread": merchants["second"] * weighted,
-            "expected": merchants["expected"] * scale,
+            "expected": merchants["expected"] * balanced,
         }
     ).groupby(["group", "unit"], sort=True).sum()  # fmt: skip
     groups = _group_variances(sums.assign(balance=balance), units, min_units, variance)
@@ -198,8 +198,8 @@ def _rate(rows: "pd.DataFrame", max_change: float | None, min_units: int, varian
             "capped": mod != uncapped,
         }
     )  # fmt: skip
-    order = ["units", "expected", "balance", "variance", "expected_claims_for_half", "pooled"]
-    return MerchantExperience(table, groups[order])
+    columns = ["units", "expected", "balance", "variance", "expected_claims_for_half", "pooled"]
+    return MerchantExperience(table, groups[columns])
 
 
 def _merchant_sums(rows: "pd.DataFrame") -> "pd.DataFrame":

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from freightrisk import (
     Band,
     Cover,
-    Experience,
+    ExperienceRating,
     Factor,
     FrequencyModel,
     InputError,
@@ -66,7 +66,9 @@ def experiences(draw):
     curves.append(curve_of(np.sort(np.exp(rng.normal(0, 0.4, 3))), CODINGS_2, higher_is_better=False))
     curves = [curve for curve, kept in zip(curves, draw(st.tuples(st.booleans(), st.booleans())), strict=True) if kept]
     names = draw(st.lists(st.sampled_from(["m1", "m2", "absent"]), unique=True, min_size=0 if curves else 1))
-    return Experience(curves, {name: float(np.exp(rng.normal(0, 0.4))) for name in names}, off_balance=draw(SCALES))
+    return ExperienceRating(
+        curves, {name: float(np.exp(rng.normal(0, 0.4))) for name in names}, off_balance=draw(SCALES)
+    )
 
 
 CODINGS_2 = band_coding(Band("weight", [1.5, 4.0], column="weight_kg", valid=(0.0, 100.0)))
@@ -109,7 +111,7 @@ def test_quotes_and_worksheets_are_the_batch(experience, seed):
 def test_the_price_never_rises_with_the_score_and_forgets_it_once_a_merchant_is_rated(seed):
     rng = np.random.default_rng(seed)
     frame = draw_batch(rng, 40)
-    tariff = tariff_of(Experience([curve_of(FALLING)], {"m1": 1.3}))
+    tariff = tariff_of(ExperienceRating([curve_of(FALLING)], {"m1": 1.3}))
     better = frame.assign(experience_score=np.minimum(5.0, frame["experience_score"] + rng.uniform(0, 0.5, 40)))
     before, after = tariff.price(frame), tariff.price(better)
     assert (after["list_fen"] <= before["list_fen"]).all()
@@ -119,8 +121,8 @@ def test_the_price_never_rises_with_the_score_and_forgets_it_once_a_merchant_is_
 
 def test_whole_numbers_name_merchants_as_well():
     frame = draw_batch(np.random.default_rng(1), 20).assign(merchant_id=np.arange(20))
-    priced = tariff_of(Experience(mods={3: 2.0, np.int64(5): 0.5})).price(frame)
-    plain = tariff_of(Experience(mods={99: 2.0})).price(frame)
+    priced = tariff_of(ExperienceRating(mods={3: 2.0, np.int64(5): 0.5})).price(frame)
+    plain = tariff_of(ExperienceRating(mods={99: 2.0})).price(frame)
     ratio = (priced["claim_intensity"] / plain["claim_intensity"]).round(12)
     assert ratio.tolist() == [2.0 if k == 3 else 0.5 if k == 5 else 1.0 for k in range(20)]
 
@@ -133,10 +135,10 @@ def test_a_merchant_is_found_however_its_number_is_held(kind, curves):
     names = (np.arange(n) % 50 * far).astype(held).tolist()
     frame = draw_batch(np.random.default_rng(1), n).assign(merchant_id=names)
     mods = {name: 1.0 + k / 100 for k, name in enumerate(dict.fromkeys(names[7:90:3]))}
-    priced = tariff_of(Experience(curves, mods)).price(frame)
+    priced = tariff_of(ExperienceRating(curves, mods)).price(frame)
     if kind not in ("str", "far"):
         frame = frame.astype({"merchant_id": kind})
-    pd.testing.assert_frame_equal(tariff_of(Experience(curves, mods)).price(frame), priced)
+    pd.testing.assert_frame_equal(tariff_of(ExperienceRating(curves, mods)).price(frame), priced)
     plain = tariff_of(None).price(frame)
     ratio = (priced["claim_intensity"] / plain["claim_intensity"]).to_numpy()
     expected = np.array([mods.get(name, np.nan) for name in names])
@@ -149,7 +151,7 @@ def test_unrated_merchants_of_a_score_that_is_missing():
     curve = curve_of([1.2, 1.0, 0.8, 1.1], replace(LOGISTICS, paths=(*LOGISTICS.paths, ("(missing)",)), lookup={
         **LOGISTICS.lookup, ("(missing)",): 3}))  # fmt: skip
     frame = draw_batch(np.random.default_rng(1), 40).assign(tenure_days=np.nan)
-    priced = tariff_of(Experience([curve])).price(frame)
+    priced = tariff_of(ExperienceRating([curve])).price(frame)
     plain = tariff_of(None).price(frame)
     np.testing.assert_allclose(priced["claim_intensity"], plain["claim_intensity"] * curve.relativity[3], rtol=1e-12)
     assert priced["unseen_level"].equals(plain["unseen_level"])
@@ -158,7 +160,7 @@ def test_unrated_merchants_of_a_score_that_is_missing():
 def test_polars_and_arrow_orders_price_alike():
     pl, pa = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
     frame = draw_batch(np.random.default_rng(1), 20).drop(columns=["member"])
-    tariff = tariff_of(Experience([curve_of(FALLING)], {"m1": 1.3, "m2": 0.5}))
+    tariff = tariff_of(ExperienceRating([curve_of(FALLING)], {"m1": 1.3, "m2": 0.5}))
     priced = tariff.price(frame)
     assert tariff.price(pl.from_pandas(frame))["list_fen"].to_list() == priced["list_fen"].tolist()
     assert tariff.price(pa.Table.from_pandas(frame))["list_fen"].to_pylist() == priced["list_fen"].tolist()
@@ -168,7 +170,7 @@ def test_a_programme_gate_moves_no_technical_premium():
     gated = Subsidy("star", "platform", percent_of_list=0.5, where={"experience_score": Interval(above=4.8)})
     coding = band_coding(Band("score", [4.5, 4.7, 4.9], column="experience_score", valid=(1.0, 5.0)))
     curve = curve_of(FALLING, coding)
-    tariff = tariff_of(Experience([curve]), subsidies=[gated])
+    tariff = tariff_of(ExperienceRating([curve]), subsidies=[gated])
     frame = draw_batch(np.random.default_rng(2), 1).loc[[0, 0, 0]].reset_index(drop=True)
     priced = tariff.price(frame.assign(experience_score=[4.79, 4.8, 4.81]))
     assert priced["technical_premium"].nunique() == 1
@@ -224,7 +226,7 @@ def test_the_leak_of_scores_that_drift(relative):
         frame = draw_batch(np.random.default_rng(1), 1).loc[[0] * 100].reset_index(drop=True)
         return frame.assign(experience_score=[5.0] * above + [4.5] * (100 - above))
 
-    tariff = tariff_of(Experience([curve]), cover=Cover(max_claims=None))
+    tariff = tariff_of(ExperienceRating([curve]), cover=Cover(max_claims=None))
     before = tariff.price(book_of(30))["pure_premium"].sum()
     drifted = tariff.price(book_of(36))["pure_premium"].sum()
     assert 1 - drifted / before == pytest.approx(0.06 * (1 - relative) / (0.70 + 0.30 * relative), abs=1e-12)
@@ -250,20 +252,20 @@ def test_what_cannot_be_a_curve_or_an_experience():
     with pytest.raises(InputError, match="not zero throughout"):
         ScoreCurve(CODINGS["score"], np.ones(5), np.zeros(5), "v1")
     with pytest.raises(InputError, match="neither a curve nor"):
-        Experience()
+        ExperienceRating()
     with pytest.raises(InputError, match="read column 'experience_score'"):
-        Experience([curve_of(FALLING), curve_of(FALLING)])
+        ExperienceRating([curve_of(FALLING), curve_of(FALLING)])
     with pytest.raises(InputError, match="one merchant as 1 and as '1'"):
-        Experience(mods={1: 1.0, "1": 1.0})
+        ExperienceRating(mods={1: 1.0, "1": 1.0})
     with pytest.raises(InputError, match="merchant 'a' is nan"):
-        Experience(mods={"a": float("nan")})
+        ExperienceRating(mods={"a": float("nan")})
     with pytest.raises(InputError, match="no experience to centre"):
         tariff_of(None).with_off_balance(draw_batch(np.random.default_rng(1), 2))
 
 
 def test_scores_of_another_version_are_refused():
     curve = curve_of(FALLING, version="2025", version_column="segment")
-    tariff = tariff_of(Experience([curve], {"m1": 1.3}))
+    tariff = tariff_of(ExperienceRating([curve], {"m1": 1.3}))
     frame = draw_batch(np.random.default_rng(1), 3).assign(segment="2025")
     assert len(tariff.price(frame)) == 3
     with pytest.raises(InputError, match=r"'segment' is another in .*row.*version '2025'"):
@@ -274,7 +276,7 @@ def test_scores_of_another_version_are_refused():
 
 
 def test_an_experience_in_a_document_that_contradicts_itself():
-    tariff = tariff_of(Experience([curve_of(FALLING)], {"m1": 1.3, "m2": 0.5}))
+    tariff = tariff_of(ExperienceRating([curve_of(FALLING)], {"m1": 1.3, "m2": 0.5}))
     whole = msgspec.json.decode(msgspec.json.encode(plain_of(tariff)))
     for change in ({"mods": [1.3]}, {"merchants": ["m1", "m1"]}, {"mods": [1.3, -1.0]}, {"scale": 0.0}):
         broken = whole | {"experience": whole["experience"] | change}
@@ -319,7 +321,7 @@ def test_a_curve_alone_prices_as_the_model_it_was_taken_from(history):
     severity = SeverityModel(["zone"]).fit(book)
     curve = ScoreCurve.of(frequency, book, version="2025")
     plain = Tariff.build(frequency, severity)
-    moved = Tariff.build(frequency, severity, experience=Experience([curve]))
+    moved = Tariff.build(frequency, severity, experience=ExperienceRating([curve]))
     np.testing.assert_allclose(
         moved.price(orders.head(500))["technical_premium"],
         plain.price(orders.head(500))["technical_premium"],
@@ -331,7 +333,7 @@ def test_a_curve_alone_prices_as_the_model_it_was_taken_from(history):
     # With the curve flat the premium of the book is the same: the curve's average is in the base.
     whole, flat = (
         Tariff.build(frequency, severity, experience=found, cover=Cover(max_claims=None))
-        for found in (None, Experience([curve]).without_effect())
+        for found in (None, ExperienceRating([curve]).without_effect())
     )
     assert flat.price(orders)["pure_premium"].sum() == pytest.approx(
         whole.price(orders)["pure_premium"].sum(), rel=1e-9
@@ -343,7 +345,7 @@ def test_a_curve_alone_prices_as_the_model_it_was_taken_from(history):
     again = ScoreCurve.of(shifted, book, version="2025")
     assert again.base_factor == pytest.approx(2.0 * curve.base_factor, rel=1e-12)
     np.testing.assert_allclose(again.relativity, curve.relativity, rtol=1e-12)
-    built = Tariff.build(shifted, severity, experience=Experience([again]))
+    built = Tariff.build(shifted, severity, experience=ExperienceRating([again]))
     assert built.frequency.base == pytest.approx(moved.frequency.base, rel=1e-12)
 
 
@@ -351,7 +353,7 @@ def test_the_same_claims_never_count_twice(history):
     _, book, frequency, _ = history
     severity = SeverityModel(["zone"]).fit(book)
     curve = ScoreCurve.of(frequency, book, version="2025")
-    tariff = Tariff.build(frequency, severity, experience=Experience([curve], {1: 1.1}))
+    tariff = Tariff.build(frequency, severity, experience=ExperienceRating([curve], {1: 1.1}))
     rates = tariff.frequency
     stars = replace(curve.coding.declared, name="stars", column="experience_score")
     shop = Factor("shop", column="merchant_id")
@@ -361,13 +363,13 @@ def test_the_same_claims_never_count_twice(history):
             replace(tariff, frequency=again, codings={**tariff.codings, coding.name: coding})
     other = curve_of(FALLING, band_coding(Band("experience_score", [4.2, 4.5, 4.8], valid=(0.0, 5.0))))
     with pytest.raises(InputError, match="other bands"):
-        Tariff.build(frequency, severity, experience=Experience([other]))
+        Tariff.build(frequency, severity, experience=ExperienceRating([other]))
 
 
 def test_merchants_are_rated_around_the_curve_on_claims_that_leave_the_score_out(history):
     orders, book, frequency, _ = history
     curve = ScoreCurve.of(frequency, book, version="2025")
-    experience = Experience.of(book, frequency, orders["merchant_id"], [curve], version="2026-07")
+    experience = ExperienceRating.of(book, frequency, orders["merchant_id"], [curve], version="2026-07")
     periods = merchant_periods(book, frequency, orders["merchant_id"], without=["experience_score"])
     periods["expected"] *= curve.base_factor
     scores = orders.groupby("merchant_id")["experience_score"].first()
@@ -375,7 +377,7 @@ def test_merchants_are_rated_around_the_curve_on_claims_that_leave_the_score_out
     expected = merchant_experience(periods, prior="prior").merchants["experience_mod"]
     assert experience.mods == pytest.approx(expected.to_dict(), rel=1e-12)
     assert experience.rated.groups["balance"].iloc[0] == pytest.approx(1.0, abs=1e-6)
-    few = Experience.of(book, frequency, orders["merchant_id"], [curve], min_credibility=0.5)
+    few = ExperienceRating.of(book, frequency, orders["merchant_id"], [curve], min_credibility=0.5)
     z = experience.rated.merchants["credibility_z"]
     assert set(few.mods) == set(z.index[z >= 0.5])
     assert 0 < len(few.mods) < len(z)
@@ -384,7 +386,7 @@ def test_merchants_are_rated_around_the_curve_on_claims_that_leave_the_score_out
 def test_rated_merchants_are_nearer_the_truth_than_by_score_or_by_claims_alone(history):
     orders, book, frequency, risk = history
     curve = ScoreCurve.of(frequency, book, version="2025")
-    experience = Experience.of(book, frequency, orders["merchant_id"], [curve])
+    experience = ExperienceRating.of(book, frequency, orders["merchant_id"], [curve])
     table = experience.rated.merchants
     base = frequency.base * curve.base_factor / 0.06
     truth = pd.Series(risk).loc[table.index] / base / np.exp(frequency.tables["zone"][1])  # zone is far, near
@@ -399,9 +401,9 @@ def test_rated_merchants_are_nearer_the_truth_than_by_score_or_by_claims_alone(h
 def test_a_new_rating_departs_by_a_quarter_at_most(history):
     orders, book, frequency, _ = history
     curve = ScoreCurve.of(frequency, book, version="2025")
-    before = Experience([curve], dict.fromkeys(range(0, 400, 2), 1.0))
-    rated = Experience.of(book, frequency, orders["merchant_id"], [curve], previous=before)
-    free = Experience.of(book, frequency, orders["merchant_id"], [curve])
+    before = ExperienceRating([curve], dict.fromkeys(range(0, 400, 2), 1.0))
+    rated = ExperienceRating.of(book, frequency, orders["merchant_id"], [curve], previous=before)
+    free = ExperienceRating.of(book, frequency, orders["merchant_id"], [curve])
     assert any(not 0.75 <= mod <= 1.25 for mod in free.mods.values())
     for merchant, mod in rated.mods.items():
         assert mod == (min(1.25, max(0.75, free.mods[merchant])) if merchant % 2 == 0 else free.mods[merchant])
@@ -410,10 +412,10 @@ def test_a_new_rating_departs_by_a_quarter_at_most(history):
 def test_claims_that_do_not_count_owners_and_fading(history):
     orders, book, frequency, _ = history
     fraud = book.claim_count * (orders["merchant_id"] % 3 == 0).to_numpy()
-    clean = Experience.of(book, frequency, orders["merchant_id"], excluded=fraud)
+    clean = ExperienceRating.of(book, frequency, orders["merchant_id"], excluded=fraud)
     assert (clean.rated.merchants["claims"].loc[::3] == 0).all()
     owner = {k: k // 2 for k in range(400)}
-    shared = Experience.of(book, frequency, orders["merchant_id"], owner=owner, half_life_days=60.0)
+    shared = ExperienceRating.of(book, frequency, orders["merchant_id"], owner=owner, half_life_days=60.0)
     pairs = pd.Series(dict(shared.mods)).groupby(lambda k: k // 2).nunique()
     assert (pairs == 1).all()
 

@@ -20,8 +20,8 @@ from freightrisk.book.codings import Coding, code_type
 from freightrisk.book.maturity import ReportLag
 from freightrisk.book.recode import Places, looked_up
 from freightrisk.errors import InputError
-from freightrisk.models.experience import MerchantExperience, merchant_experience, merchant_periods
 from freightrisk.models.fitted import FittedModel
+from freightrisk.models.merchant_experience import MerchantExperience, merchant_experience, merchant_periods
 from freightrisk.tariff.rates import RateTables
 from freightrisk.tariff.score import LARGEST_MOD, ScoreCurve
 
@@ -32,7 +32,7 @@ Reader = Callable[[Mapping[str, Any]], int]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Experience(EqualByContent):
+class ExperienceRating(EqualByContent):
     """What a tariff knows of merchants: their own modifications, and for all others the curve of their score.
 
     The modification of a merchant is Z O / E + (1 - Z) g(score) as it was when merchants were last rated, and stands in
@@ -100,7 +100,7 @@ class Experience(EqualByContent):
         curves: Sequence[ScoreCurve],
         merchants: Sequence[int | str],
         mods: Sequence[float],
-    ) -> "Experience":
+    ) -> "ExperienceRating":
         """Return the experience of the values of a document."""
         kept = dict(zip(merchants, mods, strict=False))
         if not len(merchants) == len(mods) == len(kept):
@@ -124,12 +124,12 @@ class Experience(EqualByContent):
         excluded: ArrayLike | None = None,
         owner: "Mapping[Any, Any] | pd.Series | None" = None,
         group: "Mapping[Any, Any] | pd.Series | None" = None,
-        previous: "Experience | None" = None,
+        previous: "ExperienceRating | None" = None,
         half_life_days: float | None = None,
         max_change: float | None = 0.25,
         min_units: int = 30,
         min_credibility: float = 0.0,
-    ) -> "Experience":
+    ) -> "ExperienceRating":
         """Rate the merchants of a book around the curve of their score, each claim counted once.
 
         Expected claims leave the scores out; the prior of a merchant is the curve at the score of its last order.
@@ -154,7 +154,7 @@ class Experience(EqualByContent):
             Claims of each order that do not count, such as confirmed fraud.
         owner, group : mapping of merchant to text, optional
             Legal owner, whose merchants are one unit, and category group.
-        previous : Experience, optional
+        previous : ExperienceRating, optional
             That in force, from whose modifications new ones depart by at most `max_change`.
         half_life_days, max_change, min_units
             As for `merchant_experience`.
@@ -281,10 +281,10 @@ class Experience(EqualByContent):
         curves = tuple((curve.coding.digest, curve.version, curve.version_column) for curve in self.curves)
         return digest((curves, tuple(self.mods)))
 
-    def without_effect(self) -> "Experience":
+    def without_effect(self) -> "ExperienceRating":
         """Return the experience with the same codes and every relativity 1."""
         flat = tuple(replace(curve, relativity=np.ones(curve.coding.n_slots)) for curve in self.curves)
-        return Experience(flat, dict.fromkeys(self.mods, 1.0), self.version)
+        return ExperienceRating(flat, dict.fromkeys(self.mods, 1.0), self.version)
 
     def check_counted_once(self, columns: Mapping[str, Sequence[str]]) -> None:
         """Raise where a frequency table reads a score or a merchant that the experience rates already.
@@ -328,7 +328,7 @@ class Experience(EqualByContent):
         mods = np.array(list(self.mods.values()))
         own = f"{len(mods):,} merchants" + (f" from {mods.min():.3f} to {mods.max():.3f}" if len(mods) else "")
         scores = ", ".join(f"'{curve.name}' {curve.version}" for curve in self.curves) or "no score"
-        return shown(f"Experience, version {self.version}: {own}; {scores}; off-balance {self.off_balance:.4f}")
+        return shown(f"ExperienceRating, version {self.version}: {own}; {scores}; off-balance {self.off_balance:.4f}")
 
 
 def _last_prior(book: OrderBook, merchant: NDArray[Any], curves: Sequence[ScoreCurve]) -> dict[Any, float]:
