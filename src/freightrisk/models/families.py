@@ -80,7 +80,8 @@ FAMILIES = {
 
 
 def _poisson(response: Response, objective: float, __: float) -> tuple[float, float]:
-    # The kernel's objective has y eta, the log likelihood y log m = y (eta + log multiplier). Rows with y = 0 add nothing.
+    # The kernel's objective has y eta; the log likelihood has y log m = y (eta + log multiplier).
+    # Rows with y = 0 add nothing.
     y, weight, log_multiplier, _ = (part[response.y > 0] for part in response)
     fitted = objective + float((weight * y * log_multiplier).sum())
     saturated = float((weight * (y * np.log(y) - y)).sum())
