@@ -290,10 +290,10 @@ def test_volume_weight_of_a_real_marketplace(shared_data):
 
 
 @pytest.mark.parametrize(("change", "match"), [
-    ({"first_fee": 0.0}, "'first_fee' is not above zero"),
-    ({"step_fee": -1.0}, "'step_fee' is not at or above zero"),
+    ({"first_fee": 0.0}, "'first_fee' must be above zero"),
+    ({"step_fee": -1.0}, "'step_fee' must be at or above zero"),
     ({"first_fee": 8.005}, "'first_fee' is not in whole fen"),
-    ({"step_weight_g": 0}, "'step_weight_g' is not above zero"),
+    ({"step_weight_g": 0}, "'step_weight_g' must be above zero"),
     ({"first_weight_g": 999.5}, "'first_weight_g' is not in whole grams"),
     ({"zone": "near"}, "a zone twice .*'near'"),
     ({"first_fee": np.nan}, "first_fee"),
@@ -309,19 +309,19 @@ def test_bad_calls_are_refused(frames, book, frequency):
         FreightSchedule(FEES.drop(columns="step_fee"))
     with pytest.raises(InputError, match="packaging_fee is not in whole fen"):
         FreightSchedule(FEES, packaging_fee=0.005)
-    with pytest.raises(InputError, match="zone is none of the schedule's in 1 row"):
+    with pytest.raises(InputError, match="zone is not in the schedule in 1 row"):
         SCHEDULE.freight(["near", "moon"], [500, 500])
     with pytest.raises(InputError, match="weight_g is not above zero in 1 row"):
         SCHEDULE.freight(["near", "near"], [500, 0])
     with pytest.raises(InputError, match="zone has 2 values and weight_g 1"):
         SCHEDULE.freight(["near", "near"], [500])
-    with pytest.raises(InputError, match="zone 'moon' is none"):
+    with pytest.raises(InputError, match="zone 'moon' is not in the schedule"):
         SCHEDULE.expected("moon", [500])
     with pytest.raises(InputError, match="steps of 500 g; correct its weight"):
         ScheduleSeverity(SCHEDULE, "zone").fit(book, orders["weight_g"] * 1e4)
     with pytest.raises(InputError, match="give one for each of 20,000 orders"):
         ScheduleSeverity(SCHEDULE, "zone").fit(book, [500.0])
-    with pytest.raises(InputError, match="zone is 'route', which is no factor"):
+    with pytest.raises(InputError, match="zone is 'route', which is not a factor"):
         ScheduleSeverity(SCHEDULE, "route").fit(book, orders["weight_g"])
     with pytest.raises(InputError, match="basis='scheduled' needs a column scheduled_payout"):
         ScheduleSeverity(FreightSchedule(FEES.drop(columns="scheduled_payout")), "zone", basis="scheduled")
@@ -339,9 +339,9 @@ def test_bad_calls_are_refused(frames, book, frequency):
     banded = OrderBook.from_frames(
         orders, orders.head(9).assign(freight=8.0), factors=[Band("weight_g", 4)], ship_date=None, report_date=None
     )
-    with pytest.raises(InputError, match="declare a Factor, or a Hierarchy of those columns"):
+    with pytest.raises(InputError, match="declare a Factor or a Hierarchy of the schedule's columns"):
         ScheduleSeverity(SCHEDULE, "weight_g").fit(banded, orders["weight_g"])
-    with pytest.raises(InputError, match="its coding of factor 'zone' is not the fit's"):
+    with pytest.raises(InputError, match="its coding of factor 'zone' differs from the fit's"):
         severity.predict(banded)
 
 

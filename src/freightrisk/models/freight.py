@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BASES = ("actual", "scheduled")
-LIGHTEST_G = 20  # parcels of a lower median weight are taken to be in kilograms
+LIGHTEST_G = 20  # if the median weight is lower, the weights are probably in kilograms
 
 
 @dataclass(frozen=True, eq=False)
 class ScheduleSeverity:
     """Severity from a freight schedule, priced on the distribution of weight.
 
-    Where fees are filed or contracted, the freight of a claim is known but for its weight: its mean is the schedule's
-    fees over the weights of the parcels, not the fee of the mean weight. Within a level of `weight` the distribution is
-    taken to be the same in every zone.
+    If fees are filed or contracted, the freight of a claim depends only on its zone and weight. The mean freight is the
+    mean of the fees over the weights of the parcels, and not the fee of the mean weight. The model assumes that a level
+    of `weight` has the same distribution of weight in every zone.
 
     Parameters
     ----------
@@ -38,12 +38,14 @@ class ScheduleSeverity:
         Factor of the book whose levels are the schedule's zones: a Factor, or for zone pairs a Hierarchy of their
         columns.
     weight : str, optional
-        Factor whose levels have a distribution of weight each, such as the category; one for all by default.
+        Factor with a distribution of weight for each level, such as the category. By default all orders share one
+        distribution.
     prior_parcels : float
-        Parcels that the distribution of a level's parent counts as beside its own: few parcels lean on the parent.
+        Number of parcels that the parent's distribution counts as, beside the level's own parcels. A level with few
+        parcels therefore stays close to its parent.
     basis : {"actual", "scheduled"}
-        What a claim is paid: the freight of its parcel (实赔), or the schedule's `scheduled_payout` of its zone,
-        whatever it cost (定额).
+        The amount paid for a claim: the freight of its parcel (实赔), or the fixed `scheduled_payout` of its zone,
+        whatever the parcel cost (定额).
 
     Examples
     --------
@@ -93,11 +95,11 @@ class ScheduleSeverity:
         ----------
         book : OrderBook
         weight_g : array, shape (n_orders,)
-            Weight of each order's parcel, grams, by place; an index is not read.
+            Weight of each order's parcel, grams, by position; an index is not read.
         volume_cm3 : array, shape (n_orders,), optional
-            Needed where the schedule bills by volume too.
+            Volume of each order's parcel; needed if the schedule bills by volume too.
         claims_only : bool
-            Take the weights of orders with claims, one for each claim, and not of all orders.
+            Use only the weights of orders with claims, once for each claim, instead of the weights of all orders.
         """
         _check.instance(book, OrderBook, argument="book")
         claims_only = _check.flag(claims_only, argument="claims_only")
@@ -137,15 +139,15 @@ class FittedSchedule:
     basis : {"actual", "scheduled"}
     zone : Coding
     weight : Coding or None
-        The factor whose levels have a distribution of weight each.
+        The factor with a distribution of weight for each level.
     edges : int64 array, shape (intervals,)
         Upper ends of the intervals of billed weight in which every zone's fee is constant, grams.
     paid : float64 array, shape (zone levels, intervals)
-        Freight of a parcel in each interval of billed weight, yuan; the payout on a scheduled basis.
+        Freight of a parcel in each interval of billed weight, yuan; on a scheduled basis, the scheduled payout.
     weight_shares : float64 array, shape (weight slots, intervals)
         Distribution of billed weight at each level and fallback.
     zone_parcels, weight_parcels : float64 array
-        Parcels of each zone and weight slot.
+        Number of parcels of each zone slot and of each weight slot.
     """
 
     schedule: FreightSchedule
@@ -171,7 +173,7 @@ class FittedSchedule:
 
     @property
     def base(self) -> float:
-        """Return the mean freight over zones and weights of the parcels, as if these were independent, yuan."""
+        """Return the mean freight over the parcels, yuan, as if zone and weight were independent."""
         mean = self._mean_freight
         weights = np.outer(self.zone_parcels, self.weight_parcels)
         return float((mean * weights).sum() / weights.sum())
@@ -183,7 +185,7 @@ class FittedSchedule:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """Return what a tariff records of it."""
+        """Return the family, basis and number of parcels, which a tariff records."""
         return {"family": "schedule", "basis": self.basis, "parcels": float(self.weight_parcels.sum())}
 
     @property
@@ -196,7 +198,7 @@ class FittedSchedule:
         Parameters
         ----------
         limit : float, or array of shape (zone slots, weight slots) or (zone slots, weight slots, levels of a third)
-            Most that is paid for a claim, yuan; sides may be 1, as in broadcasting.
+            Largest amount paid for a claim, yuan. Axes may have length 1, as in broadcasting.
 
         Returns
         -------
@@ -204,26 +206,27 @@ class FittedSchedule:
 
         Notes
         -----
-        Fees are constant between neighbouring weights at which a step begins, so the expectation is a finite sum over
-        those intervals, exact for the distribution of weights.
+        Fees are constant between neighbouring weights at which a step begins. The expectation is therefore a finite sum
+        over these intervals, exact for the given distribution of weights.
         """
         given: Array = np.asarray(limit, dtype=np.float64)
         third: Array = given.reshape(given.shape + (1,) * (3 - given.ndim))
         wide = np.broadcast_to(third, (self.zone.n_slots, len(self.weight_shares), third.shape[-1]))
         value = np.empty(wide.shape)
+        # A limit usually has few distinct values, so the full table is computed once for each of them.
         for most in np.unique(wide):
             table = self._all_zones(np.minimum(self.paid, most) @ self.weight_shares.T)
             np.copyto(value, table[:, :, None], where=wide == most)
         return value if given.ndim == 3 else value[:, :, 0]
 
     def paid_share(self, limit: ArrayLike) -> Array:
-        """Return what a limit leaves of the mean freight, in the shape of `expected_paid`; at most 1."""
+        """Return the share of the mean freight that is paid under a limit, at most 1, in `expected_paid`'s shape."""
         found = self.expected_paid(limit)
         mean = self._mean_freight
         return np.minimum(found / (mean[:, :, None] if found.ndim == 3 else mean), 1.0)
 
     def _all_zones(self, table: Array) -> Array:
-        """Return a table by zone level with a row for each fallback: the mean of its zones, by parcels."""
+        """Return the table with one more row for each fallback: the mean of its zones, weighted by parcels."""
         parcels = self.zone_parcels[: self.zone.n_levels]
         rows = [
             np.average(table[members], axis=0, weights=parcels[members] if parcels[members].any() else None)
@@ -236,18 +239,20 @@ class FittedSchedule:
         for coding in self.cell.factors:
             if book.codings.get(coding.name) != coding:
                 raise InputError(
-                    f"book: its coding of factor '{coding.name}' is not the fit's; select rows of that book."
+                    f"book: its coding of factor '{coding.name}' differs from the fit's; select rows of the fitted "
+                    "book."
                 )
         second = 0 if self.weight is None else book.codes[self.weight.name]
         return np.asarray(self._mean_freight[book.codes[self.zone.name], second])
 
     @property
     def table(self) -> "pd.DataFrame":
-        """Return a row for each zone and weight level.
+        """Return one row for each zone and weight level.
 
-        Columns: zone, the weight factor if there is one, parcels of the weight level (of the zone where there is none),
-        mean_freight, first_weight_share (share of the mean that is within the first-weight fee), steps (expected fee of
-        continued weight) and, where the fees have one, scheduled_payout and gain, what a claimant keeps of it.
+        Columns: zone, the weight factor if there is one, parcels (of the weight level, or of the zone without a weight
+        factor), mean_freight, first_weight_share (share of the mean freight within the first-weight fee) and steps
+        (expected fee of continued weight). If the fees have a scheduled payout, there are also scheduled_payout and
+        gain, the payout less the mean freight.
         """
         import pandas as pd
 
@@ -255,6 +260,7 @@ class FittedSchedule:
         rows = _fee_rows(self.schedule, self.zone)
         actual = np.stack([self.schedule.fen(np.full(len(self.edges), row), self.edges) / FEN for row in rows])
         mean = (actual @ self.weight_shares.T)[:, :weights]
+        # The first edge is the smallest first weight, up to which no zone charges a step.
         first = actual[:, :1] * np.ones((1, weights))
         columns: dict[str, Any] = {"zone": np.repeat(self.zone.labels, weights)}
         if self.weight is None:
@@ -282,17 +288,19 @@ class FittedSchedule:
 
 def _coding(book: OrderBook, name: str, argument: str) -> Coding:
     if name not in book.codings:
-        raise InputError(f"{argument} is '{name}', which is no factor of the book; it has {', '.join(book.codings)}.")
+        raise InputError(
+            f"{argument} is '{name}', which is not a factor of the book; the book has {', '.join(book.codings)}."
+        )
     return book.codings[name]
 
 
 def _fee_rows(schedule: FreightSchedule, zone: Coding) -> Whole:
-    """Return the row of the fees of each level of the zone factor."""
+    """Return, for each level of the zone factor, its row in the fees."""
     place = {tuple(map(str, path)): k for k, path in enumerate(schedule.zones)}
     if isinstance(zone.declared, Band) or len(zone.columns) != len(schedule.zone):
         raise InputError(
-            f"zone: factor '{zone.name}' reads {', '.join(zone.columns)}, the schedule's zones are by "
-            f"{', '.join(schedule.zone)}; declare a Factor, or a Hierarchy of those columns."
+            f"zone: factor '{zone.name}' reads {', '.join(zone.columns)}, but the schedule's zones are given by "
+            f"{', '.join(schedule.zone)}; declare a Factor or a Hierarchy of the schedule's columns."
         )
     unknown = [label for label, path in zip(zone.labels, zone.paths, strict=True) if tuple(map(str, path)) not in place]
     if unknown:
@@ -304,10 +312,11 @@ def _fee_rows(schedule: FreightSchedule, zone: Coding) -> Whole:
 
 
 def _shrunk(counts: Array, coding: Coding | None, prior: float) -> Array:
-    """Return the distribution of each slot: its parcels with those of its parent as `prior` parcels beside them."""
+    """Return the distribution of each slot: its own parcels and `prior` parcels with the parent's distribution."""
     if coding is None:
         return np.asarray(counts / counts.sum())
     shares = np.empty_like(counts)
+    # A node comes after its parent, so the parent's distribution is known when a node or a level needs it.
     for k, node in enumerate(coding.nodes):
         slot = coding.n_levels + k
         own = counts[coding.members[k]].sum(axis=0) + counts[slot]
@@ -328,6 +337,6 @@ def _warn_of_kilograms(weight_g: ArrayLike) -> None:
     median = float(np.median(found)) if found.dtype.kind in "iuf" and found.size else np.inf
     if median < LIGHTEST_G:
         _check.warn(
-            f"weight_g has a median of {median:.3g} g, less than parcels weigh ({LIGHTEST_G} g), so it may be in "
-            "kilograms; multiply it by 1,000."
+            f"weight_g has a median of {median:.3g} g, which is too light for parcels (below {LIGHTEST_G} g). It may "
+            "be in kilograms; multiply it by 1,000."
         )

@@ -1,4 +1,4 @@
-"""Merchant experience: claims over expected claims, credibility-weighted around what the score says."""
+"""Merchant experience: credibility-weighted claims over expected claims, with the relativity by score as the prior."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from freightrisk.models.fitted import FittedModel
 if TYPE_CHECKING:
     import pandas as pd
 
-ROUNDS = 200
+ROUNDS = 200  # at most, of the fixed point for the variance
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -28,13 +28,14 @@ class MerchantExperience:
     Parameters
     ----------
     merchants : pandas.DataFrame
-        A row for each merchant, indexed by it: unit (its owner, or itself), group, claims and expected (adjusted,
-        weighted by recency), prior (what the score says), ratio (claims over expected of the unit), credibility_z,
-        uncapped_mod, experience_mod, capped.
+        One row for each merchant, with the merchant as index. Columns: unit (the owner, or the merchant itself), group,
+        claims and expected (adjusted and weighted by recency), prior (the relativity by score), ratio (claims over
+        expected claims of the unit), credibility_z, uncapped_mod, experience_mod, capped.
     groups : pandas.DataFrame
-        A row for each group: units, expected, balance (claims over expected times prior, to which modifications are
-        relative), variance (between units, of the ratio to the prior), expected_claims_for_half (those that give
-        Z = 1/2), pooled (whether the variance is that of all groups together).
+        One row for each group. Columns: units, expected, balance (claims over the sum of expected times prior;
+        modifications are relative to it), variance (between units, of the ratio to the prior),
+        expected_claims_for_half (expected claims at which Z = 1/2), pooled (whether the variance was estimated from the
+        units of all groups).
     """
 
     merchants: "pd.DataFrame"
@@ -72,31 +73,32 @@ def merchant_experience(
     Parameters
     ----------
     periods : pandas.DataFrame
-        A row for each merchant and period (`merchant_periods` makes one).
+        One row for each merchant and period. `merchant_periods` makes such a frame.
     merchant, claims, expected : str
-        Columns: the merchant, its claims O, and the claims E that the model without the score expects of the same
-        orders at the same maturity.
+        Columns: the merchant, its claims O, and its expected claims E. E is the expectation of the model without the
+        score, for the same orders at the same maturity.
     without_claims : sequence of str
-        Columns of claims that are within `claims` and do not count, such as confirmed fraud and reversed claims.
+        Columns of claims that `claims` includes but that do not count, such as confirmed fraud and reversed claims.
     without_expected : str, optional
-        Column of expected claims to take out as well: those of orders that were fraud themselves. By default the
-        denominator keeps every insured order, since an order whose claim was reversed was at risk like any other.
+        Column of expected claims to subtract, for orders that were fraud themselves. By default the denominator keeps
+        every insured order, because an order whose claim was reversed was at risk like any other.
     age_days, half_life_days : str and float, optional
-        Column with the age of a period, and the age at which it counts half. By default all periods count alike.
+        Column with the age of a period, and the age at which a period counts half. By default all periods count alike.
     group : str, optional
-        Column with the category group, each with its own variance; a merchant belongs where it expects most.
+        Column with the category group. Each group has its own variance. A unit belongs to the group in which it has
+        most expected claims.
     owner : str, optional
-        Column with the owner; merchants of one owner are one unit, missing where a merchant stands alone.
+        Column with the owner. Merchants of one owner are one unit. A missing value is a merchant without an owner.
     prior : str, optional
         Column with g(score), the merchant's relativity by score; 1 by default.
     previous : str, optional
-        Column with the modification in force, from which the new one departs by at most `max_change`.
+        Column with the modification in force. The new modification differs from it by at most `max_change`.
     max_change : float or None
         Largest change per update, as a share; None for no cap.
     min_units : int
-        Groups with fewer units have the variance of all units together.
+        Groups with fewer units take the variance of all units together.
     variance : float, optional
-        Variance between units, instead of the estimated ones.
+        Variance between units, instead of the estimated variances.
 
     Returns
     -------
@@ -105,16 +107,18 @@ def merchant_experience(
     Raises
     ------
     InputError
-        For missing columns, negative counts, or more claims to leave out than there are.
+        If a column is missing, a count is negative, or `without_claims` exceeds `claims`.
 
     Notes
     -----
-    Given its ratio theta to the prior, a unit's weighted claims have mean m theta and variance v theta, m = sum of
-    w E g and v = sum of w^2 E g over its periods with recency weights w; theta has mean 1 and variance s2. Then
-    Z = m / (m + 1 / s2): it depends on expected claims, not on orders, and faded experience counts as less of it, so
-    that a merchant with old claims alone returns to its prior. s2 is the root of
-    sum of [(O - m)^2 - v - m^2 s2] m^2 / (v + m^2 s2)^2 = 0 within each group, 0 if that has none. Expected claims are
-    first scaled by the group's balance, so that ratios to the prior average 1.
+    Let theta be a unit's ratio to the prior. Given theta, the unit's weighted claims have mean m theta and variance
+    v theta. Here m is the sum of w E g and v the sum of w^2 E g over the unit's periods, with recency weights w. The
+    ratio theta has mean 1 and variance s2. Then Z = m / (m + 1 / s2).
+
+    Z depends on expected claims and not on orders. Old experience has small weights, so a merchant who has only old
+    claims returns to the prior. In each group, s2 is the root of
+    sum of [(O - m)^2 - v - m^2 s2] m^2 / (v + m^2 s2)^2 = 0, or 0 if there is no root. Expected claims are first scaled
+    by the group's balance, so that ratios to the prior average 1.
 
     Examples
     --------
@@ -138,7 +142,9 @@ def merchant_experience(
     if max_change is not None:
         max_change = _check.number(max_change, argument="max_change", low=0.0, high=10.0)
     if (age_days is None) != (half_life_days is None):
-        raise InputError("age_days and half_life_days go together: the column of ages, and the age that counts half.")
+        raise InputError(
+            "age_days and half_life_days go together; give both, the column of ages and the age that counts half."
+        )
     rows = pd.DataFrame({"merchant": id_array(periods[merchant], argument=f"periods column '{merchant}'")})
     if rows["merchant"].isna().any():
         raise InputError(
@@ -166,7 +172,7 @@ def merchant_experience(
 
 def _column(periods: "pd.DataFrame", name: str) -> Array:
     values = _check.real_array(periods[name].to_numpy(), argument=f"periods column '{name}'", length=len(periods))
-    _check.refuse_rows(values < 0.0, f"periods: '{name}' is negative in {{rows}}; it is zero or more.")
+    _check.refuse_rows(values < 0.0, f"periods: '{name}' is negative in {{rows}}; it must be zero or more.")
     return values
 
 
@@ -203,12 +209,12 @@ def _rate(rows: "pd.DataFrame", max_change: float | None, min_units: int, varian
 
 
 def _merchant_sums(rows: "pd.DataFrame") -> "pd.DataFrame":
-    """Return a row for each merchant: its sums, its last unit, prior and modification, and the group of most claims."""
+    """Return each merchant's sums, last unit, prior and modification, and the group where its unit expects most."""
     by_merchant = rows.groupby("merchant", sort=True)
     merchants = by_merchant[["claims", "expected", "second"]].sum()
     merchants[["unit", "prior", "previous"]] = by_merchant[["unit", "prior", "previous"]].last()
     if (merchants["prior"] <= 0.0).any():
-        raise InputError("periods: the prior of a merchant is zero; a relativity is above zero.")
+        raise InputError("periods: the prior of a merchant is zero; a relativity must be above zero.")
     shares = rows.groupby(["unit", "group"], sort=True)["expected"].sum().reset_index()
     largest = shares.sort_values(["unit", "expected"], kind="stable").groupby("unit").last()["group"]
     merchants["group"] = largest.loc[merchants["unit"]].to_numpy()
@@ -218,7 +224,7 @@ def _merchant_sums(rows: "pd.DataFrame") -> "pd.DataFrame":
 def _group_variances(
     groups: "pd.DataFrame", units: "pd.DataFrame", min_units: int, variance: float | None
 ) -> "pd.DataFrame":
-    """Return the groups with their units, and with the variance between these; small groups take that of all units."""
+    """Return the groups with the number of units and the variance between units, pooled for small groups."""
     whole = _variance(units) if variance is None else variance
     groups["units"] = units.groupby("group").size()
     groups["pooled"] = groups["units"] < min_units
@@ -231,7 +237,7 @@ def _group_variances(
 
 
 def _rated_units(units: "pd.DataFrame", groups: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the units with Z = m s2 / (m s2 + 1), theta = Z O / m + 1 - Z, and the ratio of claims to expected."""
+    """Return the units with Z = m s2 / (m s2 + 1) of equation 39, theta = Z O / m + 1 - Z, and claims over expected."""
     between = groups["variance"].loc[units.index.get_level_values("group")].to_numpy()
     units["z"] = units["mean"] * between / (units["mean"] * between + 1.0)
     apart = (units["claims"] / units["mean"].where(units["mean"] > 0)).fillna(1.0)
@@ -241,18 +247,19 @@ def _rated_units(units: "pd.DataFrame", groups: "pd.DataFrame") -> "pd.DataFrame
 
 
 def _capped(uncapped: "pd.Series", before: "pd.Series", max_change: float | None) -> "pd.Series":
-    """Return modifications at most `max_change` away from those in force; new merchants have none in force."""
+    """Return modifications at most `max_change` away from the modifications in force; a new merchant has no cap."""
     mod = uncapped if max_change is None else uncapped.clip(before * (1 - max_change), before * (1 + max_change))
     return mod.where(before.notna(), uncapped)
 
 
 def _variance(units: "pd.DataFrame") -> float:
-    """Return the variance between units by weighted moments, 0 where claims vary no more than by chance."""
+    """Return the variance between units, the root of equation 40; 0 if claims vary no more than by chance."""
     known = units[units["mean"] > 0]
     mean, spread = known["mean"].to_numpy(), known["spread"].to_numpy()
     excess = (known["claims"].to_numpy() - mean) ** 2 - spread
     value = 0.0
     for _ in range(ROUNDS):
+        # Equation 40 solved for s2, with the weights at the previous s2.
         weight = (mean / (spread + mean * mean * value)) ** 2
         before, value = value, max(0.0, float((weight * excess).sum() / (weight * mean * mean).sum()))
         if abs(value - before) <= 1e-12 + 1e-10 * value:
@@ -275,16 +282,17 @@ def merchant_periods(
     Parameters
     ----------
     book : OrderBook
-        With a valuation date.
+        A book with a valuation date.
     fitted : FittedModel
         A frequency model of a book with the same codings.
     merchant : array, shape (n_orders,)
-        The merchant of each order of the book, by place; an index is not read. `OrderBook.align` takes it out of a
-        column of the orders.
+        The merchant of each order of the book, by position; an index is not read. `OrderBook.align` makes this array
+        from a column of the orders.
     without : sequence of str
-        Factors of the model to leave out of the expectation, such as the experience score, whose curve is the prior.
+        Factors of the model to leave out of the expectation, such as the experience score, because its curve is the
+        prior.
     lag : ReportLag, optional
-        Scales the expectation of immature orders; by default all claims count as reported.
+        Scales the expected claims of immature orders; by default all claims count as reported.
     days : int
         Length of a period.
     excluded : array, shape (n_orders,), optional
@@ -293,7 +301,7 @@ def merchant_periods(
     Returns
     -------
     pandas.DataFrame
-        Columns: merchant_id, age_days (middle of the period), orders, claims, expected; excluded where given.
+        Columns: merchant_id, age_days (middle of the period), orders, claims, expected, and excluded if it was given.
     """
     import pandas as pd
 

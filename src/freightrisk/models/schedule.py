@@ -1,4 +1,4 @@
-"""Freight schedules: what a parcel costs by zone and weight."""
+"""Freight schedules: the freight of a parcel by zone and weight."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,33 +17,33 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FEN = 100
-MOST_STEPS = 20_000
+MOST_STEPS = 20_000  # of one parcel: more steps than any real weight needs
 FEE_COLUMNS = ("first_fee", "step_fee", "first_weight_g", "step_weight_g")
 OPTIONAL_COLUMNS = ("remote_fee", "scheduled_payout")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FreightSchedule:
-    """The fees of a parcel by zone: a first weight, then steps, each begun step in full.
+    """The fees of a parcel by zone: a fee for the first weight, then a fee for each begun step of further weight.
 
     Parameters
     ----------
     fees : pandas.DataFrame
-        A row a zone, with first_fee and step_fee (yuan, whole fen), first_weight_g and step_weight_g (whole grams) and,
-        where there are such, remote_fee (yuan a parcel on top, 0 by default) and scheduled_payout (yuan a claim under
-        a cover that pays a fixed amount by route, 定额).
+        One row for each zone. Required columns: first_fee and step_fee (yuan, whole fen), first_weight_g and
+        step_weight_g (whole grams). Optional columns: remote_fee (added for each parcel, yuan, 0 by default) and
+        scheduled_payout (yuan a claim under a cover that pays a fixed amount by route, 定额).
     zone : str or sequence of str
         Column of the zone, or columns of a zone pair such as origin and destination.
     packaging_fee : float
-        Yuan a parcel on top; 0 where packaging is free or not covered.
+        Fee added for each parcel, yuan; 0 if packaging is free or not covered.
     volume_divisor : float, optional
-        Cubic centimetres that count as a kilogram, such as 8,000: a parcel is billed at the larger of its weight and
-        its volume weight. None bills the weight.
+        Cubic centimetres that count as a kilogram, such as 8,000. A parcel is then billed at the larger of its weight
+        and its volume weight. With None, it is billed at its weight.
 
     Notes
     -----
-    A parcel of billed weight w grams costs first_fee + step_fee ceil((w - first_weight_g) / step_weight_g), the steps
-    not below zero, plus remote_fee and packaging_fee; in whole fen and grams, so that it is exact.
+    A parcel of billed weight w grams costs first_fee + step_fee max(0, ceil((w - first_weight_g) / step_weight_g)),
+    plus remote_fee and packaging_fee. The result is exact, because fees are whole fen and weights are whole grams.
 
     Examples
     --------
@@ -82,7 +82,7 @@ class FreightSchedule:
 
     @property
     def zones(self) -> tuple[tuple[Any, ...], ...]:
-        """Return the zones, each as its parts, in the order of the fees."""
+        """Return each zone as a tuple of its parts, in the order of the fees."""
         return tuple(self.fees[list(self.zone)].itertuples(index=False, name=None))
 
     @property
@@ -101,7 +101,8 @@ class FreightSchedule:
         if self.volume_divisor is None:
             if volume_cm3 is not None:
                 raise InputError(
-                    "volume_cm3 is given, but the schedule has no volume_divisor; give one, or leave it out."
+                    "volume_cm3 is given, but the schedule has no volume_divisor; give the divisor, or leave out "
+                    "volume_cm3."
                 )
             return _up(weight)
         if volume_cm3 is None:
@@ -118,7 +119,7 @@ class FreightSchedule:
         zone : array, shape (n,), or (n, parts) for zone pairs
         weight_g : array, shape (n,)
         volume_cm3 : array, shape (n,), optional
-            Needed where the schedule bills by volume too.
+            Needed if the schedule bills by volume too.
         """
         import pandas as pd
 
@@ -126,24 +127,26 @@ class FreightSchedule:
         try:
             keys = pd.DataFrame(np.asarray(zone, dtype=object).reshape(-1, len(self.zone)), columns=list(self.zone))
             rows = known.get_indexer(pd.MultiIndex.from_frame(keys))
-        except Exception:  # of whatever class the values are
+        except Exception:  # values may be of any class, and their errors too
             raise InputError(f"zone is {repr_of(zone)}; give the zone of each parcel, as in the fees.") from None
-        _check.refuse_rows(np.asarray(rows < 0), "zone is none of the schedule's in {rows}; add its fees.")
+        _check.refuse_rows(np.asarray(rows < 0), "zone is not in the schedule in {rows}; add its fees.")
         billed = self.billed_weight(weight_g, volume_cm3)
         if len(billed) != len(rows):
-            raise InputError(f"zone has {len(rows):,} values and weight_g {len(billed):,}; give one of each a parcel.")
+            raise InputError(
+                f"zone has {len(rows):,} values and weight_g {len(billed):,}; give one of each for every parcel."
+            )
         return np.asarray(self.fen(rows, billed) / FEN)
 
     def expected(self, zone: Any, weight: Any, *, limit: float = np.inf) -> float:
-        """Return the expected freight of a parcel whose billed weight has a distribution, yuan.
+        """Return the expected freight of a parcel over a distribution of billed weight, yuan.
 
         Parameters
         ----------
         zone : value or tuple
         weight : array of grams, or frozen distribution of scipy.stats
-            A sample, each with the same weight, or a continuous distribution with a method ``sf``.
+            A sample of parcels that count alike, or a continuous distribution with a method ``sf``.
         limit : float
-            Most that is paid, yuan.
+            Largest amount paid, yuan.
 
         Examples
         --------
@@ -161,7 +164,7 @@ class FreightSchedule:
         """
         path = zone if isinstance(zone, tuple) else (zone,)
         if path not in self.zones:
-            raise InputError(f"zone {repr_of(zone)} is none of the schedule's.")
+            raise InputError(f"zone {repr_of(zone)} is not in the schedule; add its fees, or give one of its zones.")
         row = np.array([self.zones.index(path)])
         if not hasattr(weight, "sf"):
             freight = self.fen(np.repeat(row, np.size(weight)), _up(np.asarray(weight, dtype=np.float64))) / FEN
@@ -169,25 +172,26 @@ class FreightSchedule:
         first, step = (int(self.fees[name].iloc[row[0]]) for name in ("first_weight_g", "step_weight_g"))
         edges = first + step * np.arange(MOST_STEPS)
         paid = np.minimum(self.fen(np.repeat(row, MOST_STEPS + 1), np.append(edges, edges[-1] + 1)) / FEN, limit)
+        # The fee rises by a step at each edge, so each rise counts with the probability that the weight exceeds it.
         return float(paid[0] + (np.diff(paid) * weight.sf(edges)).sum())
 
     def breakpoints(self, largest_g: int) -> Whole:
-        """Return the weights up to which a fee holds, of all zones together, the last at or above `largest_g`."""
+        """Return the weights at which a fee of some zone ends, in rising order; the last is at or above `largest_g`."""
         found: set[int] = set()
         for first, step in set(
             zip(self.fees["first_weight_g"].tolist(), self.fees["step_weight_g"].tolist(), strict=True)
         ):
-            steps = max(0, -(-(largest_g - int(first)) // int(step)))
+            steps = max(0, -(-(largest_g - int(first)) // int(step)))  # -(-a // b) rounds a / b up
             if steps > MOST_STEPS:
                 raise InputError(
-                    f"a parcel of {largest_g:,} g is {steps:,} steps of {int(step):,} g; correct its weight, or give "
-                    "longer steps."
+                    f"a parcel of {largest_g:,} g needs {steps:,} steps of {int(step):,} g; correct its weight, or "
+                    "give longer steps."
                 )
             found.update(range(int(first), int(first) + int(step) * steps + 1, int(step)))
         return np.array(sorted(found), dtype=np.int64)
 
     def fen(self, rows: NDArray[Any], billed: Whole) -> Whole:
-        """Return the freight of parcels of some rows of the fees and billed weights, whole fen."""
+        """Return the freight of parcels in whole fen, given their rows in the fees and their billed weights."""
         fen = {name: _fen_of(self.fees[name].to_numpy()) for name in ("first_fee", "step_fee")}
         first, step = (self.fees[name].to_numpy(dtype=np.int64)[rows] for name in ("first_weight_g", "step_weight_g"))
         steps = np.maximum(0, -(-(billed - first) // step))
@@ -211,7 +215,8 @@ def _check_fees(frame: "pd.DataFrame", column: str) -> None:
     positive = column in ("first_fee", "first_weight_g", "step_weight_g", "scheduled_payout")
     _check.refuse_rows(
         (values < 0.0) | ((values == 0.0) & positive) | (values > 1e6),
-        f"fees: '{column}' is not {'above' if positive else 'at or above'} zero and at most 1e6 in {{rows}}.",
+        f"fees: '{column}' must be {'above' if positive else 'at or above'} zero and at most 1e6; correct it in "
+        "{rows}.",
     )
     if column.endswith("_g"):
         _check.refuse_rows(values != np.floor(values), f"fees: '{column}' is not in whole grams in {{rows}}.")
@@ -231,8 +236,9 @@ def _fen_of(yuan: ArrayLike) -> Whole:
 
 
 def _up(grams: Array) -> Whole:
-    """Return whole grams, rounded up; a part of a gram that is only rounding does not count.
+    """Return whole grams, rounded up; an excess that is only rounding does not count as a further gram.
 
-    1.1 kg in single precision is 1,100.00002 g, so that half a last place of single precision counts as nothing.
+    For example, 1.1 kg in single precision is 1,100.00002 g. The weight is therefore first reduced by the largest
+    rounding error of single precision, half a unit in the last place.
     """
     return np.ceil(grams * (1.0 - 2.0**-24) - 1e-6).astype(np.int64)
