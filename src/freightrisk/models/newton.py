@@ -32,15 +32,15 @@ from freightrisk.models.quadratic import (
 Pieces: TypeAlias = list[tuple[int, int]] | None
 
 MOST_HALVINGS = 30
-NEAR = 0.5
+NEAR = 0.5  # smaller moves may use the observed information; upward moves of leaves are shortened above it (equation 11)
 FIRST_VARIANCE = 0.1
-SETTLED = 1e-6
-STALE = 1e-2  # moves below this may take the information of the pass before
-UNSETTLED = 1e-5  # and those below this while variances are estimated, which it moves by no more than SETTLED
-SLOW = 0.25  # of the move before: a constant information no longer serves
-CONTRACTED = 0.1  # and go on with it while each is so much smaller than the last
-LAST_MOVE = 1e-11  # a fit ends where the best strengths for its quadratic ask for no larger move
-STALLED = 0.5  # of the same move before: rounding keeps it from getting smaller
+SETTLED = 1e-6  # variances are fixed after a smaller relative change
+STALE = 1e-2  # steps smaller than this may reuse the information matrix of the previous pass
+UNSETTLED = 1e-5  # the same while variances are estimated: a reused matrix then moves them by less than SETTLED
+SLOW = 0.25  # a constant information is given up after a move larger than this share of the previous move
+CONTRACTED = 0.1  # an observed information is reused while a move is smaller than this share of the previous move
+LAST_MOVE = 1e-11  # a fit with estimated variances ends if their last estimate asks for no larger move
+STALLED = 0.5  # it also ends if this move is larger than this share of its last value, because of rounding
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Step:
 
 
 class Run(NamedTuple):
-    """Where Newton's method ended, with the expected information there."""
+    """The state at which Newton's method ended, with the expected information at this state."""
 
     state: State
     quadratic: Quadratic
@@ -66,7 +66,7 @@ class Run(NamedTuple):
 
 
 class _Held(NamedTuple):
-    """The information that steps go by: whether it is the observed one, and how many passes ago it was taken."""
+    """The information that steps use, whether it is the observed information, and its age in passes."""
 
     quadratic: Quadratic
     observed: bool
@@ -85,9 +85,9 @@ class Newton:
     monotone : Constraints or None
     passes : Passes
     pieces : list of (start, stop), optional
-        The rows to read; all of them by default.
+        The rows to read; all rows by default.
     ridge : float
-        Least penalty of every parameter but the base; above 0, variances are not estimated.
+        Smallest penalty of every parameter except the base. Above 0, variances are not estimated.
     """
 
     problem: Problem
@@ -105,7 +105,7 @@ class Newton:
 
     @property
     def estimates_variances(self) -> bool:
-        """Return whether a variance is estimated, which a ridge puts off."""
+        """Return whether the run estimates a variance; a run with a ridge does not."""
         return self.ridge == 0.0 and any(group.variance is None for group in self.layout.groups)
 
     def over(self, state: State, *, observed: bool = False, full: bool = True) -> Sums:
@@ -135,8 +135,8 @@ class Newton:
                 quadratic, sums, information = self._expected(quadratic, held, first, sums, state)
                 ended = True
                 if self.estimates_variances:
-                    # The strengths are those of an earlier pass, and how exact they are depends on the last bits of
-                    # its sums. Only strengths that are best for this quadratic are the same on every machine.
+                    # The strengths come from an earlier pass, and their error depends on the last bits of its sums.
+                    # Only the best strengths for this quadratic are the same on every machine.
                     reduced = self._at_best(quadratic, state, sums, strengths, 0.0, None)
                     move, strengths = self._move(reduced, state), reduced.strengths
                     largest = self._largest(move)
@@ -148,7 +148,7 @@ class Newton:
                 held, asked = _Held(quadratic, False, 0), largest
                 objective = self._penalised(sums, state, strengths)
             observed, full = self._next(held, settled, largest, before)
-            if np.isfinite(asked) and largest < tolerance:  # the end is near, and asks for the expected information
+            if np.isfinite(asked) and largest < tolerance:  # the fit is about to end on the expected information
                 observed, full = False, not FAMILIES[self.problem.family].constant
             state, sums, halvings = self._raised(state, move, objective, strengths, observed=observed, full=full)
             held, before = self._held_after(held, sums, observed=observed, full=full), largest
@@ -158,19 +158,19 @@ class Newton:
     def _raised(
         self, state: State, move: State, objective: float, strengths: Array, *, observed: bool, full: bool
     ) -> tuple[State, Sums, int]:
-        """Return a state, its sums and the halvings of a move that did not lower the objective."""
+        """Return the state after a move, halved until it does not lower the objective, its sums and the halvings."""
         halvings = 0
         while True:
             trial = state.plus(move, 0.5**halvings)
             found = self.over(trial, observed=observed, full=full)
             reached = self._penalised(found, trial, strengths)
-            # Near the maximum the objective changes by less than the rounding of its sum over rows.
+            # The tolerance is needed because near the maximum, the objective changes by less than its rounding error.
             if reached >= objective - 1e-9 * (1.0 + abs(objective)) or halvings == MOST_HALVINGS:
                 return trial, found, halvings
             halvings += 1
 
     def _held_after(self, held: _Held, sums: Sums, *, observed: bool, full: bool) -> _Held:
-        """Return the information that the next step goes by: that of the last pass, if it took the one of pairs."""
+        """Return the information for the next step: from the last pass if it was full, else the held information."""
         if full:
             return _Held(quadratic_of(self.layout, sums, self.passes.threads), observed, 0)
         return held._replace(age=held.age + 1)
@@ -183,9 +183,9 @@ class Newton:
         sums: Sums,
         state: State,
     ) -> tuple[Quadratic, Sums, Array]:
-        """Return the quadratic at a state with its expected information, which statsmodels takes for standard errors.
+        """Return the quadratic at a state with the expected information, the sums, and the information of each level.
 
-        Its sums and the information of each level come with it.
+        Standard errors use the expected information, as in statsmodels.
         """
         if FAMILIES[self.problem.family].constant:
             return self._with_gradients(first[0], sums), sums, first[1]
@@ -195,11 +195,12 @@ class Newton:
         return quadratic, sums, sums.information
 
     def _next(self, held: _Held, settled: bool, largest: float, before: float) -> tuple[bool, bool]:
-        """Return whether the next pass takes the observed information, and whether it takes that of pairs at all.
+        """Return whether the next pass takes the observed information, and whether it takes pairs of levels at all.
 
-        A pass for the gradients alone costs less than half. It serves where the information is constant, until steps
-        are small or shrink slowly, and near the maximum: one step on the information of the pass before is as good as
-        Newton's own, and where that is the observed one, so are more of them while each is much smaller than the last.
+        A pass without pairs gives the gradient only and costs less than half. It is enough in two cases. If the
+        information is constant, it is enough until steps are small or shrink slowly. Near the maximum, one step with
+        the information of the previous pass is as good as a Newton step. With the observed information, further such
+        steps follow while each is much smaller than the last.
         """
         family = FAMILIES[self.problem.family]
         observed = settled and family.observed is not None and largest < NEAR
@@ -222,9 +223,9 @@ class Newton:
     def _at_best(
         self, quadratic: Quadratic, state: State, sums: Sums, strengths: Array, before: float, near: Reduced | None
     ) -> Reduced:
-        """Return the quadratic at the strengths that are best for it.
+        """Return the quadratic at the strengths that are best for it (equation 12).
 
-        They need to be no more exact than the quadratic, which is off by the square of the move before.
+        The strengths need not be more exact than the quadratic, whose error is the square of the previous move.
         """
         dispersion = 1.0
         if self.problem.dispersion:
@@ -243,7 +244,7 @@ class Newton:
         )
 
     def _curved_move(self, reduced: Reduced, state: State) -> State:
-        """Return the move to the maximum of a quadratic; of counts a long one is bent to what their means allow."""
+        """Return the move to the maximum of a quadratic; in a count model, a long move is shortened (equation 11)."""
         move = self._move(reduced, state)
         if FAMILIES[self.problem.family].counts and self._largest(move) > NEAR:
             return curved(reduced, move)
@@ -258,7 +259,10 @@ class Newton:
         return max(abs(base), float(np.abs(tables).max(initial=0.0)))
 
     def _penalised(self, sums: Sums, state: State, strengths: Array) -> float:
-        """Return the objective less half the penalty, or minus infinity where it is no number, so that moves halve."""
+        """Return the objective less half the penalty (equation 9), or minus infinity if it is not finite.
+
+        Minus infinity makes the caller halve the move.
+        """
         penalty = self.layout.penalty(strengths)
         penalty[1:] += self.ridge
         cost = float(penalty @ state.dense**2)
