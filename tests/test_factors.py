@@ -507,7 +507,7 @@ def test_bad_values_are_refused(frame, declared, match):
 @pytest.mark.parametrize(
     ("order", "match"),
     [
-        ({"x": None, "kg": 1.0}, "factor 'x': the value is missing; give one, or declare missing='level'"),
+        ({"x": None, "kg": 1.0}, "factor 'x': the value is missing; give a value, or declare missing='level'"),
         ({"x": "z", "kg": 1.0}, "factor 'x': level 'z' was not in the book"),
         ({"x": "a", "kg": -1.0}, r"'kg' is -1, outside \[0, inf\]"),
         ({"x": "a", "kg": "light"}, "'kg' is 'light', which is not a number"),

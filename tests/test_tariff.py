@@ -676,7 +676,7 @@ def test_bad_merchants(tariff, orders_of_merchants, merchants, change, message):
     [
         ({"zone": "moon"}, "factor 'zone': level 'moon' was not in the book; correct it, or declare"),
         ({"zone": ["far"]}, r"order: 'zone' is \['far'\], which is a list, not a level"),
-        ({"zone": None}, "factor 'zone': the value is missing; give one, or declare missing='level'"),
+        ({"zone": None}, "factor 'zone': the value is missing; give a value, or declare missing='level'"),
         ({"weight_kg": None}, "factor 'weight_kg': the value is missing"),
         ({"weight_kg": -0.1}, r"'weight_kg' is -0.1, outside \[0, 100\]"),
         ({"weight_kg": "1 kg"}, "'weight_kg' is '1 kg', which is not a number"),

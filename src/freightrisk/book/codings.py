@@ -1,4 +1,4 @@
-"""What a book knows of a factor: its levels, the code of each, and the fallbacks behind them."""
+"""Codings: the levels of a factor in a book, their codes, and the fallbacks for other values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -29,9 +29,9 @@ from freightrisk.book.levels import band_values, paths_to_look_up, refuse_missin
 from freightrisk.book.recode import banded, looked_up
 from freightrisk.errors import InputError
 
-UNKNOWN = object()
-UNSEEN_SHARE = 0.01  # of the orders, from which on unseen levels are warned of
-UNSEEN_ORDERS = 10
+UNKNOWN = object()  # a part of a path that the book never had
+UNSEEN_SHARE = 0.01  # a larger share of orders on unseen levels gives a warning
+UNSEEN_ORDERS = 10  # and at least this many orders
 SHOWN_LEVELS = 3
 
 
@@ -44,17 +44,17 @@ def code_type(n_slots: int) -> type[np.unsignedinteger[Any]]:
 class Coding:
     """The levels of a factor in a book, and the code of every value.
 
-    Codes 0 .. n_levels-1 are levels that the book had. Codes n_levels .. n_slots-1 are fallbacks, one for each inner
-    node of the tree (a flat factor has one, for all of its levels): an unseen value gets the fallback of its nearest
+    Codes 0 .. n_levels-1 are the levels of the book. Codes n_levels .. n_slots-1 are fallbacks, one for each inner node
+    of the tree. A flat factor has one fallback, for all of its levels. An unseen value gets the fallback of its nearest
     known ancestor.
 
     Parameters
     ----------
     declared : Factor, Band or Hierarchy
     paths : tuple of path
-        Path of each level; of length one for a flat factor, and (k,) for band k.
+        Path of each level. A path of a flat factor has length one, and the path of band k is (k,).
     lookup : mapping of path to code
-        Every path that the book had, rare ones included.
+        Code of every path of the book, including rare paths.
     edges : tuple of float
         Inner edges of a band.
     """
@@ -72,7 +72,7 @@ class Coding:
             raise InputError(f"the codes of factor '{self.name}' are not below its {self.n_slots:,} levels.")
 
     def as_document(self) -> dict[str, Any]:
-        """Return the values of a document by key: the declaration, the levels, and the rare paths pooled into one."""
+        """Return the values of a document by key: the declaration, the levels, and the code of each pooled path."""
         declared, levels = self.declared, {*self.paths}
         band = declared if isinstance(declared, Band) else None
         low, high = band.valid if band else (-np.inf, np.inf)
@@ -94,7 +94,7 @@ class Coding:
         min_claims: int, levels: Sequence[Path], pooled: Sequence[tuple[Path, int]], edges: Sequence[float],
         declared_edges: Sequence[float] | int, valid: tuple[float | None, float | None],
     ) -> "Coding":  # fmt: skip
-        """Return the coding of the values of a document."""
+        """Return the coding that the values of a document describe."""
         lookup = {path: code for code, path in enumerate(levels)} | dict(pooled)
         _check_paths(name, len(columns) if kind == "hierarchy" else 1, lookup, len(levels))
         if len(lookup) != len(levels) + len(pooled) or not levels:
@@ -122,12 +122,12 @@ class Coding:
 
     @property
     def factors(self) -> "tuple[Coding, ...]":
-        """Return the factor itself, as a pair returns both of its own."""
+        """Return the factor itself; the coding of a pair returns its two factors."""
         return (self,)
 
     @property
     def n_levels(self) -> int:
-        """Return the number of levels that the book had."""
+        """Return the number of levels in the book."""
         return len(self.paths)
 
     @property
@@ -137,7 +137,7 @@ class Coding:
 
     @cached_property
     def digest(self) -> str:
-        """Return a hash of what the codes mean."""
+        """Return a hash of the meaning of the codes."""
         declared = self.declared
         valid = tuple(map(float, declared.valid)) if isinstance(declared, Band) else ()
         rules = (type(declared).__name__, declared.name, tuple(declared.columns), declared.missing, declared.unseen)
@@ -157,7 +157,7 @@ class Coding:
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """Return the name of each level as a table shows it; no two levels that a book teaches share one."""
+        """Return the name of each level as a table shows it; levels learned from a book have distinct names."""
         if isinstance(self.declared, Band):
             return tuple(
                 MISSING if path == (MISSING,) else _band_label(self.edges, k) for k, path in enumerate(self.paths)
@@ -173,14 +173,14 @@ class Coding:
         )
 
     def slot_label(self, code: int) -> str:
-        """Return the name of any slot, fallbacks included."""
+        """Return the name of any slot, whether a level or a fallback."""
         if code < self.n_levels:
             return self.labels[code]
         return " > ".join(str(part) for part in (*self.nodes[code - self.n_levels], ALL))
 
     @cached_property
     def spellings(self) -> tuple[Spellings, ...]:
-        """Return the values that the book had in each of the factor's columns."""
+        """Return the known values of each of the factor's columns."""
         parts: list[dict[Any, None]] = [{} for _ in self.columns]
         for path in self.lookup:
             for depth, part in enumerate(path):
@@ -189,9 +189,9 @@ class Coding:
         return tuple(Spellings(known) for known in parts)
 
     def known_path(self, path: Path) -> tuple[Any, ...]:
-        """Return a path with each part exchanged for the known level that it is, or that alone is spelled so.
+        """Return a path in which each part is replaced by the known value that it equals or is spelled like.
 
-        A part that meets none is `UNKNOWN`, which equals nothing: Python takes 1 for True.
+        A part without such a value becomes `UNKNOWN`. It must not stay, because Python holds 1 and True to be equal.
         """
         if isinstance(self.declared, Band):
             return path
@@ -207,7 +207,7 @@ class Coding:
         if met in self.lookup:
             return self.lookup[met]
         if MISSING in path and self.declared.missing == "error":
-            raise InputError(f"factor '{self.name}': the value is missing; give one, or declare missing='level'.")
+            raise InputError(f"factor '{self.name}': the value is missing; give a value, or declare missing='level'.")
         if self.declared.unseen == "error":
             raise InputError(
                 f"factor '{self.name}': level {path_text(path)} was not in the book; "
@@ -237,7 +237,7 @@ class Coding:
         return codes
 
     def _warn_unseen(self, codes: NDArray[Any], which: NDArray[Any], paths: list[Path]) -> None:
-        """Warn if many orders have levels that the book never had: most often they are only spelled otherwise."""
+        """Warn if many orders have levels that the book never had; often they are only spelled differently."""
         unseen = codes >= self.n_levels
         n_unseen = int(unseen.sum())
         if n_unseen < UNSEEN_ORDERS or n_unseen <= UNSEEN_SHARE * len(codes):
@@ -246,12 +246,12 @@ class Coding:
         found = [paths[place] for place in np.unique(places)[:SHOWN_LEVELS].tolist()]
         _check.warn(
             f"factor '{self.name}': {n_unseen:,} of {len(codes):,} orders ({n_unseen / len(codes):.1%}) have levels "
-            f"that the book never had, and are priced on the mean of their parent: "
+            f"that the book never had. They are priced on the mean of their parent: "
             f"{', '.join(map(self._nearest, found))}."
         )
 
     def _nearest(self, path: Path) -> str:
-        """Return an unseen level with its type, and the known level that is spelled most like it."""
+        """Return an unseen level with its type, and the known level with the nearest spelling."""
         known = {" > ".join(map(str, one)): one for one in self.lookup}
         text = " > ".join(map(str, path))
         close = nearest_spelling(text, known)
@@ -297,12 +297,12 @@ class Coding:
 
 
 def _check_paths(name: str, deepest: int, lookup: Mapping[Path, int], n_levels: int) -> None:
-    """Refuse the levels of a document that are no paths of the factor, or that are pooled into none."""
+    """Refuse levels of a document that are not paths of the factor, or are pooled into a level that does not exist."""
     for known, code in lookup.items():
         if not 0 <= code < n_levels:
             raise InputError(f"factor '{name}': a pooled level has code {code}, but there are {n_levels} levels.")
         if not 1 <= len(known) <= deepest:
-            raise InputError(f"factor '{name}': level {list(known)} is no path of at most {deepest} parts.")
+            raise InputError(f"factor '{name}': level {list(known)} is not a path of 1 to {deepest} parts.")
 
 
 def _check_bands(name: str, edges: Sequence[float], numbered: list[Path]) -> None:
@@ -315,7 +315,7 @@ def _check_bands(name: str, edges: Sequence[float], numbered: list[Path]) -> Non
 
 @dataclass(frozen=True)
 class CrossCoding:
-    """The pairs of two factors' slots: code of the first times the slots of the second, plus code of the second.
+    """The pairs of two factors' slots: code = first code x number of slots of the second + second code.
 
     Parameters
     ----------
@@ -327,7 +327,7 @@ class CrossCoding:
 
     @property
     def factors(self) -> "tuple[Coding, ...]":
-        """Return the factors behind the pairs."""
+        """Return the factors that the pairs combine."""
         return (*self.first.factors, *self.second.factors)
 
     @property
@@ -347,7 +347,7 @@ class CrossCoding:
 
     @property
     def n_levels(self) -> int:
-        """Return the number of pairs; an unseen level is a matter of its own factor."""
+        """Return the number of pairs: none is a fallback, because each factor reports its own unseen levels."""
         return self.n_slots
 
     def slot_label(self, code: int) -> str:
@@ -357,12 +357,12 @@ class CrossCoding:
 
     @property
     def digest(self) -> str:
-        """Return a hash of what the codes mean."""
+        """Return a hash of the meaning of the codes."""
         return digest((self.first.digest, self.second.digest))
 
     def pair(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
         """Return the code of each pair of codes."""
-        kind = code_type(self.n_slots)
+        kind = code_type(self.n_slots)  # widened first, because the product overflows the type of either factor
         return np.asarray(first.astype(kind) * kind(self.second.n_slots) + second.astype(kind))
 
     def encode(self, columns: JoinedColumns) -> NDArray[Any]:
@@ -375,7 +375,7 @@ class CrossCoding:
 
 
 def line_coding(name: str, most: int) -> Coding:
-    """Return the coding of a column that counts the lines of an order: a level for each number from 1 to `most`."""
+    """Return the coding of the number of lines of an order, with one level for each number from 1 to `most`."""
     paths: tuple[Path, ...] = tuple((count,) for count in range(1, most + 1))
     return Coding(Factor(name), paths, {path: code for code, path in enumerate(paths)})
 
@@ -391,6 +391,6 @@ def path_text(path: Path) -> str:
 
 
 def _types_text(path: Path) -> str:
-    """Return the types of a path's parts, such as "text", in the words of an actuary."""
+    """Return the types of a path's parts in words that need no Python, such as "text"."""
     words = {str: "text", int: "number", float: "number", bool: "boolean"}
     return " > ".join(words.get(type(part), "missing") for part in path)

@@ -1,4 +1,4 @@
-"""How a book learns a factor: which levels occur, which are rare and pooled, and where bands end."""
+"""Learning a factor from a book: the levels that occur, the rare levels that are pooled, and the edges of bands."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -38,13 +38,13 @@ def learn(
 
 
 def pools(declared: Declaration) -> bool:
-    """Return whether a factor pools rare levels, so that the exposure of its levels decides something."""
+    """Return whether a factor pools rare levels; only then is the exposure of its levels needed."""
     return declared.min_exposure > 0.0 or declared.min_claims > 0
 
 
 def pooled_coding(declared: Declaration, observed: Mapping[Path, tuple[float, float]]) -> Coding:
     """Return the coding of a factor, given exposure and claims of every path that a book has."""
-    # In an order of their own, since sums over paths follow it.
+    # Paths are sorted, because sums over paths depend on their order and the order of rows must not matter.
     pooled = _pool(declared, {path: observed[path] for path in sorted(observed, key=sort_key)})
     levels = tuple(sorted(set(pooled.values()), key=sort_key))
     place = {path: code for code, path in enumerate(levels)}
@@ -54,7 +54,7 @@ def pooled_coding(declared: Declaration, observed: Mapping[Path, tuple[float, fl
 
 
 def _check_spelling(coding: Coding) -> None:
-    """Raise if two levels, rare ones and the means of branches included, are spelled alike."""
+    """Raise if two labels are spelled alike, among all levels, rare levels and means of branches."""
     spelled: dict[str, Path] = {}
     for path in (*((*node, ALL) for node in coding.nodes), *coding.lookup):
         label = " > ".join(map(str, path))
@@ -67,7 +67,7 @@ def _check_spelling(coding: Coding) -> None:
             one, other = (repr(which[0]) if len(which) == 1 else repr(which) for which in (spelled[label], path))
             raise InputError(
                 f"factor '{coding.name}': {one} and {other} are two levels that are both spelled '{label}', so tables "
-                "and covers could not tell them apart; make them one level (one type of value), or rename one."
+                "and covers could not distinguish them; make them one level (one type of value), or rename one."
             )
         spelled[label] = path
 
@@ -80,13 +80,13 @@ def band_coding(
     *,
     missing: bool,
 ) -> Coding:
-    """Return the coding of a band, given exposure and claims between the edges, and whether a value is missing."""
+    """Return the coding of a band, given exposure and claims between the edges, and whether values are missing."""
     kept = _merge_bands(declared, edges, exposure, claims)
     return all_bands(declared, kept, missing=missing)
 
 
 def all_bands(declared: Band, edges: tuple[float, ...], *, missing: bool) -> Coding:
-    """Return the coding that has every band between some edges."""
+    """Return the coding in which every band between the edges is a level."""
     paths: tuple[Path, ...] = tuple((k,) for k in range(len(edges) + 1))
     paths += ((MISSING,),) if missing else ()
     return Coding(declared, paths, {path: k for k, path in enumerate(paths)}, edges)
@@ -97,10 +97,12 @@ def _pool(declared: Declaration, observed: Mapping[Path, tuple[float, float]]) -
     target = {path: path for path in observed}
     for path in _rare(declared, observed, target):
         target[path] = (*path[:-1], OTHER)
+    # From the deepest pools up, a pool that is still rare joins the "(other)" one level higher.
     for depth in range(len(declared.columns), 1, -1):
         for level in _rare(declared, observed, target):
             if len(level) == depth and level[-1] == OTHER:
                 target = {path: (*level[:-2], OTHER) if old == level else old for path, old in target.items()}
+    # At the top, "(other)" absorbs the smallest level (fewest claims, then least exposure) while it is rare.
     while (OTHER,) in _rare(declared, observed, target) and len(set(target.values())) > 1:
         totals = _totals(observed, target)
         named = (level for level in totals if level != (OTHER,))
@@ -149,17 +151,19 @@ def _learn_band(
 
 def _quantile_edges(values: NDArray[np.float64], bands: int) -> tuple[float, ...]:
     edges = np.unique(np.quantile(values, np.arange(1, bands) / bands)) if len(values) else np.array([])
+    # An edge at the largest value would leave the last band empty.
     return tuple(edges[edges < values.max(initial=-np.inf)].tolist())
 
 
 def _merge_bands(
     declared: Band, edges: tuple[float, ...], exposure: NDArray[np.float64], claims: NDArray[np.float64]
 ) -> tuple[float, ...]:
-    """Merge each rare band upwards, and what is left of the last one downwards."""
+    """Merge each rare band with the next higher band, and a rare remainder at the top with the band below."""
     kept: list[float] = []
     weight = count = 0.0
     for k in range(len(edges) + 1):
         weight, count = weight + exposure[k], count + claims[k]
+        # The bound 1e-300 makes an empty band rare, even if the declaration sets no minimum.
         rare = weight < max(declared.min_exposure, 1e-300) or count < declared.min_claims
         if k < len(edges) and not rare:
             kept.append(edges[k])

@@ -32,7 +32,7 @@ from freightrisk.models.quadratic import (
 Pieces: TypeAlias = list[tuple[int, int]] | None
 
 MOST_HALVINGS = 30
-NEAR = 0.5  # smaller moves may use the observed information; upward moves of leaves are shortened above it (equation 11)
+NEAR = 0.5  # smaller moves may use the observed information; larger moves of leaves are shortened (equation 11)
 FIRST_VARIANCE = 0.1
 SETTLED = 1e-6  # variances are fixed after a smaller relative change
 STALE = 1e-2  # steps smaller than this may reuse the information matrix of the previous pass
