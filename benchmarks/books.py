@@ -10,8 +10,8 @@ import freightrisk as fr
 from freightrisk.book.codings import Coding, code_type
 from freightrisk.models.shapes import ScaleShape
 from freightrisk.tariff.cover import count_curve, limit_curve
-from freightrisk.tariff.plan import RateTables
 from freightrisk.tariff.quotes import CodedOrders
+from freightrisk.tariff.rates import CoverCurves, RateTables
 from freightrisk.tariff.tariff import Tariff
 
 if TYPE_CHECKING:
@@ -96,8 +96,7 @@ def tariff(*, seed: int = 6) -> Tariff:
             fr.Subsidy("score", "insurer", percent_of_rest=0.1, where={"score": list(range(5))}),
             fr.Subsidy("penny", "supplier", price_to_fen=1, where={"price": [17, 18, 19]}),
         ),
-        count_curve=count_curve(1),
-        limit_curve=limit_curve(ScaleShape(DISPERSION)),
+        curves=CoverCurves(count_curve(1), limit_curve(ScaleShape(DISPERSION))),
     )
 
 
@@ -157,6 +156,5 @@ def plain_tariff() -> Tariff:
         cover=fr.Cover(max_claims=1),
         loadings=fr.Loadings(),
         subsidies=(),
-        count_curve=count_curve(1),
-        limit_curve=None,
+        curves=CoverCurves(count_curve(1)),
     )

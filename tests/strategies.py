@@ -30,7 +30,9 @@ from freightrisk.book.codings import Coding, code_type
 from freightrisk.book.factors import MISSING
 from freightrisk.models.shapes import ScaleShape
 from freightrisk.tariff import cover as curves
-from freightrisk.tariff.plan import RateTables, price_plan
+from freightrisk.tariff.plan import price_plan
+from freightrisk.tariff.rates import CoverCurves, RateTables
+from freightrisk.tariff.rounding import Rounding
 from freightrisk.tariff.subsidy import in_stacking_order
 
 CHANNELS = ("live_stream", "mini_app", "search", "store")
@@ -223,7 +225,10 @@ def rate_tables(names, rng, base):
     return RateTables(base, {name: np.exp(rng.normal(0.0, 0.5, CODINGS[name].n_slots)) for name in names})
 
 
-def put_together(*, frequency, severity, cover=None, loadings=None, subsidies=(), dispersion=0.5, **more):
+def put_together(
+    *, frequency, severity, cover=None, loadings=None, subsidies=(), dispersion=0.5, rounding="half_even",
+    dither_key="", **more,
+):  # fmt: skip
     """Return a tariff of rate tables over `CODINGS`, with the curves that its cover needs."""
     cover = Cover() if cover is None else cover
     limited = cover.limits or np.isfinite(cover.flat_limit)
@@ -236,11 +241,20 @@ def put_together(*, frequency, severity, cover=None, loadings=None, subsidies=()
         cover=cover,
         loadings=Loadings() if loadings is None else loadings,
         subsidies=in_stacking_order(subsidies),
-        count_curve=count_curve(cover.max_claims),
-        limit_curve=limit_curve(dispersion) if limited else None,
+        curves=CoverCurves(count_curve(cover.max_claims), limit_curve(dispersion) if limited else None),
+        rounding_rule=Rounding(rounding, dither_key),
     )
 
 
+def changed(tariff, **changes):
+    """Return the tariff with other values of its fields, or of the fields of its curves and of its rounding."""
+    curves = {name: changes.pop(name) for name in ("count_curve", "limit_curve", "shares") if name in changes}
+    rule = {inner: changes.pop(name) for name, inner in ROUNDING_FIELDS.items() if name in changes}
+    curves = replace(tariff.curves, **curves)
+    return replace(tariff, curves=curves, rounding_rule=replace(tariff.rounding_rule, **rule), **changes)
+
+
+ROUNDING_FIELDS = {"rounding": "mode", "dither_key": "dither_key"}
 FACTORS = st.lists(st.sampled_from(sorted(CODINGS)), unique=True, max_size=4)
 FREQUENCY_BASES = st.sampled_from([1e-5, 0.002, 0.03, 0.2, 1.5])
 SEVERITY_BASES = st.sampled_from([3.0, 8.0, 12.0, 25.0])

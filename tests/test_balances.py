@@ -19,7 +19,7 @@ from freightrisk.tariff.plan import RateTables
 from freightrisk.tariff.quotes import coded_again
 from freightrisk.tariff.rounding import dither_draws
 from interrupts import interrupted, lines_of
-from strategies import CLASSES, draw_batch, limited_programmes, put_together, seeds, subsidies
+from strategies import CLASSES, changed, draw_batch, limited_programmes, put_together, seeds, subsidies
 
 MODES = st.sampled_from(["half_even", "half_up", "ceiling", "down", "dither", "carry"])
 FLOORS = st.sampled_from([1, 1, 0, 3])
@@ -386,9 +386,9 @@ def test_limits_are_checked():
     with pytest.raises(InputError, match="2 are named 'a', so it is not clear which of them paid, or whose budget"):
         tariff_of(twice)
     with pytest.raises(InputError, match="dither_key of a tariff that rounds by dither is ''"):
-        replace(tariff_of([]), rounding="dither")
+        changed(tariff_of([]), rounding="dither")
     with pytest.raises(InputError, match="dither_key is given, but rounding is 'half_even'"):
-        replace(tariff_of([]), dither_key="x")
+        changed(tariff_of([]), dither_key="x")
 
 
 def test_quotes_in_other_frames_and_buffers():

@@ -18,6 +18,7 @@ from strategies import (
     CODINGS,
     FEW,
     blank,
+    changed,
     coded_tariffs,
     draw_codes,
     draw_orders,
@@ -363,7 +364,7 @@ def test_any_number_of_tables_that_both_models_read(tariff, n_tables):
     }  # fmt: skip
     rates = [replace(rate_tables([], None, base), tables={name: rng.uniform(0.5, 1.5, 61) for name in names})
              for base in (0.05, 9.0)]  # fmt: skip
-    wide = replace(tariff, codings=codings, frequency=rates[0], severity=rates[1], subsidies=(), cover=Cover(),
+    wide = changed(tariff, codings=codings, frequency=rates[0], severity=rates[1], subsidies=(), cover=Cover(),
                    limit_curve=None)  # fmt: skip
     codes = [rng.integers(0, 61, 1_031).astype(np.uint8) for _ in names]
     steps = run_kernel(wide, codes, 1_031).detail
@@ -376,7 +377,7 @@ def test_any_number_of_tables_that_both_models_read(tariff, n_tables):
 
 def test_sixty_four_rules_and_their_last_bit(tariff):
     rules = [Subsidy(f"rule {k}", "platform", fixed_fen=1, where={"tier": [k]}) for k in range(64)]
-    plain = replace(tariff, subsidies=tuple(rules), floor_fen=0, cover=Cover(), limit_curve=None)
+    plain = changed(tariff, subsidies=tuple(rules), floor_fen=0, cover=Cover(), limit_curve=None)
     frame = draw_orders(np.random.default_rng(3), 66).assign(tier=range(66))
     paid = plain.price(frame)["platform_fen"]
     assert paid.tolist() == [1] * 64 + [0, 0]

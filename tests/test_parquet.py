@@ -16,7 +16,7 @@ from freightrisk import Balances, Cover, Factor, InputError, Loadings, Subsidy, 
 from freightrisk._parquet import parquet_files
 from freightrisk.book.codings import Coding
 from freightrisk.tariff.cover import count_curve
-from freightrisk.tariff.plan import RateTables
+from freightrisk.tariff.rates import CoverCurves, RateTables
 from freightrisk.tariff.tariff import Tariff
 from interrupts import interrupted, lines_of
 from strategies import draw_batch
@@ -34,8 +34,7 @@ def tariff_of(*rules):
         cover=Cover(max_claims=1),
         loadings=Loadings(),
         subsidies=tuple(rules),
-        count_curve=count_curve(1),
-        limit_curve=None,
+        curves=CoverCurves(count_curve(1)),
     )
 
 

@@ -14,8 +14,9 @@ from freightrisk.models.shapes import ScaleShape
 from freightrisk.tariff.cover import count_curve, limit_curve
 from freightrisk.tariff.document import parse_tariff
 from freightrisk.tariff.parts import document_of
-from freightrisk.tariff.rates import LARGEST_PRODUCT, RateTables, check_products
-from strategies import flat_coding
+from freightrisk.tariff.rates import LARGEST_PRODUCT, CoverCurves, RateTables, check_products
+from freightrisk.tariff.rounding import Rounding
+from strategies import changed, flat_coding
 
 STEPS = ["claim_intensity", "expected_claims", "expected_payout", "pure_premium", "technical_premium"]
 NAMES = [f"f{k}" for k in range(40)]
@@ -39,8 +40,8 @@ def tariff_of(frequency, severity, *, base=(1.0, 1.0), cover=None, **more):
         cover=cover,
         loadings=more.pop("loadings", Loadings()),
         subsidies=(),
-        count_curve=count_curve(cover.max_claims),
-        limit_curve=CURVE if cover.is_limited else None,
+        curves=CoverCurves(count_curve(cover.max_claims), CURVE if cover.is_limited else None, more.pop("shares", {})),
+        rounding_rule=Rounding(more.pop("rounding", "half_even")),
         **more,
     )
 
@@ -142,7 +143,7 @@ def wild(pieces, k, size):
 def test_curves_that_leave_their_range_between_their_ends_are_refused(size):
     limited = tariff_of([1.0], [8.0], cover=Cover(max_claims=2, limit=9.0))
     with pytest.raises(InputError, match="count_curve is not an unbroken curve"):
-        replace(limited, count_curve=wild(limited.count_curve, 5, size))
+        changed(limited, count_curve=wild(limited.count_curve, 5, size))
     with pytest.raises(InputError, match="limit_curve is not an unbroken curve"):
         replace(CURVE, pieces=wild(CURVE.pieces, 5, size))
 
@@ -151,7 +152,7 @@ def test_curves_that_leave_their_range_between_their_ends_are_refused(size):
 def test_curves_that_are_not_finite_are_refused(size):
     limited = tariff_of([1.0], [8.0], cover=Cover(max_claims=2, limit=9.0))
     with pytest.raises(InputError, match="count_curve is not finite in "):
-        replace(limited, count_curve=limited.count_curve * size)
+        changed(limited, count_curve=limited.count_curve * size)
     with pytest.raises(InputError, match="limit_curve has pieces that are not finite"):
         replace(CURVE, pieces=CURVE.pieces * size)
 

@@ -46,6 +46,7 @@ from freightrisk._shown import cell, shown
 from freightrisk.campaigns import load_campaigns
 from freightrisk.tariff.document import parse_tariff
 from freightrisk.tariff.parts import document_of
+from strategies import changed
 
 EVIL = "near\x1b]0;owned\x07\r\n\u202e退货\x9b2J"
 SAFE = r"near\x1b]0;owned\x07\r\n\u202e退货\x9b2J"
@@ -61,6 +62,7 @@ ORDERS = pd.DataFrame(
         "price": 20.0,
     }
 )
+
 CLAIMS = ORDERS.iloc[::5][["order_id"]].assign(freight=8.5, report_date=pd.Timestamp("2026-06-20"))
 
 
@@ -149,11 +151,11 @@ PROVOKED = {
     "campaigns that are not there": lambda t, folder: load_campaigns(folder / EVIL),
     "Parquet that is not there": lambda t, folder: price_parquet(t, folder / EVIL, folder / "out.parquet"),
     "folder that is not there": lambda t, folder: t.save(folder / EVIL / "tariff.json"),
-    "rounding": lambda t, folder: replace(t, rounding=EVIL),
-    "key without a use": lambda t, folder: replace(t, rounding="half_even"),
-    "key with a zero": lambda t, folder: replace(t, dither_key=KEY + "\0"),
-    "key of another type": lambda t, folder: replace(t, dither_key=[KEY]),
-    "key in bytes": lambda t, folder: replace(t, dither_key=KEY.encode()),
+    "rounding": lambda t, folder: changed(t, rounding=EVIL),
+    "key without a use": lambda t, folder: changed(t, rounding="half_even"),
+    "key with a zero": lambda t, folder: changed(t, dither_key=KEY + "\0"),
+    "key of another type": lambda t, folder: changed(t, dither_key=[KEY]),
+    "key in bytes": lambda t, folder: changed(t, dither_key=KEY.encode()),
     "key cut in a document": lambda t, folder: parse_tariff(document_of(t).partition(KEY.encode())[0] + KEY.encode()),
     "key given twice": lambda t, folder: parse_tariff(
         document_of(t).replace(b'"dither_key"', b'"dither_key": "' + KEY.encode() + b'", "dither_key"')

@@ -37,6 +37,7 @@ from freightrisk.tariff.plan import RateTables
 from strategies import (
     CHANNELS,
     CODINGS,
+    changed,
     draw_orders,
     flat_coding,
     orders,
@@ -391,7 +392,7 @@ def test_only_unseen_levels_are_flagged(tariff, frame, priced):
 
 
 def test_limit_flag_marks_payouts_that_a_limit_cuts_by_a_hundredth(tariff, frame, priced):
-    free = replace(tariff, cover=Cover(max_claims=1), limit_curve=None).price(frame)
+    free = changed(tariff, cover=Cover(max_claims=1), limit_curve=None).price(frame)
     np.testing.assert_array_equal(priced["limit_bound"], priced["expected_payout"] < 0.99 * free["expected_payout"])
     assert not free["limit_bound"].any()
 
@@ -563,7 +564,7 @@ def rates_of(**tables):
 def test_a_tariff_put_together_by_hand_is_checked_as_a_document_is(tariff, more, message):
     subsidies = more.get("subsidies", ())
     with pytest.raises(InputError, match=message):
-        replace(tariff, **{"subsidies": subsidies} | more)
+        changed(tariff, **{"subsidies": subsidies} | more)
 
 
 def named(name):

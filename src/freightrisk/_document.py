@@ -8,6 +8,7 @@ type hint of its field:
 - ``Annotated[Mapping[str, Coding], "name"]`` is a list of nouns, and their attribute `name` is the key of the mapping.
 - A field whose default is infinite may be null or absent, since JSON has no infinity.
 - A field with ``metadata={"key": "factor"}`` stands under that key.
+- The keys of a noun in a field with ``metadata=INLINE`` stand among the keys of the noun that has the field.
 - `tagged` names the key and the word that tell the nouns of a union apart.
 - `sparse` leaves out the fields of a noun that have their default.
 - A noun with another layout has two methods: `as_document` returns the values by key, and the parameters of the class
@@ -19,7 +20,7 @@ and the JSON schema of a document comes for free.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import cache, partial
 from math import isinf
 from pathlib import Path
@@ -37,6 +38,7 @@ Noun = TypeVar("Noun")
 Turn = Callable[[Any], Any]
 
 TAG, SPARSE = "__document_tag__", "__document_sparse__"
+INLINE = {"inline": True}
 
 
 def tagged(**tag: str) -> Callable[[type[Noun]], type[Noun]]:
@@ -119,13 +121,14 @@ class _Form:
 
 @dataclass(frozen=True)
 class _Key:
-    """A key of a noun: the argument that it becomes, and what its absence means."""
+    """A key of a noun: the argument that it becomes, what its absence means, and the inlined field that has it."""
 
     name: str
     argument: str
     form: _Form
     default: Any = None
     required: bool = True
+    inside: tuple[str, Any] | None = None
 
     @property
     def infinite(self) -> bool:
@@ -252,15 +255,19 @@ def _noun(kind: Any, whole: bool, head: type[msgspec.Struct] | None) -> _Form:
         value_of = noun.as_document().__getitem__ if hasattr(kind, "of_document") else partial(getattr, noun)
         plain: dict[str, Any] = dict(tag)
         for key in keys:
-            value = value_of(key.argument)
+            value = value_of(key.argument) if key.inside is None else getattr(value_of(key.inside[0]), key.argument)
             if not (is_sparse and value == key.default):
                 plain[key.name] = None if key.infinite and value == key.default else key.form.write(value)
         return plain
 
     def read(part: Any) -> Any:
-        values = [(key, getattr(part, key.name)) for key in keys]
-        given = {key.argument: key.form.read(value) for key, value in values if not (key.infinite and value is None)}
-        return getattr(kind, "of_document", kind)(**given)
+        found: dict[tuple[str, Any] | None, dict[str, Any]] = {key.inside: {} for key in keys}
+        for key in keys:
+            value = getattr(part, key.name)
+            if not (key.infinite and value is None):
+                found[key.inside][key.argument] = key.form.read(value)
+        inlined = {inside[0]: inside[1](**given) for inside, given in found.items() if inside is not None}
+        return getattr(kind, "of_document", kind)(**found.get(None, {}), **inlined)
 
     struct = _struct(kind, keys, () if head is None else (head,))
     return _Form(struct, write, read, (kind, struct))
@@ -284,6 +291,10 @@ def _keys(kind: Any, whole: bool) -> Iterator[_Key]:
         return
     hints = get_type_hints(kind, include_extras=True)
     for field in fields(kind):
+        if field.metadata.get("inline"):
+            inner = hints[field.name]
+            yield from (replace(key, inside=(field.name, inner)) for key in _keys(inner, whole))
+            continue
         default = field.default if field.default_factory is MISSING else field.default_factory()
         required = default is MISSING or (whole and not hasattr(kind, SPARSE))
         yield _Key(

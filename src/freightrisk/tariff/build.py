@@ -12,7 +12,7 @@ from freightrisk.models.freight import FittedSchedule
 from freightrisk.models.shapes import SCALE_FAMILIES, ScaleShape, SeverityShape
 from freightrisk.tariff.cover import Cover, count_curve, limit_curve, line_count_curves
 from freightrisk.tariff.experience_rating import ExperienceRating
-from freightrisk.tariff.rates import RateTables, scheduled_shares
+from freightrisk.tariff.rates import CoverCurves, RateTables, scheduled_shares
 
 
 def parts_of_models(
@@ -60,12 +60,10 @@ def parts_of_models(
         "codings": codings,
         "frequency": claims,
         "severity": freight,
-        "count_curve": _count_curve(frequency, cover),
-        "limit_curve": curve,
+        "curves": CoverCurves(_count_curve(frequency, cover), curve, shares),
         "provenance": _provenance(frequency, severity, shape, experience),
         "pairs": tuple(dict.fromkeys(pairs)),
         "lines": frequency.lines,
-        "shares": shares,
     }
 
 

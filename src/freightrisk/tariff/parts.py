@@ -16,8 +16,11 @@ from freightrisk.tariff.record import TariffRecord
 
 SCHEMA = "freightrisk/tariff"
 VERSION = 1
-FIRST = ("name", "factors", "frequency", "severity", "cover", "count_curve", "limit_curve")
-"""Keys that stand before all others: in a document the curves follow the cover that they are of."""
+KEYS = (
+    *("name", "factors", "frequency", "severity", "cover", "count_curve", "limit_curve", "loadings", "subsidies"),
+    *("floor_fen", "rounding", "provenance", "pairs", "lines", "shares", "dither_key", "experience", "clock"),
+)
+"""The keys of a document in their order."""
 
 Record = TypeVar("Record", bound=TariffRecord)
 
@@ -38,7 +41,7 @@ def document_of(tariff: TariffRecord) -> bytes:
 def plain_of(tariff: TariffRecord) -> dict[str, Any]:
     """Return the document of a tariff as plain data."""
     fields = to_plain(tariff)
-    plain = {"schema": SCHEMA, "version": VERSION, "digest": "", **{key: fields[key] for key in FIRST}, **fields}
+    plain = {"schema": SCHEMA, "version": VERSION, "digest": "", **{key: fields[key] for key in KEYS}}
     return plain | {"digest": _digest(plain)}
 
 

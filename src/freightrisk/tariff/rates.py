@@ -1,7 +1,7 @@
 """Rates by level: a base with its tables of relativities, limits by level, and the share of freight left by limits."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
-from freightrisk.tariff.cover import CURVE_PIECES, ByLevel, Cover, cubics_within
+from freightrisk.tariff.cover import CURVE_PIECES, ByLevel, Cover, Cubics, LimitCurve, cubics_within
 
 LARGEST_RATE = 1e9
 LARGEST_PRODUCT = 1e100
@@ -35,6 +35,29 @@ class RateTables(EqualByContent):
     def of(cls, fitted: FittedModel | FittedSchedule) -> "RateTables":
         """Return the base and relativities of a fitted model."""
         return cls(fitted.base, {name: np.exp(table) for name, table in fitted.tables.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class CoverCurves(EqualByContent):
+    """What a cover pays of the claims and of the freight that the models expect.
+
+    Parameters
+    ----------
+    count_curve : float64 array, shape (pieces, 4)
+        Paid claims by claim intensity, see `freightrisk.tariff.cover`; empty for a cover without a maximum.
+    limit_curve : LimitCurve, optional
+        Share of the mean freight under a limit; None for a cover without a limit.
+    shares : dict of str to float64 array
+        Tables of the share of a claim's mean freight under the limits. They replace the limit curve if the severity is
+        a freight schedule.
+    """
+
+    count_curve: Cubics
+    limit_curve: LimitCurve | None = None
+    shares: Mapping[str, Array] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shares", FrozenDict(dict(self.shares)))
 
 
 def limit_table(limit: ByLevel, codings: Mapping[str, Coding]) -> Array:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from freightrisk import _blocks, _check, _intake
 from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE
+from freightrisk._document import INLINE
 from freightrisk._frozen import FrozenDict, digest
 from freightrisk._intake import DEFAULT_CLOCK, NUMBER, nearest_spelling, spelling
 from freightrisk._shown import repr_of
@@ -17,8 +18,8 @@ from freightrisk.errors import InputError
 from freightrisk.tariff.cover import Cover, Cubics, LimitCurve
 from freightrisk.tariff.experience_rating import ExperienceRating
 from freightrisk.tariff.loading import Loadings
-from freightrisk.tariff.rates import RateTables, check_curves, check_products, check_rates, limit_table
-from freightrisk.tariff.rounding import ROUNDING_MODES
+from freightrisk.tariff.rates import CoverCurves, RateTables, check_curves, check_products, check_rates, limit_table
+from freightrisk.tariff.rounding import Rounding
 from freightrisk.tariff.subsidy import (
     Gate,
     Interval,
@@ -44,15 +45,12 @@ class TariffRecord:
     cover: Cover
     loadings: Loadings
     subsidies: tuple[Subsidy, ...]
-    count_curve: Cubics
-    limit_curve: LimitCurve | None
+    curves: CoverCurves = field(metadata=INLINE)
     floor_fen: int = 1
-    rounding: str = "half_even"
+    rounding_rule: Rounding = field(default=Rounding(), metadata=INLINE)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     pairs: tuple[tuple[str, str], ...] = ()
     lines: str | None = None
-    shares: Mapping[str, Array] = field(default_factory=dict)
-    dither_key: str = field(default="", repr=False)
     experience: ExperienceRating | None = None
     clock: str = DEFAULT_CLOCK
 
@@ -61,15 +59,10 @@ class TariffRecord:
         _check.label(self.name, argument="name of the tariff")
         floor_fen = _check.whole(self.floor_fen, argument="floor_fen", low=0, high=10**6)
         object.__setattr__(self, "floor_fen", floor_fen)
-        _check.one_of(self.rounding, ROUNDING_MODES, argument="rounding")
-        key: Any = self.dither_key
-        if self.rounding == "dither":
-            _check.secret(key, argument="dither_key of a tariff that rounds by dither")
-        elif not isinstance(key, str) or key:
-            raise InputError(f"dither_key is given, but rounding is '{self.rounding}'; leave one out.")
+        _check.instance(self.curves, CoverCurves, argument="curves")
+        _check.instance(self.rounding_rule, Rounding, argument="rounding_rule")
         object.__setattr__(self, "codings", FrozenDict(dict(self.codings)))
         object.__setattr__(self, "provenance", FrozenDict(dict(self.provenance)))
-        object.__setattr__(self, "shares", FrozenDict(dict(self.shares)))
         check_terms(self.cover, self.loadings, self.subsidies)
         for limit in self.cover.limits:
             limit_table(limit, self.codings)
@@ -86,7 +79,7 @@ class TariffRecord:
         check_curves(self.count_curve, self._count_ends, "count_curve", of_lines=self.lines is not None)
         if (self.limit_curve is not None) != (self.cover.is_limited and not self.shares):
             raise InputError(
-                "limit_curve is given for a cover without a limit, or none for one with; build the tariff again."
+                "limit_curve must be given exactly when the cover has a limit and no shares. Rebuild with Tariff.build."
             )
         refuse_same_names(self.subsidies)
         if in_stacking_order(self.subsidies) != tuple(self.subsidies):
@@ -142,6 +135,31 @@ class TariffRecord:
                         for level in condition:
                             if level is not None and known.meet(level) is None:
                                 yield rule, column, level, coding
+
+    @property
+    def count_curve(self) -> Cubics:
+        """Return the curves of paid claims by claim intensity."""
+        return self.curves.count_curve
+
+    @property
+    def limit_curve(self) -> LimitCurve | None:
+        """Return the curve of the share of the mean freight under a limit."""
+        return self.curves.limit_curve
+
+    @property
+    def shares(self) -> Mapping[str, Array]:
+        """Return the tables of the share of a claim's mean freight under the limits."""
+        return self.curves.shares
+
+    @property
+    def rounding(self) -> str:
+        """Return the mode of rounding."""
+        return self.rounding_rule.mode
+
+    @property
+    def dither_key(self) -> str:
+        """Return the secret key of dithered rounding."""
+        return self.rounding_rule.dither_key
 
     @property
     def payers(self) -> tuple[str, ...]:

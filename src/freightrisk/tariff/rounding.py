@@ -2,21 +2,51 @@
 
 import hashlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check, _codes, _plan, _rounding
 from freightrisk._reference import MICRO_PER_FEN as MICRO_PER_FEN  # for settlement too
-
-if TYPE_CHECKING:
-    pass
+from freightrisk.errors import InputError
 
 MOST_MICRO = 2**62  # half the range of 64 bits, so that the sum of two accounts does not overflow
 ROUNDING_MODES = tuple(_plan.ROUNDING_MODES)
 ADDED = {"down": 0, "half_up": 5_000, "ceiling": 9_999}  # micro-yuan added before the fraction of a fen is dropped
 SHORT_BYTES = 64  # ids up to this length share one padded array
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How micro-yuan become fen.
+
+    Parameters
+    ----------
+    mode : {"half_even", "half_up", "ceiling", "down", "dither", "carry"}
+        "half_even" and "half_up" round to the nearest fen, with ties to even or up. "ceiling" and "down" round up or
+        down to a whole fen. "dither" rounds up with a probability equal to the fraction, by a keyed hash of the order
+        id. "carry" adds the rounding remainder of the merchant's earlier orders.
+    dither_key : str
+        Secret key of the hash, for "dither" only; new with every version of the tariff.
+
+    Raises
+    ------
+    InputError
+        For an unknown mode, and for a key without "dither" or "dither" without a key.
+    """
+
+    mode: str = field(default="half_even", metadata={"key": "rounding"})
+    dither_key: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        _check.one_of(self.mode, ROUNDING_MODES, argument="rounding")
+        key: Any = self.dither_key
+        if self.mode == "dither":
+            _check.secret(key, argument="dither_key of a tariff that rounds by dither")
+        elif not isinstance(key, str) or key:
+            raise InputError(f"dither_key is given, but rounding is '{self.mode}'; leave one out.")
 
 
 def dither_draws(ids: NDArray[Any], key: str) -> NDArray[np.uint16]:

@@ -28,6 +28,7 @@ from freightrisk.tariff.parts import document_of, tariff_digest
 from freightrisk.tariff.pricing import PLAIN_NAMES, Pricer
 from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers
 from freightrisk.tariff.record import TariffRecord, check_terms, warn_of_unknown_levels
+from freightrisk.tariff.rounding import Rounding
 from freightrisk.tariff.subsidy import Subsidy, in_stacking_order
 from freightrisk.tariff.worksheet import Worksheet
 
@@ -49,16 +50,12 @@ class Tariff(TariffRecord):
     loadings : Loadings
     subsidies : tuple of Subsidy
         In stacking order.
-    count_curve : float64 array, shape (pieces, 4)
-        Curves of the cover, see `freightrisk.tariff.cover`.
+    curves : CoverCurves
+        Curves of the cover. `count_curve`, `limit_curve` and `shares` are read from it.
     floor_fen : int
         Least that the merchant pays an order.
-    rounding : {"half_even", "half_up", "ceiling", "down", "dither", "carry"}
-        Rounding of micro-yuan to fen. "half_even" and "half_up" round to the nearest fen, with ties to even or up.
-        "ceiling" and "down" round up or down to a whole fen. "dither" rounds up with a probability equal to the
-        fraction, by a keyed hash of the order id. "carry" adds the rounding remainder of the merchant's earlier orders.
-    dither_key : str
-        Secret key of the hash, for "dither" only; new with every version of the tariff.
+    rounding_rule : Rounding
+        Rounding of micro-yuan to fen. `rounding` (the mode) and `dither_key` are read from it.
     provenance : dict
         The models and data from which the tariff was built.
     pairs : tuple of (str, str)
@@ -66,9 +63,6 @@ class Tariff(TariffRecord):
         may be an earlier pair.
     lines : str, optional
         Factor that counts the lines of an order. It selects the claim-count curve.
-    shares : dict of str to float64 array
-        Tables of the share of a claim's mean freight that is paid under the limits. They replace the limit curve if
-        the severity is a freight schedule.
     experience : ExperienceRating, optional
         Modifications of merchants and the curve of their score.
     clock : str
@@ -112,7 +106,7 @@ class Tariff(TariffRecord):
         floor_fen : int
             Least that a merchant pays an order, in fen; 1 is 0.01 yuan.
         rounding : {"half_even", "half_up", "ceiling", "down", "dither", "carry"}
-            Rounding of micro-yuan to fen, see `Tariff`; `rounding_report` compares the modes.
+            Mode of rounding micro-yuan to fen, see `Rounding`; `rounding_report` compares the modes.
         dither_key : str
             Secret text, for dithered rounding.
         experience : ExperienceRating, optional
@@ -144,8 +138,7 @@ class Tariff(TariffRecord):
             loadings=loadings,
             subsidies=in_stacking_order(subsidies),
             floor_fen=floor_fen,
-            rounding=rounding,
-            dither_key=dither_key,
+            rounding_rule=Rounding(rounding, dither_key),
             experience=experience,
             clock=frequency.clock if clock is None else clock,
             **parts_of_models(frequency, severity, cover=cover, shape=shape, experience=experience),
@@ -192,8 +185,7 @@ class Tariff(TariffRecord):
             self,
             experience=replace(self.experience, off_balance=1.0),
             subsidies=(),
-            rounding="half_even",
-            dither_key="",
+            rounding_rule=Rounding(),
         )
         coded = levelled.encode(orders, merchants=merchants, **columns)
         if not coded.n_orders:
