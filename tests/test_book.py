@@ -601,7 +601,7 @@ def test_columns_of_other_lengths_are_no_book(changes):
     claims = pd.DataFrame({"order_id": [1], "freight": [8.0]})
     book = OrderBook.from_frames(orders, claims, factors=[Factor("zone")], ship_date=None, report_date=None)
     ((name, change),) = changes.items()
-    with pytest.raises(InputError, match=r"has shape \(.*; \w+ is a column of shape|codes are of the factors"):
+    with pytest.raises(InputError, match=r"has shape \(.*; \w+ is a column of shape|codes are given for the factors"):
         replace(book, **{name: change(getattr(book, name)) if callable(change) else change})
 
 

@@ -1,4 +1,4 @@
-"""The order book: what is insured, coded for the kernels, with its claims."""
+"""The order book: insured orders as codes for the kernels, with their claims."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +24,7 @@ from freightrisk.errors import InputError
 class OrderBook:
     """Insured orders as code columns, with exposure and claims.
 
-    Build one with `OrderBook.from_frames` (orders and claims) or `OrderBook.from_counts` (rows already counted).
+    Build a book with `OrderBook.from_frames` (orders and claims) or `OrderBook.from_counts` (rows already counted).
 
     Parameters
     ----------
@@ -33,28 +33,28 @@ class OrderBook:
     codes : dict of str to uint8, uint16 or uint32 array, shape (n_orders,)
         Code of each order on each factor.
     counts : unsigned array, shape (n_orders,)
-        Claims of each order, in as few bytes as hold them; `claim_count` gives them as numbers to compute with.
+        Number of claims of each order, in the narrowest type that holds them. Compute with `claim_count` instead.
     exposure : float64 array, shape (n_orders,), optional
-        Orders in force from shipment; None means one each.
+        Orders in force from shipment; None means 1 for each order.
     claims : ClaimRecords
-        Order, amount, weight and day of each claim; `claim_row`, `claim_amount`, `claim_weight` and `claim_day` give
+        Order, amount, weight and day of each claim. `claim_row`, `claim_amount`, `claim_weight` and `claim_day` return
         these columns.
     ship_day : datetime64[D] array, shape (n_orders,), optional
     as_of : datetime64[D], optional
         Valuation date.
     left_out : dict of str to int
-        Rows that did not enter the book, by reason.
+        Number of rows that did not enter the book, by reason.
     reversals : Reversals
-        Order and days of each claim that was reversed by the valuation date, and therefore counts as no claim;
-        `reversed_row`, `reversed_report_day` and `reversed_day` give these columns.
+        Order and days of each claim that was reversed by the valuation date. Such a claim does not count.
+        `reversed_row`, `reversed_report_day` and `reversed_day` return these columns.
     lines : str, optional
-        Name of the factor that counts the lines of an order, where the book has one; it rates nothing by itself.
+        Name of the factor that counts the lines of an order, if the book has one; it rates nothing by itself.
     order_row : int64 array, shape (n_orders,), optional
-        Row of each order in the table of orders that the book was built from; None means all rows in their order.
+        Row of each order in the table of orders from which the book was built; None means all rows in their order.
     table_rows : int, optional
-        Rows of that table; None means as many as there are orders.
+        Number of rows of that table; None means the number of orders.
     clock : str
-        Time zone by which days of shipment and of reports were taken.
+        Time zone that defines the days of shipment and of reports.
     """
 
     codings: Mapping[str, Coding]
@@ -75,7 +75,10 @@ class OrderBook:
         for name in ("codings", "codes", "left_out"):
             object.__setattr__(self, name, FrozenDict(dict(getattr(self, name))))
         if self.codes.keys() != self.codings.keys():
-            raise InputError(f"codes are of the factors {[*self.codes]} and codings of {[*self.codings]}.")
+            raise InputError(
+                f"codes are given for the factors {[*self.codes]} and codings for {[*self.codings]}; give both for the "
+                "same factors."
+            )
         columns = {name: getattr(self, name) for name in ("counts", "exposure", "ship_day", "order_row")}
         seal(columns | {f"codes of '{name}'": codes for name, codes in self.codes.items()})
 
@@ -105,47 +108,49 @@ class OrderBook:
         Parameters
         ----------
         orders : pandas, polars or pyarrow table, or path of a Parquet file
-            One row an insured order; only the columns that are needed are read.
+            One row for each insured order. Only the columns that are needed are read.
         claims : like orders
-            One row a claim, joined by `order_id`; an order may have several.
+            One row for each claim, joined by `order_id`. An order may have several claims.
         factors : sequence of Factor, Band, Hierarchy or Coding
-            Rating factors, read from the orders or, failing that, from the merchants. A `Coding` keeps the levels of
+            Rating factors. A column that the orders lack is read from the merchants. A `Coding` keeps the levels of
             another book: ``factors=list(fitted_book.codings.values())``.
         merchants : like orders, optional
-            One row a merchant, joined by `merchant_id`.
+            One row for each merchant, joined by `merchant_id`.
         as_of : date, optional
-            Valuation date: orders shipped after it and claims reported after it are left out.
+            Valuation date. Orders shipped after it and claims reported after it are left out.
         order_id, merchant_id, freight : str
             Names of columns; freight is the ground-up return freight of a claim in yuan.
         ship_date, report_date : str or None
-            Names of date columns. Orders without a shipment date never left and carry no exposure: they are left
-            out. None where there is no such column.
+            Names of date columns; None if there is no such column. Orders without a shipment date carry no exposure and
+            are left out.
         exposure : str, optional
-            Column with the exposure of an order; one by default.
+            Column with the exposure of an order; 1 by default.
         reversed_date : str, optional
-            Column of the claims with the day on which a claim was reversed, after an appeal for instance, missing where
-            it stands. Claims reversed by the valuation date are no claims; `ReportLag` allows for those still to come.
+            Column of the claims with the day on which a claim was reversed, for example after an appeal. It is missing
+            if the claim stands. Claims reversed by the valuation date do not count. `ReportLag` allows for later
+            reversals.
         lines : str, optional
-            Column of the orders with the number of lines of an order, each of which can come back: whole numbers from 1
-            to 255. For `FrequencyModel(family="binomial")` and ``"beta_binomial"``.
+            Column of the orders with the number of lines of an order that can come back, a whole number from 1 to 255.
+            It is needed for `FrequencyModel(family="binomial")` and ``"beta_binomial"``.
         claim_id : str or None
-            Column of the claims that tells one from another: an id that is missing or repeats is refused. Without a
-            column "claim_id", or if None is given, every row counts. If more than 1 % of the rows then equal an earlier
-            one in order, freight and report date, a `FreightRiskWarning` says so; without report dates nothing does.
+            Column of the claims with an id of the claim; a missing or repeated id is refused. Without a column
+            "claim_id", or with None, every row counts. A `FreightRiskWarning` is then given if more than 1 % of the
+            rows equal an earlier row in order, freight and report date. Without report dates there is no warning.
         clock : str
-            Time zone whose days count: times with a zone are converted to it, those without are taken as they stand.
+            Time zone whose days count. Times with a zone are converted to it; times without a zone are taken as they
+            stand.
         date_format : str, optional
-            How texts with dates are written, as for `datetime.strptime`; ISO 8601 by default.
+            Format of dates written as text, as for `datetime.strptime`; ISO 8601 by default.
 
         Notes
         -----
-        What a value of a column means, whatever kind of table it comes from, is written in docs/data_contract.md.
+        docs/data_contract.md defines the meaning of a value in a column, for every kind of table.
 
         Raises
         ------
         InputError
-            For missing columns, repeated ids of orders or claims, claims without an order or before its shipment,
-            values missing or outside their range, naming column, count and first rows.
+            If a column is missing, an id of an order or claim repeats, a claim has no order or precedes its shipment,
+            or a value is missing or outside its range. The message names the column, the count and the first rows.
 
         Examples
         --------
@@ -193,12 +198,12 @@ class OrderBook:
         claims : str
             Column with the number of claims of a row.
         amount : str, optional
-            Column with the total amount of those claims; severity is then fitted on amount / claims with the number
-            of claims as weight. Rows with claims but no amount are refused.
+            Column with the total amount of these claims. Severity is then fitted on amount / claims, with the number of
+            claims as weight. Rows with claims but no amount are refused.
         exposure : str, optional
-            Column with the exposure of a row, above zero; one by default.
+            Column with the exposure of a row, above zero; 1 by default.
         lines : str, optional
-            Column with the number of lines that could have come back; as for `from_frames`.
+            Column with the number of lines that can come back, as for `from_frames`.
 
         Examples
         --------
@@ -223,14 +228,14 @@ class OrderBook:
 
     @property
     def claim_count(self) -> NDArray[np.int64]:
-        """Return the number of claims of each order; differences and sums are right, unlike those of `counts`."""
+        """Return the number of claims of each order as int64, which cannot overflow in sums or differences."""
         found = self.counts.astype(np.int64)
         found.flags.writeable = False
         return found
 
     @property
     def claim_row(self) -> NDArray[np.int64]:
-        """Return the order of each claim, or of each record of claims."""
+        """Return the position of the order of each claim, or of each record of several claims."""
         return self.claims.row
 
     @property
@@ -240,17 +245,17 @@ class OrderBook:
 
     @property
     def claim_weight(self) -> NDArray[np.float64] | None:
-        """Return the number of claims behind each amount; None means one each."""
+        """Return the number of claims behind each amount; None means 1 for each amount."""
         return self.claims.weight
 
     @property
     def claim_day(self) -> NDArray[np.datetime64] | None:
-        """Return the day on which each claim was reported, None if days are not known."""
+        """Return the day on which each claim was reported, or None if the days are not known."""
         return self.claims.day
 
     @property
     def reversed_row(self) -> NDArray[np.int64]:
-        """Return the order of each reversed claim."""
+        """Return the position of the order of each reversed claim."""
         return self.reversals.row
 
     @property
@@ -283,13 +288,13 @@ class OrderBook:
         return (self.as_of - self.ship_day).astype(np.int64)
 
     def align(self, values: Any) -> NDArray[Any]:
-        """Return the values of the book's orders, given one for each row of the table that it was built from.
+        """Return the values of the book's orders, given a value for each row of the table of orders.
 
         Parameters
         ----------
-        values : array, shape (rows of that table,)
-            Such as a column that is no rating factor: a weight in grams, an owner to cluster by. Values are paired with
-            rows by place; the index of a Series is not read.
+        values : array, shape (rows of the table,)
+            For example a column that is not a rating factor, such as a weight in grams or an owner for clusters. Values
+            are paired with rows by position; the index of a Series is not read.
 
         Examples
         --------
@@ -305,7 +310,7 @@ class OrderBook:
         """
         try:
             array = plain_array(values)
-        except Exception:  # of whatever class the values are
+        except Exception:  # values may be of any class, and their errors too
             array = np.empty(())
         rows = self.n_orders if self.table_rows is None else self.table_rows
         if array.shape != (rows,):
@@ -321,17 +326,17 @@ class OrderBook:
         Parameters
         ----------
         rows : bool array, shape (n_orders,)
-            By place; an index is not read.
+            True for the orders to keep, by position; an index is not read.
         """
         try:
             rows = np.asarray(rows)
-        except Exception:  # of whatever class the values are
+        except Exception:  # values may be of any class, and their errors too
             raise InputError(f"rows is {repr_of(rows)}; give a boolean for each of {self.n_orders:,} orders.") from None
         if rows.dtype != np.bool_ or rows.shape != (self.n_orders,):
             raise InputError(
                 f"rows is {rows.dtype} of shape {rows.shape}; give a boolean for each of {self.n_orders} orders."
             )
-        place = np.cumsum(rows) - 1
+        place = np.cumsum(rows) - 1  # new position of each kept order, for the claims that name it
         return replace(
             self,
             codes={name: codes[rows] for name, codes in self.codes.items()},
@@ -347,7 +352,7 @@ class OrderBook:
     def mature(self, min_age_days: int) -> "OrderBook":
         """Return the book of the orders at least `min_age_days` old at the valuation date.
 
-        Recent orders have not reported all of their claims; leaving them out keeps the claim frequency unbiased.
+        Recent orders have not yet reported all of their claims. Without them, the claim frequency is unbiased.
         """
         return self.select(self.age_days >= _check.whole(min_age_days, argument="min_age_days", low=0, high=36500))
 
@@ -358,7 +363,7 @@ class OrderBook:
 
 
 def frames_book(orders: Any, claims: Any, **how: Any) -> OrderBook:
-    """Return the book of some orders and claims, even if no order is in force; `how` is as for `read_frames`."""
+    """Return the book of some orders and claims, even if it has no order; `how` is passed to `read_frames`."""
     return OrderBook(**read_frames(orders, claims, **how))
 
 
@@ -367,5 +372,5 @@ def check_book(book: Any) -> None:
     if not isinstance(book, OrderBook):
         raise InputError(
             f"book is a {type(book).__name__}; it must be an OrderBook. Build one with OrderBook.from_frames(orders, "
-            "claims, factors=...), for new orders with factors=list(book.codings.values()) of the book that was fitted."
+            "claims, factors=...). For new orders, give factors=list(book.codings.values()) of the fitted book."
         )

@@ -1,7 +1,8 @@
-"""Rating factors: what the caller declares, what a book teaches, and how values become codes.
+"""Rating factors as the caller declares them.
 
-A declaration (`Factor`, `Band`, `Hierarchy`) says where a rating factor comes from and what to do with missing, unseen
-and rare levels. A `Coding` is that declaration after a book has been seen: the levels and the code of each.
+A declaration (`Factor`, `Band`, `Hierarchy`) names the columns of a rating factor and the treatment of missing, unseen
+and rare levels. A `Coding` (freightrisk/book/codings.py) is a declaration together with the levels of a book and their
+codes.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from freightrisk.errors import InputError
 
 MISSING = "(missing)"
 OTHER = "(other)"
-MOST_LINES = 255
+MOST_LINES = 255  # so that the code of a number of lines fits one byte
 ALL = "(all)"
 Value: TypeAlias = str | int | float | bool | None
 Path: TypeAlias = tuple[Value, ...]
@@ -50,16 +51,16 @@ class Factor(_Rules):
     name : str
         Name of the factor.
     column : str, optional
-        Column of the orders (or merchants) that holds it; `name` by default.
+        Column of the orders (or merchants) that holds the factor; `name` by default.
     missing : {"error", "level"}
         Refuse missing values, or give them a level "(missing)" of their own.
     unseen : {"error", "parent"}
-        What pricing does with a level that the book never had: refuse it, or take the exposure-weighted mean of all
-        levels and flag the order.
+        If an order has a level that the book never had, pricing refuses it ("error"), or takes the exposure-weighted
+        mean of all levels and flags the order ("parent").
     min_exposure, min_claims : float, int
-        Levels with less exposure or fewer claims in the book are pooled as "(other)". A pool that is still too small
-        takes in the smallest level that is left: the one with the fewest claims, then the least exposure, then the
-        first in the order of levels. The order of the rows decides nothing.
+        Levels with less exposure or fewer claims in the book are pooled as "(other)". While the pool is too small, it
+        absorbs the smallest remaining level: fewest claims, then least exposure, then first in the order of levels. The
+        order of the rows has no influence.
 
     Examples
     --------
@@ -86,8 +87,8 @@ class Factor(_Rules):
 class Hierarchy(_Rules):
     """A rating factor whose levels are paths in a tree, such as industry > category > leaf.
 
-    Rare leaves are pooled as "(other)" under their parent, and the pool under its own parent if it is still rare.
-    With ``unseen="parent"`` an unseen leaf takes the exposure-weighted mean of its nearest known ancestor.
+    Rare leaves are pooled as "(other)" under their parent. A pool that is still rare joins the "(other)" one level
+    higher. With ``unseen="parent"``, an unseen leaf takes the exposure-weighted mean of its nearest known ancestor.
 
     Parameters
     ----------
@@ -127,11 +128,11 @@ class Band(_Rules):
     name : str
         Name of the factor.
     edges : sequence of float, or int
-        Inner edges in ascending order; an int asks for that many bands at quantiles of the book.
+        Inner edges in ascending order. An int is a number of bands, with edges at quantiles of the book.
     column : str, optional
-        Column of the orders (or merchants) that holds it; `name` by default.
+        Column of the orders (or merchants) that holds the factor; `name` by default.
     valid : (float, float)
-        Values outside this closed interval are refused as wrong.
+        Values outside this closed interval are refused.
     missing, unseen, min_exposure, min_claims
         As for `Factor`; a rare band is merged with its neighbour.
 
@@ -173,7 +174,7 @@ KINDS: dict[str, Callable[..., Declaration]] = {kind.__name__.lower(): kind for 
 
 
 def sort_key(path: Path) -> tuple[tuple[int, Any], ...]:
-    """Return a key that sorts numbers before words, and "(missing)" and "(other)" last."""
+    """Return a key that sorts numbers before text, and "(missing)" and "(other)" last."""
     return tuple(
         (2, part) if part in (MISSING, OTHER) else (0, part) if isinstance(part, (int, float)) else (1, str(part))
         for part in path
@@ -181,14 +182,14 @@ def sort_key(path: Path) -> tuple[tuple[int, Any], ...]:
 
 
 def edge_text(edge: float) -> str:
-    """Return the shortest decimal that is the edge exactly, so that two edges never look alike."""
-    return repr(float(edge) + 0.0).removesuffix(".0")
+    """Return the shortest decimal that reads back as the edge, so that different edges never look alike."""
+    return repr(float(edge) + 0.0).removesuffix(".0")  # + 0.0 turns -0.0 into 0.0
 
 
 def _interval(value: Any, *, argument: str) -> tuple[float, float]:
     try:
         low, high = (float(bound) for bound in value)
-    except Exception:  # of whatever class the value is
+    except Exception:  # the value may be of any class, and its errors too
         low = high = np.nan
     if not low < high:
         raise InputError(f"{argument} is {repr_of(value)}; it must be two numbers, the lower one first.")
