@@ -36,7 +36,7 @@ def test_signals_errors_warnings_and_broken_laws_are_seen():
 
 def test_a_case_that_does_not_end_is_seen(monkeypatch):
     monkeypatch.setattr(workers, "SECONDS", 1)
-    monkeypatch.setattr(workers, "_case_of", lambda attack: lambda seed: signal.pause())
+    monkeypatch.setattr(workers, "case_of", lambda attack: lambda seed: signal.pause())
     assert [*workers.run_here("none", 5, 1).faults] == ["Hang"]
 
 

@@ -25,7 +25,7 @@ from freightrisk import (
     load_tariff,
 )
 from freightrisk.models.design import Layout, Tree, free_term, nested_term
-from freightrisk.models.passes import Passes, _by_leaf
+from freightrisk.models.passes import Passes
 from freightrisk.models.quadratic import Quadratic, State, _variances, estimate_strengths, reduce
 
 FACTORS = (
@@ -342,11 +342,11 @@ def test_rows_taken_leaf_by_leaf_change_nothing(monkeypatch):
     book = counted(cells(20_000))
     sorted_by = []
 
-    def by_leaf(problem, leaves, *others):
+    def sorting(problem, leaves, *others):
         sorted_by.append(leaves)
-        return _by_leaf(problem, leaves, *others)
+        return sorted_by_leaf(problem, leaves, *others)
 
-    monkeypatch.setattr("freightrisk.models.passes._by_leaf", by_leaf)
+    monkeypatch.setattr("freightrisk.models.passes.sorted_by_leaf", sorting)
     monkeypatch.setattr("freightrisk.models.passes.CHUNK_ROWS", 1_000)
     model = FrequencyModel(["channel", Credibility("category"), Smooth("score")])
     plain = model.fit(book)

@@ -93,7 +93,7 @@ def test_callers_in_several_threads_do_not_wait_for_each_other():
 @pytest.fixture
 def fresh(monkeypatch):
     """Helpers of a test's own, and the number of threads before; those of other tests stay."""
-    monkeypatch.setattr(_parallel, "_helpers", _parallel._Helpers())
+    monkeypatch.setattr(_parallel, "helpers", _parallel.Helpers())
     return _thread._count()
 
 

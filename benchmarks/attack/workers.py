@@ -71,7 +71,7 @@ class Report:
         return found
 
 
-def _case_of(attack: str) -> Callable[[int], str]:
+def case_of(attack: str) -> Callable[[int], str]:
     from benchmarks.attack import arguments, broken, documents, frames
 
     cases = {"broken": broken.case, "documents": documents.case, "frames": frames.case, "arguments": arguments.case}
@@ -90,7 +90,7 @@ def run_here(attack: str, first: int, count: int, *, at: Path | None = None) -> 
     """Run cases in this process; the file `at` always holds the current seed and the report before it."""
     from freightrisk import FreightRiskWarning
 
-    case, report = _case_of(attack), Report()
+    case, report = case_of(attack), Report()
 
     def stop(*_: Any) -> None:
         raise Hang

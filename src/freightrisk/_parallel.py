@@ -86,7 +86,7 @@ def start(work: Callable[[], None]) -> None:
     start_new_thread(run, ())
 
 
-class _Helpers:
+class Helpers:
     """Threads that are started once and kept: as many as the most that one call has ever asked for.
 
     Starting them for each call would take as long as pricing ten thousand orders. They end with the process.
@@ -113,12 +113,12 @@ class _Helpers:
             self.turns.get().take()
 
 
-_helpers = _Helpers()
+helpers = Helpers()
 
 
 def _renew() -> None:
-    global _helpers
-    _helpers = _Helpers()
+    global helpers
+    helpers = Helpers()
 
 
 if hasattr(os, "register_at_fork"):
@@ -242,7 +242,7 @@ def in_order(work: Callable[[int, int], Result], pieces: list[tuple[int, int]], 
 
     turns = [Turn(take_all) for _ in range(min(threads, len(pieces)) - 1)]
     try:
-        _helpers.offer(turns)
+        helpers.offer(turns)
         yield from results()
     finally:
         try:

@@ -121,7 +121,7 @@ class Passes:
         large = bool(leaves) and layout.sizes[0] * sum(layout.sizes[1:]) > LARGE_CELLS
         by_leaf = large and not any(map(on_disk, problem.codes.values()))
         if by_leaf:
-            problem = _by_leaf(problem, leaves, layout.names, threads)
+            problem = sorted_by_leaf(problem, leaves, layout.names, threads)
         codes = {name: problem.codes[name] for name in layout.names}
         self.problem, self.layout, self.threads = problem, layout, threads
         self.columns = _check.code_columns(codes, problem.sizes) if codes else _no_columns(problem.n_rows)
@@ -190,7 +190,7 @@ class Passes:
         return self.stores[full]
 
 
-def _by_leaf(problem: Problem, leaves: str, names: tuple[str, ...], threads: int) -> Problem:
+def sorted_by_leaf(problem: Problem, leaves: str, names: tuple[str, ...], threads: int) -> Problem:
     """Return the problem with its rows sorted by leaf; rows of one leaf keep their order."""
     by_leaf = np.argsort(problem.codes[leaves], kind="stable")
     arrays = [*problem.arrays, *(problem.codes[name] for name in names)]
