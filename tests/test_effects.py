@@ -25,7 +25,7 @@ from freightrisk import (
     load_tariff,
 )
 from freightrisk.models.design import Layout, Tree, free_term, nested_term
-from freightrisk.models.passes import Passes
+from freightrisk.models.passes import Passes, sorted_by_leaf
 from freightrisk.models.quadratic import Quadratic, State, _variances, estimate_strengths, reduce
 
 FACTORS = (
