@@ -166,6 +166,24 @@ def test_money_given_back_is_there_for_later_orders(where):
         assert ledger.spending().loc["grant", "left_fen"] == 0
 
 
+def test_batches_without_limited_campaigns_are_recorded_too(where):
+    tariff = tariff_of([Subsidy("always", "insurer", fixed_fen=1)])
+    first, second = batches_of(2)
+    with Ledger(where) as ledger:
+        quotes = ledger.price(tariff, first, batch="one")
+        pd.testing.assert_frame_equal(quotes, tariff.price(first))
+        shuffled = first.sample(frac=1.0, random_state=3).drop(columns="order_id")
+        pd.testing.assert_frame_equal(ledger.price(tariff, shuffled, batch="one"), tariff.price(shuffled))
+        ledger.confirm("one")
+        assert ledger.batches()["state"].to_dict() == {"one": "spent"}
+        with pytest.raises(LedgerError, match="batch 'one' is in the ledger with other orders"):
+            ledger.price(tariff, second, batch="one")
+        # A limit that the rule gets later did not hold for this batch.
+        limited = tariff_of([Subsidy("always", "insurer", fixed_fen=1, budget_fen=3)])
+        pd.testing.assert_frame_equal(ledger.price(limited, first, batch="one"), quotes)
+        assert ledger.price(limited, second, batch="two")["insurer_fen"].sum() == 3
+
+
 @pytest.mark.parametrize("rounding", ["half_even", "carry"])
 def test_a_released_batch_was_never_there(where, rounding):
     tariff, frames = tariff_of(grants(), rounding), [no_missing_merchants(f, rounding) for f in batches_of(2)]

@@ -154,8 +154,8 @@ class Unpriced:
 
     def priced_again(self, recorded: Recorded, batch: str) -> PricedBatch:
         """Return the batch priced from its record; refuses other orders or another tariff."""
-        done = None if self.coded.sequence is None else self.priced(recorded.opening)
-        if done is None or done.fingerprint != recorded.fingerprint:
+        done = self.priced(recorded.opening)
+        if done.fingerprint != recorded.fingerprint:
             raise LedgerError(
                 f"batch '{batch}' is in the ledger with other orders, merchants or another tariff; give new orders a "
                 "new id. To price the same orders again, release the batch; if it is confirmed, reverse its orders."
@@ -167,6 +167,9 @@ def price_batch(
     tariff: Tariff, coded: CodedOrders, opening: Snapshot, into: QuoteBuffers, options: dict[str, Any]
 ) -> PricedBatch:
     """Return a batch priced from a snapshot."""
+    if coded.sequence is None:  # no campaign is limited and no remainder is carried
+        columns = tariff.price_columns(coded, **options, campaigns=True, buffers=into)
+        return PricedBatch(columns, opening, {}, set(), {}, [], _fingerprint(tariff, coded, into))
     sequence: OrderSequence = coded.sequence
     before = opening.balances(tariff.subsidies, sequence)
     after = before.copy()
@@ -200,10 +203,14 @@ def price_batch(
 
 def _fingerprint(tariff: Tariff, coded: CodedOrders, into: QuoteBuffers) -> str:
     """Return a hash of all that the fen of a batch depend on besides earlier spending; the order of rows is ignored."""
-    sequence: OrderSequence = coded.sequence
     found = hashlib.blake2b(digest_size=16)
     rules = [(rule, rule.kind) for rule in tariff.subsidies]
     found.update(repr((rules, tariff.rounding, tariff.floor_fen, coded.n_orders)).encode())
+    if coded.sequence is None:  # the orders may have no ids, so the sorted fen stand for them
+        money = np.column_stack([into.list_fen[: coded.n_orders], *into.payers[:, : coded.n_orders]])
+        found.update(np.ascontiguousarray(money[np.lexsort(money.T)]).tobytes())
+        return found.hexdigest()
+    sequence: OrderSequence = coded.sequence
     # With carried rounding the fen depend on the remainders too, so the premium is taken before rounding.
     premium = into.micro if tariff.rounding == "carry" else into.rounded
     for values in (sequence.ids, premium[: coded.n_orders], into.masks[: coded.n_orders]):

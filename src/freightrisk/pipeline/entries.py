@@ -28,6 +28,8 @@ from freightrisk.tariff.subsidy import Subsidy
 
 def spent_now(connection: sa.Connection, unpriced: Unpriced) -> Snapshot:
     """Return the spending under the limits of a batch, and the remainders of its merchants."""
+    if unpriced.coded.sequence is None:
+        return Snapshot({}, {})
     sequence: OrderSequence = unpriced.coded.sequence
     spent: dict[Key, int] = {}
     for name, rule in unpriced.limited.items():

@@ -206,8 +206,6 @@ class Ledger:
         done: PricedBatch | Recorded | None = self._find(batch)
         if done is None:
             unpriced = encoded(tariff)
-            if unpriced.coded.sequence is None:
-                return frame_of(tariff.price_columns(unpriced.coded, **options, campaigns=campaigns), unpriced.coded)
             done = self._price_new(batch, unpriced)
         if isinstance(done, Recorded):
             unpriced = encoded(done.tariff(tariff))
