@@ -359,7 +359,7 @@ def test_a_folder_in_use_or_broken_is_refused(tmp_path, frames):
     orders, claims, _ = frames
     orders = orders.assign(weight_kg=1.0)
     source = parquet(orders, tmp_path / "orders", 1)
-    with pytest.raises(InputError, match="where something stands already"):
+    with pytest.raises(InputError, match="where a file or a folder with files exists already"):
         store_book(tmp_path / "orders", source, claims, factors=[Factor("zone")])
     with pytest.raises(InputError, match="there is no folder"):
         store_book(tmp_path / "no" / "book", source, claims, factors=[Factor("zone")])

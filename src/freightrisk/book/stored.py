@@ -1,4 +1,4 @@
-"""Books on disk: a folder with a file for each column, mapped into memory when they are read."""
+"""Storing books on disk: a folder with one file for each column, which is mapped into memory for reading."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -53,30 +53,32 @@ def store_book(
     batch_rows: int = BATCH_ROWS,
     progress: bool = False,
 ) -> OrderBook:
-    """Store the book of orders in Parquet files in a folder, in memory that does not grow with their number.
+    """Read orders from Parquet files and store their book in a folder; memory does not grow with the number of orders.
 
-    The same book as `OrderBook.from_frames` makes of them, but on disk: models read it piece by piece, and what they
-    have read leaves memory again. The orders are read twice, for the levels of the factors and for their codes.
+    The book equals the book of `OrderBook.from_frames`, but is on disk. Models read it piece by piece and then release
+    the memory. The orders are read twice, first for the levels of the factors and then for their codes.
 
     Parameters
     ----------
     folder : path
-        Where the book is to stand; must not exist, or be empty. It appears whole or not at all, and is on disk then; a
-        full disk is an `OSError`. `open_book` opens it again. A byte or two a factor and order, and 8 each for
-        exposure, day of shipment and row where there are any.
+        Folder of the new book, which must be empty or not exist. The folder appears only when the book is complete and
+        on disk. A full disk raises an `OSError`. `open_book` opens the book again. For each order, the book usually
+        needs 1 or 2 bytes for each factor, and 8 bytes each for exposure, day of shipment and row, if it has them.
     orders : path, or sequence of paths
-        Parquet files; a folder stands for the ``*.parquet`` files in it, by name, except names that begin with "." or
+        Parquet files. A folder means the ``*.parquet`` files in it, sorted by name, except names that begin with "." or
         "_".
     claims : pandas, polars or pyarrow table, or path of a Parquet file
-        Held in memory, some 150 bytes a claim.
+        All claims are held in memory, about 150 bytes for each claim.
     factors : sequence of Factor, Band, Hierarchy or Coding
-        As for `OrderBook.from_frames`; a `Band` needs its edges, since quantiles would need all orders at once.
+        As for `OrderBook.from_frames`. A `Band` needs its edges, because quantiles would need all orders at once.
     merchants, as_of, order_id, merchant_id, ship_date, exposure, freight, report_date, reversed_date, lines, claim_id
         As for `OrderBook.from_frames`.
     clock, date_format
         As for `OrderBook.from_frames`.
     batch_rows : int
-        Most orders in memory at a time (two such batches are on their way).
+        Largest number of orders in a batch. Two batches are in memory at a time.
+    progress : bool
+        Whether to show a progress bar.
 
     Returns
     -------
@@ -85,8 +87,8 @@ def store_book(
     Raises
     ------
     InputError
-        As for `OrderBook.from_frames`, saying in which rows of which file. That an order id stands in two batches is
-        seen where the order has a claim.
+        As for `OrderBook.from_frames`; the message names the rows and the file. An order id that repeats in another
+        batch is found only if the order has a claim.
 
     Examples
     --------
@@ -131,10 +133,13 @@ def store_book(
 
 
 def _check_free(final: Path) -> None:
-    """Refuse a place where a folder cannot be made, or where something stands."""
+    """Refuse a path where a folder cannot be made, or where a file or a folder with content exists."""
     try:
         if final.exists() and (not final.is_dir() or any(final.iterdir())):
-            raise InputError(f"folder is '{final}', where something stands already; give another, or remove it.")
+            raise InputError(
+                f"folder is '{final}', where a file or a folder with files exists already; give another path, or "
+                "remove it."
+            )
         if not final.parent.is_dir():
             raise InputError(f"folder is '{final}', but there is no folder '{final.parent}'; make it first.")
         probe(final)
@@ -145,7 +150,7 @@ def _check_free(final: Path) -> None:
 
 
 class _Claims:
-    """Claims by order: those of a batch, and how often each order was met."""
+    """All claims, looked up by the orders of a batch, with the number of batches in which each order was found."""
 
     def __init__(self, claims: Any, names: ColumnNames, clock: str) -> None:
         import pandas as pd
@@ -167,18 +172,19 @@ class _Claims:
         self.met = np.zeros(len(ids), dtype=np.int32)
 
     def of(self, orders: Any) -> Any:
-        """Return the claims of some orders, in their own order."""
+        """Return the claims of some orders, in the sequence of the claims table."""
         columns = read(orders, None, argument="orders")
         _check.columns_present([self.order_id], columns.names, argument="orders")
         keys = rows_of_ids(columns.ids(self.order_id), self.keys)
         keys = np.unique(keys[keys >= 0])
         self.met[keys] += 1
+        # For each order, the places starts .. starts + counts - 1 of `by_key`, written as one array.
         first = np.repeat(self.starts[keys] - (np.cumsum(self.counts[keys]) - self.counts[keys]), self.counts[keys])
         rows = np.sort(self.by_key[first + np.arange(len(first))])
         return self.frame.iloc[rows] if hasattr(self.frame, "iloc") else self.frame.take(rows)
 
     def check(self) -> None:
-        """Raise unless every claim's order was met once."""
+        """Raise unless the order of every claim was found exactly once."""
         _check.refuse_rows(
             self.met[self.place] == 0,
             f"claims: '{self.order_id}' names no order in {{rows}}; add the orders or drop these claims.",
@@ -187,13 +193,13 @@ class _Claims:
         if len(twice):
             raise InputError(
                 f"orders: '{self.order_id}' repeats for {len(twice):,} orders in several batches (first: "
-                f"{repr_of(self.ids[twice[0]])}); keep one row for each."
+                f"{repr_of(self.ids[twice[0]])}); keep one row for each order."
             )
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Orders in files, and how a batch of them becomes a book."""
+    """Orders in files, with everything that turns a batch of them into a book."""
 
     paths: list[Path]
     wanted: set[str]
@@ -207,7 +213,7 @@ class _Source:
     progress: bool
 
     def books(self, factors: Sequence[Declaration | Coding], doing: str) -> Iterator[tuple[OrderBook, int]]:
-        """Yield the book of each batch, and the rows of the batch."""
+        """Yield the book of each batch, and the number of rows of the batch."""
 
         def book_of(table: Any) -> tuple[OrderBook, int]:
             book = frames_book(
@@ -228,7 +234,7 @@ class _Source:
 
 
 def _learned(source: _Source, factors: Sequence[Declaration | Coding], lines: str | None) -> list[Coding]:
-    """Return the codings that all orders together teach."""
+    """Return the codings learned from all orders together."""
     if lines is None and all(isinstance(factor, Coding) for factor in factors):
         return [factor for factor in factors if isinstance(factor, Coding)]
     tallies: dict[str, dict[Any, tuple[int, float]]] = {factor.name: {} for factor in factors}
@@ -251,14 +257,14 @@ def _learned(source: _Source, factors: Sequence[Declaration | Coding], lines: st
 
 
 def _unpooled(factor: Declaration | Coding) -> Declaration | Coding:
-    """Return a factor with all of its levels."""
+    """Return the factor without pooling, so that a batch keeps all of its levels."""
     if isinstance(factor, Coding):
         return factor
     if isinstance(factor, Band):
         if isinstance(factor.edges, int):
             raise InputError(
-                f"edges of band '{factor.name}' asks for {factor.edges} quantiles, which need all orders at once; give "
-                "the edges."
+                f"edges of band '{factor.name}' asks for {factor.edges} quantiles, but quantiles need all orders at "
+                "once; give the edges."
             )
         return all_bands(factor, tuple(factor.edges), missing=factor.missing == "level")
     return replace(factor, min_exposure=0.0, min_claims=0)
@@ -267,6 +273,7 @@ def _unpooled(factor: Declaration | Coding) -> Declaration | Coding:
 def _coding(factor: Declaration | Coding, exact: dict[Any, tuple[int, float]]) -> Coding:
     if isinstance(factor, Coding):
         return factor
+    # Exposures were summed as whole numbers, so the sums do not depend on the cut into batches.
     exposure = in_doubles([units for units, _ in exact.values()])
     tally = {path: (sum_, claims) for (path, (_, claims)), sum_ in zip(exact.items(), exposure, strict=True)}
     if not isinstance(factor, Band):
@@ -277,7 +284,7 @@ def _coding(factor: Declaration | Coding, exact: dict[Any, tuple[int, float]]) -
 
 
 def _write(source: _Source, codings: list[Coding], folder: Path) -> None:
-    """Write the columns of the book batch after batch, and then what they are."""
+    """Write the columns of the book batch by batch, and then the document that describes them."""
     counts = np.dtype(code_type(int(source.claims.counts.max(initial=0)) + 1))
     kinds = {f"codes.{k}": np.dtype(code_type(coding.n_slots)) for k, coding in enumerate(codings)}
     kinds |= {"claim_count": counts, "exposure": np.dtype("f8"), "ship_day": np.dtype("M8[D]")}
@@ -322,6 +329,6 @@ def _write(source: _Source, codings: list[Coding], folder: Path) -> None:
 
 
 def _append(file: BinaryIO, values: NDArray[Any], kind: np.dtype[Any]) -> int:
-    """Write values, and raise if not all of them could be written, which `tofile` of numpy does not."""
+    """Write values, and raise if some of them could not be written; numpy's `tofile` would not raise."""
     file.write(np.ascontiguousarray(values.astype(kind, copy=False)).view(np.uint8).data)
     return len(values)
