@@ -1,4 +1,4 @@
-"""The only code that coerces or refuses input. Messages name the argument, the value or rows, the rule and the cure."""
+"""The only code that converts or refuses arguments. A message names the argument, the value, the rule and the cure."""
 
 import os
 import sys
@@ -50,7 +50,7 @@ def refuse_rows(bad: NDArray[np.bool_], message: str, *, rows: NDArray[np.int64]
 
 
 def columns_present(wanted: Iterable[str], present: Sequence[str], *, argument: str) -> None:
-    """Raise unless every wanted column is among those present."""
+    """Raise unless every wanted column is present."""
     wanted = [label(name, argument=f"{argument}: the name of a column") for name in wanted]
     missing = [name for name in dict.fromkeys(wanted) if name not in present]
     if missing:
@@ -69,7 +69,7 @@ def in_interval(
     open_low: bool = False,
     rows: NDArray[np.int64] | None = None,
 ) -> None:
-    """Raise for NaN, or for values outside [low, high] (or (low, high])."""
+    """Raise if a value is NaN, or outside [low, high] (or (low, high])."""
     refuse_rows(
         np.isnan(values),
         f"column '{column}' is missing (NaN) in {{rows}}; every row needs a number. Fill or drop these rows.",
@@ -132,14 +132,14 @@ def flag(value: Any, *, argument: str) -> bool:
 
 
 def instance(value: Any, kind: type[Kind], *, argument: str) -> Kind:
-    """Return `value` if it is of a class."""
+    """Return `value` if it is an instance of a class."""
     if not isinstance(value, kind):
         raise InputError(f"{argument} is {repr_of(value)}; it must be {_with_article(kind.__name__)}.")
     return value
 
 
 def members(values: Any, kind: type[Kind], *, argument: str) -> tuple[Kind, ...]:
-    """Return the items of a list if all are of a class."""
+    """Return the items of a list if all are instances of a class."""
     found = items(values, argument=argument)
     if not all(isinstance(value, kind) for value in found):
         what = _with_article(kind.__name__)
@@ -215,7 +215,7 @@ def path(value: Any, *, argument: str) -> Path:
 
 
 def output_path(value: Any, *, argument: str) -> Path:
-    """Return the path of a file that can be written; the proof is a hidden folder, made beside it and removed."""
+    """Return the path of a file that can be written; to prove it, a hidden folder is made beside it and removed."""
     final = path(value, argument=argument)
     try:
         if final.is_dir():
@@ -248,7 +248,7 @@ def numbers(values: ArrayLike, *, argument: str) -> NDArray[np.float64]:
     try:
         return np.asarray(values, dtype=np.float64)
     except Exception:  # converting objects of any class may raise any error
-        raise InputError(f"{argument} is not an array of numbers; give one number a row.") from None
+        raise InputError(f"{argument} is not an array of numbers; give one number for each row.") from None
 
 
 def day(value: Any, *, argument: str) -> np.datetime64:
@@ -283,7 +283,7 @@ def code_columns(codes: Mapping[str, NDArray[Any]], sizes: Mapping[str, int]) ->
     arrays = [np.ascontiguousarray(array) for array in codes.values()]
     lengths = {len(array) for array in arrays}
     if len(lengths) > 1:
-        raise InputError(f"code columns have different lengths {sorted(lengths)}; they must be of one length.")
+        raise InputError(f"code columns have different lengths {sorted(lengths)}; they must have the same length.")
     # The release build of the kernels checks no bounds, so an unproved code could read outside its table.
     most = np.zeros(len(codes), dtype=np.int64)
     for k, (name, array) in enumerate(codes.items()):

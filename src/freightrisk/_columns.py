@@ -1,4 +1,4 @@
-"""The columns of tables, and of orders beside their merchants, as ids, levels, numbers and times; their names."""
+"""Columns of tables as ids, levels, numbers and times: their names, and the columns of orders with their merchants."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -20,13 +20,13 @@ from freightrisk.errors import FreightRiskError, InputError
 Read = TypeVar("Read")
 
 ORDER_ID, MERCHANT_ID, SHIP_DATE = "order_id", "merchant_id", "ship_date"
-LOOKED_AT = 1_000  # ids that are looked at for signs of floats
+LOOKED_AT = 1_000  # number of ids that are checked for signs of floats
 FLOAT = re.compile(r"-?[0-9]+\.0")
 ROLES = (ORDER_ID, MERCHANT_ID, SHIP_DATE)
 
 
 class PricingColumns(TypedDict, total=False):
-    """Names of columns that pricing takes as keyword arguments, as of `ColumnNames`."""
+    """Names of columns that pricing takes as keyword arguments, with the meaning of `ColumnNames`."""
 
     order_id: str
     merchant_id: str
@@ -37,7 +37,7 @@ class PricingColumns(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnNames:
-    """What columns are called besides those of factors, and how texts with dates are written.
+    """Names of the columns that are not factors, and the format of dates written as text.
 
     Parameters
     ----------
@@ -45,15 +45,15 @@ class ColumnNames:
     ship_date : str or None
         Time of shipment; None if a book has no such column.
     priority : str, optional
-        Number by which budgets serve orders, highest first.
+        Number that decides the sequence in which budgets serve orders, highest first.
     date_format : str, optional
-        How texts with dates are written, as for `datetime.strptime`; ISO 8601 by default.
+        Format of dates written as text, as for `datetime.strptime`; ISO 8601 by default.
     exposure, freight, report_date, reversed_date, claim_id
         As for `OrderBook.from_frames`.
 
     Notes
     -----
-    A tariff knows the columns order_id, merchant_id and ship_date by these names, whatever they are called in a table.
+    A tariff uses the names order_id, merchant_id and ship_date for these columns, whatever their names in a table are.
     """
 
     order_id: str = ORDER_ID
@@ -77,7 +77,7 @@ class ColumnNames:
 
     @classmethod
     def of(cls, given: PricingColumns) -> "ColumnNames":
-        """Return the names that a call gave as keyword arguments."""
+        """Return the column names that a call gave as keyword arguments."""
         odd = sorted(set(given) - set(PricingColumns.__annotations__))
         if odd:
             known = ", ".join(PricingColumns.__annotations__)
@@ -91,11 +91,11 @@ class ColumnNames:
 
     @cached_property
     def renamed(self) -> dict[str, str]:
-        """Return what columns are called that a tariff knows by other names."""
+        """Return the names in the tables of the columns whose names in a tariff differ, by the tariff's names."""
         return {name: self.of_role(name) for name in ROLES if self.of_role(name) != name}
 
     def of_role(self, name: str) -> str:
-        """Return what the column that a tariff calls `name` is called in the tables."""
+        """Return the name in the tables of the column that a tariff calls `name`."""
         return (getattr(self, name) or name) if name in ROLES else name
 
 
@@ -107,7 +107,7 @@ class Table:
     ----------
     frame : pandas.DataFrame or pyarrow.Table
     argument : str
-        What the caller calls it, for messages.
+        The caller's name of the table, for messages.
     names : list of str
     n_rows : int
     key : str
@@ -131,7 +131,7 @@ class Table:
             raise InputError(f"{self.argument}: column '{name}' stands there twice; drop or rename one.")
 
     def raw(self, name: str) -> Raw:
-        """Return a column as `_intake` takes it."""
+        """Return a column in one of the forms that `_vectors` reads."""
         self.refuse_twice(name)
         if hasattr(self.frame, "column_names"):
             return of_arrow(self.frame.column(self.frame.column_names.index(name)))
@@ -145,7 +145,7 @@ class Table:
             where = self.rows_text(np.flatnonzero(bad), name)
             message = f"{self.argument}: column '{name}' {refused.fault} in {where}; {refused.cure}."
             raise InputError(message) from None
-        except Exception as error:  # of pyarrow and pandas, such as texts that are not UTF-8
+        except Exception as error:  # from pyarrow and pandas, for example for texts that are not UTF-8
             if isinstance(error, (FreightRiskError, MemoryError)):
                 raise
             raise InputError(
@@ -153,29 +153,29 @@ class Table:
             ) from None
 
     def real(self, name: str) -> NDArray[np.float64]:
-        """Return the column as finite float64, NaN where missing."""
+        """Return the column as finite float64, NaN if missing."""
         return self._as(name, _vectors.numbers)
 
     def levels(self, name: str) -> tuple[NDArray[Any], list[Level]]:
-        """Return integer codes (-1 where missing) and the levels that they name, some of which need not occur."""
+        """Return integer codes (-1 if missing) and the levels that they name, some of which may not occur."""
         return self._as(name, _vectors.levels)
 
     def times(self, name: str) -> NDArray[np.datetime64]:
-        """Return the column as times of the clock in microseconds, NaT where missing."""
+        """Return the column as times of the clock in microseconds, NaT if missing."""
         return self._as(name, lambda raw: _vectors.times(raw, self.clock, self.date_format))
 
     def days(self, name: str) -> NDArray[np.datetime64]:
-        """Return the column as days of the clock, NaT where missing."""
+        """Return the column as days of the clock, NaT if missing."""
         return self.times(name).astype("datetime64[D]")
 
     def ids(self, name: str) -> NDArray[Any]:
-        """Return the column as ids: int64 if each is a whole number, otherwise objects, None where missing."""
+        """Return the column as ids: int64 if each is a whole number, otherwise objects, None if missing."""
         found: NDArray[Any] = self._as(name, _vectors.ids)
         self._warn_of_floats(name, found)
         return found
 
     def _warn_of_floats(self, name: str, ids: NDArray[Any]) -> None:
-        """Warn of ids such as '17850.0': whole numbers that went through floats on their way into a text file."""
+        """Warn of ids such as '17850.0': whole numbers that were floats when they were written to a text file."""
         first = ids[:LOOKED_AT].tolist() if ids.dtype == object else []
         texts = [one for one in first if isinstance(one, str)]
         if texts and len(texts) == len([one for one in first if one is not None]) and all(map(FLOAT.fullmatch, texts)):
@@ -186,19 +186,20 @@ class Table:
             )
 
     def id_codes(self, name: str, near: int = NEAR) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return integer codes (-1 where missing) and the ids that they name, some of which need not occur."""
+        """Return integer codes (-1 if missing) and the ids that they name, some of which may not occur."""
         codes, values = self._as(name, lambda raw: _vectors.id_codes(raw, near))
         self._warn_of_floats(name, values)
         return codes, values
 
     def rows_text(self, rows: NDArray[np.int64], name: str | None = None) -> str:
-        """Return "2 rows (first: 4, 8), such as 'x' of order_id 17": some rows, and what the first has in a column.
+        """Return "2 rows (first: 4, 8), such as 'x' of order_id 17": some rows, and the first row's value in a column.
 
         Parameters
         ----------
         rows : int64 array
-            Places in the table; those of a pandas frame are told by the labels of its index.
+            Positions in the table. For a pandas frame, the text shows the labels of its index instead.
         name : str, optional
+            The column.
         """
         index = getattr(self.frame, "index", None)
         shown = rows[: _check.SHOWN_ROWS].tolist()
@@ -211,19 +212,19 @@ class Table:
         return text
 
     def refuse(self, bad: NDArray[np.bool_], message: str, column: str | None = None) -> None:
-        """Raise `message` with its "{rows}" told as the caller knows them, if any element of `bad` is true."""
+        """Raise `message` if any element of `bad` is true, with "{rows}" replaced by `rows_text`."""
         where = np.flatnonzero(bad)
         if len(where):
             raise InputError(message.replace("{rows}", self.rows_text(where, column)))
 
     def value(self, name: str, row: int) -> Any:
-        """Return one value as its table has it."""
+        """Return one value of the table without conversion."""
         if hasattr(self.frame, "column_names"):
             found = self.frame.column(self.frame.column_names.index(name))[row]
             narrow = {"float": np.float32, "halffloat": np.float16}.get(str(found.type))
             try:
                 plain = found.as_py()
-            except (OverflowError, ValueError):  # a time outside the years of Python, or of a part of a microsecond
+            except (OverflowError, ValueError):  # a time outside Python's years, or with a part of a microsecond
                 return found.cast("string").as_py()
             return plain if narrow is None or plain is None else narrow(plain)
         return self.frame.iloc[row, self.names.index(name)]
@@ -231,18 +232,19 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class JoinedColumns:
-    """The columns of orders and, by merchant, those of merchants; restricted to some rows of the orders.
+    """The columns of orders joined with the columns of their merchants, for all or some rows of the orders.
 
     Parameters
     ----------
     orders, merchants : Table
     merchant_row : int64 array, shape (rows of orders,), optional
-        Row of each order's merchant; -1 for one that is not there, whose columns are missing.
+        Row of each order's merchant. It is -1 if the merchant is absent; the merchant's columns are then missing.
     rows : int64 array, optional
+        Rows of the orders to return; all rows by default.
     threads : int
-        How many may turn columns into codes.
+        Number of threads that may turn columns into codes.
     names_of : ColumnNames
-        What the tables call the columns that this package knows by their roles.
+        Names in the tables of the columns that a tariff knows by their roles.
     """
 
     orders: Table
@@ -255,12 +257,12 @@ class JoinedColumns:
 
     @property
     def names(self) -> list[str]:
-        """Return the names of both, those of the orders first."""
+        """Return the names of all columns, first of the orders, then of the merchants."""
         return [*self.orders.names, *(self.merchants.names if self.merchants else [])]
 
     @property
     def n_rows(self) -> int:
-        """Return the rows that are left."""
+        """Return the number of rows of the orders that are returned."""
         return self.orders.n_rows if self.rows is None else len(self.rows)
 
     def _home(self, name: str) -> Table:
@@ -268,7 +270,7 @@ class JoinedColumns:
 
     def _spread(self, values: NDArray[Any], name: str, missing: Any) -> NDArray[Any]:
         if self._home(name) is not self.orders and self.merchant_row is not None:
-            absent = self.merchant_row < 0
+            absent = self.merchant_row < 0  # row -1 then picks the last element, where `missing` is appended
             if absent.any() or not len(values):
                 table = np.append(values, np.array([missing], dtype=values.dtype if missing is not None else object))
                 values = table[self.merchant_row]
@@ -277,7 +279,7 @@ class JoinedColumns:
         return values if self.rows is None else values[self.rows]
 
     def _read(self, kind: str, name: str, read: Callable[[Table, str], Read]) -> Read:
-        """Return what is read of a column, once."""
+        """Return a column by one kind; it is converted only once."""
         name = self.names_of.of_role(name)
         if (kind, name) not in self._seen:
             self._seen[kind, name] = read(self._home(name), name)
@@ -285,11 +287,11 @@ class JoinedColumns:
         return found
 
     def real(self, name: str) -> NDArray[np.float64]:
-        """Return the column as finite float64, NaN where missing."""
+        """Return the column as finite float64, NaN if missing."""
         return self._read("real", name, lambda home, own: self._spread(home.real(own), own, np.nan))
 
     def levels(self, name: str) -> tuple[NDArray[Any], list[Level]]:
-        """Return integer codes (-1 where missing) and the levels that they name, some of which need not occur."""
+        """Return integer codes (-1 if missing) and the levels that they name, some of which may not occur."""
 
         def read(home: Table, own: str) -> tuple[NDArray[Any], list[Level]]:
             codes, values = home.levels(own)
@@ -298,20 +300,20 @@ class JoinedColumns:
         return self._read("levels", name, read)
 
     def times(self, name: str) -> NDArray[np.datetime64]:
-        """Return the column as times of the clock in microseconds, NaT where missing."""
+        """Return the column as times of the clock in microseconds, NaT if missing."""
         missing = MISSING_TIME
         return self._read("times", name, lambda home, own: self._spread(home.times(own), own, missing))
 
     def days(self, name: str) -> NDArray[np.datetime64]:
-        """Return the column as days of the clock, NaT where missing."""
+        """Return the column as days of the clock, NaT if missing."""
         return self.times(name).astype("datetime64[D]")
 
     def ids(self, name: str) -> NDArray[Any]:
-        """Return the column as ids: int64 if each is a whole number, otherwise objects, None where missing."""
+        """Return the column as ids: int64 if each is a whole number, otherwise objects, None if missing."""
         return self._read("ids", name, lambda home, own: self._spread(home.ids(own), own, None))
 
     def id_codes(self, name: str, near: int = NEAR) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return integer codes (-1 where missing) and the ids that they name, some of which need not occur."""
+        """Return integer codes (-1 if missing) and the ids that they name, some of which may not occur."""
 
         def read(home: Table, own: str) -> tuple[NDArray[Any], NDArray[Any]]:
             codes, values = home.id_codes(own, near)
@@ -320,7 +322,7 @@ class JoinedColumns:
         return self._read(f"id codes {near}", name, read)
 
     def refuse(self, bad: NDArray[np.bool_], message: str, column: str | None = None) -> None:
-        """Raise `message` with its "{rows}" told as the caller knows them, if any element of `bad` is true."""
+        """Raise `message` if any element of `bad` is true, with "{rows}" replaced by `Table.rows_text`."""
         where = np.flatnonzero(bad)
         if not len(where):
             return
@@ -338,7 +340,7 @@ def read(
     clock: str = DEFAULT_CLOCK,
     date_format: str | None = None,
 ) -> Table:
-    """Return the columns of a frame or Parquet file; `wanted` limits what is read from a file."""
+    """Return the columns of a frame or Parquet file; from a file, only the `wanted` columns are read."""
     if date_format is not None:
         check_date_format(date_format)
     table, names = table_of(frame, wanted, argument)
@@ -346,7 +348,7 @@ def read(
 
 
 def one_order(order: Any, names: ColumnNames) -> Mapping[str, Any]:
-    """Return one order, given as a mapping or a row of a pandas frame, by the names that a tariff knows columns by."""
+    """Return one order, given as a mapping or a row of a pandas frame, under the tariff's names of columns."""
     if isinstance(order, tuple) and hasattr(order, "_asdict"):  # a row of itertuples
         order = order._asdict()
     if type(order) is not dict and not isinstance(order, Mapping):
@@ -357,7 +359,7 @@ def one_order(order: Any, names: ColumnNames) -> Mapping[str, Any]:
             )
         if not order.index.is_unique:
             raise InputError("order has two values of one column; drop or rename one.")
-        values = order.array  # a dictionary of pandas would have a float32 of 4.8 as 4.800000190734863
+        values = order.array  # to_dict of pandas would turn a float32 of 4.8 into 4.800000190734863
         order = {str(name): values[k] for k, name in enumerate(order.index)}
     if type(order) is not dict:
         order = {str(name): value for name, value in order.items()}
@@ -368,7 +370,7 @@ def one_order(order: Any, names: ColumnNames) -> Mapping[str, Any]:
 
 
 def value_of(order: Mapping[str, Any], name: str, read: Callable[[Any], Any]) -> Any:
-    """Return what one kind reads of a value of an order, in the words of a batch where it is refused."""
+    """Return the converted value of an order; a refusal has the same words as for a whole column."""
     value = order.get(name)
     try:
         return read(value)
@@ -377,7 +379,7 @@ def value_of(order: Mapping[str, Any], name: str, read: Callable[[Any], Any]) ->
 
 
 def plain_array(values: Any) -> NDArray[Any]:
-    """Return one value a row as an array; whole numbers beside missing ones as objects, for floats round."""
+    """Return one value for each row as an array; whole numbers with gaps stay objects, because floats round."""
     import pandas as pd
 
     if isinstance(getattr(values, "dtype", None), pd.api.extensions.ExtensionDtype):
@@ -389,25 +391,25 @@ def plain_array(values: Any) -> NDArray[Any]:
 
 
 def id_array(values: Any, *, argument: str) -> NDArray[Any]:
-    """Return an array of ids, given one for each row, as `Table.ids` has them."""
+    """Return an array of ids in the form of `Table.ids`, given one id for each row."""
     import pandas as pd
 
     try:
         column = values if isinstance(values, pd.Series) else pd.Series(np.asarray(values))
-    except Exception:  # of whatever class the values are
-        raise InputError(f"{argument} is {repr_of(values)}; give one id a row, shape (n_rows,).") from None
+    except Exception:  # values may be of any class, and their errors too
+        raise InputError(f"{argument} is {repr_of(values)}; give one id for each row, shape (n_rows,).") from None
     return Table(column.reset_index(drop=True).to_frame(argument), argument, [argument], len(column)).ids(argument)
 
 
 def kind(frame: Any) -> str:
-    """Return "polars", "arrow" or "pandas": the kind of frame to give back for this one."""
+    """Return "polars", "arrow" or "pandas": the kind of frame in which to return results for this frame."""
     if is_from(frame, "polars"):
         return "polars"
     return "arrow" if is_from(frame, "pyarrow") else "pandas"
 
 
 def _signed(codes: NDArray[Any]) -> NDArray[Any]:
-    """Return codes in a type that has a -1."""
+    """Return codes in a type that can hold -1."""
     return codes if codes.dtype.kind == "i" else codes.astype(np.int64)
 
 

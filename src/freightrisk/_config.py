@@ -1,4 +1,4 @@
-"""The TOML configuration of ``freightrisk fit``: a plan of the library's nouns, and the fit of the plan."""
+"""The TOML configuration of ``freightrisk fit``: a plan made of the library's nouns, and the fit of this plan."""
 
 import tomllib
 from collections.abc import Sequence
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DataFiles:
-    """Input files, relative to the folder of the configuration."""
+    """Input files, with paths relative to the folder of the configuration."""
 
     orders: Path | None = None
     claims: Path | None = None
     merchants: Path | None = None
 
     def under(self, folder: Path) -> "DataFiles":
-        """Return the files as paths from where the command runs."""
+        """Return the files as paths relative to the folder in which the command runs."""
         return DataFiles(**{name: None if file is None else folder / file for name, file in vars(self).items()})
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of columns besides those of the factors, and how dates are written; an empty text stands for none."""
+    """Names of the columns that are not factors, and the format of dates; an empty text means no such column."""
 
     order_id: str = "order_id"
     merchant_id: str = "merchant_id"
@@ -59,9 +59,9 @@ class Columns:
 
 @dataclass(frozen=True)
 class MatureFrequency(FrequencyModel):
-    """A frequency model, and the least age of the orders that it is fitted on.
+    """A frequency model, and the minimum age of the orders in its fit.
 
-    A factor is a name, or a table that says which effect it has: ``{effect = "credibility", name = "category_path"}``.
+    A factor is a name, or a table that gives its effect: ``{effect = "credibility", name = "category_path"}``.
     """
 
     min_age_days: int = 0
@@ -69,14 +69,14 @@ class MatureFrequency(FrequencyModel):
 
 @dataclass(frozen=True)
 class MatureSeverity(SeverityModel):
-    """A severity model, and the least age of the orders whose claims it is fitted on."""
+    """A severity model, and the minimum age of the orders whose claims are in its fit."""
 
     min_age_days: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitPlan:
-    """A configuration, checked as far as it can be without the data."""
+    """A configuration, checked as far as possible without the data."""
 
     factors: Sequence[Declaration]
     name: str = "tariff"
@@ -106,12 +106,12 @@ class FitPlan:
             if unknown:
                 raise InputError(
                     f"{kind}.factors names '{unknown[0]}', which no [[factors]] entry declares; "
-                    f"declared are {', '.join(map(repr, names))}."
+                    f"the declared factors are {', '.join(map(repr, names))}."
                 )
 
     @property
     def book_columns(self) -> dict[str, Any]:
-        """Return the names of columns as `OrderBook.from_frames` takes them."""
+        """Return the names of columns as keyword arguments of `OrderBook.from_frames`."""
         return {name: column or None for name, column in vars(self.columns).items()}
 
 
@@ -132,13 +132,15 @@ def read_plan(path: Path) -> FitPlan:
 
 
 def parse_plan(text: str, *, source: str, folder: Path) -> FitPlan:
-    """Return the plan of a configuration's text."""
+    """Return the plan that the text of a configuration describes."""
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"configuration '{source}' is not valid TOML: {error}; correct it there.") from None
+        raise InputError(f"configuration '{source}' is not valid TOML: {error}; correct this line.") from None
     except RecursionError:
-        raise InputError(f"configuration '{source}' nests brackets too deeply; no key needs more than four.") from None
+        raise InputError(
+            f"configuration '{source}' nests brackets too deeply; no key needs more than four levels of brackets."
+        ) from None
     try:
         plan = from_plain(FitPlan, _without_all(table), whole=False)
     except msgspec.ValidationError as error:
@@ -161,7 +163,7 @@ def _without_all(table: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Fitted:
-    """Both models and the tariff built from them."""
+    """The frequency model, the severity model, and the tariff built from both."""
 
     frequency: FittedModel
     severity: FittedModel
@@ -169,7 +171,7 @@ class Fitted:
 
     @property
     def relativities(self) -> "pd.DataFrame":
-        """Return the relativities of both models, one under the other."""
+        """Return the relativities of both models in one table, frequency first."""
         import pandas as pd
 
         models = (self.frequency, self.severity)
@@ -187,6 +189,7 @@ def book_of(plan: FitPlan, orders: Any, claims: Any, merchants: Any, as_of: date
 
 def fit_models(plan: FitPlan, book: OrderBook, threads: int) -> Fitted:
     """Return the models fitted to a book, and their tariff."""
+    # A Bernoulli response is at most 1; severity still uses every claim.
     counted = at_most_one_claim(book) if plan.frequency.family == "bernoulli" else book
     frequency = plan.frequency.fit(_aged(counted, plan.frequency.min_age_days), solver=Solver(threads=threads))
     severity = plan.severity.fit(_aged(book, plan.severity.min_age_days), solver=Solver(threads=threads))

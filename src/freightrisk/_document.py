@@ -1,21 +1,21 @@
 """Nouns as documents: one converter between frozen dataclasses and the plain data that JSON, YAML and TOML hold.
 
-What is declared is what is written. The keys of a noun are its fields in their order, and the type of a value is the
-type hint of its field:
+A document holds exactly the declared fields of a noun. Its keys are the fields in their order, and the type of a value
+is the type hint of its field:
 
-- A sequence is a list, a mapping an object, a path a text. An array is lists of numbers, by default one; the shape in
-  ``Annotated[Array, (-1, 4)]`` asks for rows of four.
+- A sequence is written as a list, a mapping as an object, and a path as a text. An array is one list of numbers by
+  default; the shape in ``Annotated[Array, (-1, 4)]`` asks for a list of rows of four numbers.
 - ``Annotated[Mapping[str, Coding], "name"]`` is a list of nouns, and their attribute `name` is the key of the mapping.
-- A field whose default is infinite may be null or absent, since JSON has no infinity.
+- A field whose default is infinite may be null or absent, because JSON has no infinity.
 - A field with ``metadata={"key": "factor"}`` stands under that key.
 - The keys of a noun in a field with ``metadata=INLINE`` stand among the keys of the noun that has the field.
-- `tagged` names the key and the word that tell the nouns of a union apart.
+- `tagged` gives each noun of a union a key and a word that identify it.
 - `sparse` leaves out the fields of a noun that have their default.
 - A noun with another layout has two methods: `as_document` returns the values by key, and the parameters of the class
   method `of_document` are the keys and their types.
 
-msgspec parses: for each noun a Struct is made from its hints, so that a value of the wrong type is refused by its place
-and the JSON schema of a document comes for free.
+msgspec parses the documents. This module makes a Struct from the hints of each noun. msgspec then refuses a value of
+the wrong type and names its place, and it can write the JSON schema of a document.
 """
 
 from collections import Counter
@@ -42,7 +42,7 @@ INLINE = {"inline": True}
 
 
 def tagged(**tag: str) -> Callable[[type[Noun]], type[Noun]]:
-    """Return a decorator of a noun that gives it a key and a word of its own in documents, as ``kind="band"``."""
+    """Return a decorator that gives a noun a key and a word of its own in documents, such as ``kind="band"``."""
     ((key, word),) = tag.items()
 
     def mark(noun: type[Noun]) -> type[Noun]:
@@ -53,7 +53,7 @@ def tagged(**tag: str) -> Callable[[type[Noun]], type[Noun]]:
 
 
 def sparse(noun: type[Noun]) -> type[Noun]:
-    """Mark a noun, as a decorator, whose fields are absent from every document where they have their default."""
+    """Mark a noun, as a decorator: its documents leave out every field that has its default."""
     setattr(noun, SPARSE, True)
     return noun
 
@@ -65,21 +65,21 @@ def to_plain(noun: Any) -> dict[str, Any]:
 
 
 def from_plain(kind: type[Noun], data: Any, *, whole: bool = True) -> Noun:
-    """Return the noun of plain data.
+    """Return the noun that plain data describe.
 
     Parameters
     ----------
     kind : type
     data : dict
     whole : bool
-        Refuse data that lack a field. Otherwise an absent field takes its default.
+        If true, refuse data that lack a field. Otherwise an absent field takes its default.
 
     Raises
     ------
     InputError
-        For an unknown key, and for what the noun itself refuses.
+        If a key is unknown, or the noun refuses a value.
     msgspec.ValidationError
-        For an absent field or a value of the wrong type, with its place.
+        If a field is absent or a value has the wrong type; the error names the place.
     """
     form = _form(kind, whole)
     _refuse_keys(inspect.type_info(form.parsed), data)
@@ -93,16 +93,16 @@ def noun_of(kind: type[Noun], part: Any, *, whole: bool = True) -> Noun:
 
 
 def struct_of(kind: Any, head: type[msgspec.Struct] | None = None) -> type[msgspec.Struct]:
-    """Return the Struct of a noun that must be whole, with the fields of a head before its own."""
+    """Return the Struct of a noun that must have all fields, preceded by the fields of `head`."""
     struct: type[msgspec.Struct] = _form(kind, True, head).parsed
     return struct
 
 
 @dataclass(frozen=True)
 class _Form:
-    """How values of a hint stand in a document: the type that msgspec parses, and the ways there and back.
+    """The form of the values of a type hint in a document: the type that msgspec parses, a writer and a reader.
 
-    A union tells its members apart by `classes`: those of a value, and those of what is parsed.
+    `classes` are the classes of a value and of its parsed form. A union uses them to find the member of a value.
     """
 
     parsed: Any
@@ -115,13 +115,13 @@ class _Form:
         return value if self.writer is None else self.writer(value)
 
     def read(self, part: Any) -> Any:
-        """Return the value of what msgspec has parsed."""
+        """Return the value of a part that msgspec has parsed."""
         return part if self.reader is None else self.reader(part)
 
 
 @dataclass(frozen=True)
 class _Key:
-    """A key of a noun: the argument that it becomes, what its absence means, and the inlined field that has it."""
+    """A key of a noun: its argument, the default if the key is absent, and the inlined field that has it, if any."""
 
     name: str
     argument: str
@@ -156,7 +156,7 @@ def _made(hint: Any, whole: bool, head: type[msgspec.Struct] | None) -> _Form:
     origin, arguments = get_origin(hint), get_args(hint)
     if is_dataclass(hint):
         return _noun(hint, whole, head)
-    if hint is float:  # an integer would be read as another number than was written
+    if hint is float:  # a float field may hold an integer, which is written as a float so that it reads back the same
         return _Form(float, float, None, (int, float))
     if hint is Path:
         return _Form(str, str, Path, (Path, str))
@@ -214,7 +214,7 @@ def _array(shape: tuple[int, ...]) -> _Form:
 
 
 def _listed(item: _Form, name: str) -> _Form:
-    """Return the form of a mapping of nouns by one of their attributes, as a list of the nouns."""
+    """Return the form of a mapping whose keys are an attribute of its nouns; a document lists the nouns."""
 
     def read(parts: list[Any]) -> dict[str, Any]:
         nouns = [*map(item.read, parts)]
@@ -228,7 +228,7 @@ def _listed(item: _Form, name: str) -> _Form:
 
 
 def _union(hint: Any, members: list[_Form]) -> _Form:
-    """Return the form of a union; a number stays an integer where the union has integers."""
+    """Return the form of a union; a whole number stays an integer if the union has integers."""
     whole_numbers = int in get_args(hint)
     ways = [one for one in members if not (whole_numbers and one.parsed is float)]
 
@@ -239,7 +239,7 @@ def _union(hint: Any, members: list[_Form]) -> _Form:
         return next((one.read(part) for one in ways if isinstance(part, one.classes)), part)
 
     return _Form(
-        Union[tuple(one.parsed for one in members)],  # noqa: UP007  # members that are known at run time alone
+        Union[tuple(one.parsed for one in members)],  # noqa: UP007  # the members are known only at run time
         write if any(one.writer for one in ways) else None,
         read if any(one.reader for one in ways) else None,
     )
@@ -264,6 +264,7 @@ def _noun(kind: Any, whole: bool, head: type[msgspec.Struct] | None) -> _Form:
         found: dict[tuple[str, Any] | None, dict[str, Any]] = {key.inside: {} for key in keys}
         for key in keys:
             value = getattr(part, key.name)
+            # A null stands for an infinite default, which the noun fills in by itself.
             if not (key.infinite and value is None):
                 found[key.inside][key.argument] = key.form.read(value)
         inlined = {inside[0]: inside[1](**given) for inside, given in found.items() if inside is not None}
@@ -303,7 +304,7 @@ def _keys(kind: Any, whole: bool) -> Iterator[_Key]:
 
 
 def _refuse_keys(info: inspect.Type, data: Any, place: str = "", glue: str = ".") -> None:
-    """Raise for the first key or tag that a document may not have; of the types of values, msgspec says more."""
+    """Raise for the first key or tag that a document may not have; msgspec checks the types of values."""
     kinds = info.types if isinstance(info, inspect.UnionType) else (info,)
     if isinstance(data, list):
         for item_type in [one.item_type for one in kinds if isinstance(one, inspect.ListType)]:

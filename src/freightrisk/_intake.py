@@ -1,4 +1,4 @@
-"""A value of any column as an id, a level, a number or a time, under one rule for every entry point.
+"""Conversion of a value of any column to an id, a level, a number or a time, under one rule for every entry point.
 
 `id_of`, `level_of`, `number_of` and `time_of` apply the rule to one value. `_vectors` applies it to whole columns and
 gives the same values faster. docs/data_contract.md states the rule in words. All of them raise `Refused` for a value
@@ -47,7 +47,7 @@ FINITE = "give finite numbers"
 HALF_TEXT = ("is a text with a zero character or half of a character", "correct its encoding")
 NOT_ISO = (
     "cannot be read as dates by ISO 8601",
-    "write them as 2026-05-31, or give their format by date_format=",
+    "write them as 2026-05-31, or give their format with date_format=",
 )
 FAR = ("is outside the years 1 to 9999", "correct it")
 TIMEDELTA: Any = np.timedelta64
@@ -227,22 +227,22 @@ def plain_spelling(text: str) -> str:
 
 
 def nearest_spelling(text: str, known: Iterable[str]) -> str | None:
-    """Return the known text whose spelling is closest to a text, None if none is similar."""
+    """Return the known text whose spelling is closest to a text, or None if no known text is similar."""
     known = list(known)[:MOST_COMPARED]
     alike = [other for other in known if plain_spelling(other) == plain_spelling(text)]
     return next(iter(alike or get_close_matches(text, known, n=1)), None)
 
 
 def check_date_format(date_format: Any) -> None:
-    """Refuse a date format that does not determine the day, or that leaves anything to guess."""
+    """Refuse a date format that does not determine the day, or that is ambiguous."""
     names = DIRECTIVE.findall(date_format) if isinstance(date_format, str) else []
     given = set(names) - {"%"}
     a_year, a_day = given & set("Yy"), "j" in given or ("d" in given and given & set("mbB"))
     once = len(given) == len([name for name in names if name != "%"])
     if not (a_year and a_day and once and set(names) <= KNOWN_DIRECTIVES):
         raise InputError(
-            f"date_format is {repr_of(date_format)}; give year, month and day once each as strptime writes them, such "
-            "as '%d/%m/%Y' or '%Y-%m-%d %H:%M:%S'."
+            f"date_format is {repr_of(date_format)}; give year, month and day once each, in the codes of strptime, "
+            "such as '%d/%m/%Y' or '%Y-%m-%d %H:%M:%S'."
         )
 
 
@@ -255,7 +255,7 @@ def check_clock(clock: Any) -> None:
 def zone(clock: str) -> ZoneInfo:
     """Return the time zone of a clock by its name, such as "Asia/Shanghai"."""
     try:
-        if clock == "localtime":  # it would mean another zone on another machine
+        if clock == "localtime":  # it means a different zone on each machine
             raise ValueError
         return ZoneInfo(clock)
     except (KeyError, ValueError, TypeError, OSError):
@@ -307,7 +307,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def text_id(text: str) -> Id:
-    """Return the 64-bit integer that a text spells, or the text if it spells none."""
+    """Return the 64-bit integer that a text spells, or the text if it spells no such integer."""
     if not WHOLE.fullmatch(text) or len(text) > 20:
         return text
     whole = int(text)
@@ -317,7 +317,7 @@ def text_id(text: str) -> Id:
 def _within_64_bits(whole: int) -> Id:
     """Return a whole number as it is if it fits into 64 bits, otherwise as a text."""
     if abs(whole) >= LARGEST_WHOLE:
-        raise Refused(f"is a number of more than {MOST_DIGITS:,} digits", "give a shorter one")
+        raise Refused(f"is a number of more than {MOST_DIGITS:,} digits", "give a shorter number")
     return whole if -(2**63) <= whole < 2**63 else str(whole)
 
 
@@ -341,7 +341,7 @@ def _finite(value: Any) -> float:
 
 
 def _kind(value: Any) -> str:
-    """Return the type of a value in words that do not depend on the container it came in."""
+    """Return the type of a value in words that do not depend on the kind of table."""
     for kinds, word in KIND_WORDS:
         if isinstance(value, kinds):
             return f"a {word}"

@@ -13,7 +13,7 @@ from freightrisk.errors import InputError
 
 Read = TypeVar("Read")
 
-NO_DATA = (".", "_")  # names that begin so are not data, by the rule of Spark and pyarrow: unfinished files, markers
+NO_DATA = (".", "_")  # first characters of unfinished files and markers, as in Spark and pyarrow; these are not data
 
 
 def parquet_files(orders: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -54,7 +54,7 @@ def check_files(paths: Iterable[Path], wanted: set[str], required: Sequence[str]
 
 
 def table_of(source: Any, argument: str) -> Any:
-    """Return the table of a file, a lazy frame or a reader, each read once; None for None."""
+    """Return the table of a file, a lazy frame or a reader, which is read only once; None for None."""
     return None if source is None else read(source, None, argument=argument).frame
 
 
@@ -81,7 +81,7 @@ def batches(paths: Sequence[Path], wanted: set[str], batch_rows: int, use: Calla
 
 
 def _whole(path: Path, found: Iterator[Any]) -> Iterator[Any]:
-    """Yield batches; damage after the file's metadata is found only here."""
+    """Yield batches, and refuse a damaged one; damage after the file's metadata is found only at this stage."""
     while True:
         with _readable(path):
             batch = next(found, None)
@@ -96,7 +96,7 @@ def _readable(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except (pa.ArrowException, OSError, UnicodeError) as error:  # a column name may be no UTF-8
+    except (pa.ArrowException, OSError, UnicodeError) as error:  # a column name may not be UTF-8
         raise InputError(f"orders: '{path}' is not readable as Parquet: {error}; export the file again.") from None
 
 

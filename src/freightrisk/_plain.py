@@ -1,4 +1,4 @@
-"""Documents as text: JSON and YAML in which every key is given once, and files written whole or not at all."""
+"""Documents as text: JSON and YAML in which no key repeats, and files that appear only when they are complete."""
 
 import json
 import re
@@ -16,24 +16,25 @@ from freightrisk._staged import staged
 from freightrisk.errors import FreightRiskError, InputError
 
 MOST_LEVELS = 100
-"""Levels of brackets that a text may have; a document has some ten, and Pythons differ in how many they follow."""
+"""Levels of brackets that a text may have. A document has about ten, and versions of Python differ in their limits."""
 
-TOO_DEEP = "brackets are nested too deeply; a document has some ten levels"
+TOO_DEEP = "brackets are nested too deeply; a document has about ten levels"
 
 JSON_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 
 
 def json_document(data: bytes, kind: Any = Any) -> Any:
-    """Return a JSON text as an object of a kind; msgspec alone would take the last of repeated keys."""
+    """Return a JSON text as an object of a kind; refuse repeated keys, of which msgspec alone would take the last."""
     refuse_depth(data)
     refuse_repeated_keys(data)
     return msgspec.json.decode(data, type=kind)
 
 
 def refuse_depth(data: bytes) -> None:
-    """Raise `msgspec.DecodeError` for a JSON text of more levels than `MOST_LEVELS`, whatever a parser would do."""
+    """Raise `msgspec.DecodeError` if a JSON text has more than `MOST_LEVELS` levels, before any parser reads it."""
     if data.count(b"[") + data.count(b"{") <= MOST_LEVELS:
         return
+    # The running sum of +1 for each opening and -1 for each closing bracket is the level; texts are removed first.
     step = np.zeros(256, dtype=np.int8)
     step[list(b"[{")] = 1
     step[list(b"]}")] = -1
@@ -44,7 +45,7 @@ def refuse_depth(data: bytes) -> None:
 
 @contextmanager
 def refusing_depth() -> Iterator[None]:
-    """Raise `msgspec.DecodeError` for YAML that is nested deeper than its parser, written in Python, goes."""
+    """Raise `msgspec.DecodeError` if YAML is nested too deeply for its parser, which is recursive Python."""
     try:
         yield
     except RecursionError:
@@ -52,7 +53,7 @@ def refusing_depth() -> Iterator[None]:
 
 
 def refuse_repeated_keys(data: bytes) -> None:
-    """Raise where an object of a JSON text gives a key twice; whether it is JSON at all, msgspec says better."""
+    """Raise if an object of a JSON text has a key twice; a text that is not JSON passes, and msgspec refuses it."""
     repeated: list[tuple[dict[str, Any], str]] = []
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -62,19 +63,20 @@ def refuse_repeated_keys(data: bytes) -> None:
             repeated.append((found, next(key for key, count in counts.items() if count > 1)))
         return found
 
-    # Numbers are not needed: their length takes no time to find, and cannot overflow.
+    # Numbers are not needed. Their length replaces them, because it is fast to find and cannot overflow.
     try:
         whole = json.loads(data, object_pairs_hook=once, parse_float=len, parse_int=len, parse_constant=len)
     except (json.JSONDecodeError, UnicodeDecodeError):
         return
     if repeated:
-        # Objects end from the inside out, so the last one found is never inside a value that a later key has replaced.
+        # An inner object ends before its outer object. The last object found is therefore never inside a value that a
+        # repeated key has replaced, and `_place` can find it.
         holder, key = repeated[-1]
         raise InputError(f"key '{key}' is given twice - at `{_place(whole, holder)}`; keep the one that is meant.")
 
 
 def _place(whole: Any, wanted: dict[str, Any]) -> str:
-    """Return where an object stands in a parsed text, in the notation of msgspec."""
+    """Return the place of an object in a parsed text, in the notation of msgspec."""
     open_places = [("$", whole)]
     while open_places:
         place, value = open_places.pop()
@@ -88,7 +90,7 @@ def _place(whole: Any, wanted: dict[str, Any]) -> str:
 
 
 def import_yaml() -> Any:
-    """Return the module yaml, or say how to install it."""
+    """Return the module yaml; the error, if it is absent, says how to install it."""
     try:
         import yaml
     except ModuleNotFoundError as error:
@@ -97,7 +99,7 @@ def import_yaml() -> Any:
 
 
 def yaml_document(data: bytes) -> Any:
-    """Return a YAML text as plain data; the loader alone would take the last of repeated keys."""
+    """Return a YAML text as plain data; refuse repeated keys, of which the loader alone would take the last."""
     yaml = import_yaml()
     try:
         with refusing_depth():
@@ -107,12 +109,12 @@ def yaml_document(data: bytes) -> Any:
             return None if node is None else loader.construct_document(node)
     except FreightRiskError:
         raise
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # such as a date that the calendar does not have
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # ValueError for a date such as 2026-02-30
         raise InputError(f"it cannot be parsed: {' '.join(str(error).split())}.") from None
 
 
 def _refuse_repeated_nodes(root: Any, yaml: Any) -> None:
-    """Raise where a mapping of a YAML text gives a key twice, or merges another mapping into itself."""
+    """Raise if a mapping of a YAML text has a key twice, or merges another mapping into itself."""
     nodes, seen = [root], set()
     while nodes:
         node = nodes.pop()
@@ -127,19 +129,19 @@ def _refuse_repeated_nodes(root: Any, yaml: Any) -> None:
         for key, _ in node.value:
             line = f"line {key.start_mark.line + 1}"
             if key.tag == "tag:yaml.org,2002:merge":
-                raise InputError(f"'<<' in {line} merges rules, whose keys would then be given twice; write them out.")
+                raise InputError(f"'<<' in {line} merges rules, so their keys would be given twice; write them out.")
             if str(key.value) in keys:
                 raise InputError(f"key '{key.value}' is given twice, again in {line}; keep the one that is meant.")
             keys.add(str(key.value))
 
 
 def write_whole(path: str | Path, text: bytes, *, private: bool = False) -> None:
-    """Write a file that appears whole or not at all; one that is new and private is open to its owner alone.
+    """Write a file that appears only when it is complete; only the owner can read a new private file.
 
     Raises
     ------
     InputError
-        For a path that cannot be written. A full or failing disk is no fault of the path and stays an OSError.
+        If the path cannot be written. A full or failing disk is not a fault of the path and stays an OSError.
     """
     final = _check.output_path(path, argument="path")
     with staged([final], private=[final] if private else []) as (part,):
