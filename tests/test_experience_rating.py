@@ -211,7 +211,7 @@ def test_a_curve_is_one_on_average_and_centring_keeps_every_ratio(seed, size):
     again = curve.recentred(weight)
     assert weight @ again.relativity == pytest.approx(weight.sum(), rel=1e-12)
     np.testing.assert_allclose(again.relativity / curve.relativity, again.relativity[0] / curve.relativity[0])
-    assert again.off_balance(weight) == pytest.approx(0.0, abs=1e-12)
+    assert again.premium_loss(weight) == pytest.approx(0.0, abs=1e-12)
     assert again.recentred(weight).relativity.tolist() == again.relativity.tolist()
 
 
@@ -220,7 +220,7 @@ def test_the_leak_of_scores_that_drift(relative):
     # DOMAIN: the share above 4.8 goes from 30 % to 36 %, and premium falls by 0.06 (1 - r) / (0.70 + 0.30 r).
     coding = band_coding(Band("score", [4.8], column="experience_score", valid=(1.0, 5.0)))
     curve = ScoreCurve(coding, np.array([1.0, relative, 1.0]), np.array([70.0, 30.0, 0.0]), "v1")
-    assert curve.off_balance([64.0, 36.0, 0.0]) == pytest.approx(0.06 * (1 - relative) / (0.70 + 0.30 * relative))
+    assert curve.premium_loss([64.0, 36.0, 0.0]) == pytest.approx(0.06 * (1 - relative) / (0.70 + 0.30 * relative))
 
     def book_of(above):
         frame = draw_batch(np.random.default_rng(1), 1).loc[[0] * 100].reset_index(drop=True)
@@ -259,7 +259,7 @@ def test_what_cannot_be_a_curve_or_an_experience():
         ExperienceRating(mods={1: 1.0, "1": 1.0})
     with pytest.raises(InputError, match="merchant 'a' is nan"):
         ExperienceRating(mods={"a": float("nan")})
-    with pytest.raises(InputError, match="no experience to centre"):
+    with pytest.raises(InputError, match="no experience to balance"):
         tariff_of(None).with_off_balance(draw_batch(np.random.default_rng(1), 2))
 
 

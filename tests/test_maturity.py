@@ -249,3 +249,10 @@ def test_bad_calls_are_refused():
         OrderBook.from_frames(
             orders, claims, factors=[Factor("channel")], report_date=None, reversed_date="reversed_date"
         )
+
+
+@pytest.mark.parametrize("slot", [2, -1, [0, 9], 0.5, "a", [0, 1, 0]])
+def test_slots_that_the_factor_does_not_have_are_refused(slot):
+    lag = ReportLag.fit(small_book([1, 2, 2, 5, 1], [100, 100, 100, 100, 1]))
+    with pytest.raises(InputError, match="slot"):
+        lag.share([7, 8], slot=slot)

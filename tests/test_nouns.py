@@ -1,9 +1,12 @@
 """Nouns as documents: what is declared is what is written, for every noun and for those that a test makes up."""
 
+import importlib
 import json
+import pkgutil
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import freightrisk
 from freightrisk import Band, ByLevel, Factor, Hierarchy, InputError, Interval
 from freightrisk._document import from_plain, noun_of, sparse, struct_of, tagged, to_plain
 from freightrisk._frozen import EqualByContent
@@ -232,3 +236,21 @@ DATA = st.recursive(
 def test_any_data_are_a_rule_or_refused(data):
     with suppress(InputError, msgspec.ValidationError):
         assert isinstance(from_plain(Subsidy, data), Subsidy)
+
+
+def dataclasses_of_the_package():
+    for module in pkgutil.walk_packages(freightrisk.__path__, "freightrisk."):
+        if not module.name.endswith("__main__"):
+            inside = vars(importlib.import_module(module.name)).values()
+            yield from (one for one in inside if is_dataclass(one) and getattr(one, "__module__", "") == module.name)
+
+
+def test_nothing_that_holds_arrays_has_the_equality_of_a_dataclass():
+    found = [
+        f"{one.__name__}.{held.name}"
+        for one in dataclasses_of_the_package()
+        if isinstance(one, type) and one.__dataclass_params__.eq and "__eq__" in vars(one)
+        for held in fields(one)
+        if held.compare and re.search("Array|NDArray|Days|DataFrame", str(held.type))
+    ]
+    assert found == []

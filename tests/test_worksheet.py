@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from freightrisk import Cover, Interval, Loadings, Subsidy
+from freightrisk import Cover, ExperienceRating, Interval, Loadings, Subsidy
 from freightrisk.errors import InputError
 from freightrisk.tariff.plan import RateTables
 from strategies import CODINGS, draw_orders, put_together, rate_tables, seeds, tariffs
@@ -87,7 +87,7 @@ def test_the_whole_sheet(tariff):
         "list fen                            300",
         "  - small                             0  platform (offered 5, less than the best of group 'sale')",
         "  - large                            30  insurer",
-        "  - score                             0  platform (not eligible, or nothing left above the floor)",
+        "  - score                             0  platform (not eligible)",
         "list 300 fen = merchant 270 + platform 0 + insurer 30",
     ]
 
@@ -113,8 +113,34 @@ def test_cover_and_floor_are_named(tariff):
 def test_explain_prints_what_it_returns(tariff, capsys):
     sheet = tariff.explain(FAR)
     assert capsys.readouterr().out == f"{sheet}\n"
-    assert repr(sheet) == str(sheet)
+    assert repr(sheet) == f"{sheet.rows[0]}: {sheet.rows[-1]}"  # a console shows it below the sheet
     assert sheet.rows[-1].startswith("list 300 fen = merchant 270")
+
+
+def test_a_rule_that_pays_nothing_says_why():
+    rules = [
+        Subsidy("empty", "platform", fixed_fen=5, budget_fen=0),
+        Subsidy("all", "platform", percent_of_list=1.0),
+        Subsidy("late", "insurer", fixed_fen=9),
+        Subsidy("other", "insurer", fixed_fen=9, where={"channel": ["store"]}),
+    ]
+    free = put_together(frequency=RateTables(0.1, {}), severity=RateTables(10.0, {}), subsidies=rules)
+    rows = free.pricer.explain({"channel": "live", "order_id": 1, "ship_date": "2026-06-01"}).rows
+    assert [row.split("  ")[-1] for row in rows[-5:-1]] == [
+        "platform (nothing left of its limits)",
+        "platform",
+        "insurer (nothing left above the floor)",
+        "insurer (not eligible)",
+    ]
+
+
+def test_the_off_balance_factor_has_a_row_of_its_own():
+    mods = ExperienceRating(mods={"m1": 1.3}, off_balance=0.9)
+    tariff = put_together(frequency=RateTables(0.1, {}), severity=RateTables(10.0, {}), experience=mods)
+    for merchant, mod in (("m1", 1.3), ("m2", 1.0)):
+        sheet = tariff.pricer.explain({"merchant_id": merchant})
+        values = [float(row[24:].split()[0]) for row in sheet.rows[1:5]]
+        assert values == pytest.approx([0.1, mod, 0.9, 0.1 * mod * 0.9])
 
 
 def test_bands_show_their_interval():
@@ -135,7 +161,7 @@ def test_bands_show_their_interval():
             "order: missing columns 'industry', 'leaf', 'experience_score'; the columns present are 'zone'",
         ),
         (FAR | {"zone": "moon"}, "factor 'zone': level 'moon' was not in the book; correct it, or declare"),
-        (FAR | {"zone": None}, "factor 'zone': the value is missing; give one, or declare missing='level'"),
+        (FAR | {"zone": None}, "factor 'zone': the value is missing; give a value, or declare missing='level'"),
     ],
 )
 def test_bad_orders(tariff, order, message, capsys):

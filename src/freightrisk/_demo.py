@@ -64,7 +64,7 @@ class Clock:
         return _text.aligned([[stage, f"{seconds:.2f} s"] for stage, seconds in rows.items()])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HeldOut:
     """Orders shipped after the fit's valuation date, one row each: actual and expected claims and payouts.
 

@@ -1,4 +1,4 @@
-"""Columns of pandas and pyarrow in one of few forms, which `_vectors` reads."""
+"""Columns of pandas and pyarrow, brought into one of a few forms that `_vectors` reads."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Coded:
-    """A column of categories: a code for each row, -1 where it is missing, and the values that codes name."""
+    """A column of categories: a code for each row (-1 if missing), and the values that the codes name."""
 
     codes: NDArray[Any]
     values: "Raw"
 
 
-# Numbers, times and booleans without missing values are arrays; a column of odd Python objects is an array too.
+# Numbers, times and booleans without missing values are arrays. A column of mixed Python objects is an array too.
 Raw: TypeAlias = "NDArray[Any] | pa.ChunkedArray | Coded"
 
 
 def of_series(column: Any) -> Raw:
-    """Return a column of a pandas frame as `_intake` takes it."""
+    """Return a column of a pandas frame in one of the forms of `Raw`."""
     import pandas as pd
     import pyarrow as pa
 
@@ -43,11 +43,12 @@ def of_series(column: Any) -> Raw:
 
 
 def of_objects(values: NDArray[Any]) -> Raw:
-    """Return a column of Python objects as pyarrow has it if its values are of one plain type, otherwise as it is."""
+    """Return a column of Python objects as a pyarrow column if its values have one plain type, otherwise unchanged."""
     import pyarrow as pa
 
     listed = values.tolist()
     types = {kind for kind in set(map(type, listed)) if kind.__name__ not in ("NoneType", "NAType", "NaTType")}
+    # Beside values of another type, NaN is a missing value and not a number.
     if float in types and len(types) > 1 and all(value != value for value in listed if type(value) is float):
         types.discard(float)
     if not types:
@@ -62,7 +63,7 @@ def of_objects(values: NDArray[Any]) -> Raw:
 
 
 def of_arrow(column: Any) -> Raw:
-    """Return a column of pyarrow in one of few forms; refuses lists, structures and other nested values."""
+    """Return a pyarrow column in one of the forms of `Raw`; refuse lists, structures and other nested values."""
     import pyarrow as pa
 
     if isinstance(column, pa.Array):
@@ -70,25 +71,25 @@ def of_arrow(column: Any) -> Raw:
     kind = column.type
     if pa.types.is_dictionary(kind) and not pa.types.is_float16(kind.value_type):
         return of_dictionary(column)
-    if pa.types.is_dictionary(kind):  # pyarrow joins dictionaries of these as if they were whole numbers
+    if pa.types.is_dictionary(kind):  # of float16, whose dictionaries pyarrow merges as if they were whole numbers
         return of_arrow(column.cast(kind.value_type))
     if pa.types.is_run_end_encoded(kind):
-        if str(kind.value_type).endswith("_view"):  # pyarrow decodes no runs of these
+        if str(kind.value_type).endswith("_view"):  # pyarrow cannot decode runs of this type
             return of_arrow(pa.chunked_array([column.to_pylist()], kind.value_type))
-        if pa.types.is_float16(kind.value_type):  # nor, in pyarrow 16, of these
+        if pa.types.is_float16(kind.value_type):  # pyarrow 16 cannot decode runs of this type
             halves = [None if value is None else np.float16(value) for value in column.to_pylist()]
             return of_arrow(pa.chunked_array([halves], kind.value_type))
         return of_arrow(
             pa.chunked_array([pa.compute.run_end_decode(chunk) for chunk in column.chunks], kind.value_type)
         )
     if pa.types.is_nested(kind) or isinstance(kind, pa.BaseExtensionType):
-        raise Refused(f"is of type {kind}", "give a column of one plain value a row")
+        raise Refused(f"is of type {kind}", "give a column with one plain value in each row")
     numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
     return np.asarray(column.to_numpy()) if numeric and not column.null_count else column
 
 
 def of_dictionary(column: Any) -> Coded:
-    """Return a dictionary column of pyarrow as codes and the values that they name."""
+    """Return a dictionary column of pyarrow as codes and the values that the codes name."""
     import pyarrow as pa
 
     if not len(column):
@@ -96,13 +97,13 @@ def of_dictionary(column: Any) -> Coded:
     column = column.unify_dictionaries().combine_chunks()
     if isinstance(column, pa.ChunkedArray):
         column = column.chunk(0)
-    # Unsigned indices, as polars has them, hold no -1.
+    # Polars has unsigned indices, which cannot hold -1.
     indices = column.indices.cast(pa.int64()).fill_null(-1) if column.indices.null_count else column.indices
     return Coded(indices.to_numpy(zero_copy_only=False), of_arrow(whole_texts(column.dictionary)))
 
 
 def filled(column: Any, missing: Any) -> NDArray[Any]:
-    """Return a column of numbers as an array with `missing` for those that are."""
+    """Return a column of numbers as an array in which `missing` replaces missing values."""
     return np.ascontiguousarray(column.fill_null(missing).to_numpy())
 
 
@@ -114,7 +115,7 @@ def is_text(kind: Any) -> bool:
 
 
 def whole_texts(column: Any) -> Any:
-    """Return a column of texts in a form that every function of pyarrow takes, which views (of polars) are not."""
+    """Return a column of texts in a form that every function of pyarrow accepts; some refuse the views of polars."""
     import pyarrow as pa
 
     whole = {"string_view": pa.large_string(), "binary_view": pa.large_binary()}.get(str(column.type))

@@ -133,7 +133,7 @@ class Settled(NamedTuple):
 
 @dataclass(frozen=True)
 class PricedOrder:
-    """The quote of one order and the amounts behind it."""
+    """The quote of one order and the amounts behind it; bit k of `eligible` is that of rule k."""
 
     claim_intensity: float
     expected_claims: float
@@ -148,6 +148,7 @@ class PricedOrder:
     list_fen: int
     settled: Settled
     flags: int
+    eligible: int = 0
 
     @property
     def offers(self) -> tuple[int, ...]:
@@ -267,15 +268,17 @@ def price_order(
     filed = min(max(micro, int(loads["filed_min_micro"])), int(loads["filed_max_micro"]))
     rounded = rounded_fen(filed, plan["rounding"], draw=draw, remainder=remainder)
     listed = max(rounded, plan["floor_fen"])
-    settled = settle(listed, _eligible(codes, plan["masks"]), plan, n_payers, left)
+    eligible = _eligible(codes, plan["masks"])
+    settled = settle(listed, eligible, plan, n_payers, left)
     merchant = settled.merchant_fen
     bits = _settle.FLAGS
     on_floor = rounded < plan["floor_fen"] or (merchant == plan["floor_fen"] and merchant < listed)
     flags = bits["limit_bound"] * (payout < LIMIT_MATTERS * mean) + bits["filed_bound"] * (filed != micro)
     flags |= bits["floor_bound"] * on_floor | bits["unseen_level"] * unseen
     return PricedOrder(
-        intensity, claims, mean, limit, payout, pure, technical, micro, filed, rounded, listed, settled, int(flags)
-    )
+        intensity, claims, mean, limit, payout, pure, technical, micro, filed, rounded, listed, settled, int(flags),
+        eligible,
+    )  # fmt: skip
 
 
 def _expected_claims(intensity: float, codes: Sequence[int], curve: Mapping[str, Any]) -> float:

@@ -20,7 +20,7 @@ from freightrisk.book.reading import read_counts, read_frames, with_orders
 from freightrisk.errors import InputError
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class OrderBook:
     """Insured orders as code columns, with exposure and claims.
 

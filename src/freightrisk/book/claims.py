@@ -17,7 +17,7 @@ from freightrisk.errors import InputError
 Days = NDArray[np.datetime64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClaimRecords:
     """Claims of a book, or records of several claims each.
 
@@ -48,7 +48,7 @@ class ClaimRecords:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reversals:
     """Claims that were reported and reversed by the valuation date; they count as no claims.
 

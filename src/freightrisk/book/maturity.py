@@ -133,7 +133,9 @@ class ReportLag:
         cover_days = _check.whole(cover_days, argument="cover_days", low=1, high=3650)
         min_claims = _check.whole(min_claims, argument="min_claims", low=1, high=10**9)
         if book.claim_day is None or book.ship_day is None or book.as_of is None:
-            raise InputError("the book has no lags; build it with ship_date, report_date and as_of=.")
+            raise InputError(
+                "the book has no lags; build it by OrderBook.from_frames with ship_date, report_date and as_of=."
+            )
         if by is not None and _check.label(by, argument="by") not in book.codings:
             raise InputError(f"by is {repr_of(by)}; the book has {', '.join(book.codings)}.")
         age = book.age_days
@@ -175,16 +177,30 @@ class ReportLag:
         age_days : int or array of int
             Days since shipment, zero or more.
         slot : int or array of int, optional
-            Code of the factor `by`; by default, the curve of the whole book.
+            Codes of the factor `by`, one for all ages or one for each; by default, the curve of the whole book.
 
         Returns
         -------
         float64 array, with the shape of `age_days`
+
+        Raises
+        ------
+        InputError
+            For an age below zero, and for a code that the factor does not have.
         """
         age = np.asarray(age_days)
         if age.dtype.kind not in "iu" or (age < 0).any():
             raise InputError("age_days must be whole days, zero or more.")
         row = np.asarray(len(self.levels) if slot is None else slot)
+        if row.dtype.kind not in "iu" or (row < 0).any() or (row > len(self.levels)).any():
+            raise InputError(
+                f"slot is {repr_of(slot)}; it must be codes of the factor `by`, from 0 to {len(self.levels)} (the last "
+                "is the whole book)."
+            )
+        if row.shape and row.shape != age.shape:
+            raise InputError(
+                f"slot has shape {row.shape} and age_days {age.shape}; give one code, or one for each age."
+            )
         return np.asarray(self.shares[row, np.minimum(age, self.shares.shape[1] - 1)])
 
     def offset(self, book: OrderBook) -> Array:
@@ -226,7 +242,7 @@ class ReportLag:
 
     def __repr__(self) -> str:
         points = ", ".join(f"{day}d {self.share(day):.3f}" for day in (7, 14, 30, 60) if day <= self.cover_days)
-        curves = "" if self.by is None else f", {int(self.own[:-1].sum())} of {len(self.levels)} levels of {self.by}"
+        curves = "" if self.by is None else f", {int(self.own[:-1].sum())} curves by {self.by}"
         return shown(
             f"ReportLag: {self.method}, {int(self.claims[-1]):,} claims within {self.cover_days} days{curves}; "
             f"{points}; reversed {self.reversed_share:.1%}"

@@ -43,7 +43,7 @@ def _ones() -> Array:
     return np.empty(0)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Rows:
     """The rows that a model is fitted on; empty arrays stand for ones.
 

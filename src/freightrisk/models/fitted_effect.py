@@ -63,7 +63,7 @@ class FitStatistics:
     n_rows: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class FittedEffect:
     """The table of one effect and what the fit knows of it; each array has an entry for each slot of the coding.
 

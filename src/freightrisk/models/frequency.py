@@ -15,7 +15,7 @@ from freightrisk.models.families import FAMILIES as FAMILIES_BY_NAME
 from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_multiplier, prior_weight, with_lines
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.solver import DEFAULT, Solver
-from freightrisk.models.terms import chosen_effects
+from freightrisk.models.terms import chosen_effects, keep_factors
 from freightrisk.models.young import warn_of_young_orders
 
 FAMILIES = ("poisson", "negative_binomial", "bernoulli", "binomial", "beta_binomial")
@@ -62,6 +62,7 @@ class FrequencyModel:
 
     def __post_init__(self) -> None:
         _check.one_of(self.family, FAMILIES, argument="family of a frequency model")
+        keep_factors(self)
 
     def fit(
         self,

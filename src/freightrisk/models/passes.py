@@ -23,7 +23,7 @@ LANES = 4  # least number of runs of pieces, each with its own sums
 LARGE_CELLS = 2**20  # of a tree with other factors, beyond which rows are taken leaf by leaf
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """Rows to fit: codes, response, multiplicative offset, prior weight and lines (empty arrays stand for ones).
 

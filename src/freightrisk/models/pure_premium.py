@@ -12,7 +12,7 @@ from freightrisk.models.effects import Effect
 from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_multiplier, prior_weight
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.solver import DEFAULT, Solver
-from freightrisk.models.terms import chosen_effects
+from freightrisk.models.terms import chosen_effects, keep_factors
 from freightrisk.models.young import warn_of_young_orders
 
 
@@ -48,6 +48,7 @@ class PurePremiumModel:
     def __post_init__(self) -> None:
         power = _check.number(self.power, argument="power", low=1.01, high=1.99)
         object.__setattr__(self, "power", power)
+        keep_factors(self)
 
     def fit(
         self,

@@ -13,7 +13,7 @@ from freightrisk.models.effects import Effect
 from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_multiplier, prior_weight
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.solver import DEFAULT, Solver
-from freightrisk.models.terms import chosen_effects
+from freightrisk.models.terms import chosen_effects, keep_factors
 
 FAMILIES = ("gamma", "lognormal", "inverse_gaussian")
 
@@ -51,6 +51,7 @@ class SeverityModel:
 
     def __post_init__(self) -> None:
         _check.one_of(self.family, FAMILIES, argument="family of a severity model")
+        keep_factors(self)
 
     def fit(
         self,

@@ -20,7 +20,7 @@ PARAMETER_LIMIT = 2**13
 CELL_LIMIT = 2**28
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Solution:
     """A fitted table model in the solver's terms.
 

@@ -31,6 +31,12 @@ class LevelSums:
     amount: Array
 
 
+def keep_factors(model: Any) -> None:
+    """Keep the factors of a model as a tuple, because a list could change after the model is made."""
+    if isinstance(model.factors, list):
+        object.__setattr__(model, "factors", tuple(model.factors))
+
+
 def chosen_effects(
     codings: Mapping[str, Coding], factors: Sequence[str | Effect] | None, *, lines: str | None = None
 ) -> dict[str, Effect]:

@@ -19,7 +19,7 @@ NO_DRAWS: NDArray[np.uint16] = np.empty(0, dtype=np.uint16)
 DETAIL = ("claim_intensity", "expected_claims", "expected_payout", "pure_premium", "technical_premium")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CodedOrders:
     """Orders as code columns of one tariff, ready to be priced any number of times.
 

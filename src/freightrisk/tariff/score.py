@@ -199,8 +199,8 @@ class ScoreCurve(EqualByContent):
             }
         )
 
-    def off_balance(self, weight: ArrayLike) -> float:
-        """Return the share of premium that is lost (or won, if below zero) where scores have moved.
+    def premium_loss(self, weight: ArrayLike) -> float:
+        """Return the share of premium that the curve loses (gains, if negative) on a book whose scores have moved.
 
         Parameters
         ----------
@@ -228,7 +228,7 @@ class ScoreCurve(EqualByContent):
         >>> bands = Coding(Band("score", [4.8]), ((0,), (1,)), {(0,): 0, (1,): 1}, (4.8,))
         >>> curve = ScoreCurve(bands, np.array([1.0, 0.85, 1.0]), np.array([70.0, 30.0, 0.0]), version="2025")
         >>> now = np.array([64.0, 36.0, 0.0])
-        >>> round(curve.off_balance(now), 4), round(curve.recentred(now).off_balance(now), 12)
+        >>> round(curve.premium_loss(now), 4), round(curve.recentred(now).premium_loss(now), 12)
         (0.0094, 0.0)
         """
         return replace(self, weight=np.asarray(weight, dtype=np.float64))

@@ -252,7 +252,7 @@ def _level(rule: str, column: str, level: Any) -> Any:
     return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gate:
     """A column that decides eligibility, and for each of its codes the mask of the rules that let it pass.
 

@@ -164,7 +164,7 @@ class Tariff(TariffRecord):
         """Return the tariff with its experience scaled so that a book's pure premium is the same as without experience.
 
         Scores drift upwards (the share above 4.8 grows from 30 % to 36 %), modifications are capped, and credibility
-        does not balance by itself. Without centring, each of these would change the premium of the whole book. The
+        does not balance by itself. Without the factor, each of these would change the premium of the whole book. The
         off-balance factor is c of docs/method.md, equation 41.
 
         Parameters
@@ -180,7 +180,7 @@ class Tariff(TariffRecord):
         from scipy.optimize import brentq
 
         if self.experience is None:
-            raise InputError("the tariff has no experience to centre; build it with one.")
+            raise InputError("the tariff has no experience to balance; build it with one.")
         levelled = replace(
             self,
             experience=replace(self.experience, off_balance=1.0),
@@ -189,7 +189,7 @@ class Tariff(TariffRecord):
         )
         coded = levelled.encode(orders, merchants=merchants, **columns)
         if not coded.n_orders:
-            raise InputError("orders has no rows; give the book on which to centre the experience.")
+            raise InputError("orders has no rows; give the book on which to balance the experience.")
         plain = replace(levelled, experience=self.experience.without_effect())
         threads = _check.threads(threads)
 

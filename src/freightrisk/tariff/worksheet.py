@@ -1,6 +1,6 @@
 """The worksheet of one order: every factor, every step, every fen."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,8 @@ class Worksheet:
     def __str__(self) -> str:
         return "\n".join(self.rows)
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return f"{self.rows[0]}: {self.rows[-1]}"  # short, because `Tariff.explain` has printed the sheet
 
 
 def worksheet(
@@ -77,7 +78,7 @@ def worksheet(
     rows = [
         f"Worksheet of tariff '{tariff.name}'",
         *_premium_lines(tariff, codes, priced),
-        *_money_lines(tariff, priced),
+        *_money_lines(tariff, priced, left),
     ]
     return Worksheet(tuple(map(shown, (*rows, _last_line(tariff, quote)))), quote)
 
@@ -107,9 +108,9 @@ def _premium_lines(tariff: TariffRecord, codes: list[int], priced: _reference.Pr
         "mean freight", "yuan a claim", tariff.severity, tariff.tabled, code, (), priced.mean_freight
     )
     for name, table in tariff.shares.items():
-        yield _line(f"  x {name}", float(table[code[name]]), "share left by the limits")
+        yield _line("  x paid share", float(table[code[name]]), f"of {name} under the limits")
     limit = "no limit" if np.isinf(priced.limit) else f"limit {priced.limit:g} yuan a claim"
-    limit = "mean freight x share left by the limits" if tariff.shares else limit
+    limit = "mean freight x paid share" if tariff.shares else limit
     yield _line("expected payout", priced.expected_payout, limit)
     yield _line("pure premium", priced.pure_premium, "expected claims x expected payout")
     loads = tariff.loadings
@@ -146,10 +147,14 @@ def _experience_lines(tariff: TariffRecord, codes: list[int]) -> Iterator[str]:
     tables, known = tariff.experience.tables, tariff.experience.known
     for code, end, (name, table) in zip(codes[len(tariff.tabled) :], known, tables.items(), strict=False):
         unseen = "  (unseen level)" if code >= end else ""
-        yield _line(f"  x {name}", float(table[code]), tariff.experience.slot_label(name, code) + unseen)
+        # The first table holds the off-balance factor, which has a row of its own (docs/method.md, equation 41).
+        factor = tariff.experience.off_balance if name == next(iter(tables)) else 1.0
+        yield _line(f"  x {name}", float(table[code]) / factor, tariff.experience.slot_label(name, code) + unseen)
+    if tariff.experience.off_balance != 1.0:
+        yield _line("  x off-balance", tariff.experience.off_balance, "balances the experience over the book")
 
 
-def _money_lines(tariff: TariffRecord, priced: _reference.PricedOrder) -> Iterator[str]:
+def _money_lines(tariff: TariffRecord, priced: _reference.PricedOrder, left: Sequence[int]) -> Iterator[str]:
     factor = tariff.loadings.filed_factor
     yield _fen_line("micro-yuan", priced.micro, f"technical premium x {factor:g}, to the nearest")
     if priced.filed_micro != priced.micro:
@@ -164,15 +169,18 @@ def _money_lines(tariff: TariffRecord, priced: _reference.PricedOrder) -> Iterat
         priced.list_fen,
         f"floor {tariff.floor_fen} fen" if priced.list_fen != priced.rounded_fen else "",
     )
-    for rule, offer, paid in zip(tariff.subsidies, priced.offers, priced.paid, strict=True):
-        yield _fen_line(f"  - {rule.name}", paid, _rule_note(rule, offer, paid))
+    for k, (rule, offer, paid) in enumerate(zip(tariff.subsidies, priced.offers, priced.paid, strict=True)):
+        why = "" if paid else f" ({_why_nothing(rule, offer, left[k], is_eligible=priced.eligible >> k & 1 == 1)})"
+        yield _fen_line(f"  - {rule.name}", paid, f"{rule.payer}{why}")
 
 
-def _rule_note(rule: Subsidy, offer: int, paid: int) -> str:
-    if offer and not paid:
-        return f"{rule.payer} (offered {offer}, less than the best of group '{rule.group}')"
-    left = "nothing left of its limits or above the floor" if rule.is_limited else "nothing left above the floor"
-    return rule.payer if paid else f"{rule.payer} (not eligible, or {left})"
+def _why_nothing(rule: Subsidy, offer: int, left: int, *, is_eligible: bool) -> str:
+    """Return why a rule paid nothing."""
+    if not is_eligible:
+        return "not eligible"
+    if offer:
+        return f"offered {offer}, less than the best of group '{rule.group}'"
+    return "nothing left of its limits" if rule.is_limited and left == 0 else "nothing left above the floor"
 
 
 def _last_line(tariff: TariffRecord, quote: Mapping[str, Any]) -> str:
