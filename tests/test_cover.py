@@ -202,8 +202,8 @@ def test_a_high_limit_leaves_the_mean_and_a_low_one_is_paid(dispersion):
     ("first", "pieces", "message"),
     [
         (31, np.empty((0, 1, 4)), "first octave of limit_curve is 31"),
-        (0, np.ones((2, 4)), r"limit_curve is of shape \(2, 4\)"),
-        (0, np.ones((1, 3, 4)), r"limit_curve is of shape \(1, 3, 4\)"),
+        (0, np.ones((2, 4)), r"limit_curve has shape \(2, 4\)"),
+        (0, np.ones((1, 3, 4)), r"limit_curve has shape \(1, 3, 4\)"),
         (
             0,
             np.full((1, 16, 4), [1.0, 0.0, 0.0, 0.0]),

@@ -286,7 +286,7 @@ DAMAGE = [
     (drop("count_curve", 5), "count_curve"),
     (set_at("count_curve", []), "count_curve"),
     (set_at("count_curve", 7, 0, 2.5), "count_curve"),
-    (drop("limit_curve", "octaves", -1), r"limit_curve has \d+ octaves for those from -\d to \d+"),
+    (drop("limit_curve", "octaves", -1), r"limit_curve has \d+ octaves, but runs from octave -\d to octave \d+"),
     (drop("limit_curve", "octaves", 1, 3), "different numbers of pieces"),
     (set_at("limit_curve", None), "limit_curve must be given exactly when the cover has a limit"),
     (set_at("limit_curve", "octaves", []), "limit_curve has 0 octaves"),

@@ -1,4 +1,4 @@
-"""The cover: how many claims of an order are paid, and how much of each; and the two curves that price it."""
+"""The cover: how many claims of an order are paid, how much of each, and the two curves that price this."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,12 +18,13 @@ Cubics: TypeAlias = Annotated[Array, (-1, 4)]
 CURVE_ERROR = 1e-7
 CURVE_PIECES = (128, 256, 512, 1024, 2048, 4096)
 OCTAVE_PIECES = (16, 32, 64, 128, 256, 512, 1024, 2048)
-LARGEST_INTENSITY = 20.0  # claims an order: up to here a curve of overdispersed counts is held to its error
-SMALL = 1e-12  # an intensity at which claims are in proportion to it
+LARGEST_INTENSITY = 20.0  # claims an order; the error bound of overdispersed curves holds up to here
+SMALL = 1e-12  # at this intensity, expected claims are proportional to the intensity
 FARTHEST_OCTAVE = 30  # a limit curve covers limits from 2**-30 to 2**30 means at most
 ONE_BITS = np.int64(1023 << 52)  # of the double 1
-NEARLY_FLAT = 5e-4  # amounts are nearly all the mean where a limit of the mean leaves less than this of it unpaid
-NOTHING = 1e-12  # what is left to an end of a limit curve where it has come to it
+# Amounts nearly all equal their mean if a limit at the mean leaves less than this share unpaid.
+NEARLY_FLAT = 5e-4
+NOTHING = 1e-12  # a limit curve ends where its distance from the mean or the limit falls below this
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,10 @@ class ByLevel:
     factor : str
         Name of a rating factor of the tariff.
     values : mapping of level to float
-        Yuan for each level, named as the relativities name them.
+        Yuan for each level. Levels are named as in the relativities.
     default : float, optional
-        Yuan for levels not listed, unseen ones included. Without it every level must be listed, and an unseen level
-        takes the largest amount.
+        Yuan for all levels that are not listed and for unseen levels. Without a default, every level must be listed,
+        and an unseen level gets the largest amount.
     """
 
     factor: str
@@ -63,21 +64,21 @@ def _amount(value: object, argument: str) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Cover:
-    """What the contract pays.
+    """What the insurance contract pays for an order.
 
     Parameters
     ----------
     max_claims : int or None
-        Claims an order that are paid: 1 for one claim an order (一单一赔), None for all (一单多赔).
+        Paid claims an order, up to 50: 1 for one claim an order (一单一赔), None for all claims (一单多赔).
     merge_share : float
-        Share of an order's further claims whose goods are picked up together with the first (合单取件), so that they
-        cost no freight of their own. The cover then pays parcels: expected claims are 1 - merge_share times those
-        after the first, plus the first, and severity is the freight of a parcel.
+        Share of an order's further claims whose goods are picked up together with the first (合单取件). Such claims
+        cost no freight of their own. The cover then pays the first claim and the share 1 - merge_share of the further
+        claims, and the severity is the freight of a parcel.
     limit : float or ByLevel, optional
-        Most that is paid for one claim, yuan, overall or by level of a factor.
+        Largest payment for one claim in yuan, overall or by level of a factor.
     first_weight_fee : ByLevel, optional
-        For a first-weight cover: the first-weight fee by zone, the most that is paid for one claim there. None covers
-        the full freight, continued weight included.
+        For a first-weight cover: the first-weight fee of each zone, which is the largest payment for one claim there.
+        None covers the full freight, including continued weight.
 
     Examples
     --------
@@ -113,7 +114,7 @@ class Cover:
         return self.limit is not None or self.first_weight_fee is not None
 
     def paid_at_most(self, claims: int) -> float:
-        """Return what the cover pays of so many claims, in parcels."""
+        """Return the largest number of parcels that the cover pays if an order has this many claims."""
         counted = claims if self.max_claims is None else min(claims, self.max_claims)
         return 1.0 + (1.0 - self.merge_share) * (counted - 1)
 
@@ -126,7 +127,7 @@ class Cover:
 def expected_claims(
     intensity: Array, *, max_claims: int | None, dispersion: float = 0.0, merge_share: float = 0.0
 ) -> Array:
-    """Return E[min(N, K)] of Poisson or negative binomial counts N, or the parcels behind these claims.
+    """Return E[min(N, K)] for Poisson or negative binomial counts N, or the expected parcels behind these claims.
 
     Parameters
     ----------
@@ -134,21 +135,21 @@ def expected_claims(
     max_claims : int or None
         K; None for no limit.
     dispersion : float
-        Excess of the variance, lambda + dispersion lambda^2; 0 for Poisson counts.
+        Dispersion d of the variance lambda + d lambda^2; 0 for Poisson counts.
     merge_share : float
-        Share of an order's claims after the first that are picked up with it: P(N >= 1) plus 1 - merge_share times the
-        rest.
+        Share of an order's further claims that are picked up with the first. The result is P(N >= 1) plus
+        1 - merge_share times the expected further claims.
 
     Notes
     -----
-    The sum of P(N >= k) for k = 1 .. K, each a regularised incomplete gamma function; 1 - exp(-lambda) for K = 1. With
-    a dispersion d they are incomplete beta functions of d lambda / (1 + d lambda), and (1 + d lambda)^(-1/d) takes the
-    place of exp(-lambda).
+    E[min(N, K)] is the sum of P(N >= k) for k = 1 .. K. For Poisson counts each term is a regularised incomplete gamma
+    function, and the sum is 1 - exp(-lambda) for K = 1. With a dispersion d each term is a regularised incomplete beta
+    function of d lambda / (1 + d lambda), and the sum is 1 - (1 + d lambda)^(-1/d) for K = 1.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from freightrisk.tariff.cover import expected_claims
+    >>> from freightrisk.shapes import expected_claims
     >>> expected_claims(np.array([0.5]), max_claims=1).round(6).tolist()
     [0.393469]
     """
@@ -175,9 +176,10 @@ def expected_claims(
 def count_curve(max_claims: int | None, dispersion: float = 0.0, merge_share: float = 0.0) -> Array:
     """Return the claim-count curve of a cover as cubic pieces, shape (pieces, 4), on equal parts of [0, 1].
 
-    Its value q(t) gives ``claims = t q(t)`` with ``t = lambda / (1 + lambda)``: q is 1 at t = 0 and K at t = 1, and the
-    ratio keeps the relative accuracy of small intensities. No pieces stand for no limit on the number of claims. With a
-    dispersion the curve ends in a broken power of 1 - t; its error bound holds up to 20 claims an order.
+    The curve q(t) gives ``claims = t q(t)`` with ``t = lambda / (1 + lambda)`` (docs/method.md, equation 24). It is 1 at t = 0 and K at t = 1. The
+    ratio q, rather than the claims themselves, is stored because it keeps the relative accuracy of small intensities.
+    A cover that pays all claims has no pieces. With a dispersion, q behaves like a fractional power of 1 - t near
+    t = 1, which cubics follow badly. The error bound therefore holds up to 20 claims an order.
     """
     if max_claims is None:
         if merge_share > 0.0:
@@ -196,11 +198,11 @@ def count_curve(max_claims: int | None, dispersion: float = 0.0, merge_share: fl
 
 
 def line_count_curves(most: int, *, correlation: float, max_claims: int | None, merge_share: float = 0.0) -> Array:
-    """Return the claim-count curves of orders of 1 to `most` lines and of a fallback, which is that of `most`.
+    """Return the claim-count curves of orders with 1 to `most` lines, and of a fallback that equals the last.
 
-    Shape (curves * pieces, 4), one after another; each as `count_curve`, of lambda, the intensity of all lines of an
-    order: a line comes back with probability 1 - exp(-lambda / n). Where lines go together a curve starts below 1: of
-    few claims, some are second ones of an order.
+    The curves stand one after another, shape (curves * pieces, 4). Each is a function of lambda, the intensity of all
+    lines of an order, as in `count_curve`. A line is returned with probability 1 - exp(-lambda / n). If returns of
+    lines are correlated, a curve starts below 1, because even rare claims are sometimes second claims of an order.
     """
     cover = Cover(max_claims=max_claims, merge_share=merge_share)
 
@@ -221,7 +223,7 @@ def line_count_curves(most: int, *, correlation: float, max_claims: int | None, 
 
 
 def _count_ratio(claims: Callable[[Array], Array], most: float, *, start: float = 1.0) -> Callable[[Array], Array]:
-    """Return claims over t as a function of t = lambda / (1 + lambda), from `start` at 0 to `most` at 1."""
+    """Return claims / t as a function of t = lambda / (1 + lambda), from `start` at t = 0 to `most` at t = 1."""
 
     def ratio(t: Array) -> Array:
         inside = (t > 0.0) & (t < 1.0)
@@ -232,34 +234,32 @@ def _count_ratio(claims: Callable[[Array], Array], most: float, *, start: float 
 
 
 def cubics_within(cubics: Array, most: float) -> bool:
-    """Return whether cubic pieces, constant first, stay above zero and at or below `most` all along.
-
-    A cubic lies between the least and the largest of its four Bernstein coefficients.
-    """
+    """Return whether all cubic pieces, constant term first, stay above zero and do not exceed `most`."""
     a, b, c, d = np.reshape(cubics, (-1, 4)).T
+    # On its interval, a cubic lies between the smallest and the largest of its four Bernstein coefficients.
     corners = np.array([a, a + b / 3.0, a + (2.0 * b + c) / 3.0, a + b + c + d])
     return bool(np.all((corners > 0.0) & (corners <= most)))
 
 
 @dataclass(frozen=True, eq=False)
 class LimitCurve(EqualByContent):
-    """What a limit leaves of the mean, as cubic pieces over octaves of the mean.
+    """The share of the mean that a limit leaves, as cubic pieces over octaves of the mean.
 
-    Octave k holds the means from 2**k to 2**(k + 1) limits, in pieces of equal width, as many in each; a cubic,
-    constant first, runs over its piece from 0 to 1. Below the first octave the curve stays at its first value, and
-    above the last one the payout stays as it is there.
+    Octave k holds the means from 2**k to 2**(k + 1) limits. Every octave has the same number of pieces of equal width.
+    The variable of a cubic runs from 0 to 1 over its piece; its constant term comes first. Below the first octave the
+    share is constant, and above the last octave the payout is constant.
 
     Parameters
     ----------
     first : int
         The first octave.
     pieces : float64 array, shape (octaves, pieces, 4)
-        Of a mean over its limit, the payout over the mean. Without octaves the payout is the smaller of both.
+        Payout over mean, as a function of mean over limit. Without octaves the payout is the smaller of mean and limit.
 
     Raises
     ------
     InputError
-        Where pieces do not meet, or begin or end outside (0, 1] of the mean and of the limit.
+        If pieces do not join, or if the payout at an end is not in (0, 1] of the mean or of the limit.
     """
 
     first: int
@@ -270,8 +270,8 @@ class LimitCurve(EqualByContent):
         object.__setattr__(self, "pieces", curve)
         if curve.ndim != 3 or curve.shape[2] != 4 or curve.shape[1] not in (1, *OCTAVE_PIECES):
             raise InputError(
-                f"limit_curve is of shape {curve.shape}; it has octaves of {', '.join(map(str, OCTAVE_PIECES))} cubic "
-                "pieces; build the tariff again."
+                f"limit_curve has shape {curve.shape}; an octave has {', '.join(map(str, OCTAVE_PIECES))} cubics. "
+                "Build the tariff again."
             )
         _check.whole(self.first, argument="first octave of limit_curve", low=-FARTHEST_OCTAVE, high=FARTHEST_OCTAVE)
         _check.whole(self.last, argument="last octave of limit_curve", low=-FARTHEST_OCTAVE, high=FARTHEST_OCTAVE)
@@ -291,18 +291,18 @@ class LimitCurve(EqualByContent):
     def of_document(cls, first: int, last: int, octaves: Sequence[Cubics]) -> "LimitCurve":
         """Return the curve of the values of a document."""
         if len(octaves) != last - first:
-            raise InputError(f"limit_curve has {len(octaves)} octaves for those from {first} to {last}.")
+            raise InputError(f"limit_curve has {len(octaves)} octaves, but runs from octave {first} to octave {last}.")
         if len({len(octave) for octave in octaves}) > 1:
             raise InputError("the octaves of limit_curve have different numbers of pieces.")
         return cls(first, np.array(octaves) if octaves else np.empty((0, 1, 4)))
 
     @property
     def last(self) -> int:
-        """Return the octave after the last."""
+        """Return the number of the octave behind the last one."""
         return self.first + len(self.pieces)
 
     def share(self, ratio: Array) -> Array:
-        """Return the payout over the mean at means over their limit."""
+        """Return payout over mean at the given ratios of mean over limit."""
         plan = self.plan()
         bits = np.asarray(ratio, dtype=np.float64).view(np.int64)
         piece = np.clip((bits >> plan["bits"]) - plan["first"], 0, len(plan["pieces"]) - 1)
@@ -311,10 +311,11 @@ class LimitCurve(EqualByContent):
         return np.asarray((((d * u + c) * u + b) * u + a) * (np.minimum(ratio, plan["top"]) / ratio))
 
     def plan(self) -> dict[str, Any]:
-        """Return the curve as the kernel reads it: a constant piece before and behind, cubics of the bits' fraction.
+        """Return the curve as the kernel reads it, with a constant piece at either end.
 
-        The upper bits of a mean over its limit, less `first`, are its piece. The lower `bits` are the place inside. The
-        payout is the value there times the mean, or times `top` limits if that is less.
+        The kernel takes the bits of the double mean / limit: the upper bits minus `first` are the number of the piece,
+        and the lower `bits` bits are the place within it (docs/method.md, equation 27). The payout is the cubic's value
+        times the smaller of the mean and `top` limits.
         """
         octaves, pieces, _ = self.pieces.shape
         cubics = self.pieces.reshape(-1, 4)
@@ -335,11 +336,12 @@ NO_LIMIT = {"pieces": np.empty((0, 4)), "bits": 52, "first": 0, "top": 1.0}
 
 
 def limit_curve(shape: SeverityShape) -> LimitCurve:
-    """Return the limited expected value curve of a severity's shape, with as few pieces as keep its error.
+    """Return the limited expected value curve of a severity's shape, with the fewest pieces that keep the error bound.
 
-    The relative error is below 1e-7. Amounts that are nearly all equal (a dispersion below 1e-6) turn from the mean to
-    the limit within less than a piece. The curve is then that of the most pieces, or the smaller of mean and limit,
-    whichever is closer. Its error is below 3e-5 at means within 1 % of the limit, and 1e-7 at all others.
+    The relative error is below 1e-7. If amounts are nearly equal (dispersion below 1e-6), the curve turns from the mean
+    to the limit within less than one piece. The result is then either the curve with the most pieces or the smaller of
+    mean and limit, whichever is closer. The error is below 3e-5 for means within 1 % of the limit and below 1e-7 for
+    all others.
 
     Examples
     --------
@@ -351,8 +353,8 @@ def limit_curve(shape: SeverityShape) -> LimitCurve:
 
     Notes
     -----
-    The payout comes to the mean and to the limit as powers or faster, which cubics follow within an octave as well near
-    the end as far from it. Octaves end where the payout is the mean or the limit to 1e-12.
+    The payout approaches the mean and the limit like a power or faster. Within an octave, cubics follow a power equally
+    well at every distance from the end. The octaves end where the payout equals the mean or the limit to 1e-12.
     """
     from scipy.interpolate import CubicSpline
 
@@ -377,9 +379,8 @@ def limit_curve(shape: SeverityShape) -> LimitCurve:
         cubics = (spline.c[::-1].T * width[:, None] ** np.arange(4)).reshape(last - first, pieces, 4)
         if error < CURVE_ERROR:
             return LimitCurve(int(first), cubics)
-    corner = (
-        1.0 / float(paid(np.ones(1))[0]) - 1.0
-    )  # error of the smaller of mean and limit, largest where both are one
+    # The error of min(mean, limit) is largest where mean and limit are equal.
+    corner = 1.0 / float(paid(np.ones(1))[0]) - 1.0
     if corner < NEARLY_FLAT:
         return LimitCurve(0, np.empty((0, 1, 4))) if corner < error else LimitCurve(int(first), cubics)
     raise FreightRiskError(
@@ -389,7 +390,7 @@ def limit_curve(shape: SeverityShape) -> LimitCurve:
 
 
 def _cubic_pieces(ratios: Sequence[Callable[[Array], Array]], what: str, *, end: float = 1.0) -> Array:
-    """Return spline coefficients, constant first, with as few pieces a curve as keep the error on [0, end]."""
+    """Return spline coefficients, constant term first, with the fewest pieces that keep the error bound on [0, end]."""
     from scipy.interpolate import CubicSpline
 
     for pieces in CURVE_PIECES:
