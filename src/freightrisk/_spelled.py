@@ -27,13 +27,13 @@ ZONED_TIME = r".{10}.*(Z|[+-][0-9]{2}:[0-9]{2})"
 
 
 def text_numbers(column: Any) -> NDArray[np.float64]:
-    """Return texts as finite numbers, NaN where missing."""
+    """Return texts as finite numbers, NaN if missing."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     column = whole_texts(column)
     spelled = filled(pc.match_substring_regex(column, f"^({NUMBER.pattern})$"), True)
-    known = pc.if_else(spelled, pc.utf8_ltrim(column, "+"), None)  # pyarrow reads no plus sign
+    known = pc.if_else(spelled, pc.utf8_ltrim(column, "+"), None)  # pyarrow does not accept a plus sign
     found = filled(known.cast(pa.float64()), np.nan)
     infinite = np.isinf(found)
     bad = ~spelled | infinite
@@ -47,13 +47,13 @@ def text_numbers(column: Any) -> NDArray[np.float64]:
 
 
 def text_ids(column: Any) -> NDArray[Any]:
-    """Return texts as ids: the integers that they spell, and the texts that spell none."""
+    """Return texts as ids: 64-bit integers if they spell one, otherwise the texts themselves."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     column = whole_texts(column)
     spelled = filled(pc.match_substring_regex(column, f"^({WHOLE.pattern})$"), False)
-    short = spelled & (filled(pc.binary_length(column), 0) <= 18)
+    short = spelled & (filled(pc.binary_length(column), 0) <= 18)  # any 18 characters fit into 64 bits
     if short.all():
         return np.asarray(column.cast(pa.int64()).to_numpy())
     zeros = filled(pc.match_substring(column, "\0"), False)
@@ -67,13 +67,14 @@ def text_ids(column: Any) -> NDArray[Any]:
 
 
 def text_times(column: Any, clock: str, date_format: str | None) -> NDArray[np.datetime64]:
-    """Return texts as times of a clock in microseconds, NaT where missing or empty."""
+    """Return texts as times of a clock in microseconds, NaT if missing or empty."""
     import pandas as pd
     import pyarrow.compute as pc
 
     column = whole_texts(column)
     short = pc.replace_substring_regex(column, r"(\.[0-9]{6})[0-9]+", r"\1") if date_format is None else column
-    texts = pd.Series(np.asarray(short.to_numpy(), dtype=object))  # nanoseconds would end in the year 2262
+    # Digits after the microsecond are cut off, because pandas would count in nanoseconds, which end in the year 2262.
+    texts = pd.Series(np.asarray(short.to_numpy(), dtype=object))
     known = filled(pc.not_equal(column, ""), False)
     found = np.full(len(texts), MISSING_TIME)
     if date_format is None:
@@ -95,7 +96,8 @@ def text_times(column: Any, clock: str, date_format: str | None) -> NDArray[np.d
             except Refused as refused:
                 bad[rows] |= refused.bad
     if bad.any() and date_format is None:
-        # Before its version 3, pandas counts these texts in nanoseconds, which hold no other years.
+        # Before version 3, pandas counts in nanoseconds, which cover only the years 1678 to 2261. Texts outside these
+        # years are converted one by one.
         year = pc.utf8_slice_codeunits(column, 0, 4)
         far = filled(pc.or_(pc.less(year, "1678"), pc.greater(year, "2261")), False)
         for row in np.flatnonzero(bad & spelled & far).tolist():
@@ -110,7 +112,7 @@ def text_times(column: Any, clock: str, date_format: str | None) -> NDArray[np.d
 
 
 def on_clock(instants: NDArray[np.datetime64], clock: str) -> NDArray[np.datetime64]:
-    """Return instants of UTC as times of a clock."""
+    """Return instants in UTC as times of a clock."""
     import pandas as pd
 
     moved = pd.DatetimeIndex(instants).tz_localize("UTC").tz_convert(zone(clock)).tz_localize(None)

@@ -1,4 +1,4 @@
-"""The rule of `_intake` for whole columns: each value becomes the id, level, number or time that it is by itself."""
+"""The rule of `_intake` for whole columns; the results equal a conversion of each value by itself."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -28,12 +28,12 @@ from freightrisk._spelled import on_clock, text_ids, text_numbers, text_times, w
 if TYPE_CHECKING:
     import pyarrow as pa
 
-NEAR = 2**10  # from as many whole numbers on, a hash table costs less than looking each of them up
+NEAR = 2**10  # whole numbers over a smaller range get codes by subtraction; over a larger one, by a hash table
 NARROW = {"float": np.float32, "halffloat": np.float16}
 
 
 def numbers(column: Raw) -> NDArray[np.float64]:
-    """Return a column as finite float64, NaN where missing; each value as `number_of` has it."""
+    """Return a column as finite float64, NaN if missing; each value equals the result of `number_of`."""
     import pyarrow as pa
 
     if isinstance(column, Coded):
@@ -53,7 +53,7 @@ def numbers(column: Raw) -> NDArray[np.float64]:
     if pa.types.is_integer(kind):
         return filled(column.cast(pa.float64(), safe=False), np.nan)
     if pa.types.is_floating(kind):
-        if pa.types.is_float16(kind):  # pyarrow 16 fills no gaps of these
+        if pa.types.is_float16(kind):  # pyarrow 16 cannot fill missing values of this type
             return numbers(np.array([np.nan if value is None else value for value in column.to_pylist()], np.float16))
         return numbers(filled(column, np.nan))
     if pa.types.is_decimal(kind):
@@ -64,7 +64,7 @@ def numbers(column: Raw) -> NDArray[np.float64]:
 
 
 def times(column: Raw, clock: str = DEFAULT_CLOCK, date_format: str | None = None) -> NDArray[np.datetime64]:
-    """Return a column as times of a clock in microseconds, NaT where missing; each value as `time_of` has it."""
+    """Return a column as times of a clock in microseconds, NaT if missing; each value is as from `time_of`."""
     import pyarrow as pa
 
     if isinstance(column, Coded):
@@ -82,7 +82,7 @@ def times(column: Raw, clock: str = DEFAULT_CLOCK, date_format: str | None = Non
     kind = column.type
     if pa.types.is_null(kind):
         return np.full(len(column), MISSING_TIME)
-    if pa.types.is_date64(kind):  # which may hold a time of day, although it should not
+    if pa.types.is_date64(kind):  # it may hold a time of day, although it should not
         return microseconds(np.asarray(column.cast(pa.timestamp("ms")).to_numpy()))
     if pa.types.is_date(kind):
         return microseconds(np.asarray(column.cast(pa.date32()).to_numpy(), dtype=DAY))
@@ -95,7 +95,7 @@ def times(column: Raw, clock: str = DEFAULT_CLOCK, date_format: str | None = Non
 
 
 def ids(column: Raw) -> NDArray[Any]:
-    """Return a column as ids: int64 if each is a whole number, otherwise objects as `id_of` has them."""
+    """Return a column as ids: int64 if each is a whole number, otherwise objects that equal the results of `id_of`."""
     import pyarrow as pa
 
     if isinstance(column, Coded):
@@ -123,9 +123,9 @@ def ids(column: Raw) -> NDArray[Any]:
 
 
 def id_codes(column: Raw, near: int = NEAR) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return integer codes (-1 where missing) and the ids that they name, some of which need not occur.
+    """Return integer codes (-1 if missing) and the ids that they name, some of which may not occur.
 
-    Whole numbers that lie less than `near` apart are places between the least and the largest.
+    If whole numbers span less than `near`, the code of a number is its distance from the smallest number.
     """
     import pandas as pd
 
@@ -140,7 +140,7 @@ def id_codes(column: Raw, near: int = NEAR) -> tuple[NDArray[Any], NDArray[Any]]
 
 
 def levels(column: Raw) -> tuple[NDArray[Any], list[Level]]:
-    """Return integer codes (-1 where missing) and the levels that they name, each once; some need not occur."""
+    """Return integer codes (-1 if missing) and the levels that they name, each once; some may not occur."""
     if isinstance(column, np.ndarray) and column.dtype.kind in "iu" and (found := _near(column, NEAR)):
         return found[0], found[1].tolist()
     codes, values = _factorized(column)
@@ -156,7 +156,7 @@ def levels(column: Raw) -> tuple[NDArray[Any], list[Level]]:
 
 
 def _levels_of(values: Raw) -> list[Any]:
-    """Return each value as a level; refuses numbers beside booleans."""
+    """Return each value as a level; refuse a column with both numbers and booleans."""
     if isinstance(values, Coded):
         codes, named = _read_values(values.codes, _levels_of, values.values)
         return [None if code < 0 else named[code] for code in codes.tolist()]
@@ -164,12 +164,12 @@ def _levels_of(values: Raw) -> list[Any]:
     kinds = {type(value) for value in found}
     if bool in kinds and kinds & {int, float}:
         numeric = np.array([type(value) in (int, float) for value in found], dtype=bool)
-        raise Refused("is a number, and other rows are booleans", "write all rows in one way", numeric)
+        raise Refused("is a number, and other rows are booleans", "give only numbers or only booleans", numeric)
     return found
 
 
 def _factorized(column: Raw) -> tuple[NDArray[Any], Raw]:
-    """Return integer codes (-1 where missing) and the values of a column, each once as it is spelled."""
+    """Return integer codes (-1 if missing) and the distinct values of a column, before any conversion."""
     import pandas as pd
     import pyarrow as pa
 
@@ -191,7 +191,7 @@ def _factorized(column: Raw) -> tuple[NDArray[Any], Raw]:
     if column.dtype != object:
         codes, values = pd.factorize(column)
         return codes, np.asarray(values)
-    place: dict[Any, int] = {}  # 1, 1.0 and True are equal, but not the same value
+    place: dict[Any, int] = {}  # by type and value, because 1, 1.0 and True are equal in Python
     found: list[Any] = []
     codes = np.full(len(column), -1, dtype=np.int64)
     for row, value in enumerate(column.tolist()):
@@ -199,7 +199,7 @@ def _factorized(column: Raw) -> tuple[NDArray[Any], Raw]:
             continue
         try:
             codes[row] = place.setdefault((type(value), value), len(found))
-        except TypeError:  # a list, for instance, which no kind takes
+        except TypeError:  # an unhashable value, such as a list, which the conversion will refuse
             codes[row] = len(found)
         if codes[row] == len(found):
             found.append(value)
@@ -210,7 +210,7 @@ def _factorized(column: Raw) -> tuple[NDArray[Any], Raw]:
 
 
 def _near(values: NDArray[Any], near: int) -> tuple[NDArray[Any], NDArray[np.int64]] | None:
-    """Return whole numbers as places between the least and the largest, None where these are far apart."""
+    """Return whole numbers as distances from the smallest, or None if they span `near` or more."""
     low, high = (int(values.min()), int(values.max())) if len(values) else (0, near)
     if high - low >= near or high > np.iinfo(np.int64).max:
         return None
@@ -219,20 +219,21 @@ def _near(values: NDArray[Any], near: int) -> tuple[NDArray[Any], NDArray[np.int
 
 
 def _named(codes: NDArray[Any], read: Callable[[Raw], NDArray[Any]], values: Raw, missing: Any) -> NDArray[Any]:
-    """Return for each code what is read of its value; `missing` for codes below zero."""
+    """Return the converted value of each code, and `missing` for codes below zero."""
     codes, named = _read_values(codes, read, values)
+    # Code -1 picks the last element of the table.
     table = np.append(named, np.array([missing], dtype=named.dtype))
     return np.asarray(table[codes])
 
 
 def _read_values(codes: NDArray[Any], read: Callable[[Raw], Any], values: Raw) -> tuple[NDArray[Any], Any]:
-    """Return codes and what is read of the values that they name; values that no row has may be wrong."""
+    """Return codes and the converted values that they name; a wrong value that no row has is no error."""
     try:
         return codes, read(values)
     except Refused:
         import pandas as pd
 
-        used = pd.unique(codes[codes >= 0])  # as rows have them, so that the fault is that of the first row
+        used = pd.unique(codes[codes >= 0])  # in the order of the rows, so that the first bad row is reported
         place = np.full(1 + (int(used.max()) if len(used) else -1) + 1, -1, dtype=np.int64)
         place[used] = np.arange(len(used))
         codes = place[codes]
@@ -249,14 +250,14 @@ def _taken(values: Raw, places: NDArray[Any]) -> Raw:
 
 
 def _spread(refused: Refused, codes: NDArray[Any]) -> Refused:
-    """Return a refusal of values as one of the rows that have them."""
+    """Return a refusal of values as a refusal of the rows that have these values."""
     if refused.bad is None:
         return refused
     return Refused(refused.fault, refused.cure, np.append(refused.bad, False)[codes])
 
 
 def _listed(column: "NDArray[Any] | pa.ChunkedArray") -> list[Any]:
-    """Return the values of a column; a plain list would have narrow floats as wide ones, and times as numbers."""
+    """Return the values of a column; `tolist` would turn narrow floats into wide floats, and times into numbers."""
     if isinstance(column, np.ndarray):
         as_they_are = column.dtype.kind in "mM" or (column.dtype.kind == "f" and column.dtype.itemsize < 8)
         return list(column) if as_they_are else column.tolist()
@@ -265,7 +266,7 @@ def _listed(column: "NDArray[Any] | pa.ChunkedArray") -> list[Any]:
 
 
 def _one_by_one(column: "NDArray[Any] | pa.ChunkedArray", read: Callable[[Any], Any], dtype: Any) -> NDArray[Any]:
-    """Return what is read of each value by itself."""
+    """Return each value, converted by itself."""
     values = _listed(column)
     found = np.empty(len(values), dtype=dtype)
     bad: dict[tuple[str, str], list[int]] = {}
@@ -283,7 +284,7 @@ def _one_by_one(column: "NDArray[Any] | pa.ChunkedArray", read: Callable[[Any], 
 
 
 def _decimals(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return floats as float64; a narrow one stands for its shortest decimal, so that 4.8 is 4.8."""
+    """Return floats as float64; a narrow float is read as its shortest decimal, so that 4.8 stays 4.8."""
     import pyarrow as pa
 
     if values.dtype.itemsize >= 8:
