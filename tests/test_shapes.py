@@ -154,5 +154,5 @@ def test_bad_calls_are_refused():
         ParetoTail.fit(severity, book, share=0.01)
     with pytest.raises(InputError, match=r"shape is 0\.3; it must be a SeverityShape"):
         Tariff.build(frequency, severity, cover=Cover(limit=9.0), shape=0.3)
-    with pytest.raises(InputError, match="severity must be the result of a severity model's fit"):
+    with pytest.raises(InputError, match="severity must be a fitted severity model"):
         EmpiricalShape.fit(frequency, book)

@@ -82,7 +82,7 @@ def buhlmann(frame: Any, *, risk: str, value: str) -> ClassicalCredibility:
 
     Notes
     -----
-    The result of `buhlmann_straub` if all weights are one.
+    This is the result of `buhlmann_straub` if all weights are 1.
 
     Examples
     --------
@@ -109,8 +109,8 @@ def buhlmann_straub(
     method : {"unbiased", "iterative"}
         Estimator of the variance between risks: unbiased, or the fixed point of Bichsel and Straub.
     collective : {"credibility", "weight"}
-        Weights of the risks in the collective mean: their Z, which makes the premiums best linear unbiased, or their
-        exposure.
+        Weights of the risks in the collective mean: their Z or their exposure. With Z, the premiums are best linear
+        unbiased.
 
     Returns
     -------
@@ -157,7 +157,7 @@ def jewell(
     frame : pandas, polars or pyarrow table, or path of a Parquet file
         One row for each observation of a risk. Rows without value and weight are absent cells.
     path : sequence of str
-        Columns from the outermost group to the risk. All of them together name a risk.
+        Columns from the outermost group to the risk. Together they identify a risk.
     value, weight : str
         As for `buhlmann_straub`.
     collective : {"credibility", "weight"}
@@ -227,6 +227,7 @@ def _credibility(
     mean = float(np.average(means[0], weights=precisions[0] if collective == "credibility" else exposure[0]))
     tables, premium = [], np.array([mean])
     for depth, key in enumerate(keys):
+        # Equation 35: the precision of a risk is w / (a w + s2), so Z is the variance between risks times it.
         z = np.minimum(variances[depth] * precisions[depth], 1.0)
         premium = z * means[depth] + (1.0 - z) * premium[parents[depth]]
         columns = {"weight": exposure[depth], "mean": means[depth], "credibility_z": z, "premium": premium}
@@ -261,7 +262,7 @@ def _observations(frame: Any, path: list[str], value: str, weight: str | None) -
 
 
 def _numbers(rows: "pd.DataFrame", keys: "pd.DataFrame") -> Parents:
-    """Return the number of the key that each row has."""
+    """Return, for each row, the row of `keys` with the same values."""
     numbered = keys.assign(_number=np.arange(len(keys)))
     return np.asarray(rows.merge(numbered, on=list(keys.columns), how="left")["_number"], dtype=np.int64)
 

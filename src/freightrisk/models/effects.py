@@ -1,4 +1,4 @@
-"""How a factor enters a model: free, shrunk by credibility, smooth, monotone, given, or with another factor."""
+"""Effects of factors in a model: free, shrunk by credibility, smooth, monotone, given, or an interaction."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,14 +25,15 @@ def _variance(value: Any, name: str) -> float | None:
 @tagged(effect="free")
 @dataclass(frozen=True)
 class Free:
-    """A relativity for each level from its own data; a bare name in a model's `factors` means this.
+    """A relativity for each level from its own data; a bare name in a model's `factors` means this effect.
 
     Parameters
     ----------
     name : str
         A factor of the book.
     monotone : {"increasing", "decreasing"}, optional
-        Keep the relativities of a `Band` from falling (or rising) from one band to the next.
+        "increasing" keeps the relativities of a `Band` from falling from one band to the next; "decreasing" keeps them
+        from rising.
 
     Examples
     --------
@@ -54,16 +55,17 @@ class Free:
 class Credibility:
     """Relativities shrunk to the parent, for factors with many thin levels.
 
-    Each node of a `Hierarchy` has a normal effect on the log scale around its parent, with one variance a depth; a
-    `Factor` is a tree of one depth. Levels without data, and unseen ones, take their parent's rate.
+    Each node of a `Hierarchy` has a normal effect on the log scale around its parent, with one variance for each depth
+    (docs/method.md, equation 9). A `Factor` is a tree with one depth. Levels without data and unseen levels take their
+    parent's rate.
 
     Parameters
     ----------
     name : str
         A factor of the book.
     variance : float or sequence of float, optional
-        Variances of the effects on the log scale, from the top of the tree down; by default estimated by restricted
-        maximum likelihood.
+        Variances of the effects on the log scale, from the top of the tree down. By default they are estimated by
+        restricted maximum likelihood.
 
     Examples
     --------
@@ -87,10 +89,10 @@ class Credibility:
 @tagged(effect="smooth")
 @dataclass(frozen=True)
 class Smooth:
-    """Relativities of a `Band` that form a smooth curve of exposure-weighted mean 1.
+    """Relativities of a `Band` that form a smooth curve with an exposure-weighted mean of 1.
 
-    Differences of the log relativities from band to band are normal with mean 0: second differences by default, so
-    that with little evidence the curve is a straight line on the log scale. Empty bands lie on the curve.
+    The differences of the log relativities between bands are normal with mean 0. The default is second differences, so
+    with few data the curve is a straight line on the log scale. Empty bands lie on the curve.
 
     Parameters
     ----------
@@ -99,9 +101,9 @@ class Smooth:
     order : {1, 2, 3}
         Order of the differences.
     variance : float, optional
-        Variance of the differences; by default estimated by restricted maximum likelihood.
+        Variance of the differences. By default it is estimated by restricted maximum likelihood.
     monotone : {"increasing", "decreasing"}, optional
-        Keep the curve from falling (or rising) as well.
+        "increasing" also keeps the curve from falling; "decreasing" keeps it from rising.
 
     Examples
     --------
@@ -132,8 +134,8 @@ class Given:
     name : str
         A factor of the book.
     relativities : mapping of level to float, or sequence of float
-        A relativity above zero for each level of the factor in the book: by value (by path for a `Hierarchy`, by label
-        for a `Band`), or in the order of the levels.
+        A relativity above zero for each level of the factor in the book. The keys of a mapping are values, paths of a
+        `Hierarchy` or labels of a `Band`. A sequence has the order of the levels.
 
     Examples
     --------
@@ -159,14 +161,14 @@ class Given:
 @tagged(effect="interaction")
 @dataclass(frozen=True)
 class Interaction:
-    """What two factors do together beyond each alone: a relativity for each pair of levels, shrunk to 1.
+    """The joint effect of two factors beyond their separate effects: a relativity for each pair of levels, shrunk to 1.
 
     Parameters
     ----------
     first, second : str
         Factors of the book; each is usually in the model by itself as well.
     variance : float, optional
-        Variance of the effects on the log scale; by default estimated by restricted maximum likelihood.
+        Variance of the effects on the log scale. By default it is estimated by restricted maximum likelihood.
 
     Examples
     --------
@@ -183,7 +185,7 @@ class Interaction:
         for name in (self.first, self.second):
             _check.label(name, argument="name of a factor")
         if self.first == self.second:
-            raise InputError(f"an interaction needs two factors, but both are '{self.first}'.")
+            raise InputError(f"an interaction needs two factors, but both are '{self.first}'; name another one.")
         object.__setattr__(self, "variance", _variance(self.variance, self.name))
 
     @property
@@ -205,6 +207,7 @@ def given_table(effect: Given, labels: Sequence[str], paths: Sequence[tuple[Any,
                 f"levels in the book: {', '.join(labels[:8])}."
             )
         return np.log(np.array(known, dtype=np.float64))
+    # A label, a path, and the value of a path of length one are three ways to name a level.
     keys = [
         next((key for key in (label, path, path[0] if len(path) == 1 else path) if key in known), None)
         for label, path in zip(labels, paths, strict=True)
@@ -213,6 +216,6 @@ def given_table(effect: Given, labels: Sequence[str], paths: Sequence[tuple[Any,
     if lacking:
         raise InputError(
             f"relativities of factor '{effect.name}' lacks {len(lacking)} of {len(labels)} levels (first: "
-            f"'{lacking[0]}'); give one for each level in the book."
+            f"'{lacking[0]}'); give a relativity for each level in the book."
         )
     return np.log(np.array([known[key] for key in keys], dtype=np.float64))

@@ -1,4 +1,4 @@
-"""Several lines in one order: how many come back, if the lines of an order tend to come back together."""
+"""Several lines in one order: the number of returned lines, if the lines of an order tend to come back together."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,10 @@ from freightrisk.errors import FitError, InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-INDEPENDENT = 1e-9  # correlations below this are 0: differences of log beta functions lose their digits there
+INDEPENDENT = 1e-9  # smaller correlations count as 0, because differences of log beta functions lose their digits
 LARGEST_LOGIT = 18.0  # keeps p and r away from 0 and 1 by 1.5e-8
 LARGEST_SLOPE = 1e-6  # of the log likelihood for each order, at a point that counts as its maximum
-LONGEST_ORDER = 10_000  # lines; the recursion takes one step for each line
+LONGEST_ORDER = 10_000  # largest number of lines of an order; the recursion takes one step for each line
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -95,9 +95,10 @@ def expected_line_claims(
 
     Notes
     -----
-    The sum of P(N >= k) over k = 1 .. K. The probabilities follow from P(N = 0) by the ratios of neighbouring
-    probabilities. With correlation r, the line probability varies between orders with a beta distribution with
-    parameters p s and (1 - p) s, s = 1 / r - 1 (docs/method.md, equation 38). Merged pickup is equation 25 there.
+    The result is the sum of P(N >= k) over k = 1 .. K. The probabilities follow from P(N = 0) by the ratios of
+    neighbouring probabilities. With correlation r, the line probability varies between orders. It has a beta
+    distribution with parameters p s and (1 - p) s, s = 1 / r - 1 (docs/method.md, equation 38). Merged pickup is
+    equation 25 there.
 
     References
     ----------
@@ -111,7 +112,7 @@ def expected_line_claims(
     """
     try:
         n = np.asarray(lines)
-    except Exception:  # values of foreign classes may raise anything
+    except Exception:  # values may be of any class, and their errors too
         n = np.empty(())
     if n.dtype.kind not in "iu" or (n < 1).any() or (n > LONGEST_ORDER).any():
         raise InputError(f"lines must be whole numbers from 1 to {LONGEST_ORDER:,}.")
@@ -132,14 +133,14 @@ def expected_line_claims(
     log_none = np.zeros(n.shape)
     for k in range(most):
         log_none += np.where(k < n, np.log1p(-q * apart / (apart + k * correlation)), 0.0)
-    any_claim = -np.expm1(log_none)
+    any_claim = -np.expm1(log_none)  # keeps its digits if claims are rare
     total, at_least, chance = any_claim, any_claim, np.exp(log_none)
     for k in range(1, most if max_claims is None else min(most, max_claims)):
         stay = (1.0 - q) * apart + np.maximum(n - k, 0) * correlation
         chance = np.where(k <= n, chance * (n - k + 1) / k * (q * apart + (k - 1) * correlation) / stay, 0.0)
         at_least = np.maximum(at_least - chance, 0.0)
         total = total + at_least
-    total = n * q if max_claims is None else total
+    total = n * q if max_claims is None else total  # without a limit, E[N] is n p
     parcels = any_claim + (1.0 - merged) * (total - any_claim)
     return np.asarray(np.where(certain, 1.0 + (1.0 - merged) * (paid - 1.0), parcels))
 
@@ -177,8 +178,8 @@ def fit_line_returns(
 
     Notes
     -----
-    The maximum likelihood fit with P(none) = B(a, b + n) / B(a, b), P(complete) = B(a + n, b) / B(a, b), a = p s and
-    b = (1 - p) s; P(partial) is the remaining probability. The correlation of two lines is 1 / (s + 1)
+    The fit maximises the likelihood with P(none) = B(a, b + n) / B(a, b), P(complete) = B(a + n, b) / B(a, b),
+    a = p s and b = (1 - p) s. P(partial) is the remaining probability. The correlation of two lines is 1 / (s + 1)
     (docs/method.md, equation 38).
 
     Examples
@@ -230,7 +231,7 @@ def fit_line_returns(
 
 
 def _line_counts(orders: "pd.DataFrame", wanted: list[str]) -> tuple[NDArray[Any], Array]:
-    """Return the lines of an order and the counts of none, partial and complete, of the rows that have orders."""
+    """Return the number of lines and the counts of none, partial and complete, for the rows that have orders."""
     lines, _, partial, _ = wanted
     counts = np.stack([_counts(orders, name) for name in wanted], axis=1)
     n, seen = counts[:, 0].astype(np.int64), counts[:, 1:]

@@ -17,12 +17,12 @@ from freightrisk.errors import FitError, InputError
 from freightrisk.models.fitted import FittedModel
 
 SCALE_FAMILIES = ("gamma", "lognormal")  # their shape is the same at every mean
-NO_DISPERSION = 1e-30  # the standard deviation is then below the last digit of the mean
-POINTS = 1024  # most points of an empirical shape; more amounts are grouped by rank
+NO_DISPERSION = 1e-30  # a smaller dispersion counts as 0: the standard deviation is below the last digit of the mean
+POINTS = 1024  # largest number of points of an empirical shape; more amounts are grouped by rank
 BLOCK = 512  # ratios evaluated at a time
-REACH = 6.5  # widths beyond which a kernel is practically a point: 4e-11 of its probability lies there
-NEIGHBOURS = 8  # on either side, whose distance sets the width of a kernel
-WIDEST = 0.5  # width of a kernel
+REACH = 6.5  # a kernel is cut off at this many widths; 4e-11 of its probability lies beyond
+NEIGHBOURS = 8  # number of neighbours on either side whose distance sets the width of a kernel
+WIDEST = 0.5  # largest width of a kernel
 FEWEST_AMOUNTS = 20
 
 
@@ -98,7 +98,7 @@ class EmpiricalShape(SeverityShape):
     weights : array, shape (n,), optional
         Weight of each ratio, zero or more; by default 1.
     bandwidth : float in [0.001, 1]
-        Least standard deviation of the log of a kernel. If ratios are sparse, the standard deviation is half the
+        Smallest standard deviation of the log of a kernel. If ratios are sparse, the standard deviation is half the
         distance between the logs of the eighth neighbours on either side, up to 0.5.
 
     Raises
@@ -302,7 +302,7 @@ class ParetoTail(SeverityShape):
             )
         threshold = float(ratios[descending[in_tail]].min())
         tail, weight = ratios[descending[in_tail]], weights[descending[in_tail]]
-        # The smallest amount of the tail is the threshold itself, so it does not count as an amount above.
+        # The threshold is the smallest amount of the tail, so this amount does not count as above the threshold.
         index = float((weight.sum() - weight[-1]) / (weight * np.log(tail / threshold)).sum())
         if not index > 1.0:
             raise FitError(
@@ -336,11 +336,11 @@ class ParetoTail(SeverityShape):
 
 
 def ratios_of(severity: Any, book: OrderBook) -> tuple[Array, Array | None]:
-    """Return the ratio of each claim amount to its fitted mean, and the number of claims behind each, if not 1."""
+    """Return the ratio of each claim amount to its fitted mean, and the number of claims behind it (None for 1)."""
     if not isinstance(severity, FittedModel) or severity.kind != "severity":
-        raise InputError("severity must be the result of a severity model's fit.")
+        raise InputError("severity must be a fitted severity model; give the result of SeverityModel.fit.")
     if not len(_check.instance(book, OrderBook, argument="book").claim_amount):
-        raise InputError("the book has no claim amounts, so it shows no shape; give a book with claims.")
+        raise InputError("the book has no claim amounts, so it has no shape to fit; give a book with claims.")
     return book.claim_amount / severity.predict(book)[book.claim_row], book.claim_weight
 
 
@@ -352,6 +352,7 @@ def _grouped(values: Array, share: Array) -> tuple[Array, Array]:
     values, share = values[kept], share[kept]
     if len(values) <= POINTS:
         return values, share
+    # Groups have about equal shares; the middle of an amount's share decides its group.
     group = np.minimum(((np.cumsum(share) - share / 2.0) * POINTS).astype(int), POINTS - 1)
     total = np.bincount(group, share, POINTS)
     some = total > 0
@@ -407,7 +408,7 @@ def limited_expected_value(mean: ArrayLike, limit: ArrayLike, *, dispersion: flo
         ) from None
     if dispersion < NO_DISPERSION:
         return np.asarray(np.minimum(mean, limit))
-    bounded = np.where(np.isinf(limit), 1.0, limit)
+    bounded = np.where(np.isinf(limit), 1.0, limit)  # a stand-in, because inf times a probability of 0 is NaN
     if family == "lognormal":
         deviation = np.sqrt(dispersion)
         with np.errstate(divide="ignore"):
