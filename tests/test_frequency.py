@@ -314,5 +314,5 @@ def test_models_read_books_of_their_own_coding_only():
 
 
 def test_severity_of_a_book_without_amounts_is_refused():
-    with pytest.raises(FitError, match="no claims"):
+    with pytest.raises(InputError, match="the book has 9 claims but no amounts"):
         SeverityModel().fit(counted(ORDERS))

@@ -52,6 +52,17 @@ def repr_of(value: object) -> str:
     return text if len(text) <= LONGEST else text[:LONGEST] + "..."
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun, in the plural unless the count is 1.
+
+    Examples
+    --------
+    >>> counted(1, "step"), counted(1200, "step")
+    ('1 step', '1,200 steps')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def cell(text: str) -> str:
     """Return the text of a spreadsheet cell, with an apostrophe in front if it would run as a formula; numbers stay."""
     return "'" + text if FORMULA.match(text) and not NUMBER.fullmatch(text) else text

@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from freightrisk._shown import counted
+
 if TYPE_CHECKING:
     from freightrisk.book.factors import Band, Factor, Hierarchy
 
@@ -75,7 +77,7 @@ SHIP_DELAY_SHARES, LINE_SHARES = (0.45, 0.35, 0.15, 0.05), (0.72, 0.17, 0.07, 0.
 ZONE_SHARES = (0.20, 0.28, 0.27, 0.19, 0.06)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BookTruth:
     """The parameters of a simulated book.
 
@@ -109,8 +111,14 @@ class BookTruth:
     lag_shape: float = LAG_SHAPE
     cover_days: int = COVER_DAYS
 
+    def __repr__(self) -> str:
+        return (
+            f"BookTruth: {counted(len(self.claim_intensity), 'order')}, base {self.frequency_base:g} claims an order "
+            f"and {self.severity_base:.4g} yuan a claim"
+        )
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class SimulatedBook:
     """A synthetic book of orders, claims and merchants, with its truth.
 
@@ -140,6 +148,12 @@ class SimulatedBook:
     merchants: pd.DataFrame
     truth: BookTruth
     as_of: pd.Timestamp
+
+    def __repr__(self) -> str:
+        return (
+            f"SimulatedBook: {counted(len(self.orders), 'order')}, {counted(len(self.claims), 'claim')}, "
+            f"{counted(len(self.merchants), 'merchant')}, as of {self.as_of.date()}"
+        )
 
     def factors(self) -> list[Factor | Band | Hierarchy]:
         """Return declarations of the rating factors whose tables multiply exactly to the truth."""

@@ -11,7 +11,7 @@ from freightrisk import _check
 from freightrisk._columns import ColumnNames, plain_array
 from freightrisk._frozen import FrozenDict
 from freightrisk._intake import DEFAULT_CLOCK
-from freightrisk._shown import repr_of, shown
+from freightrisk._shown import counted, repr_of, shown
 from freightrisk.book.claims import ClaimRecords, Reversals, seal, taken
 from freightrisk.book.codings import Coding
 from freightrisk.book.doubts import CLAIM_ID
@@ -284,7 +284,10 @@ class OrderBook:
     def age_days(self) -> NDArray[np.int64]:
         """Return the age of each order in days, from shipment to the valuation date."""
         if self.ship_day is None or self.as_of is None:
-            raise InputError("the book has no order ages; build it with a ship_date column and as_of=.")
+            raise InputError(
+                "the book has no order ages; build it by OrderBook.from_frames with ship_date= and as_of=. A book by "
+                "OrderBook.from_counts has no dates."
+            )
         return (self.as_of - self.ship_day).astype(np.int64)
 
     def align(self, values: Any) -> NDArray[Any]:
@@ -373,4 +376,14 @@ def check_book(book: Any) -> None:
         raise InputError(
             f"book is a {type(book).__name__}; it must be an OrderBook. Build one with OrderBook.from_frames(orders, "
             "claims, factors=...). For new orders, give factors=list(book.codings.values()) of the fitted book."
+        )
+
+
+def check_amounts(book: Any) -> None:
+    """Raise unless `book` is an order book whose claims have amounts."""
+    check_book(book)
+    if book.n_claims and not len(book.claim_row):
+        raise InputError(
+            f"the book has {counted(book.n_claims, 'claim')} but no amounts; name their column with amount= of "
+            "OrderBook.from_counts, or build the book by OrderBook.from_frames."
         )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._columns import ColumnNames, JoinedColumns, Table, read
-from freightrisk._shown import repr_of
+from freightrisk._shown import counted, repr_of
 from freightrisk.book.doubts import check_claims
 from freightrisk.book.joined import BOUNDS, outside, rows_of_ids, unique_ids
 from freightrisk.errors import InputError
@@ -17,7 +17,7 @@ from freightrisk.errors import InputError
 Days = NDArray[np.datetime64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ClaimRecords:
     """Claims of a book, or records of several claims each.
 
@@ -41,6 +41,10 @@ class ClaimRecords:
     def __post_init__(self) -> None:
         seal({f"claim_{name}": values for name, values in vars(self).items()})
 
+    def __repr__(self) -> str:
+        optional = [name for name in ("weight", "day") if getattr(self, name) is not None]
+        return f"ClaimRecords: {counted(len(self.row), 'record')}{' with ' if optional else ''}{' and '.join(optional)}"
+
     def taken(self, which: NDArray[Any], place: NDArray[np.int64] | None = None) -> "ClaimRecords":
         """Return some of the claims; if `place` is given, it holds the new row of each order."""
         return ClaimRecords(
@@ -48,7 +52,7 @@ class ClaimRecords:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Reversals:
     """Claims that were reported and reversed by the valuation date; they count as no claims.
 
@@ -66,6 +70,9 @@ class Reversals:
 
     def __post_init__(self) -> None:
         seal({f"reversed_{name}": values for name, values in vars(self).items()})
+
+    def __repr__(self) -> str:
+        return f"Reversals: {counted(len(self.row), 'reversed claim')}"
 
     def taken(self, which: NDArray[Any], place: NDArray[np.int64]) -> "Reversals":
         """Return some of the reversed claims; `place` holds the new row of each order."""

@@ -12,6 +12,7 @@ from freightrisk import _check
 from freightrisk._columns import JoinedColumns, value_of
 from freightrisk._frozen import FrozenDict, digest
 from freightrisk._intake import Spellings, level_of, nearest_spelling, number_of
+from freightrisk._shown import counted, shown
 from freightrisk.book.factors import (
     ALL,
     KINDS,
@@ -40,7 +41,7 @@ def code_type(n_slots: int) -> type[np.unsignedinteger[Any]]:
     return np.uint8 if n_slots <= 2**8 else np.uint16 if n_slots <= 2**16 else np.uint32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Coding:
     """The levels of a factor in a book, and the code of every value.
 
@@ -70,6 +71,9 @@ class Coding:
         whole = all(isinstance(code, int) for code in codes) and {*codes} <= {*range(self.n_slots)}
         if not whole or (isinstance(self.declared, Band) and len(self.edges) >= self.n_slots):
             raise InputError(f"the codes of factor '{self.name}' are not below its {self.n_slots:,} levels.")
+
+    def __repr__(self) -> str:
+        return shown(f"Coding: {type(self.declared).__name__} {self.name}, {counted(self.n_levels, 'level')}")
 
     def as_document(self) -> dict[str, Any]:
         """Return the values of a document by key: the declaration, the levels, and the code of each pooled path."""
@@ -313,7 +317,7 @@ def _check_bands(name: str, edges: Sequence[float], numbered: list[Path]) -> Non
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CrossCoding:
     """The pairs of two factors' slots: code = first code x number of slots of the second + second code.
 
@@ -324,6 +328,9 @@ class CrossCoding:
 
     first: "Coding | CrossCoding"
     second: "Coding | CrossCoding"
+
+    def __repr__(self) -> str:
+        return shown(f"CrossCoding: {self.name}, {counted(self.n_slots, 'pair')}")
 
     @property
     def factors(self) -> "tuple[Coding, ...]":

@@ -1,8 +1,9 @@
 """Families of responses: their names in the kernel, and deviance and log likelihood from the kernel's objective.
 
-All families have a log link: the mean of a row is m = multiplier exp(eta). The kernel adds up the objective, which is
-the log likelihood at dispersion 1 without the terms that do not depend on eta. The functions here add these terms,
-once for all rows. The formulas are in docs/method.md, under "Nine likelihoods" and equation 8.
+Every family has m = multiplier exp(eta), where eta is the sum of the log tables. It is the mean of a row, except for
+Bernoulli rows and for a line of an order: their mean is 1 - exp(-m). The kernel adds up the objective, which is the log
+likelihood at dispersion 1 without the terms that do not depend on eta. The functions here add these terms, once for all
+rows. The formulas are in docs/method.md, under "Nine likelihoods" and equation 8.
 """
 
 from collections.abc import Callable
@@ -21,6 +22,9 @@ class Response(NamedTuple):
     weight: Array
     log_multiplier: Array
     trials: Array
+
+
+SMALLEST_PARAMETER = 1e-6  # an estimated parameter as small as this means Poisson counts, or independent lines
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,10 @@ class Family:
         Whether the response counts the returned lines of an order.
     kernel : str, optional
         The kernel's family, if its name differs.
+    parameter : str
+        What the parameter is; empty for a family without one.
+    none_found : str
+        What an estimate at its lower bound means.
     """
 
     name: str
@@ -54,6 +62,20 @@ class Family:
     counts: bool = False
     lines: bool = False
     kernel: str | None = None
+    parameter: str = ""
+    none_found: str = ""
+
+    @property
+    def link(self) -> str:
+        """Return the name of the link from the mean of a row, or of a line of an order, to the sum of log tables."""
+        return "complementary log-log" if self.lines or self.name == "bernoulli" else "log"
+
+    def parameter_text(self, value: float) -> str:
+        """Return what a value of the parameter means, for a summary; empty for a family without a parameter."""
+        if not self.parameter:
+            return ""
+        at_bound = bool(self.none_found) and value <= SMALLEST_PARAMETER
+        return self.none_found if at_bound else f"{self.parameter} {value:.4g}"
 
     def statistics(self, response: Response, objective: float, parameter: float) -> tuple[float, float]:
         """Return deviance and log likelihood.
@@ -68,13 +90,24 @@ FAMILIES = {
     for family in (
         Family("poisson", counts=True),
         Family("bernoulli", counts=True),
-        Family("negative_binomial", counts=True),
+        Family(
+            "negative_binomial",
+            counts=True,
+            parameter="dispersion of counts",
+            none_found="no overdispersion found",
+        ),
         Family("binomial", counts=True, lines=True, kernel="beta_binomial"),
-        Family("beta_binomial", counts=True, lines=True),
+        Family(
+            "beta_binomial",
+            counts=True,
+            lines=True,
+            parameter="correlation of lines",
+            none_found="no correlation of lines found",
+        ),
         Family("gamma", "gamma_observed", has_dispersion=True, constant=True),
         Family("lognormal", has_dispersion=True, constant=True),
         Family("inverse_gaussian", has_dispersion=True),
-        Family("tweedie", "tweedie_observed", has_dispersion=True),
+        Family("tweedie", "tweedie_observed", has_dispersion=True, parameter="power"),
     )
 }
 

@@ -18,7 +18,7 @@ from freightrisk.errors import FitError, InputError
 from freightrisk.models.censored import solve_censored
 from freightrisk.models.design import Layout, SlotNames
 from freightrisk.models.effects import Effect, Free, Given, Interaction, given_table
-from freightrisk.models.families import FAMILIES, rising_sums
+from freightrisk.models.families import FAMILIES, SMALLEST_PARAMETER, rising_sums
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.fitted_effect import FittedEffect
 from freightrisk.models.inference import clustered_covariance
@@ -30,8 +30,8 @@ from freightrisk.models.table_model import Solution, null_problem, solve
 from freightrisk.models.terms import AnyCoding, LevelSums, coding_of, given_multiplier, level_sums, term_of
 
 LARGEST_OFFSET = 200.0
-PARAMETER_RANGE = (1e-6, 1e3)
-CORRELATION_RANGE = (1e-6, 1.0 - 1e-6)
+PARAMETER_RANGE = (SMALLEST_PARAMETER, 1e3)
+CORRELATION_RANGE = (SMALLEST_PARAMETER, 1.0 - 1e-6)
 PARAMETER_ROUNDS = 50
 PARAMETER_TOLERANCE = 1e-10
 # Changes below this end the rounds once they no longer halve: a parameter near zero is known to rounding.
@@ -56,6 +56,8 @@ class Rows:
         As for `Problem`, without the given tables in `multiplier`.
     exposure, claims, amount : float64 array
         Reported by level.
+    options : tuple of str
+        Names of the optional columns that entered: offset, weight.
     """
 
     family: str
@@ -68,6 +70,7 @@ class Rows:
     weight: Array = field(default_factory=_ones)
     trials: Array = field(default_factory=_ones)
     family_parameter: float = 0.0
+    options: tuple[str, ...] = ()
 
     @property
     def n_rows(self) -> int:
@@ -114,6 +117,11 @@ def prior_weight(weight: Any, n_rows: int) -> Array:
     return array
 
 
+def options_of(**columns: Any) -> tuple[str, ...]:
+    """Return the names of the optional columns that are given."""
+    return tuple(name for name, column in columns.items() if column is not None)
+
+
 def codes_of(book: OrderBook, effects: Mapping[str, Effect], rows: NDArray[np.int64] | None) -> dict[str, NDArray[Any]]:
     """Return the codes of each effect's table, of all orders or of some."""
     found = {}
@@ -154,13 +162,18 @@ def fit_rows(
     labels = {name: _Labels(codings[name]) for name in layout.names}
     found = _solved(rows.problem(layout, given), layout, labels, solver, at_limit)
     null = solve(null_problem(found.problem), Layout(()), {}, solver=solver)
-    clustered = None
+    clustered, clusters = None, 0
     if cluster is not None:
-        clustered = clustered_covariance(found.problem, layout, found.solution, _cluster_codes(cluster))
+        clusters_by_row = _cluster_codes(cluster)
+        clustered = clustered_covariance(found.problem, layout, found.solution, clusters_by_row)
+        clusters = int(clusters_by_row.max()) + 1
     report = Report(
         kind, found.problem, layout, found.solution, effects, codings, sums, given, clustered, found.log_likelihood
     )
-    return replace(report.model(null, solver.engine), clock=book.clock)
+    fitted = report.model(null, solver.engine)
+    n_censored = 0 if at_limit is None else int(at_limit.sum())
+    how = replace(fitted.statistics, n_clusters=clusters, n_censored=n_censored, options=rows.options)
+    return replace(fitted, clock=book.clock, statistics=how)
 
 
 class _Solved(NamedTuple):
@@ -183,12 +196,14 @@ def _solved(
         problem = replace(problem, family_parameter=fitted_parameter(problem, layout, newton))
     if at_limit is not None and at_limit.any():
         if solver.engine != "newton":
-            raise InputError("engine='statsmodels' has no censored fit; leave limit out, or use engine='newton'.")
+            raise InputError(
+                "engine='statsmodels' has no censored fit; leave limit= out, or use solver=Solver(engine='newton')."
+            )
         return _Solved(*solve_censored(problem, at_limit, layout, newton, tolerance=10 * solver.tolerance))
     if solver.engine == "statsmodels":
         from freightrisk.models.referee import solve_with_statsmodels
 
-        return _Solved(problem, solve_with_statsmodels(problem, layout, labels))
+        return _Solved(problem, solve_with_statsmodels(problem, layout, labels, solver))
     return _Solved(problem, newton(problem, layout))
 
 

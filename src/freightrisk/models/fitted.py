@@ -11,12 +11,12 @@ from numpy.typing import ArrayLike
 from freightrisk import _check
 from freightrisk._frozen import FrozenDict
 from freightrisk._intake import DEFAULT_CLOCK
-from freightrisk._shown import repr_of, shown
+from freightrisk._shown import counted, repr_of, shown
 from freightrisk._types import Array
 from freightrisk.book.book import OrderBook, check_book
 from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.errors import InputError
-from freightrisk.models.families import expected_response
+from freightrisk.models.families import FAMILIES, expected_response
 from freightrisk.models.fitted_effect import FitStatistics, FittedEffect, Nodes
 from freightrisk.models.newton import Step
 
@@ -227,8 +227,9 @@ class FittedModel:
     def effects(self) -> "pd.DataFrame":
         """Return a row for each table of the model.
 
-        Columns: factor, effect, levels (slots with exposure), effective_parameters, std_deviation (of the log
-        relativities, or of a curve's differences; of the last depth of a tree), variances (all depths).
+        Columns: factor, effect, monotone (increasing, decreasing or empty), levels (slots with exposure),
+        effective_parameters, std_deviation (of the log relativities, or of a curve's differences; of the last depth of
+        a tree), variances (all depths).
         """
         import pandas as pd
 
@@ -236,6 +237,7 @@ class FittedModel:
             {
                 "factor": name,
                 "effect": effect.kind,
+                "monotone": effect.monotone or "",
                 "levels": effect.n_exposed,
                 "effective_parameters": effect.effective_parameters,
                 "std_deviation": float(np.sqrt(effect.variances[-1])) if effect.variances else np.nan,
@@ -347,20 +349,37 @@ class FittedModel:
     def summary(self) -> str:
         """Return the fit on one screen: what was fitted, how well, and how it converged."""
         factors = ", ".join(effect.size_text(name) for name, effect in self.fitted_effects.items()) or "none"
-        deviance = f"deviance {self.deviance:,.2f} (null {self.null_deviance:,.2f}); "
-        deviance = "" if np.isnan(self.deviance) else deviance
-        parameter = f"; family parameter {self.family_parameter:.4g}" if self.family_parameter else ""
-        parameters = self.n_rows - self.df_residual
+        family, how = FAMILIES[self.family], self.statistics
+        options = f", with {' and '.join(how.options)}" if how.options else ""
+        parameter = family.parameter_text(self.family_parameter)
+        parameters, df_residual = map(_at_most_two_decimals, (self.n_rows - self.df_residual, self.df_residual))
+        by = "fitted by statsmodels" if self.engine == "statsmodels" else "converged"
         lines = [
-            f"{self.kind} model, {self.family}, log link, engine {self.engine}",
-            f"rows {self.n_rows:,}; parameters {parameters:.6g}; residual df {self.df_residual:,.10g}",
+            f"{self.kind} model, {self.family}, {family.link} link, engine {self.engine}{options}",
+            f"rows {self.n_rows:,}; parameters {parameters}; residual df {df_residual}",
             f"factors: {factors}",
             f"base {self.base:.6g} (intercept {self.intercept:.6f}, std error {self.intercept_std_error:.6f})",
-            f"{deviance}dispersion {self.dispersion:.4f}{parameter}",
+            f"{self._deviance_text}; dispersion {self.dispersion:.4f}{parameter and '; '}{parameter}",
             f"log likelihood {self.log_likelihood:,.2f}; AIC {self.aic:,.2f}; BIC {self.bic:,.2f}",
-            f"converged in {len(self.steps)} steps, last move {self.steps[-1].largest_move:.1e}",
+            f"{by} in {counted(len(self.steps), 'step')}, last move {self.steps[-1].largest_move:.1e}",
         ]
+        if how.n_clusters:
+            lines.insert(4, f"standard errors allow for dependence within {counted(how.n_clusters, 'cluster')}")
         return "\n".join(map(shown, lines))
+
+    @property
+    def _deviance_text(self) -> str:
+        """Return the deviance as the summary shows it, or why there is none."""
+        if not np.isnan(self.deviance):
+            return f"deviance {self.deviance:,.2f} (null {self.null_deviance:,.2f})"
+        if self.statistics.n_censored:
+            return f"no deviance, because {counted(self.statistics.n_censored, 'amount')} reached the limit"
+        return "no deviance for this family"
 
     def __repr__(self) -> str:
         return self.summary()
+
+
+def _at_most_two_decimals(value: float) -> str:
+    """Return a number with at most two decimals; a whole number has none."""
+    return f"{value:,.2f}".rstrip("0").removesuffix(".")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from freightrisk._shown import counted, shown
 from freightrisk._types import Array
 from freightrisk.book.book import OrderBook
 from freightrisk.book.codings import Coding, CrossCoding
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 NORMAL_975 = 1.959963984540054
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Nodes:
     """The nodes of a credibility effect, depth by depth from the top.
 
@@ -44,6 +45,10 @@ class Nodes:
     credibility_z: Array
     rate: Array
 
+    def __repr__(self) -> str:
+        depths = np.unique(self.depth)
+        return f"Nodes: {counted(len(self.labels), 'node')} of {counted(len(depths), 'depth')}"
+
 
 @dataclass(frozen=True)
 class FitStatistics:
@@ -53,6 +58,12 @@ class FitStatistics:
     ----------
     deviance, null_deviance, log_likelihood, dispersion, df_residual : float
     n_rows : int
+    n_clusters : int
+        Number of clusters that the standard errors allow for; 0 without `cluster=`.
+    n_censored : int
+        Number of amounts at their limit, which are fitted as at least the limit; 0 without `limit=`.
+    options : tuple of str
+        Which of the optional columns "offset" and "weight" entered the fit.
     """
 
     deviance: float
@@ -61,9 +72,12 @@ class FitStatistics:
     dispersion: float
     df_residual: float
     n_rows: int
+    n_clusters: int = 0
+    n_censored: int = 0
+    options: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class FittedEffect:
     """The table of one effect and what the fit knows of it; each array has an entry for each slot of the coding.
 
@@ -82,6 +96,8 @@ class FittedEffect:
         Code of the reference level of a free effect.
     nodes : Nodes, optional
         Nodes of a credibility effect.
+    monotone : {"increasing", "decreasing"}, optional
+        Direction that a free or smooth effect of a band was held to.
     """
 
     coding: Coding | CrossCoding
@@ -95,6 +111,10 @@ class FittedEffect:
     variances: tuple[float, ...] = ()
     reference: int | None = None
     nodes: Nodes | None = None
+    monotone: str | None = None
+
+    def __repr__(self) -> str:
+        return shown(f"FittedEffect: {self.size_text(self.coding.name)}")
 
     @property
     def n_exposed(self) -> int:
@@ -130,11 +150,11 @@ class FittedEffect:
         return pd.DataFrame(columns | ({"amount": self.amount[listed]} if with_amount else {}))
 
     def size_text(self, name: str) -> str:
-        """Return the effect's name with its number of levels and its kind, for `FittedModel.summary`."""
-        if self.kind == "free":
-            return f"{name} ({self.coding.n_levels})"
+        """Return the effect's name with its number of levels, kind and direction, for `FittedModel.summary`."""
         levels = self.n_exposed if self.kind == "interaction" else self.coding.n_levels
-        return f"{name} ({levels}, {self.kind})"
+        kind = "" if self.kind == "free" else f", {self.kind}"
+        direction = f", monotone {self.monotone}" if self.monotone else ""
+        return f"{name} ({levels}{kind}{direction})"
 
 
 def _table_codes(book: OrderBook, coding: Coding | CrossCoding) -> NDArray[Any]:

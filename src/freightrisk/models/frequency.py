@@ -12,7 +12,16 @@ from freightrisk.book.book import OrderBook, check_book
 from freightrisk.errors import InputError
 from freightrisk.models.effects import Effect
 from freightrisk.models.families import FAMILIES as FAMILIES_BY_NAME
-from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_multiplier, prior_weight, with_lines
+from freightrisk.models.fit import (
+    Rows,
+    cluster_of,
+    codes_of,
+    fit_rows,
+    offset_multiplier,
+    options_of,
+    prior_weight,
+    with_lines,
+)
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.solver import DEFAULT, Solver
 from freightrisk.models.terms import chosen_effects, keep_factors
@@ -125,6 +134,7 @@ class FrequencyModel:
             exposure=exposure * trials if len(trials) else exposure,  # the relativities rate a line
             claims=book.counts,
             amount=np.empty(0),
+            options=options_of(offset=offset, weight=weight),
         )
         fitted = fit_rows(
             "frequency",

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from freightrisk import _check
-from freightrisk.book.book import OrderBook, check_book
+from freightrisk.book.book import OrderBook, check_amounts
 from freightrisk.models.effects import Effect
-from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_multiplier, prior_weight
+from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_multiplier, options_of, prior_weight
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.solver import DEFAULT, Solver
 from freightrisk.models.terms import chosen_effects, keep_factors
@@ -77,7 +77,7 @@ class PurePremiumModel:
         InputError, FitError
             As for `FrequencyModel.fit`.
         """
-        check_book(book)
+        check_amounts(book)
         effects = chosen_effects(book.codings, self.factors, lines=book.lines)
         if offset is None:
             warn_of_young_orders(book)
@@ -96,6 +96,7 @@ class PurePremiumModel:
             exposure=exposure,
             claims=book.counts.astype(np.float64),
             amount=amount,
+            options=options_of(offset=offset, weight=weight),
         )
         return fit_rows(
             "pure premium",

@@ -1,10 +1,12 @@
 """The same unpenalised models through statsmodels, to check the solver."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from freightrisk._shown import counted
 from freightrisk._types import Array
 from freightrisk.errors import FitError, InputError
 from freightrisk.models.design import Layout, SlotNames
@@ -12,6 +14,7 @@ from freightrisk.models.information import dispersion_value
 from freightrisk.models.newton import Step
 from freightrisk.models.passes import Problem
 from freightrisk.models.quadratic import State, factorise
+from freightrisk.models.solver import Solver
 from freightrisk.models.table_model import Solution
 
 DESIGN_LIMIT = 2**31  # bytes of a dense design matrix
@@ -23,7 +26,7 @@ def design_matrix(problem: Problem, layout: Layout) -> Array:
     if 8 * problem.n_rows * n_columns > DESIGN_LIMIT:
         raise InputError(
             f"engine='statsmodels' needs a dense design matrix of {problem.n_rows:,} x {n_columns}, more than 2 GiB; "
-            "fit a selection of the book, or use engine='newton'."
+            "fit a selection of the book, or use solver=Solver(engine='newton')."
         )
     matrix = np.zeros((problem.n_rows, n_columns))
     matrix[:, 0] = 1.0
@@ -32,8 +35,12 @@ def design_matrix(problem: Problem, layout: Layout) -> Array:
     return matrix
 
 
-def solve_with_statsmodels(problem: Problem, layout: Layout, labels: Mapping[str, SlotNames]) -> Solution:
+def solve_with_statsmodels(
+    problem: Problem, layout: Layout, labels: Mapping[str, SlotNames], solver: Solver
+) -> Solution:
     """Return the solution of statsmodels' iteratively reweighted least squares.
+
+    The tolerance and the largest number of iterations are those of `solver`.
 
     Raises
     ------
@@ -46,7 +53,7 @@ def solve_with_statsmodels(problem: Problem, layout: Layout, labels: Mapping[str
     if other is not None:
         raise InputError(
             f"engine='statsmodels' fits only free and given effects, but the effect of factor '{other.name}' is "
-            f"{'monotone' if other.direction else other.kind}; use engine='newton'."
+            f"{'monotone' if other.direction else other.kind}; use solver=Solver(engine='newton')."
         )
     import statsmodels.api as sm
 
@@ -61,9 +68,14 @@ def solve_with_statsmodels(problem: Problem, layout: Layout, labels: Mapping[str
     if problem.family == "lognormal":
         response, offset = np.log(response) - (0.0 if offset is None else offset), None
     model = sm.GLM(response, design, family=_family(problem, sm.families), offset=offset, var_weights=weight)
-    result = model.fit(tol=1e-13, maxiter=200, tol_criterion="params")
+    result = model.fit(tol=solver.tolerance, maxiter=solver.max_iterations, tol_criterion="params")
+    steps = _steps(result.fit_history["params"], problem.n_rows)
     if not result.converged:
-        raise FitError(f"the {problem.family} fit of statsmodels did not converge; use engine='newton'.")
+        raise FitError(
+            f"the {problem.family} fit of statsmodels did not converge in {counted(len(steps), 'iteration')} (last "
+            f"move {steps[-1].largest_move:.2g}); give solver=Solver(max_iterations=...) with a larger number, or use "
+            "solver=Solver(engine='newton')."
+        )
     pearson = float(result.pearson_chi2)
     return Solution(
         State(np.asarray(result.params), ()),
@@ -75,8 +87,17 @@ def solve_with_statsmodels(problem: Problem, layout: Layout, labels: Mapping[str
         pearson,
         dispersion_value(pearson, problem.n_rows - layout.n_params),
         np.array([1.0, *(term.n_params for term in layout.terms)]),
-        (Step(problem.n_rows, float("nan"), 0.0, 0),),
+        steps,
     )
+
+
+def _steps(states: Sequence[Any], n_rows: int) -> tuple[Step, ...]:
+    """Return the convergence record, given statsmodels' states: infinity, the start, and the state of each iteration.
+
+    The objective is not recorded. The first move is from zero.
+    """
+    moves = (np.abs(np.subtract(after, before)).max() for before, after in pairwise(states[1:]))
+    return tuple(Step(n_rows, float("nan"), float(move), 0) for move in moves)
 
 
 def _family(problem: Problem, families: Any) -> Any:

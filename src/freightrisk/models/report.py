@@ -82,7 +82,7 @@ class Report:
                 std_errors=errors.get(name, np.zeros(self.codings[name].n_slots)), exposure=self.sums[name].exposure,
                 claims=self.sums[name].claims, amount=self.sums[name].amount,
                 effective_parameters=counted.get(name, 0.0), variances=variances.get(name, ()),
-                reference=references.get(name), nodes=nodes.get(name),
+                reference=references.get(name), nodes=nodes.get(name), monotone=getattr(effect, "monotone", None),
             )
             for name, effect in self.effects.items()
         }  # fmt: skip

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
-from freightrisk.book.book import OrderBook, check_book
+from freightrisk.book.book import OrderBook, check_amounts
 from freightrisk.errors import InputError
 from freightrisk.models.effects import Effect
-from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_multiplier, prior_weight
+from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_multiplier, options_of, prior_weight
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.solver import DEFAULT, Solver
 from freightrisk.models.terms import chosen_effects, keep_factors
@@ -98,7 +98,7 @@ class SeverityModel:
         -----
         For the likelihood behind a limit see docs/method.md, equations 14 to 16.
         """
-        check_book(book)
+        check_amounts(book)
         effects = chosen_effects(book.codings, self.factors, lines=book.lines)
         n_records = len(book.claim_amount)
         counts = book.claim_weight if weight is None else prior_weight(weight, n_records)
@@ -113,6 +113,7 @@ class SeverityModel:
             exposure=claims,
             claims=claims,
             amount=book.claim_amount * claims,
+            options=options_of(offset=offset, weight=weight),
         )
         return fit_rows(
             "severity",

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from freightrisk import _check
 from freightrisk._shown import repr_of
 from freightrisk._types import Array
-from freightrisk.book.book import OrderBook
+from freightrisk.book.book import OrderBook, check_amounts
 from freightrisk.errors import FitError, InputError
 from freightrisk.models.fitted import FittedModel
 
@@ -339,7 +339,8 @@ def ratios_of(severity: Any, book: OrderBook) -> tuple[Array, Array | None]:
     """Return the ratio of each claim amount to its fitted mean, and the number of claims behind it (None for 1)."""
     if not isinstance(severity, FittedModel) or severity.kind != "severity":
         raise InputError("severity must be a fitted severity model; give the result of SeverityModel.fit.")
-    if not len(_check.instance(book, OrderBook, argument="book").claim_amount):
+    check_amounts(book)
+    if not len(book.claim_amount):
         raise InputError("the book has no claim amounts, so it has no shape to fit; give a book with claims.")
     return book.claim_amount / severity.predict(book)[book.claim_row], book.claim_weight
 

@@ -15,13 +15,14 @@ class Solver:
     ----------
     engine : {"newton", "statsmodels"}
         The library's own Newton solver, or the same model through statsmodels. statsmodels builds a dense design
-        matrix, so it is for small books, and it fits only free levels.
+        matrix, so it is for small books. It fits free levels without `monotone`, and given tables.
     tolerance : float in (0, 0.01]
         The fit ends when no log relativity moves by more than this.
     max_iterations : int from 1 to 10,000
-        Largest number of Newton steps. A fit that has not converged by then raises `FitError`.
+        Largest number of iterations: of Newton's method, or of the reweighted least squares of statsmodels. A fit that
+        has not converged by then raises `FitError`.
     threads : int from 1 to 1024, optional
-        Threads of the passes over the rows; by default one for each core.
+        Threads of the passes over the rows; by default one for each core. statsmodels does not use them.
 
     Raises
     ------

@@ -102,7 +102,8 @@ def _solve(
     if not found.converged:
         raise FitError(
             f"the {problem.family} fit did not converge in {solver.max_iterations} iterations (last move "
-            f"{steps[-1].largest_move:.2g}); pool levels with few claims (min_claims=), or raise max_iterations."
+            f"{steps[-1].largest_move:.2g}); pool levels with few claims (min_claims=), or give "
+            "solver=Solver(max_iterations=...) with a larger number."
         )
     reduced = reduce(found.quadratic, layout, labels, found.strengths)
     covariance = covariance_of(reduced, found.state, newton.monotone)
