@@ -141,13 +141,14 @@ class _Key:
         if self.required and not self.infinite:
             return self.name, parsed
         plain = None if self.infinite else self.form.write(self.default)
-        if plain and isinstance(plain, (list, dict)):
+        if plain and isinstance(plain, (list, dict)):  # msgspec refuses a default that can change
             return self.name, parsed, msgspec.field(default_factory=lambda: msgspec.convert(plain, parsed))
         return self.name, parsed, plain
 
 
 def _form(hint: Any, whole: bool, head: type[msgspec.Struct] | None = None) -> _Form:
     """Return the form of a type hint; `whole` as in `from_plain`, `head` as in `struct_of`."""
+    # The cache takes equal calls for different ones if they name their arguments differently, so all calls pass here.
     return _made(hint, whole, head)
 
 
@@ -230,6 +231,7 @@ def _listed(item: _Form, name: str) -> _Form:
 def _union(hint: Any, members: list[_Form]) -> _Form:
     """Return the form of a union; a whole number stays an integer if the union has integers."""
     whole_numbers = int in get_args(hint)
+    # The form of a float would turn integers into floats.
     ways = [one for one in members if not (whole_numbers and one.parsed is float)]
 
     def write(value: Any) -> Any:

@@ -67,6 +67,7 @@ class Coding:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lookup", FrozenDict(self.lookup))
+        # Codes may come from a document, and the kernels check no bounds.
         codes = self.lookup.values()
         whole = all(isinstance(code, int) for code in codes) and {*codes} <= {*range(self.n_slots)}
         if not whole or (isinstance(self.declared, Band) and len(self.edges) >= self.n_slots):
@@ -217,6 +218,7 @@ class Coding:
                 f"factor '{self.name}': level {path_text(path)} was not in the book; "
                 "correct it, or declare the factor with unseen='parent'."
             )
+        # The nearest known ancestor; the root () is always known.
         return next(self.fallback[met[:depth]] for depth in range(len(met), -1, -1) if met[:depth] in self.fallback)
 
     def encode(self, columns: JoinedColumns) -> NDArray[Any]:
@@ -232,6 +234,7 @@ class Coding:
             except InputError:
                 refused[k] = 1
         if refused.any() and looked_up(which, refused, threads=columns.threads).any():
+            # Any other code stands for the last path, which is the missing one.
             places = np.where((which < 0) | (which >= len(paths)), len(paths) - 1, which)
             worst = int(places[refused[places] == 1].min())
             self._refuse(places == worst, paths[worst], columns)
@@ -278,7 +281,7 @@ class Coding:
             raise InputError(
                 f"order: '{column}' is {value:g}, outside [{low:g}, {high:g}]; correct it or widen valid=."
             )
-        return int(np.searchsorted(self.edges, value, side="left"))
+        return int(np.searchsorted(self.edges, value, side="left"))  # bands are closed on the right
 
     def _encode_band(self, columns: JoinedColumns) -> NDArray[Any]:
         values = band_values(cast(Band, self.declared), columns)

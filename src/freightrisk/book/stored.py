@@ -166,6 +166,7 @@ class _Claims:
         columns.refuse(place < 0, f"claims: '{self.order_id}' is missing in {{rows}}; every row needs one.")
         check_claims(columns, place, order_id=names.order_id, claim_id=names.claim_id, read=names.of_claims)
         self.keys, self.ids, self.place = pd.Index(ids), ids, place
+        # The claims of id k are by_key[starts[k] : starts[k] + counts[k]].
         self.by_key = np.argsort(place, kind="stable")
         self.counts = np.bincount(place, minlength=len(ids))
         self.starts = np.cumsum(self.counts) - self.counts
@@ -251,6 +252,7 @@ def _learned(source: _Source, factors: Sequence[Declaration | Coding], lines: st
             for k in np.flatnonzero(present[: len(paths)]).tolist():
                 before = tally.get(paths[k], (0, 0.0))
                 tally[paths[k]] = (before[0] + exposure[k], before[1] + claims[k])
+    # Rare levels are pooled only now, because a level may be rare in each batch and not in the book.
     codings = [_coding(factor, tallies[factor.name]) for factor in factors]
     known = [factor.name for factor in factors]
     return codings if lines is None or lines in known else [*codings, line_coding(lines, most)]
@@ -299,6 +301,7 @@ def _write(source: _Source, codings: list[Coding], folder: Path) -> None:
     def append(book: OrderBook, rows: int) -> None:
         columns: dict[str, Any] = {name: getattr(book, name) for name in (*ORDER_COLUMNS, *CLAIM_COLUMNS)}
         columns |= {f"codes.{k}": book.codes[coding.name] for k, coding in enumerate(codings)}
+        # A batch numbers its rows and its orders from 0, and the book numbers them across all batches.
         columns["order_row"] = table_rows + (np.arange(rows) if book.order_row is None else book.order_row)
         for name in ("claim_row", "reversed_row"):
             columns[name] = columns[name] + n_orders
@@ -315,7 +318,7 @@ def _write(source: _Source, codings: list[Coding], folder: Path) -> None:
             n_orders, table_rows, as_of = n_orders + book.n_orders, table_rows + rows, book.as_of
     if not n_orders:
         raise InputError("orders: no order is in force; a book needs at least one shipped order.")
-    if n_orders == table_rows:
+    if n_orders == table_rows:  # the book has every row, so it needs no column of row numbers
         del lengths["order_row"]
     for name in kinds.keys() - lengths.keys():
         (folder / f"{name}.bin").unlink()

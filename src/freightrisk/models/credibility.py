@@ -228,7 +228,7 @@ def _credibility(
     tables, premium = [], np.array([mean])
     for depth, key in enumerate(keys):
         # Equation 35: the precision of a risk is w / (a w + s2), so Z is the variance between risks times it.
-        z = np.minimum(variances[depth] * precisions[depth], 1.0)
+        z = np.minimum(variances[depth] * precisions[depth], 1.0)  # rounding may exceed 1
         premium = z * means[depth] + (1.0 - z) * premium[parents[depth]]
         columns = {"weight": exposure[depth], "mean": means[depth], "credibility_z": z, "premium": premium}
         tables.append(pd.concat([key, pd.DataFrame(columns)], axis=1))
@@ -244,6 +244,7 @@ def _observations(frame: Any, path: list[str], value: str, weight: str | None) -
     _check.columns_present(wanted, columns.names, argument="frame")
     values = columns.real(value)
     weights = np.ones(len(values)) if weight is None else columns.real(weight)
+    # A cell without a value is absent only if it has no weight either; a weight without a value is an error.
     absent = np.isnan(values) & ((weights == 0) | np.isnan(weights) | (weight is None))
     kept = np.flatnonzero(~absent)
     groups = {}

@@ -162,6 +162,7 @@ def merchant_experience(
     weight = np.ones(len(rows))
     if age_days is not None and half_life_days is not None:
         half_life_days = _check.number(half_life_days, argument="half_life_days", low=0.0, high=1e5, open_low=True)
+        # The recency weights of equation 39.
         weight = 0.5 ** (_column(periods, age_days) / half_life_days)
     rows["claims"], rows["expected"] = weight * counted, weight * at_risk
     rows["prior"] = 1.0 if prior is None else _column(periods, prior)
@@ -182,9 +183,11 @@ def _rate(rows: "pd.DataFrame", max_change: float | None, min_units: int, varian
     merchants = _merchant_sums(rows)
     with_prior = merchants.assign(with_prior=merchants["expected"] * merchants["prior"])
     sums = with_prior.groupby("group")[["claims", "expected", "with_prior"]].sum()
+    # A group without claims has no balance to estimate and keeps 1.
     balance = (sums["claims"] / sums["with_prior"]).where((sums["with_prior"] > 0) & (sums["claims"] > 0), 1.0)
     balanced = balance.loc[merchants["group"]].to_numpy()
     weighted = merchants["prior"] * balanced
+    # "mean" is m and "spread" is v of equation 39, both with expected claims in balance.
     units = pd.DataFrame(
         {
             "group": merchants["group"], "unit": merchants["unit"], "claims": merchants["claims"],
@@ -194,6 +197,7 @@ def _rate(rows: "pd.DataFrame", max_change: float | None, min_units: int, varian
     ).groupby(["group", "unit"], sort=True).sum()  # fmt: skip
     groups = _group_variances(sums.assign(balance=balance), units, min_units, variance)
     unit = _rated_units(units, groups).reset_index().set_index("unit").loc[merchants["unit"]]
+    # theta g = Z O / E + (1 - Z) g: merchants of one owner share theta, and each has its own g.
     uncapped = unit["theta"].to_numpy() * merchants["prior"]
     mod = _capped(uncapped, merchants["previous"], max_change)
     table = pd.DataFrame(
