@@ -376,14 +376,16 @@ def test_bad_ids_and_priorities_are_refused():
 
 
 def test_limits_are_checked():
-    with pytest.raises(InputError, match="merchant_cap_fen and period go together"):
+    with pytest.raises(InputError, match="has only one of merchant_cap_fen and period"):
         Subsidy("a", "platform", fixed_fen=1, merchant_cap_fen=5)
     with pytest.raises(InputError, match="period of subsidy 'a' is 'year'"):
         Subsidy("a", "platform", fixed_fen=1, merchant_cap_fen=5, period="year")
     with pytest.raises(InputError, match="budget_fen of subsidy 'a' is -1"):
         Subsidy("a", "platform", fixed_fen=1, budget_fen=-1)
     twice = [Subsidy("a", "platform", fixed_fen=1, budget_fen=5), Subsidy("a", "insurer", fixed_fen=1)]
-    with pytest.raises(InputError, match="2 are named 'a', so it is not clear which of them paid, or whose budget"):
+    with pytest.raises(
+        InputError, match="2 rules are named 'a', but the name identifies a rule's payments and its budget"
+    ):
         tariff_of(twice)
     with pytest.raises(InputError, match="dither_key of a tariff that rounds by dither is ''"):
         changed(tariff_of([]), rounding="dither")

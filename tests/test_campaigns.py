@@ -87,7 +87,7 @@ def test_written_by_hand(tmp_path):
             lambda d: d["subsidies"][0].update(fixed_fen=5.5),
             r"Expected `int( \| null)?`, got `float` - at `\$.subsidies",
         ),
-        (lambda d: d["subsidies"][0].update(percent_of_list=0.1), "'new' has 2 amounts"),
+        (lambda d: d["subsidies"][0].update(percent_of_list=0.1), "'new' has percent_of_list and fixed_fen"),
         (lambda d: d["subsidies"][1].update(payer="merchant"), "payer of subsidy 'live'"),
         (
             lambda d: d["subsidies"][1]["where"].update(experience_score={"over": 4}),
@@ -150,7 +150,7 @@ def test_a_time_of_day_in_a_document_is_refused(tmp_path, end):
 
 def test_two_rules_of_one_name_are_refused(tmp_path):
     text = json.dumps(DOCUMENT).replace('"live"', '"new"')
-    with pytest.raises(InputError, match=r"rules.json': subsidies: 2 are named 'new'"):
+    with pytest.raises(InputError, match=r"rules.json': subsidies: 2 rules are named 'new'"):
         load_campaigns(rules_file(tmp_path, "json", text))
 
 

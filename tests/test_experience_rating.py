@@ -208,11 +208,11 @@ def test_a_curve_is_one_on_average_and_centring_keeps_every_ratio(seed, size):
     rng = np.random.default_rng(seed)
     curve = curve_of(np.sort(rng.uniform(0.2, 3.0, 4))[::-1])
     weight = np.append(size * rng.random(4), 0.0)
-    again = curve.recentred(weight)
+    again = curve.rebalanced(weight)
     assert weight @ again.relativity == pytest.approx(weight.sum(), rel=1e-12)
     np.testing.assert_allclose(again.relativity / curve.relativity, again.relativity[0] / curve.relativity[0])
     assert again.premium_loss(weight) == pytest.approx(0.0, abs=1e-12)
-    assert again.recentred(weight).relativity.tolist() == again.relativity.tolist()
+    assert again.rebalanced(weight).relativity.tolist() == again.relativity.tolist()
 
 
 @pytest.mark.parametrize("relative", [0.7, 0.85, 1.0])
@@ -247,11 +247,11 @@ def test_a_centred_experience_leaves_the_books_premium(experience, seed, max_cla
 def test_what_cannot_be_a_curve_or_an_experience():
     with pytest.raises(InputError, match="is a Factor"):
         ScoreCurve(CODINGS["zone"], np.ones(4), np.ones(4), "v1")
-    with pytest.raises(InputError, match="not above zero"):
+    with pytest.raises(InputError, match="must be above zero"):
         curve_of([1.0, 1.0, 0.5, 0.0])
-    with pytest.raises(InputError, match="not zero throughout"):
+    with pytest.raises(InputError, match="above zero somewhere"):
         ScoreCurve(CODINGS["score"], np.ones(5), np.zeros(5), "v1")
-    with pytest.raises(InputError, match="neither a curve nor"):
+    with pytest.raises(InputError, match="needs a curve or modifications"):
         ExperienceRating()
     with pytest.raises(InputError, match="read column 'experience_score'"):
         ExperienceRating([curve_of(FALLING), curve_of(FALLING)])
@@ -268,7 +268,7 @@ def test_scores_of_another_version_are_refused():
     tariff = tariff_of(ExperienceRating([curve], {"m1": 1.3}))
     frame = draw_batch(np.random.default_rng(1), 3).assign(segment="2025")
     assert len(tariff.price(frame)) == 3
-    with pytest.raises(InputError, match=r"'segment' is another in .*row.*version '2025'"):
+    with pytest.raises(InputError, match=r"'segment' is another version in .*row.*version '2025'"):
         tariff.price(frame.assign(segment=["2025", "2024", None]))
     order = frame.iloc[0].to_dict()
     with pytest.raises(InputError, match="version '2025'"):

@@ -1,4 +1,4 @@
-"""What earlier orders leave to later ones, and the fixed sequence of a batch in which money is spent."""
+"""Running totals that later orders start from, and the fixed sequence in which a batch spends money."""
 
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -27,22 +27,22 @@ NO_ROWS: Whole = np.empty(0, dtype=np.int64)
 
 @dataclass(eq=True)
 class Balances:
-    """What subsidies have spent, and what rounding has left over, up to some order of a fixed order of orders.
+    """Running totals of subsidy spending and rounding remainders, up to a point in a fixed sequence of orders.
 
-    Pricing with one of these starts from it and updates it, so that batches priced one after another come to the same
-    fen as all orders at once. Pricing that fails leaves it as it was. So does pricing that is interrupted, unless all
-    orders were priced by then: an interrupt changes all of it or nothing.
+    Pricing with balances starts from them and updates them. Batches priced one after another therefore give the same
+    fen as all orders at once. If pricing fails, the balances are unchanged. If it is interrupted, they are unchanged or
+    completely updated.
 
     Parameters
     ----------
     spent : dict of str to int
         Fen that each limited rule has paid, by the rule's name.
     spent_by_merchant : dict of str to dict of (merchant, period) to int
-        Fen that each rule with a cap by merchant has paid; periods are texts such as "2026-11-22" or "2026-11".
+        Fen that each rule with a merchant cap has paid. Periods are texts such as "2026-11-22" or "2026-11".
     remainders : dict of merchant to int
-        Micro-yuan charged too little so far, where rounding carries.
+        For carried rounding: micro-yuan that each merchant was undercharged so far.
     met : set of (rule, merchant, period)
-        Budgets (of no merchant and period) and caps for want of which orders of the last batch were offered less.
+        Budgets and caps that ran short in the last batch. A budget has no merchant and no period.
 
     Examples
     --------
@@ -68,14 +68,14 @@ class Balances:
         }
 
     def left(self, rule: Subsidy) -> int:
-        """Return the fen left of a rule's budget; a very large number without one."""
+        """Return the fen left of a rule's budget; 2**62 if the rule has no budget."""
         _check.instance(rule, Subsidy, argument="rule")
         if rule.budget_fen is None:
             return UNSPENDABLE
         return max(0, rule.budget_fen - _fen(self.spent.get(rule.name, 0)))
 
     def left_of(self, rule: Subsidy, merchant: Hashable, period: str) -> int:
-        """Return the fen left of a rule's cap for one merchant and period; a very large number without a cap."""
+        """Return the fen left of a rule's cap for one merchant and period; 2**62 if the rule has no cap."""
         _check.instance(rule, Subsidy, argument="rule")
         if rule.merchant_cap_fen is None:
             return UNSPENDABLE
@@ -83,12 +83,12 @@ class Balances:
         return max(0, rule.merchant_cap_fen - _fen(self.spent_by_merchant.get(rule.name, {}).get(key, 0)))
 
     def remainder_of(self, merchant: Hashable) -> int:
-        """Return the micro-yuan that a merchant was charged too little so far."""
+        """Return the micro-yuan that a merchant was undercharged so far."""
         return _micro(self.remainders.get(known_id(merchant), 0))
 
     def copy(self) -> "Balances":
-        """Return balances that change apart from these."""
-        after = Balances()  # what stands here was checked when it came, and is again where it is used
+        """Return independent balances with the same amounts."""
+        after = Balances()  # no checks here: amounts were checked on entry and are checked again before use
         after.spent, after.remainders, after.met = dict(self.spent), dict(self.remainders), set(self.met)
         after.spent_by_merchant = {name: dict(spent) for name, spent in self.spent_by_merchant.items()}
         return after
@@ -114,17 +114,17 @@ def _merchant_and_period(pair: Any) -> tuple[Id, str]:
 
 
 def become(balances: Balances, after: Balances) -> None:
-    """Give balances the state of others, which are not used any more."""
-    vars(balances).update(vars(after))  # one call, which no interrupt divides
+    """Give balances the state of others, which must not be used afterwards."""
+    vars(balances).update(vars(after))  # a single call, so an interrupt cannot leave half of the state
 
 
 def _once(given: Mapping[Any, Any], key: Callable[[Any], Any], amount: Callable[[Any], int]) -> dict[Any, int]:
-    """Return amounts by the keys that ids and periods are, refusing two spellings of one."""
+    """Return amounts by checked key; refuses two spellings of one key."""
     found: dict[Any, int] = {}
     for name, value in given.items():
         if (known := key(name)) in found:
             raise InputError(
-                f"balances have two amounts for {repr_of(name)}, one of them under another spelling; keep one."
+                f"balances have two amounts for {repr_of(name)}, one of them in another spelling; keep one."
             )
         found[known] = amount(value)
     return found
@@ -137,12 +137,12 @@ def spent_by_label(balances: Balances, rule: Subsidy, labels: list[tuple[Hashabl
 
 
 def remainders_of(balances: Balances, merchants: list[Hashable]) -> Whole:
-    """Return the micro-yuan that each merchant of a list was charged too little so far."""
+    """Return the micro-yuan that each merchant of a list was undercharged so far."""
     return _amounts([balances.remainders.get(name, 0) for name in merchants], _micro, MOST_REMAINDER)
 
 
 def _amounts(values: list[Any], check: Callable[[Any], int], most: int) -> Whole:
-    """Return amounts as an array, each checked: a dictionary can be changed after it was."""
+    """Return amounts as an array, each checked again, because dictionaries can change after construction."""
     if (
         all(type(value) is int for value in values)
         and -most <= min(values, default=0) <= max(values, default=0) <= most
@@ -172,14 +172,14 @@ def _period(value: Any) -> str:
 
 
 def check_balances(balances: Any) -> None:
-    """Refuse what is no `Balances`."""
+    """Refuse a value that is not a `Balances`."""
     if balances is not None and not isinstance(balances, Balances):
         raise InputError(f"balances is {repr_of(balances)}; it must be a Balances.")
 
 
 @contextmanager
 def spending(balances: Balances | None) -> Iterator[Balances]:
-    """Give a copy to spend from; the balances become it at the end, and stay as they were if anything fails."""
+    """Yield a copy to spend from. At the end the balances take its state; an error leaves them unchanged."""
     check_balances(balances)
     after = Balances() if balances is None else balances.copy()
     yield after
@@ -200,7 +200,7 @@ class OrderSequence:
     names : list
         The merchant of each code.
     keys : int32 array, shape (n_periods, n_orders)
-        For each period that rules are capped by, a code for merchant and period; -1 where one is missing.
+        For each period of a merchant cap, the code of merchant and period; -1 if either is missing.
     labels : dict of period to list of (merchant, period)
         Merchant and period of each code.
     ids : array, shape (n_orders,)
@@ -226,7 +226,7 @@ def sequence_of(
     periods: tuple[str, ...],
     carries: bool,
 ) -> OrderSequence:
-    """Return the fixed order of a batch and its merchants and periods."""
+    """Return the sequence of a batch, with its merchants and periods."""
     import pandas as pd
 
     merchants: NDArray[np.int32] = np.empty(0, dtype=np.int32)
@@ -238,7 +238,7 @@ def sequence_of(
     if carries:
         joined.refuse(
             merchants < 0,
-            f"orders: '{joined.names_of.merchant_id}' is missing in {{rows}}; rounding that carries needs it.",
+            f"orders: '{joined.names_of.merchant_id}' is missing in {{rows}}; carried rounding needs it.",
         )
     for k, period in enumerate(periods):
         when = joined.days(SHIP_DATE).astype(f"datetime64[{UNIT[period]}]")
@@ -254,7 +254,7 @@ def sequence_of(
 
 
 def order_ids(joined: JoinedColumns) -> NDArray[Any]:
-    """Return the id of each order, by which budgets, remainders and draws go; refuses missing ones."""
+    """Return the id of each order, on which the sequence and the draws depend; refuses missing ids."""
     ids = joined.ids(ORDER_ID)
     if ids.dtype == object:
         absent = np.array([value is None for value in ids.tolist()], dtype=bool)
@@ -274,7 +274,7 @@ def sequence_of_one(
     needed = bool(periods) or carries
     merchant = value_of(order, MERCHANT_ID, id_of) if needed else None
     if carries and merchant is None:
-        raise InputError(f"order: '{MERCHANT_ID}' is missing; rounding that carries needs it.")
+        raise InputError(f"order: '{MERCHANT_ID}' is missing; carried rounding needs it.")
     if value_of(order, ORDER_ID, id_of) is None:
         raise InputError(f"order: '{ORDER_ID}' is missing; give the order an id.")
     time = value_of(order, SHIP_DATE, lambda value: time_of(value, clock, date_format))
@@ -285,7 +285,7 @@ def sequence_of_one(
 
 
 def _fixed_order(joined: JoinedColumns, ids: NDArray[Any]) -> Whole:
-    """Return the rows by priority, ship time and order id; nothing where they stand so already."""
+    """Return the rows by priority, ship time and order id; empty if the rows already have this sequence."""
     times, priority = joined.times(SHIP_DATE), joined.names_of.priority
     shipped = times.astype("datetime64[us]").view(np.int64)
     shipped[np.isnat(times)] = np.iinfo(np.int64).max
@@ -303,7 +303,7 @@ def _fixed_order(joined: JoinedColumns, ids: NDArray[Any]) -> Whole:
 
 
 def _ranks(ids: NDArray[Any]) -> Whole:
-    """Return the rank of each id: whole numbers by size, then texts by their characters; equal ids have one rank."""
+    """Return the rank of each id: whole numbers by size, then texts by character; equal ids have equal ranks."""
     place = {
         name: k for k, name in enumerate(sorted(set(ids.tolist()), key=lambda name: (isinstance(name, str), name)))
     }

@@ -176,8 +176,9 @@ def expected_claims(
 def count_curve(max_claims: int | None, dispersion: float = 0.0, merge_share: float = 0.0) -> Array:
     """Return the claim-count curve of a cover as cubic pieces, shape (pieces, 4), on equal parts of [0, 1].
 
-    The curve q(t) gives ``claims = t q(t)`` with ``t = lambda / (1 + lambda)`` (docs/method.md, equation 24). It is 1 at t = 0 and K at t = 1. The
-    ratio q, rather than the claims themselves, is stored because it keeps the relative accuracy of small intensities.
+    The curve q(t) gives ``claims = t q(t)`` with ``t = lambda / (1 + lambda)`` (docs/method.md, equation 24). It is 1
+    at t = 0 and K at t = 1. The ratio q is stored instead of the claims, because it keeps the relative accuracy of
+    small intensities.
     A cover that pays all claims has no pieces. With a dispersion, q behaves like a fractional power of 1 - t near
     t = 1, which cubics follow badly. The error bound therefore holds up to 20 claims an order.
     """

@@ -1,4 +1,4 @@
-"""Experience in a tariff: merchants' own modifications where they have one, the curve of the score where not."""
+"""Experience rating: a merchant's own modification if there is one, else the curve of the score."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,28 +33,28 @@ Reader = Callable[[Mapping[str, Any]], int]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ExperienceRating(EqualByContent):
-    """What a tariff knows of merchants: their own modifications, and for all others the curve of their score.
+    """Experience modifications of merchants, and the curve of the score for all other merchants.
 
-    The modification of a merchant is Z O / E + (1 - Z) g(score) as it was when merchants were last rated, and stands in
-    the place of the curve: a score never counts a second time what the merchant's own claims have told.
+    The modification of a merchant is Z O / E + (1 - Z) g(score), computed when merchants were last rated. It replaces
+    the curve, so that the score does not count the merchant's own claims a second time.
 
     Parameters
     ----------
     curves : sequence of ScoreCurve
-        One for the score, or one for each sub-score; their relativities multiply.
+        One curve for the score, or one for each sub-score. Their relativities multiply.
     mods : mapping of merchant to float
-        Modification of each merchant that was rated.
+        Modification of each rated merchant.
     version : str
-        Of the rating, such as its date.
+        Version of the rating, such as its date.
     off_balance : float
-        Off-balance factor on all modifications and curves, set by `Tariff.with_off_balance`.
+        Factor on all modifications and on the first curve, set by `Tariff.with_off_balance`.
     rated : MerchantExperience, optional
-        Where the modifications come from; not kept in documents.
+        The result from which the modifications come. Documents do not keep it.
 
     Raises
     ------
     InputError
-        For modifications or merchants that cannot be, and for two curves of one column.
+        For a modification outside its range, an invalid merchant id, and two curves of one column.
     """
 
     curves: Sequence[ScoreCurve] = ()
@@ -72,13 +72,15 @@ class ExperienceRating(EqualByContent):
         columns = [curve.coding.columns[0] for curve in self.curves]
         twice = [column for column in columns if columns.count(column) > 1]
         if twice:
-            raise InputError(f"two curves read column '{twice[0]}', so that it would count twice; leave one out.")
+            raise InputError(f"two curves read column '{twice[0]}', which would count it twice; leave one out.")
         names = [curve.name for curve in self.curves]
         same = [name for name in names if names.count(name) > 1]
         if same:
-            raise InputError(f"two curves are named '{same[0]}', which names one column of codes; rename a factor.")
+            raise InputError(
+                f"two curves are named '{same[0]}', but each needs a code column of its own name; rename a factor."
+            )
         if not self.curves and not len(self.mods):
-            raise InputError("an experience has neither a curve nor modifications; give one, or no experience.")
+            raise InputError("an experience rating needs a curve or modifications; give at least one of them.")
         mods = {}
         for merchant, mod in by_id(self.mods, "mods").items():
             argument = f"the modification of merchant {repr_of(merchant)}"
@@ -88,7 +90,7 @@ class ExperienceRating(EqualByContent):
         object.__setattr__(self, "mods", mods)
 
     def as_document(self) -> dict[str, Any]:
-        """Return the values of a document by key; merchants are a list, since the keys of an object are texts alone."""
+        """Return the values of a document by key. Merchants are a list, because JSON keys are texts."""
         plain = {"version": self.version, "scale": self.off_balance, "curves": self.curves}
         return plain | {"merchants": [*self.mods], "mods": [*self.mods.values()]}
 
@@ -105,8 +107,8 @@ class ExperienceRating(EqualByContent):
         kept = dict(zip(merchants, mods, strict=False))
         if not len(merchants) == len(mods) == len(kept):
             raise InputError(
-                f"the experience names {len(merchants)} merchants, {len(kept)} of them once, and has {len(mods)} "
-                "modifications."
+                f"the experience has {len(mods)} modifications for {len(merchants)} merchants ({len(kept)} different); "
+                "give one for each merchant."
             )
         return cls(curves, kept, version, scale)
 
@@ -130,36 +132,37 @@ class ExperienceRating(EqualByContent):
         min_units: int = 30,
         min_credibility: float = 0.0,
     ) -> "ExperienceRating":
-        """Rate the merchants of a book around the curve of their score, each claim counted once.
+        """Rate the merchants of a book around the curve of their score.
 
-        Expected claims leave the scores out; the prior of a merchant is the curve at the score of its last order.
+        Expected claims are computed without the scores, so that each claim counts once. The prior of a merchant is the
+        value of the curve at the score of its last order.
 
         Parameters
         ----------
         book : OrderBook
-            With a valuation date: the window that merchants are rated on.
+            The orders on which merchants are rated; the book needs a valuation date.
         frequency : FittedModel
             A model of a book with the same codings.
         merchant : array, shape (n_orders,)
-            The merchant of each order of the book, by place; an index is not read. `OrderBook.align` takes it out of a
-            column of the orders.
+            The merchant of each order of the book, by position; an index is not read. `OrderBook.align` takes it out of
+            a column of the orders.
         curves : sequence of ScoreCurve
-            Of the model's factors.
+            Curves of factors of the model.
         version : str
         lag : ReportLag, optional
-            Scales the expectation of immature orders.
+            Scales the expected claims of immature orders by their reported share.
         days : int
-            Length of the periods whose claims fade together.
+            Length of a period. All claims of a period have the same recency weight.
         excluded : array, shape (n_orders,), optional
-            Claims of each order that do not count, such as confirmed fraud.
+            Number of claims of each order that do not count, such as confirmed fraud.
         owner, group : mapping of merchant to text, optional
-            Legal owner, whose merchants are one unit, and category group.
+            Legal owner and category group of each merchant. The merchants of one owner are rated as one unit.
         previous : ExperienceRating, optional
-            That in force, from whose modifications new ones depart by at most `max_change`.
+            The rating in force. A new modification differs from the one in force by at most `max_change`.
         half_life_days, max_change, min_units
             As for `merchant_experience`.
         min_credibility : float
-            Merchants with less stay with the curve, at whatever score they have when they ship.
+            Merchants with a lower credibility get no modification; the curve prices them at their current score.
         """
         periods = merchant_periods(
             book, frequency, merchant, without=[curve.name for curve in curves], lag=lag, days=days,
@@ -190,7 +193,7 @@ class ExperienceRating(EqualByContent):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Return the columns of scores and their versions that pricing reads; the merchant's besides."""
+        """Return the columns of scores and of their versions that pricing reads."""
         versions = [curve.version_column for curve in self.curves if curve.version_column is not None]
         return tuple(dict.fromkeys([*(curve.coding.columns[0] for curve in self.curves), *versions]))
 
@@ -200,9 +203,9 @@ class ExperienceRating(EqualByContent):
 
     @cached_property
     def tables(self) -> dict[str, Array]:
-        """Return the relativities of each code column: merchants that were rated, then slots of the score.
+        """Return the relativities of each code column: of each rated merchant, then of each slot of the score.
 
-        The first column has the modifications; every further curve gives 1 to rated merchants.
+        The first column holds the modifications. In every further column rated merchants have relativity 1.
         """
         mods = np.array(list(self.mods.values()), dtype=np.float64) * self.off_balance
         if not self.curves:
@@ -215,14 +218,14 @@ class ExperienceRating(EqualByContent):
 
     @property
     def known(self) -> list[int]:
-        """Return the codes of each column that are no fallback."""
+        """Return the number of codes of each column that are not fallbacks."""
         if not self.curves:
             return [len(self.mods) + 1]
         fallbacks = [curve.coding.n_slots - curve.coding.n_levels for curve in self.curves]
         return [len(table) - more for table, more in zip(self.tables.values(), fallbacks, strict=True)]
 
     def slot_label(self, column: str, code: int) -> str:
-        """Return what a code of a column stands for."""
+        """Return the merchant or the band of a code."""
         rated = len(self.tables[column]) - (self._curve_of(column).coding.n_slots if self.curves else 1)
         if code < rated:
             own = next(iter(self.tables)) == column
@@ -257,7 +260,7 @@ class ExperienceRating(EqualByContent):
         return [read(order) for read in self.readers([curve.coding.encode_one for curve in self.curves])]
 
     def readers(self, scores: Sequence[Reader]) -> list[Reader]:
-        """Return what reads the code of each column of `tables` from an order, given what reads the scores."""
+        """Return a function for each column of `tables` that reads its code from an order."""
         place, none = self._places.of_one, len(self.mods)
 
         def own(order: Mapping[str, Any]) -> int:
@@ -277,7 +280,7 @@ class ExperienceRating(EqualByContent):
 
     @cached_property
     def digest(self) -> str:
-        """Return a hash of what the codes mean."""
+        """Return a hash of the meaning of the codes."""
         curves = tuple((curve.coding.digest, curve.version, curve.version_column) for curve in self.curves)
         return digest((curves, tuple(self.mods)))
 
@@ -287,7 +290,7 @@ class ExperienceRating(EqualByContent):
         return ExperienceRating(flat, dict.fromkeys(self.mods, 1.0), self.version)
 
     def check_counted_once(self, columns: Mapping[str, Sequence[str]]) -> None:
-        """Raise where a frequency table reads a score or a merchant that the experience rates already.
+        """Raise if a frequency table reads a score or a merchant that the experience rating also reads.
 
         Parameters
         ----------
@@ -299,25 +302,26 @@ class ExperienceRating(EqualByContent):
             both = scores.intersection(read)
             if both:
                 raise InputError(
-                    f"frequency rates '{name}', which reads '{both.pop()}' as the experience does: the same claims "
-                    "would count twice. Fit the frequency without it, or leave it out of the experience."
+                    f"frequency rates '{name}', and the experience also reads '{both.pop()}': the same claims would "
+                    "count twice. Fit the frequency without it, or leave it out of the experience."
                 )
 
     def taken_out_of(self, rates: RateTables, codings: Mapping[str, Coding]) -> RateTables:
-        """Return frequency tables without those of the curves, whose average moves into the base."""
+        """Return the frequency tables without the tables of the curves, whose averages move into the base."""
         base, tables = rates.base, dict(rates.tables)
         for curve in self.curves:
             if tables.pop(curve.name, None) is not None:
                 if codings[curve.name] != curve.coding:
                     raise InputError(
-                        f"the curve of '{curve.name}' has other bands than the frequency model; take it from there."
+                        f"the curve of '{curve.name}' has other bands than the frequency model; make it with "
+                        "ScoreCurve.of from this model."
                     )
                 base *= curve.base_factor
         return RateTables(base, tables)
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """Return what a tariff records of its experience."""
+        """Return the record of the experience in a tariff's provenance."""
         scores = {
             curve.name: {"version": curve.version, "lag_days": curve.lag_days, "base_factor": curve.base_factor}
             for curve in self.curves
@@ -332,13 +336,16 @@ class ExperienceRating(EqualByContent):
 
 
 def _last_prior(book: OrderBook, merchant: NDArray[Any], curves: Sequence[ScoreCurve]) -> dict[Any, float]:
-    """Return the product of the curves at the last order of each merchant."""
+    """Return for each merchant the product of the curves at its last order."""
     import pandas as pd
 
     prior = np.ones(book.n_orders)
     for curve in curves:
         if book.codings.get(curve.name) != curve.coding:
-            raise InputError(f"book: its coding of '{curve.name}' is not the curve's; take the curve from its model.")
+            raise InputError(
+                f"book: its coding of '{curve.name}' differs from the curve's coding; make the curve from a model of "
+                "this book."
+            )
         prior *= curve.relativity[book.codes[curve.name]]
     frame = pd.DataFrame({"merchant": merchant, "prior": prior, "age": -book.age_days})
     last = frame.sort_values("age", kind="stable").groupby("merchant")["prior"].last()
@@ -346,7 +353,7 @@ def _last_prior(book: OrderBook, merchant: NDArray[Any], curves: Sequence[ScoreC
 
 
 def by_id(values: Mapping[Any, Any], argument: str) -> dict[int | str, Any]:
-    """Return values by the ids of merchants, refusing what is no id and two spellings of one."""
+    """Return values by merchant id; refuses invalid ids and two spellings of one id."""
     found: dict[int | str, Any] = {}
     spelled: dict[int | str, Any] = {}
     for merchant, value in values.items():

@@ -1,4 +1,4 @@
-"""The score of merchants: its monotone curve, the score an order is rated by, and gates that programmes set on it."""
+"""The monotone curve of the merchants' score."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,35 +28,35 @@ LARGEST_MOD = 1e4
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ScoreCurve(EqualByContent):
-    """The relativity g of a score, monotone over its bands and 1 on average.
+    """The relativity g of a score: monotone over the bands of the score and 1 on average.
 
-    A score is never more than a risk factor here: what a programme grants above some score is a condition of a
-    `Subsidy`, ``where={"experience_score": Interval(above=4.8)}``, and moves no technical premium.
+    The curve uses the score as a risk factor only. If a programme grants money above some score, write a `Subsidy` with
+    the condition ``where={"experience_score": Interval(above=4.8)}``, which does not change the technical premium.
 
     Parameters
     ----------
     coding : Coding
-        Of a `Band` of the score.
+        Coding of a `Band` of the score.
     relativity : float64 array, shape (n_slots,)
-        Of every band, of missing scores and of the fallback; scaled to 1 on average over `weight`.
+        Relativity of every band, of missing scores and of the fallback. It is scaled to 1 on average over `weight`.
     weight : float64 array, shape (n_slots,)
-        Claims that are expected in each slot without the score, of the book on which the curve is centred.
+        Expected claims of each slot without the score, in the book on which the average is 1.
     version : str
-        Of the score's definition. Scores of another version mean something else.
+        Version of the score's definition. Scores of different versions are not comparable.
     version_column : str, optional
-        Column of orders or merchants with the version of each score; pricing refuses any other than `version`.
+        Column of orders or merchants with the version of each score. Pricing refuses scores of another version.
     lag_days : int
-        Days before shipment at which the score is taken (`lagged_scores`), since it is made of returns in part.
+        The score is taken this many days before shipment (`lagged_scores`), because it depends on returns itself.
     higher_is_better : bool
-        Whether the relativity may never rise with the score. False for inputs such as a bad-review rate, with which it
-        may never fall.
+        True: the relativity must not rise with the score. False, for inputs such as a bad-review rate: it must not
+        fall.
     base_factor : float
-        Average of the fitted relativities before centring; a tariff takes it into its base.
+        Average of the fitted relativities before they were scaled. A tariff multiplies its base by it.
 
     Raises
     ------
     InputError
-        For a curve that is not monotone, or relativities and weights that are not of the coding's size.
+        If the curve is not monotone, or if relativities and weights do not have the size of the coding.
     """
 
     coding: Coding = field(hash=False, metadata={"key": "factor"})
@@ -76,13 +76,12 @@ class ScoreCurve(EqualByContent):
         _check.number(self.base_factor, argument="base_factor", low=0.0, high=LARGEST_MOD, open_low=True)
         size = self.coding.n_slots
         found = _check.real_array(self.relativity, argument="relativity", length=size)
-        weight = _check.real_array(self.weight, argument="weight", length=size)
+        weight = self._weight_of(self.weight)
         if not np.all((found > 0.0) & (found < LARGEST_MOD)):
             raise InputError(
-                f"the curve of '{self.name}' has a relativity not above zero and below {LARGEST_MOD:g}; correct it."
+                f"the curve of '{self.name}' has a relativity outside its range; it must be above zero and below "
+                f"{LARGEST_MOD:g}."
             )
-        if not np.all(weight >= 0.0) or weight.sum() <= 0.0:
-            raise InputError(f"weight of the curve of '{self.name}' has to be zero or more, and not zero throughout.")
         steps = np.diff(found[self._bands])
         wrong = np.flatnonzero(steps > 0.0 if self.higher_is_better else steps < 0.0)
         if len(wrong):
@@ -92,9 +91,16 @@ class ScoreCurve(EqualByContent):
                 f"Smooth('{self.name}', monotone='{'decreasing' if self.higher_is_better else 'increasing'}')."
             )
         mean = float(weight @ found / weight.sum())
-        # What is centred stays as it is, to the last bit: a tariff that is loaded prices as the one that was saved.
+        # A mean that is 1 already is not divided out again, so that a loaded tariff equals the saved one bit for bit.
         object.__setattr__(self, "relativity", found if abs(mean - 1.0) < 1e-12 else found / mean)
         object.__setattr__(self, "weight", weight)
+
+    def _weight_of(self, weight: ArrayLike) -> Array:
+        """Return weights of the slots as an array; refuses weights below zero and weights that are all zero."""
+        found = _check.real_array(weight, argument="weight", length=self.coding.n_slots)
+        if not np.all(found >= 0.0) or found.sum() <= 0.0:
+            raise InputError(f"weight of the curve of '{self.name}' must be zero or more, and above zero somewhere.")
+        return found
 
     @classmethod
     def of(
@@ -109,18 +115,18 @@ class ScoreCurve(EqualByContent):
         higher_is_better: bool = True,
         lag: ReportLag | None = None,
     ) -> "ScoreCurve":
-        """Return the curve that a frequency model has fitted, centred on its book.
+        """Return the fitted curve of a frequency model, scaled to 1 on average over its book.
 
         Parameters
         ----------
         frequency : FittedModel
-            With the score as a smooth and monotone factor.
+            A model with the score as a smooth, monotone factor.
         book : OrderBook
         factor : str
         version, version_column, lag_days, higher_is_better
             As for `ScoreCurve`.
         lag : ReportLag, optional
-            Scales the expectation of immature orders.
+            Scales the expected claims of immature orders by their reported share.
 
         Examples
         --------
@@ -163,7 +169,7 @@ class ScoreCurve(EqualByContent):
 
     @property
     def _bands(self) -> NDArray[np.int64]:
-        """Return the codes of the bands, from the lowest score up; not those of missing scores."""
+        """Return the codes of the bands from the lowest score up, without the code of missing scores."""
         return np.array([k for k, path in enumerate(self.coding.paths) if isinstance(path[0], int)], dtype=np.int64)
 
     def at(self, scores: ArrayLike) -> Array:
@@ -187,7 +193,7 @@ class ScoreCurve(EqualByContent):
         return np.where(np.isnan(values), np.nan, found)
 
     def table(self) -> "pd.DataFrame":
-        """Return a row for each band: band, relativity, share (of the claims expected without the score)."""
+        """Return a row for each band: band, relativity, share (of the expected claims without the score)."""
         import pandas as pd
 
         shown = np.arange(self.coding.n_levels)
@@ -210,31 +216,31 @@ class ScoreCurve(EqualByContent):
         Returns
         -------
         float
-            1 less the curve's average over the new weights.
+            1 minus the average of the curve over the new weights.
         """
-        new = _check.real_array(weight, argument="weight", length=self.coding.n_slots)
+        new = self._weight_of(weight)
         return 1.0 - float(new @ self.relativity / new.sum())
 
-    def recentred(self, weight: ArrayLike) -> "ScoreCurve":
-        """Return the curve with mean 1 over new weights; every ratio of two bands stays.
+    def rebalanced(self, weight: ArrayLike) -> "ScoreCurve":
+        """Return the curve scaled to mean 1 over new weights; the ratio of any two bands is unchanged.
 
         Examples
         --------
-        The share of merchants above 4.8 moves from 30 % to 36 %; these cost 0.85 of the others.
+        The share of merchants above 4.8 grows from 30 % to 36 %. They cost 0.85 times as much as the others.
 
         >>> import numpy as np
         >>> from freightrisk import Band, ScoreCurve
-        >>> from freightrisk.book.codings import Coding
+        >>> from freightrisk.results import Coding
         >>> bands = Coding(Band("score", [4.8]), ((0,), (1,)), {(0,): 0, (1,): 1}, (4.8,))
         >>> curve = ScoreCurve(bands, np.array([1.0, 0.85, 1.0]), np.array([70.0, 30.0, 0.0]), version="2025")
         >>> now = np.array([64.0, 36.0, 0.0])
-        >>> round(curve.premium_loss(now), 4), round(curve.recentred(now).premium_loss(now), 12)
+        >>> round(curve.premium_loss(now), 4), round(curve.rebalanced(now).premium_loss(now), 12)
         (0.0094, 0.0)
         """
         return replace(self, weight=np.asarray(weight, dtype=np.float64))
 
     def step_at(self, score: float) -> float:
-        """Return by what share the relativity changes just above a score; 0 where a band goes across it."""
+        """Return the relative change of the relativity just above a score; 0 inside a band."""
         edges = np.asarray(self.coding.edges)
         below = int(np.searchsorted(edges, score, side="left"))
         above = int(np.searchsorted(edges, score, side="right"))
@@ -242,14 +248,14 @@ class ScoreCurve(EqualByContent):
         return float(bands[above] / bands[below] - 1.0)
 
     def check_versions(self, columns: JoinedColumns) -> None:
-        """Raise where scores of orders are of another version."""
+        """Raise if a score of the orders has another version than the curve."""
         if self.version_column is not None:
             codes, values = columns.levels(self.version_column)
             right = np.array([spelling(value) == self.version for value in values] + [False], dtype=bool)
-            columns.refuse(~right[codes], self._other_version("is another in {rows}"), self.version_column)
+            columns.refuse(~right[codes], self._other_version("is another version in {rows}"), self.version_column)
 
     def check_version_of(self, order: Mapping[str, Any]) -> None:
-        """Raise where the score of one order is of another version."""
+        """Raise if the score of the order has another version than the curve."""
         if self.version_column is not None:
             value = value_of(order, self.version_column, level_of)
             if value is None or spelling(value) != self.version:
@@ -257,8 +263,8 @@ class ScoreCurve(EqualByContent):
 
     def _other_version(self, what: str) -> str:
         return (
-            f"'{self.version_column}' {what}; the curve of '{self.name}' is of version '{self.version}' "
-            "and says nothing of other scores."
+            f"'{self.version_column}' {what}; the curve of '{self.name}' has version '{self.version}' and does not "
+            "apply to scores of other versions."
         )
 
     def __repr__(self) -> str:

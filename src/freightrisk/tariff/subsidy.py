@@ -1,4 +1,4 @@
-"""Subsidies: who is eligible, how much, from whom; compiled to a bit mask for each level of each gate column."""
+"""Subsidies: who is eligible, how much is paid and by whom; conditions as a bit mask for each level of a column."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ RESERVED_PAYERS = ("merchant", "list", "floor")
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A condition on a number: strictly above one bound, at most another.
+    """A condition on a number: it must be above one bound and not above another.
 
     Examples
     --------
@@ -65,44 +65,44 @@ Condition: TypeAlias = Interval | tuple[Any, ...]
 class Subsidy:
     """A rule that pays part of a merchant's price.
 
-    Rules apply in order. Of the rules that share a `group` only the one that pays most applies (the first on ties), at
-    the place of the group's first rule. No rule takes the merchant's price below the floor; what the floor leaves
-    unspent stays with the payer.
+    Rules apply one after another. Among the rules of one `group` only the rule that pays most applies (the first of
+    equals), at the place of the group's first rule. No rule lowers the merchant's price below the floor, and the payer
+    keeps the money that the floor leaves unspent.
 
     Parameters
     ----------
     name : str
         Name of the rule.
     payer : str
-        Who pays it; quotes have a column ``<payer>_fen``.
+        Who pays the subsidy. Quotes have a column ``<payer>_fen``.
     percent_of_list, percent_of_rest : float
-        Share of the list price, or of what earlier rules left, in whole basis points (0.1 is 10 %), rounded half-even
-        to fen.
+        Share of the list price, or of the price that earlier rules left. It is a whole number of basis points (0.1 is
+        10 %), and the payment is rounded half-even to fen.
     fixed_fen : int
-        Fen an order.
+        Payment in fen for each order.
     price_to_fen : int
-        Whatever brings the merchant's price down to this many fen.
+        The rule pays the amount that lowers the merchant's price to this many fen.
     where : mapping of column to levels or Interval
-        Conditions that must all hold: the column's value is one of the levels, or lies in the interval. A missing
-        value is never eligible.
+        Conditions that must all hold: the value of the column is one of the levels, or lies in the interval. An order
+        with a missing value is not eligible.
     start, end : datetime.date, or text such as "2026-06-18", optional
-        First and last day, on the orders' ship date; both count whole. A datetime at midnight stands for its day. A
-        text with a time of day is refused, as is any other time.
+        First and last ship date of eligible orders, both inclusive. A datetime at midnight is taken as its day. A value
+        with any other time of day is refused.
     cap_fen : int, optional
-        Most that the rule pays an order.
+        Largest payment for one order.
     group : str, optional
         Stacking group.
     budget_fen : int, optional
-        Most that the rule pays in all. The order that meets its end is paid what is left.
+        Largest payment for all orders together. The order that exhausts the budget gets the rest of it.
     merchant_cap_fen : int, optional
-        Most that the rule pays a merchant in a `period`; an order without merchant or ship date is then not eligible.
+        Largest payment to one merchant in a `period`. Orders without a merchant or a ship date are then not eligible.
     period : {"day", "month"}, optional
         Calendar period of the merchant's cap, by the orders' ship date.
 
     Notes
     -----
-    Budgets and caps by merchant are spent in a fixed order of the orders, whatever their rows: priority, ship time,
-    order id. What was spent before is in `Balances`.
+    Orders draw on budgets and merchant caps in a fixed sequence: by priority, then ship time, then order id. The
+    sequence of rows does not matter. `Balances` holds the spending of earlier batches.
 
     Examples
     --------
@@ -138,8 +138,8 @@ class Subsidy:
         given = [kind for kind in AMOUNTS if getattr(self, kind) is not None]
         if len(given) != 1:
             raise InputError(
-                f"subsidy '{self.name}' has {len(given)} amounts ({', '.join(given)}); "
-                f"give one of {', '.join(AMOUNTS)}."
+                f"subsidy '{self.name}' has {' and '.join(given) or 'no amount'}; give exactly one of "
+                f"{', '.join(AMOUNTS)}."
             )
         if not isinstance(self.where, Mapping):
             raise InputError(
@@ -172,7 +172,8 @@ class Subsidy:
                 object.__setattr__(self, name, limit)
         if (self.merchant_cap_fen is None) != (self.period is None):
             raise InputError(
-                f"subsidy '{self.name}': merchant_cap_fen and period go together: the cap, and how long it lasts."
+                f"subsidy '{self.name}' has only one of merchant_cap_fen and period; give both, because a cap "
+                "holds for a period."
             )
         if self.period is not None:
             _check.one_of(self.period, PERIODS, argument=f"period of subsidy '{self.name}'")
@@ -187,12 +188,12 @@ class Subsidy:
 
     @property
     def kind(self) -> str:
-        """Return which of the four amounts the rule has."""
+        """Return the name of the amount that the rule has."""
         return next(kind for kind in AMOUNTS if getattr(self, kind) is not None)
 
     @property
     def is_limited(self) -> bool:
-        """Return whether what the rule paid before decides what it pays."""
+        """Return whether earlier payments of the rule limit its later payments."""
         return self.budget_fen is not None or self.merchant_cap_fen is not None
 
     @property
@@ -203,7 +204,7 @@ class Subsidy:
 
 
 def _whole_day(value: Any, argument: str) -> date:
-    """Return a day; a time of day is refused, but for the midnight of a datetime, which is how many hold a date."""
+    """Return a day. Midnight of a datetime is a day too, because many tables hold dates that way."""
     found: date = _check.day(value, argument=argument).astype(object)
     timed = False
     if isinstance(value, str):  # "2026-06-21T00:00" as an end may mean with or without the 21st
@@ -214,8 +215,8 @@ def _whole_day(value: Any, argument: str) -> date:
         timed = value != value.astype("datetime64[D]") or np.datetime_data(value)[0] in "YMW"  # such as a month
     if timed:
         raise InputError(
-            f"{argument} is {repr_of(value)}; first and last day count whole, so give a day without time of day, such "
-            f"as '{found}'."
+            f"{argument} is {repr_of(value)}; the first and the last day are whole days, so give a day without a time, "
+            f"such as '{found}'."
         )
     return found
 
@@ -242,7 +243,7 @@ def _condition(rule: str, column: str, condition: Any) -> Condition:
 
 
 def _level(rule: str, column: str, level: Any) -> Any:
-    """Return a level of a condition; those of columns of ids are ids."""
+    """Return a level of a condition; a level of an id column is an id."""
     try:
         found = (id_of if column in (MERCHANT_ID, ORDER_ID) else level_of)(level)
     except Refused:
@@ -254,10 +255,10 @@ def _level(rule: str, column: str, level: Any) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Gate:
-    """A column that decides eligibility, and for each of its codes the mask of the rules that let it pass.
+    """A column that decides eligibility, and for each of its codes a mask of the rules that accept the code.
 
-    Codes of levels follow `marks`; of numbers and days they are the right-closed bands between `marks`. The last code
-    is for everything else (levels nobody names, missing numbers).
+    The codes of levels are their places in `marks`. The codes of numbers and days are the right-closed bands between
+    `marks`. The last code stands for levels that no rule names and for missing numbers.
     """
 
     column: str
@@ -293,7 +294,7 @@ class Gate:
         return int(self._band(np.array([value_of(order, self.column, number_of)]))[0])
 
     def _level_code(self, value: Any) -> int:
-        """Return the code of a level; a text meets a number only if exactly one level that rules name is spelled so."""
+        """Return the code of a level. A text equals a number only if it spells exactly one level that rules name."""
         met = None if value is None else self._spellings.meet(value)
         return self._places.get(met, self.n_slots - 1)
 
@@ -324,7 +325,7 @@ def _day_numbers(days: NDArray[np.datetime64]) -> NDArray[np.float64]:
 
 
 def in_stacking_order(subsidies: Sequence[Subsidy]) -> tuple[Subsidy, ...]:
-    """Return the rules with each group's members together, at the place of the group's first."""
+    """Return the rules with the members of each group together, at the place of the group's first member."""
     subsidies = _check.members(subsidies, Subsidy, argument="subsidies")
     place: dict[str, int] = {}
     for k, rule in enumerate(subsidies):
@@ -334,23 +335,23 @@ def in_stacking_order(subsidies: Sequence[Subsidy]) -> tuple[Subsidy, ...]:
 
 
 def refuse_same_names(rules: Sequence[Subsidy]) -> None:
-    """Raise where two rules have one name, which names a column of quotes, a budget and a campaign that is settled."""
+    """Raise if two rules have the same name, because the name identifies a quote column, a budget and a campaign."""
     names = [rule.name for rule in rules]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(
-            f"subsidies: {names.count(twice)} are named '{twice}', so it is not clear which of them paid, or whose "
-            "budget is spent; give each a name of its own."
+            f"subsidies: {names.count(twice)} rules are named '{twice}', but the name identifies a rule's payments and "
+            "its budget; give each rule its own name."
         )
 
 
 def periods_of(rules: tuple[Subsidy, ...]) -> tuple[str, ...]:
-    """Return the periods that rules are capped by."""
+    """Return the periods of the rules' merchant caps."""
     return tuple(dict.fromkeys(rule.period for rule in rules if rule.period is not None))
 
 
 def group_numbers(rules: Sequence[Subsidy]) -> list[int]:
-    """Return the number of each rule's group; rules without one stand alone."""
+    """Return the number of each rule's group; a rule without a group is a group of its own."""
     numbers: list[int] = []
     for k, rule in enumerate(rules):
         same = k > 0 and rule.group is not None and rule.group == rules[k - 1].group
@@ -359,7 +360,7 @@ def group_numbers(rules: Sequence[Subsidy]) -> list[int]:
 
 
 def compile_gates(rules: Sequence[Subsidy]) -> tuple[Gate, ...]:
-    """Return the gate of every column that some rule looks at."""
+    """Return the gate of every column that a condition reads."""
     if len(rules) > RULE_LIMIT:
         raise InputError(f"{len(rules)} subsidies were given; a tariff takes at most {RULE_LIMIT}.")
     conditions: dict[tuple[str, str], dict[int, Condition]] = {}
@@ -396,13 +397,13 @@ def _gate(column: str, kind: str, asked: Mapping[int, Condition], n_rules: int) 
 
 
 def _refuse_alike(column: str, marks: Sequence[Any]) -> None:
-    """Refuse levels of one column that rules name in two types, since a table may hold either."""
+    """Refuse levels of one column that rules give in two types, because a table may hold either type."""
     whole = [mark for mark in marks if not isinstance(mark, str)]
     mixed = {isinstance(mark, bool) for mark in whole}
     alike = next((mark for mark in whole if spelling(mark) in map(spelling, set(marks) - {*whole})), None)
     if len(mixed) > 1 or alike is not None:
-        what = "booleans and numbers" if len(mixed) > 1 else f"{repr_of(alike)} and the text that is spelled so"
-        raise InputError(f"subsidies name levels of '{column}' by {what}; write the levels of a column in one way.")
+        what = "booleans and numbers" if len(mixed) > 1 else f"{repr_of(alike)} and a text with the same spelling"
+        raise InputError(f"subsidies name levels of '{column}' as {what}; write the levels of a column in one way.")
 
 
 def _passes(condition: Condition, kind: str, marks: tuple[Any, ...], slot: int) -> bool:
