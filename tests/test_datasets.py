@@ -1,5 +1,7 @@
 """Simulated books: the claims follow the stated truth, and the book has the shape of the trade."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -378,3 +380,9 @@ def test_numpy_integers_are_welcome():
 def test_bad_arguments_are_refused(arguments, match):
     with pytest.raises(InputError, match=match):
         simulate_book(**{"n_orders": 10, **arguments})
+
+
+def test_reprs_fit_on_a_line():
+    book = simulate_book(1_000, seed=3)
+    assert repr(book) == f"SimulatedBook: 1,000 orders, {len(book.claims)} claims, 50 merchants, as of 2026-01-01"
+    assert re.fullmatch(r"BookTruth: 1,000 orders, base \S+ claims an order and \S+ yuan a claim", repr(book.truth))

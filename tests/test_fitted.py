@@ -20,6 +20,7 @@ from freightrisk import (
     Smooth,
     Solver,
 )
+from freightrisk.inference import likelihood_ratio_test
 
 FACTORS = [Factor("zone"), Band("score", [1.0, 2.0, 3.0])]
 PARTLY = [Free("zone"), Smooth("score", variance=0.01)]
@@ -179,3 +180,28 @@ def test_the_parts_of_a_fit_have_short_reprs():
     for part in (fitted.fitted_effects["path"], fitted.codings["path"], book.claims, book.reversals):
         assert "\n" not in repr(part)
         assert len(repr(part)) < 120
+
+
+# Words of messages
+
+
+def test_messages_count_in_the_plural_where_it_is_one():
+    book, one = book_of("many"), FrequencyModel([])
+    few = FRAME.assign(zone=["rare", *FRAME["zone"][1:]], many=[0, *FRAME["many"][1:]])
+    with pytest.raises(FitError, match=r"factor 'zone': 1 level has exposure but no claim"):
+        FrequencyModel(["zone"]).fit(OrderBook.from_counts(few, claims="many", factors=FACTORS))
+    with pytest.raises(InputError, match=r"relativities of factor 'zone' have 1 value, but the factor has 2 levels"):
+        FrequencyModel([Given("zone", [1.0])]).fit(book)
+    with pytest.raises(InputError, match="cluster has 1 value in 3,000 rows"):
+        one.fit(book, cluster=np.zeros(len(FRAME)))
+    with pytest.raises(InputError, match="parameters of the larger model is 1, and of the smaller model 2; give"):
+        likelihood_ratio_test(FrequencyModel(["zone"]).fit(book), one.fit(book))
+
+
+def test_an_empty_list_of_names_says_none():
+    bare = OrderBook.from_counts(FRAME, claims="many", factors=[])
+    assert repr(bare).endswith("factors none")
+    with pytest.raises(InputError, match=r"has no factor 'zone'; it has none\."):
+        FrequencyModel(["zone"]).fit(bare)
+    with pytest.raises(InputError, match=r"has no factor 'zone'; it has none\."):
+        FrequencyModel().fit(bare).expected_claims(bare, without=["zone"])

@@ -10,7 +10,7 @@ import numpy as np
 from freightrisk import _check
 from freightrisk._columns import read
 from freightrisk._intake import Refused, id_of
-from freightrisk._shown import cell, repr_of, shown
+from freightrisk._shown import cell, counted, repr_of, shown
 from freightrisk._staged import is_full, probe
 from freightrisk.errors import InputError
 
@@ -95,8 +95,8 @@ def row_with_id(source: Any, column: str, wanted: Any, *, argument: str, needed:
     if len(rows) != 1:
         some = ", ".join(map(str, ids[:3].tolist()))
         raise InputError(
-            f"{argument}: '{column}' is '{wanted}' in {len(rows)} of {len(ids):,} rows; give an id of exactly one row, "
-            f"such as {some}."
+            f"{argument}: '{column}' is '{wanted}' in {len(rows)} of {counted(len(ids), 'row')}; give an id of "
+            f"exactly one row, such as {some}."
         )
     return {name: table.value(name, int(rows[0])) for name in table.names}
 

@@ -1,6 +1,7 @@
 """Text for people: control characters become escapes, and cells that a spreadsheet would run get an apostrophe."""
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from unicodedata import category
 
@@ -61,6 +62,11 @@ def counted(count: int, noun: str) -> str:
     ('1 step', '1,200 steps')
     """
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def named(names: Iterable[object], none: str) -> str:
+    """Return names with commas between them, or the text `none` if there are no names."""
+    return ", ".join(map(str, names)) or none
 
 
 def cell(text: str) -> str:

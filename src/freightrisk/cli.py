@@ -22,7 +22,7 @@ from freightrisk._demo import run_demo
 from freightrisk._files import arrow_table, check_outputs, row_with_id, source_of, write_report, write_table
 from freightrisk._plain import json_document
 from freightrisk._progress import is_watched
-from freightrisk._shown import shown
+from freightrisk._shown import counted, shown
 from freightrisk._staged import staged, uninterrupted
 from freightrisk._text import show, show_at_the_end
 from freightrisk.errors import FreightRiskError, InputError
@@ -317,12 +317,14 @@ def _ledger(arguments: argparse.Namespace) -> None:
             ledger.release(arguments.release)
         if arguments.reverse is not None:
             reversed_ = ledger.reverse(arguments.reverse)
-            show([f"given back {reversed_['fen'].sum():,} fen of {reversed_['order_id'].nunique():,} orders", ""])
+            orders = counted(reversed_["order_id"].nunique(), "order")
+            show([f"given back {reversed_['fen'].sum():,} fen of {orders}", ""])
         batches, spending = ledger.batches(), ledger.spending()
-    show([f"{len(batches):,} batches" + (", the last ones:" if len(batches) > BATCHES_SHOWN else "")])
+    number = f"{len(batches):,} {'batch' if len(batches) == 1 else 'batches'}"
+    show([number + (", the last ones:" if len(batches) > BATCHES_SHOWN else "")])
     if len(batches):
         show(batches.tail(BATCHES_SHOWN).to_string().splitlines())
-    show(["", f"{len(spending):,} campaigns"])
+    show(["", counted(len(spending), "campaign")])
     if len(spending):
         show(spending.astype(object).where(spending.notna(), "").to_string().splitlines())
 

@@ -15,8 +15,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from freightrisk._shown import counted
-
 if TYPE_CHECKING:
     from freightrisk.book.factors import Band, Factor, Hierarchy
 
@@ -113,7 +111,7 @@ class BookTruth:
 
     def __repr__(self) -> str:
         return (
-            f"BookTruth: {counted(len(self.claim_intensity), 'order')}, base {self.frequency_base:g} claims an order "
+            f"BookTruth: {len(self.claim_intensity):,} orders, base {self.frequency_base:g} claims an order "
             f"and {self.severity_base:.4g} yuan a claim"
         )
 
@@ -151,8 +149,8 @@ class SimulatedBook:
 
     def __repr__(self) -> str:
         return (
-            f"SimulatedBook: {counted(len(self.orders), 'order')}, {counted(len(self.claims), 'claim')}, "
-            f"{counted(len(self.merchants), 'merchant')}, as of {self.as_of.date()}"
+            f"SimulatedBook: {len(self.orders):,} orders, {len(self.claims):,} claims, "
+            f"{len(self.merchants):,} merchants, as of {self.as_of.date()}"
         )
 
     def factors(self) -> list[Factor | Band | Hierarchy]:

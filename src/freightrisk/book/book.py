@@ -337,7 +337,7 @@ class OrderBook:
             raise InputError(f"rows is {repr_of(rows)}; give a boolean for each of {self.n_orders:,} orders.") from None
         if rows.dtype != np.bool_ or rows.shape != (self.n_orders,):
             raise InputError(
-                f"rows is {rows.dtype} of shape {rows.shape}; give a boolean for each of {self.n_orders} orders."
+                f"rows is {rows.dtype} of shape {rows.shape}; give a boolean for each of {self.n_orders:,} orders."
             )
         place = np.cumsum(rows) - 1  # new position of each kept order, for the claims that name it
         return replace(
@@ -362,7 +362,8 @@ class OrderBook:
     def __repr__(self) -> str:
         valued = "" if self.as_of is None else f", as of {self.as_of}"
         factors = ", ".join(f"{name} ({coding.n_levels})" for name, coding in self.codings.items())
-        return shown(f"OrderBook: {self.n_orders:,} orders, {self.n_claims:,} claims{valued}; factors {factors}")
+        size = f"{counted(self.n_orders, 'order')}, {counted(self.n_claims, 'claim')}{valued}"
+        return shown(f"OrderBook: {size}; factors {factors or 'none'}")
 
 
 def frames_book(orders: Any, claims: Any, **how: Any) -> OrderBook:

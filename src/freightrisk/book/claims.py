@@ -11,7 +11,7 @@ from freightrisk import _check
 from freightrisk._columns import ColumnNames, JoinedColumns, Table, read
 from freightrisk._shown import counted, repr_of
 from freightrisk.book.doubts import check_claims
-from freightrisk.book.joined import BOUNDS, outside, rows_of_ids, unique_ids
+from freightrisk.book.joined import refuse_outside, rows_of_ids, unique_ids
 from freightrisk.errors import InputError
 
 Days = NDArray[np.datetime64]
@@ -114,12 +114,7 @@ def read_claims(
     _check.columns_present(wanted, table.names, argument="claims")
     rows = _order_rows(table, joined.orders, names.order_id)
     amount = table.real(names.freight)
-    table.refuse(np.isnan(amount), f"column '{names.freight}' is missing (NaN) in {{rows}}; every claim needs one.")
-    table.refuse(
-        outside(amount),
-        f"column '{names.freight}' is outside {BOUNDS} in {{rows}}; correct or drop these claims.",
-        names.freight,
-    )
+    refuse_outside(table, amount, names.freight, what="claims")
     if not checked:
         check_claims(table, rows, order_id=names.order_id, claim_id=names.claim_id, read=names.of_claims)
     day, undone = _days(table, names, None if ship_day is None else ship_day[rows])

@@ -15,7 +15,6 @@ from freightrisk.book.factors import Band, Declaration, Factor, Hierarchy
 from freightrisk.errors import InputError
 
 SMALLEST, LARGEST = 1e-15, 1e18  # of amounts and exposures: sums and squares of what lies between them are finite
-BOUNDS = f"[{SMALLEST:g}, {LARGEST:g}]"
 # Columns that must be sound wherever they are present, rated or not: (low, high).
 SOUND_COLUMNS = {"weight_kg": (0.0, np.inf), "price": (0.0, np.inf)}
 
@@ -83,9 +82,15 @@ def _check_absent(orders: Table, rows: NDArray[np.int64], needed: Sequence[str],
     )
 
 
-def outside(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which amounts or exposures lie outside their bounds."""
-    return np.asarray((values < SMALLEST) | (values > LARGEST))
+def refuse_outside(
+    table: Table | JoinedColumns, values: NDArray[np.float64], column: str, *, what: str = "rows"
+) -> None:
+    """Refuse amounts or exposures of a column that are missing, not above 0, or too large for sums and squares."""
+    table.refuse(np.isnan(values), f"column '{column}' is missing (NaN) in {{rows}}; every one needs a number.", column)
+    correct = f"correct or drop these {what}."
+    low = f"column '{column}' must be above 0, and at least {SMALLEST:g}, but is not in {{rows}}; {correct}"
+    table.refuse(values < SMALLEST, low, column)
+    table.refuse(values > LARGEST, f"column '{column}' is above {LARGEST:g} in {{rows}}; {correct}", column)
 
 
 def columns_with_missing(factors: Sequence[Declaration | Coding]) -> set[str]:

@@ -12,7 +12,7 @@ from freightrisk.book.claims import ClaimRecords, Reversals, read_claims
 from freightrisk.book.codings import Coding, code_type, line_coding
 from freightrisk.book.doubts import warn_of_alike, warn_of_grams
 from freightrisk.book.factors import MOST_LINES, Declaration
-from freightrisk.book.joined import BOUNDS, LARGEST, SMALLEST, columns_of, columns_with_missing, join, outside
+from freightrisk.book.joined import SMALLEST, columns_of, columns_with_missing, join, refuse_outside
 from freightrisk.book.learning import learn
 from freightrisk.errors import InputError
 
@@ -106,11 +106,13 @@ def read_counts(
         claims,
     )
     rows = np.flatnonzero(counted > 0) if amount else np.empty(0, dtype=np.int64)
-    total = joined.real(amount)[rows] if amount else np.empty(0)
+    total = np.empty(0)
     if amount:
-        _check.in_interval(total, column=amount, low=SMALLEST, high=LARGEST, rows=rows)
+        amounts = joined.real(amount)
+        total = amounts[rows]
+        refuse_outside(joined, np.where(counted > 0, amounts, SMALLEST), amount)
         joined.refuse(
-            (counted == 0) & (joined.real(amount) > 0),
+            (counted == 0) & (amounts > 0),
             f"column '{amount}' is above zero where '{claims}' is zero in {{rows}}; correct one of the two.",
             amount,
         )
@@ -162,13 +164,8 @@ def _assemble(
     if repeated:
         raise InputError(f"factors: the name '{repeated[0]}' is used twice; give each factor its own name.")
     weight = None if exposure is None else joined.real(exposure)
-    if weight is not None:
-        joined.refuse(np.isnan(weight), f"column '{exposure}' is missing (NaN) in {{rows}}; every row needs a number.")
-        joined.refuse(
-            outside(weight),
-            f"column '{exposure}' is outside {BOUNDS} in {{rows}}; correct or drop these rows.",
-            exposure,
-        )
+    if exposure is not None and weight is not None:
+        refuse_outside(joined, weight, exposure)
     counted = np.bincount(claims.row, minlength=joined.n_rows) if claim_count is None else claim_count
     largest = int(counted.max(initial=0))
     count = counted.astype(np.uint8 if largest < 2**8 else np.uint16 if largest < 2**16 else np.uint32)

@@ -14,7 +14,7 @@ from freightrisk._columns import ColumnNames, read
 from freightrisk._intake import DEFAULT_CLOCK
 from freightrisk._parallel import Helper
 from freightrisk._parquet import ahead, batches, check_files, file_bar, parquet_files, table_of
-from freightrisk._shown import repr_of
+from freightrisk._shown import counted, repr_of
 from freightrisk._staged import is_full, probe, staged
 from freightrisk.book.book import OrderBook, frames_book
 from freightrisk.book.codings import Coding, code_type, line_coding
@@ -193,7 +193,7 @@ class _Claims:
         twice = np.flatnonzero(self.met > 1)
         if len(twice):
             raise InputError(
-                f"orders: '{self.order_id}' repeats for {len(twice):,} orders in several batches (first: "
+                f"orders: '{self.order_id}' repeats for {counted(len(twice), 'order')} in several batches (first: "
                 f"{repr_of(self.ids[twice[0]])}); keep one row for each order."
             )
 

@@ -63,7 +63,9 @@ def solve_censored(
     Tobin 1958.
     """
     if problem.family not in FAMILIES:
-        raise FitError(f"a {problem.family} severity has no censored likelihood here; use {' or '.join(FAMILIES)}.")
+        raise FitError(
+            f"limit: family '{problem.family}' has no censored likelihood here; use family {' or '.join(FAMILIES)}."
+        )
     solution, dispersion = solver(problem, layout), None
     for _ in range(ROUNDS):
         mean = means(problem, layout, solution.state)

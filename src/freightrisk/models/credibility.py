@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._columns import JoinedColumns, read
+from freightrisk._shown import counted
 from freightrisk._types import Array
 from freightrisk.book.joined import LARGEST, SMALLEST
 from freightrisk.errors import FitError, InputError
@@ -55,7 +56,7 @@ class ClassicalCredibility:
         between = ", ".join(f"{variance:.6g}" for variance in self.between)
         return (
             f"ClassicalCredibility: collective {self.collective:.6g}, between {between}, within {self.within:.6g}; "
-            f"{len(self.table)} risks"
+            f"{counted(len(self.table), 'risk')}"
         )
 
 
@@ -211,8 +212,9 @@ def _credibility(
     observed_again = len(values) - len(risk_weight)
     if observed_again < 1 or len(keys[0]) < 2:
         raise FitError(
-            f"{len(values):,} observations of {len(risk_weight):,} risks in {len(keys[0]):,} outermost groups do not "
-            "determine the variances; give at least two outermost groups, and at least one risk with two observations."
+            f"{counted(len(values), 'observation')} of {counted(len(risk_weight), 'risk')} in "
+            f"{counted(len(keys[0]), 'outermost group')} do not determine the variances; give at least two outermost "
+            "groups, and at least one risk with two observations."
         )
     # s2 of docs/method.md, equation 35.
     within = float(weights @ (values - risk_mean[row_risk]) ** 2) / observed_again

@@ -8,6 +8,7 @@ import numpy as np
 
 from freightrisk import _check
 from freightrisk._document import tagged
+from freightrisk._shown import counted
 from freightrisk.errors import InputError
 
 MONOTONE = ("increasing", "decreasing")
@@ -203,8 +204,8 @@ def given_table(effect: Given, labels: Sequence[str], paths: Sequence[tuple[Any,
     if not isinstance(known, Mapping):
         if len(known) != len(paths):
             raise InputError(
-                f"relativities of factor '{effect.name}' has {len(known)} values, but the factor has {len(paths)} "
-                f"levels in the book: {', '.join(labels[:8])}."
+                f"relativities of factor '{effect.name}' have {counted(len(known), 'value')}, but the factor has "
+                f"{counted(len(paths), 'level')} in the book: {', '.join(labels[:8])}."
             )
         return np.log(np.array(known, dtype=np.float64))
     # A label, a path, and the value of a path of length one are three ways to name a level.
@@ -215,7 +216,7 @@ def given_table(effect: Given, labels: Sequence[str], paths: Sequence[tuple[Any,
     lacking = [label for label, key in zip(labels, keys, strict=True) if key is None]
     if lacking:
         raise InputError(
-            f"relativities of factor '{effect.name}' lacks {len(lacking)} of {len(labels)} levels (first: "
+            f"relativities of factor '{effect.name}' lack {len(lacking)} of {len(labels)} levels (first: "
             f"'{lacking[0]}'); give a relativity for each level in the book."
         )
     return np.log(np.array([known[key] for key in keys], dtype=np.float64))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._parallel import chunks
-from freightrisk._shown import repr_of
+from freightrisk._shown import counted, repr_of
 from freightrisk._types import Array
 from freightrisk.book.book import OrderBook
 from freightrisk.book.codings import Coding, CrossCoding
@@ -113,7 +113,7 @@ def prior_weight(weight: Any, n_rows: int) -> Array:
     array = _check.real_array(weight, argument="weight", length=n_rows)
     _check.refuse_rows(array < 0.0, "weight is negative in {rows}; weights are zero or more.")
     if n_rows and not array.any():
-        raise InputError(f"weight is zero in all of {n_rows:,} rows; give some rows a weight above zero.")
+        raise InputError("weight is zero in every row; give some rows a weight above zero.")
     return array
 
 
@@ -358,7 +358,7 @@ def _refuse_empty_fit(
     if not rows.n_rows and FAMILIES[rows.family].counts:
         raise FitError("the book has no rows to fit; mature() or select() may have left none. Keep some orders.")
     if not any(rows.response[start:stop].any() for start, stop in chunks(rows.n_rows, PART_ROWS)):
-        raise FitError(f"there are no claims in the {rows.n_rows:,} rows to fit; a model needs some.")
+        raise FitError(f"there are no claims in {counted(rows.n_rows, 'row')} to fit; a model needs some.")
     if not FAMILIES[rows.family].counts:
         return
     most = rows.trials if len(rows.trials) else np.ones(1)
@@ -374,10 +374,14 @@ def _refuse_empty_fit(
         if len(empty):
             shown = ", ".join(f"'{codings[name].slot_label(code)}'" for code in empty[:5].tolist())
             raise FitError(
-                f"factor '{name}': {len(empty)} level(s) have exposure but no claim (first: {shown}), so a free "
+                f"factor '{name}': {_levels_have(len(empty))} exposure but no claim (first: {shown}), so a free "
                 f"relativity would be zero; pool them with min_claims= when the factor is declared, or use "
                 f"Credibility('{name}')."
             )
+
+
+def _levels_have(count: int) -> str:
+    return f"{counted(count, 'level')} {'has' if count == 1 else 'have'}"
 
 
 def _refuse_certain_claims(rows: Rows, name: str, coding: AnyCoding) -> None:
@@ -387,6 +391,6 @@ def _refuse_certain_claims(rows: Rows, name: str, coding: AnyCoding) -> None:
     if len(certain):
         shown = ", ".join(f"'{coding.slot_label(code)}'" for code in certain[:5].tolist())
         raise FitError(
-            f"factor '{name}': {len(certain)} level(s) have a claim in every order (first: {shown}), so a free "
+            f"factor '{name}': {_levels_have(len(certain))} a claim in every order (first: {shown}), so a free "
             "relativity would be infinite; pool them with min_exposure=, or use family='poisson'."
         )

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from freightrisk import _check
 from freightrisk._frozen import FrozenDict
 from freightrisk._intake import DEFAULT_CLOCK
-from freightrisk._shown import counted, repr_of, shown
+from freightrisk._shown import counted, named, repr_of, shown
 from freightrisk._types import Array
 from freightrisk.book.book import OrderBook, check_book
 from freightrisk.book.codings import Coding, CrossCoding
@@ -332,7 +332,7 @@ class FittedModel:
         without = [_check.label(name, argument="without") for name in _check.items(without, argument="without")]
         unknown = [name for name in without if name not in self.tables]
         if unknown:
-            raise InputError(f"without: the model has no factor '{unknown[0]}'; it has {', '.join(self.tables)}.")
+            raise InputError(f"without: the model has no factor '{unknown[0]}'; it has {named(self.tables, 'none')}.")
         mean = self.predict(book)
         for effect in (self.fitted_effects[name] for name in without):
             mean *= np.exp(-effect.table[effect.codes(book)])

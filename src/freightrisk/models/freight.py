@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from freightrisk import _check
-from freightrisk._shown import repr_of, shown
+from freightrisk._shown import counted, named, repr_of, shown
 from freightrisk._types import Array
 from freightrisk.book.book import OrderBook
 from freightrisk.book.codings import Coding, CrossCoding
@@ -109,7 +109,9 @@ class ScheduleSeverity:
         rows = _fee_rows(self.schedule, zone)
         billed = self.schedule.billed_weight(weight_g, volume_cm3)
         if len(billed) != book.n_orders:
-            raise InputError(f"weight_g has {len(billed):,} values; give one for each of {book.n_orders:,} orders.")
+            raise InputError(
+                f"weight_g has {counted(len(billed), 'value')}; give one for each of {book.n_orders:,} orders."
+            )
         parcels = book.counts.astype(np.float64) if claims_only else np.ones(book.n_orders)
         if not parcels.any():
             raise InputError("the book has no claims, so claims_only=True leaves no parcel; use all orders.")
@@ -289,7 +291,8 @@ class FittedSchedule:
 def _coding(book: OrderBook, name: str, argument: str) -> Coding:
     if name not in book.codings:
         raise InputError(
-            f"{argument} is '{name}', which is not a factor of the book; the book has {', '.join(book.codings)}."
+            f"{argument} is '{name}', which is not a factor of the book; the book has "
+            f"{named(book.codings, 'no factors')}."
         )
     return book.codings[name]
 
@@ -305,8 +308,8 @@ def _fee_rows(schedule: FreightSchedule, zone: Coding) -> Whole:
     unknown = [label for label, path in zip(zone.labels, zone.paths, strict=True) if tuple(map(str, path)) not in place]
     if unknown:
         raise InputError(
-            f"zone: the schedule has no fees for {len(unknown)} level(s) of '{zone.name}' (first: '{unknown[0]}'); add "
-            "them, and declare the factor without min_claims or min_exposure."
+            f"zone: the schedule has no fees for {counted(len(unknown), 'level')} of '{zone.name}' (first: "
+            f"'{unknown[0]}'); add them, and declare the factor without min_claims or min_exposure."
         )
     return np.array([place[tuple(map(str, path))] for path in zone.paths], dtype=np.int64)
 

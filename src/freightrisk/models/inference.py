@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check
-from freightrisk._shown import repr_of
+from freightrisk._shown import counted, repr_of
 from freightrisk._types import Array
 from freightrisk.errors import InputError
 from freightrisk.models.design import Layout
@@ -56,7 +56,9 @@ def clustered_covariance(problem: Problem, layout: Layout, solution: Solution, c
         gradients -= leaves @ solution.reduced.paths()[0]
     n, k = problem.n_rows, float(solution.edf.sum())
     if count < 2 or n - k <= 0:
-        raise InputError(f"cluster has {count} value(s) in {n:,} rows; clustered errors need two clusters or more.")
+        raise InputError(
+            f"cluster has {counted(count, 'value')} in {counted(n, 'row')}; clustered errors need two clusters or more."
+        )
     correction = count / (count - 1) * (n - 1) / (n - k)
     half = gradients @ solution.covariance
     return np.asarray(correction * (half.T @ half))
@@ -132,8 +134,10 @@ def likelihood_ratio_test(smaller: FittedModel, larger: FittedModel) -> NestedTe
         )
     freedom = smaller.df_residual - larger.df_residual
     if freedom <= 0:
+        parameters = [model.n_rows - model.df_residual for model in (smaller, larger)]
         raise InputError(
-            f"the larger model has {-freedom:g} fewer parameters than the smaller model; exchange the two models."
+            f"the number of parameters of the larger model is {parameters[1]:.6g}, and of the smaller model "
+            f"{parameters[0]:.6g}; give the model with fewer parameters first."
         )
     if FAMILIES[larger.family].has_dispersion:
         statistic = (smaller.deviance - larger.deviance) / freedom / larger.dispersion

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from freightrisk import _check
 from freightrisk._columns import id_array
+from freightrisk._shown import counted
 from freightrisk._types import Array
 from freightrisk.book.book import OrderBook
 from freightrisk.book.maturity import ReportLag
@@ -44,8 +45,8 @@ class MerchantExperience:
     def __repr__(self) -> str:
         z = self.merchants["credibility_z"]
         return (
-            f"MerchantExperience: {len(self.merchants):,} merchants, {int(self.merchants['capped'].sum()):,} capped; "
-            f"Z from {z.min():.3f} to {z.max():.3f}, mods from {self.merchants['experience_mod'].min():.3f} "
+            f"MerchantExperience: {counted(len(self.merchants), 'merchant')}, {int(self.merchants['capped'].sum()):,} "
+            f"capped; Z from {z.min():.3f} to {z.max():.3f}, mods from {self.merchants['experience_mod'].min():.3f} "
             f"to {self.merchants['experience_mod'].max():.3f}"
         )
 
@@ -148,15 +149,15 @@ def merchant_experience(
     rows = pd.DataFrame({"merchant": id_array(periods[merchant], argument=f"periods column '{merchant}'")})
     if rows["merchant"].isna().any():
         raise InputError(
-            f"periods: '{merchant}' is missing in {int(rows['merchant'].isna().sum())} rows; give each one."
+            f"periods: '{merchant}' is missing in {counted(int(rows['merchant'].isna().sum()), 'row')}; give each one."
         )
     rows["group"] = "(all)" if group is None else periods[group].to_numpy()
     rows["unit"] = rows["merchant"] if owner is None else id_array(periods[owner], argument="owner")
     rows["unit"] = rows["unit"].where(pd.notna(rows["unit"]), rows["merchant"])
-    counted = _column(periods, claims)
+    reported = _column(periods, claims)
     for name in without_claims:
-        counted = counted - _column(periods, name)
-    _check.refuse_rows(counted < 0.0, f"periods: {list(without_claims)} exceed '{claims}' in {{rows}}; correct them.")
+        reported = reported - _column(periods, name)
+    _check.refuse_rows(reported < 0.0, f"periods: {list(without_claims)} exceed '{claims}' in {{rows}}; correct them.")
     at_risk = _column(periods, expected) - (0.0 if without_expected is None else _column(periods, without_expected))
     _check.refuse_rows(at_risk < 0.0, f"periods: '{without_expected}' exceeds '{expected}' in {{rows}}; correct them.")
     weight = np.ones(len(rows))
@@ -164,7 +165,7 @@ def merchant_experience(
         half_life_days = _check.number(half_life_days, argument="half_life_days", low=0.0, high=1e5, open_low=True)
         # The recency weights of equation 39.
         weight = 0.5 ** (_column(periods, age_days) / half_life_days)
-    rows["claims"], rows["expected"] = weight * counted, weight * at_risk
+    rows["claims"], rows["expected"] = weight * reported, weight * at_risk
     rows["prior"] = 1.0 if prior is None else _column(periods, prior)
     rows["second"] = weight * rows["expected"]
     rows["previous"] = np.nan if previous is None else periods[previous].to_numpy(dtype=np.float64)
@@ -321,10 +322,10 @@ def merchant_periods(
     expected = fitted.expected_claims(book, offset=offset, without=without)
     frame = pd.DataFrame({"merchant_id": names, "period": book.age_days // days, "expected": expected})
     frame["claims"], frame["orders"] = book.claim_count, 1
-    counted = ["orders", "claims", "expected"]
+    sums_of = ["orders", "claims", "expected"]
     if excluded is not None:
         frame["excluded"] = _check.real_array(excluded, argument="excluded", length=book.n_orders)
-        counted.append("excluded")
-    sums = frame.groupby(["merchant_id", "period"], sort=True)[counted].sum().reset_index()
+        sums_of.append("excluded")
+    sums = frame.groupby(["merchant_id", "period"], sort=True)[sums_of].sum().reset_index()
     sums["age_days"] = days * sums.pop("period") + days / 2
-    return sums[["merchant_id", "age_days", *counted]]
+    return sums[["merchant_id", "age_days", *sums_of]]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
-from freightrisk._shown import repr_of, shown
+from freightrisk._shown import counted, repr_of, shown
 from freightrisk._types import Array
 from freightrisk.errors import InputError
 from freightrisk.models.design import Whole
@@ -133,7 +133,8 @@ class FreightSchedule:
         billed = self.billed_weight(weight_g, volume_cm3)
         if len(billed) != len(rows):
             raise InputError(
-                f"zone has {len(rows):,} values and weight_g {len(billed):,}; give one of each for every parcel."
+                f"zone has {counted(len(rows), 'value')} and weight_g has {len(billed):,}; give one of each for every "
+                "parcel."
             )
         return np.asarray(self.fen(rows, billed) / FEN)
 
@@ -202,7 +203,9 @@ class FreightSchedule:
 
     def __repr__(self) -> str:
         bills = "weight" if self.volume_divisor is None else f"weight or volume / {self.volume_divisor:g}"
-        return shown(f"FreightSchedule: {len(self.fees)} zones by {' and '.join(self.zone)}, billed by {bills}")
+        return shown(
+            f"FreightSchedule: {counted(len(self.fees), 'zone')} by {' and '.join(self.zone)}, billed by {bills}"
+        )
 
 
 def _first_twice(frame: "pd.DataFrame", names: tuple[str, ...]) -> str:

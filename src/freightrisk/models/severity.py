@@ -139,6 +139,7 @@ def _at_limit(limit: ArrayLike, book: OrderBook) -> NDArray[np.bool_]:
     slack = 1e-9 * most  # amounts may equal their limit only up to rounding
     _check.refuse_rows(
         book.claim_amount > most + slack,
-        "amounts are above their limit in claims {rows}; give the largest amount that each claim could show.",
+        "amounts are above their limit in {rows} of the book's claims; give the largest amount that each claim could "
+        "show.",
     )
     return np.asarray(book.claim_amount >= most - slack)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from freightrisk import _check
-from freightrisk._shown import repr_of
+from freightrisk._shown import counted, repr_of
 from freightrisk._types import Array
 from freightrisk.book.book import OrderBook, check_amounts
 from freightrisk.errors import FitError, InputError
@@ -133,7 +133,7 @@ class EmpiricalShape(SeverityShape):
         n = _check.numbers(self.ratios, argument="ratios").size
         found = _check.real_array(self.ratios, argument="ratios", length=n)
         if n < FEWEST_AMOUNTS:
-            raise InputError(f"ratios has {n} values; a shape needs {FEWEST_AMOUNTS} or more.")
+            raise InputError(f"ratios has {counted(n, 'value')}; a shape needs {FEWEST_AMOUNTS} or more.")
         _check.refuse_rows(found <= 0.0, "ratios is not above zero in {rows}; give amounts over their means.")
         weight = np.ones(n) if self.weights is None else _check.real_array(self.weights, argument="weights", length=n)
         _check.refuse_rows(weight < 0.0, "weights is negative in {rows}; weights are zero or more.")
@@ -206,7 +206,7 @@ class EmpiricalShape(SeverityShape):
         return value.reshape(np.shape(ratio))
 
     def __str__(self) -> str:
-        return f"EmpiricalShape of {len(self.ratios):,} points, bandwidth {self.bandwidth:g}"
+        return f"EmpiricalShape of {counted(len(self.ratios), 'point')}, bandwidth {self.bandwidth:g}"
 
     __repr__ = __str__
 
@@ -297,7 +297,7 @@ class ParetoTail(SeverityShape):
         in_tail = np.cumsum(weights[descending]) <= share * weights.sum()
         if in_tail.sum() < FEWEST_AMOUNTS:
             raise FitError(
-                f"there are {int(in_tail.sum())} claims in a tail of {share:.1%}, and a tail needs {FEWEST_AMOUNTS}; "
+                f"a tail of {share:.1%} has {counted(int(in_tail.sum()), 'claim')}, and a tail needs {FEWEST_AMOUNTS}; "
                 "raise share, or give a shape without a tail."
             )
         threshold = float(ratios[descending[in_tail]].min())

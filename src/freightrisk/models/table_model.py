@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from freightrisk._shown import counted
 from freightrisk._types import Array
 from freightrisk.errors import FitError
 from freightrisk.models.design import Layout, SlotNames
@@ -101,8 +102,8 @@ def _solve(
     steps += found.steps
     if not found.converged:
         raise FitError(
-            f"the {problem.family} fit did not converge in {solver.max_iterations} iterations (last move "
-            f"{steps[-1].largest_move:.2g}); pool levels with few claims (min_claims=), or give "
+            f"the {problem.family} fit did not converge in {counted(solver.max_iterations, 'iteration')} (last "
+            f"move {steps[-1].largest_move:.2g}); pool levels with few claims (min_claims=), or give "
             "solver=Solver(max_iterations=...) with a larger number."
         )
     reduced = reduce(found.quadratic, layout, labels, found.strengths)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from freightrisk import _check
 from freightrisk._mapped import let_go
 from freightrisk._parallel import chunks
-from freightrisk._shown import repr_of
+from freightrisk._shown import counted, named, repr_of
 from freightrisk._types import Array
 from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.book.factors import ALL, MISSING, OTHER, Band
@@ -55,7 +55,7 @@ def chosen_effects(
         needed = (effect.first, effect.second) if isinstance(effect, Interaction) else (effect.name,)
         unknown = [name for name in needed if name not in codings]
         if unknown:
-            raise InputError(f"factors: the book has no factor '{unknown[0]}'; it has {', '.join(codings)}.")
+            raise InputError(f"factors: the book has no factor '{unknown[0]}'; it has {named(codings, 'none')}.")
         if effect.name in effects or (isinstance(effect, Interaction) and effect.name in codings):
             raise InputError(
                 f"factors: '{effect.name}' occurs twice; a model has one effect for each name, so remove one."
@@ -136,8 +136,8 @@ def _variances(effect: Credibility, tree: Tree) -> tuple[float | None, ...]:
     given = tuple(effect.variance)
     if len(given) != depth:
         raise InputError(
-            f"variance of factor '{effect.name}' has {len(given)} values, but its tree has {depth} depths; give one "
-            "value for each depth, from the top down."
+            f"variance of factor '{effect.name}' has {counted(len(given), 'value')}, but its tree has "
+            f"{counted(depth, 'depth')}; give one value for each depth, from the top down."
         )
     return given
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from freightrisk import _check
-from freightrisk._shown import repr_of
+from freightrisk._shown import counted, repr_of
 from freightrisk._types import Array
 from freightrisk.errors import FitError, InputError
 from freightrisk.portfolio.offers import AMOUNTS
@@ -88,8 +88,8 @@ class Allocation:
         budgets = self.limits[self.limits["kind"] == "budget"]
         spent = ", ".join(f"{row.used / 100:,.2f} of {row.limit / 100:,.2f} yuan" for row in budgets.itertuples())
         return (
-            f"Allocation: {len(self.offers):,} offers, {spent}; objective {self.objective:,.2f}, "
-            f"at most {self.bound:,.2f}; {len(self.refused):,} offers refused"
+            f"Allocation: {counted(len(self.offers), 'offer')}, {spent}; objective {self.objective:,.2f}, "
+            f"at most {self.bound:,.2f}; {counted(len(self.refused), 'offer')} refused"
         )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
-from freightrisk._shown import repr_of
+from freightrisk._shown import counted, repr_of
 from freightrisk.errors import InputError
 from freightrisk.tariff.rounding import round_micro
 
@@ -89,7 +89,9 @@ def subsidy_offers(
     except Exception:  # comparing values of any class may raise any error
         raise InputError(f"segment is {repr_of(segment)}; give the name of a segment for each order.") from None
     if len(codes) != len(quotes) or (codes < 0).any():
-        raise InputError(f"segment has {int((codes >= 0).sum())} values; give one for each of {len(quotes):,} orders.")
+        raise InputError(
+            f"segment has {counted(int((codes >= 0).sum()), 'value')}; give one for each of {len(quotes):,} orders."
+        )
     take_up = _check.real_array(response["take_up"].to_numpy(), argument="take_up", length=len(response))
     _check.refuse_rows((take_up < 0.0) | (take_up > 1.0), "response: 'take_up' is not a share from 0 to 1 in {rows}.")
     _refuse_falling(response)
