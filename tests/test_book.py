@@ -530,7 +530,7 @@ def test_row_numbers_in_messages_are_those_of_the_callers_frame():
 def test_a_book_without_claims_cannot_be_fitted():
     book = build(claims=claims_frame().iloc[:0])
     for model in (FrequencyModel(), SeverityModel()):
-        with pytest.raises(FitError, match=r"there are no claims in the \d rows to fit; a model needs some"):
+        with pytest.raises(FitError, match=r"there are no claims in \d rows to fit; a model needs some"):
             model.fit(book)
 
 

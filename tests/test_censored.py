@@ -137,6 +137,10 @@ def test_bad_calls_are_refused():
     book = book_of(frame, 14.0)
     with pytest.raises(InputError, match=r"amounts are above their limit in .* of the book's claims"):
         SeverityModel().fit(book, limit=10.0)
+    with pytest.raises(InputError, match="statsmodels' has no censored fit"):
+        SeverityModel().fit(book, limit=1e6, solver=Solver(engine="statsmodels"))
+    with pytest.raises(FitError, match="family 'inverse_gaussian' has no"):
+        SeverityModel(family="inverse_gaussian").fit(book, limit=1e6)
     with pytest.raises(FitError, match="family 'inverse_gaussian' has no censored likelihood here"):
         SeverityModel(family="inverse_gaussian").fit(book, limit=14.0)
     with pytest.raises(InputError, match="statsmodels' has no censored fit"):

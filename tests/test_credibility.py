@@ -192,7 +192,7 @@ CELLS = pd.DataFrame({"risk": list("aabb"), "ratio": [1.0, 2.0, 3.0, 5.0], "weig
         ({"weight": [1.0, 1.0, -3.0, np.nan]}, InputError, r"column 'weight' is missing \(NaN\) in 1 row \(first: 3\)"),
         ({"risk": ["a", None, "b", "b"]}, InputError, r"column 'risk' is missing in 1 row \(first: 1\)"),
         ({"risk": list("abcd")}, FitError, "4 observations of 4 risks .* two outermost groups"),
-        ({"risk": list("aaaa")}, FitError, "of 1 risks"),
+        ({"risk": list("aaaa")}, FitError, "of 1 risk in 1 outermost group do not"),
     ],
 )
 def test_bad_cells(change, error, message):

@@ -129,7 +129,7 @@ def test_levels_of_tests_are_as_stated():
 def test_bad_comparisons_are_refused():
     _, book = book_of()
     small, large = FrequencyModel(["zone"]).fit(book), FrequencyModel().fit(book)
-    with pytest.raises(InputError, match="exchange the two models"):
+    with pytest.raises(InputError, match="give the model with fewer parameters first"):
         likelihood_ratio_test(large, small)
     with pytest.raises(InputError, match="compare two models of one family"):
         likelihood_ratio_test(small, FrequencyModel(family="negative_binomial").fit(book))

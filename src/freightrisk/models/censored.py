@@ -52,7 +52,7 @@ def solve_censored(
     Raises
     ------
     FitError
-        If the family has no censored likelihood, or 100 rounds do not converge.
+        If 100 rounds do not converge.
 
     Notes
     -----
@@ -62,10 +62,6 @@ def solve_censored(
     ----------
     Tobin 1958.
     """
-    if problem.family not in FAMILIES:
-        raise FitError(
-            f"limit: family '{problem.family}' has no censored likelihood here; use family {' or '.join(FAMILIES)}."
-        )
     solution, dispersion = solver(problem, layout), None
     for _ in range(ROUNDS):
         mean = means(problem, layout, solution.state)

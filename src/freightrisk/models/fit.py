@@ -194,12 +194,13 @@ def _solved(
     newton = partial(solve, labels=labels, solver=solver)
     if problem.family in ESTIMATED and problem.family_parameter == 0.0:
         problem = replace(problem, family_parameter=fitted_parameter(problem, layout, newton))
-    if at_limit is not None and at_limit.any():
+    if at_limit is not None:
         if solver.engine != "newton":
             raise InputError(
                 "engine='statsmodels' has no censored fit; leave limit= out, or use solver=Solver(engine='newton')."
             )
-        return _Solved(*solve_censored(problem, at_limit, layout, newton, tolerance=10 * solver.tolerance))
+        if at_limit.any():
+            return _Solved(*solve_censored(problem, at_limit, layout, newton, tolerance=10 * solver.tolerance))
     if solver.engine == "statsmodels":
         from freightrisk.models.referee import solve_with_statsmodels
 

@@ -95,11 +95,17 @@ class ScheduleSeverity:
         ----------
         book : OrderBook
         weight_g : array, shape (n_orders,)
-            Weight of each order's parcel, grams, by position; an index is not read.
+            Weight of each order's parcel, grams, above 0, by position; an index is not read. A weight of 0 is refused,
+            because it has no fee; fill in the weight of such parcels, or leave their orders out (`OrderBook.select`).
         volume_cm3 : array, shape (n_orders,), optional
             Volume of each order's parcel; needed if the schedule bills by volume too.
         claims_only : bool
             Use only the weights of orders with claims, once for each claim, instead of the weights of all orders.
+
+        Raises
+        ------
+        InputError
+            If a weight is not above 0, a zone has no fees, or an argument has the wrong shape.
         """
         _check.instance(book, OrderBook, argument="book")
         claims_only = _check.flag(claims_only, argument="claims_only")

@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
 from freightrisk.book.book import OrderBook, check_amounts
-from freightrisk.errors import InputError
+from freightrisk.errors import FitError, InputError
+from freightrisk.models.censored import FAMILIES as CENSORED
 from freightrisk.models.effects import Effect
 from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_multiplier, options_of, prior_weight
 from freightrisk.models.fitted import FittedModel
@@ -32,7 +33,9 @@ class SeverityModel:
         - Gamma: the coefficient of variation is the same at every level. Fitted amounts balance at every level.
         - Lognormal: the coefficient of variation is also the same at every level. The model is fitted to the logs.
           Predictions are means, which exceed the medians by the factor exp(half the variance of the log).
-        - Inverse Gaussian: the variance grows with the cube of the mean.
+        - Inverse Gaussian: the variance grows with the cube of the mean. Its spread around the mean therefore differs
+          from level to level, so a tariff with a limit needs a shape besides: ``Tariff.build(..., shape=)``, such as
+          `freightrisk.shapes.EmpiricalShape`. The argument `limit` of `fit` is refused.
 
     Examples
     --------
@@ -79,7 +82,7 @@ class SeverityModel:
             Largest amount that a claim could show, yuan, if the book holds amounts paid. Examples are the limit of the
             cover and the first-weight fee. An amount at its limit then counts as at least the limit, and the model is
             fitted to the freight behind it. The dispersion is the maximum likelihood estimate, and there is no
-            deviance. Only for gamma and lognormal, and for amounts of single claims.
+            deviance. Only for gamma and lognormal, for amounts of single claims, and for the engine "newton".
         solver : Solver
             As for `FrequencyModel.fit`.
 
@@ -92,7 +95,7 @@ class SeverityModel:
         InputError
             If an argument has the wrong shape, or amounts exceed their limit.
         FitError
-            As for `FrequencyModel.fit`, or if the family has no likelihood behind a limit.
+            As for `FrequencyModel.fit`, or if `limit` is given and the family has no likelihood behind a limit.
 
         Notes
         -----
@@ -102,6 +105,10 @@ class SeverityModel:
         effects = chosen_effects(book.codings, self.factors, lines=book.lines)
         n_records = len(book.claim_amount)
         counts = book.claim_weight if weight is None else prior_weight(weight, n_records)
+        if limit is not None and self.family not in CENSORED:
+            raise FitError(
+                f"limit: family '{self.family}' has no censored likelihood here; use family {' or '.join(CENSORED)}."
+            )
         at_limit = None if limit is None else _at_limit(limit, book)
         claims = np.ones(1) if counts is None else counts
         rows = Rows(

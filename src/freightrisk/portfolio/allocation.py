@@ -29,8 +29,9 @@ class Allocation:
         The offers made: the columns of the given offers, and share (of the segment's orders that receive the offer).
         Amounts are for this share.
     limits : pandas.DataFrame
-        A row for each budget and for each limit of a segment: limit, used, shadow_price (gain of the objective if the
-        limit rises by one fen or one covered order; negative for a minimum).
+        A row for each budget and for each limit of a segment, indexed by the payer or the segment. Columns: kind
+        ("budget", or the column of `limits` that gave the limit), limit, used, shadow_price (gain of the objective if
+        the limit rises by one fen or one covered order; negative for a minimum).
     objective : float
         Value of the objective.
     bound : float
