@@ -162,7 +162,7 @@ def test_bands_of_quantiles_and_open_intervals_survive(tariff):
 def test_a_document_cut_short_anywhere_is_refused(text):
     whole = len(text.rstrip())
     for end in {0, 1, whole - 1, *np.random.default_rng(0).integers(0, whole, 300).tolist()}:
-        with pytest.raises(TariffDocumentError, match=r"is not whole: .* Take the file from its source again"):
+        with pytest.raises(TariffDocumentError, match=r"is truncated or corrupt: .* Export or download it again"):
             parse_tariff(text[:end])
 
 
@@ -204,9 +204,9 @@ def drop(*spot):
 DAMAGE = [
     (
         set_at("schema", "freightrisk/book"),
-        "no tariff document: its schema is 'freightrisk/book', not 'freightrisk/tariff'",
+        "not a tariff document: its schema is 'freightrisk/book' instead of 'freightrisk/tariff'",
     ),
-    (drop("schema"), "no tariff document: its schema is ''"),
+    (drop("schema"), "not a tariff document: its schema is ''"),
     (set_at("schema", 5), r"Expected `str`, got `int` - at `\$.schema`"),
     (set_at("version", 2), "a tariff document of version 2; this release reads version 1"),
     (set_at("version", "1"), r"Expected `int`, got `str` - at `\$.version`"),
@@ -314,14 +314,14 @@ def test_damage_is_refused_by_name(parts, tmp_path, damage, message):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "is not whole: Input data was truncated"),
-        (b" ", "is not whole"),
+        (b"", "is truncated or corrupt: Input data was truncated"),
+        (b" ", "is truncated or corrupt"),
         (b"{}", "its schema is ''"),
         (b"[]", "Expected `object`, got `array`"),
         (b"null", "Expected `object`, got `null`"),
-        (b"PK\x03\x04" * 20, "is not whole: JSON is malformed"),
-        (b"\x00" * 64, "is not whole: JSON is malformed"),
-        ('{"schema": "freightrisk/tariff"'.encode("utf-16"), "is not whole: JSON is malformed"),
+        (b"PK\x03\x04" * 20, "is truncated or corrupt: JSON is malformed"),
+        (b"\x00" * 64, "is truncated or corrupt: JSON is malformed"),
+        ('{"schema": "freightrisk/tariff"'.encode("utf-16"), "is truncated or corrupt: JSON is malformed"),
     ],
 )
 def test_files_that_are_no_documents(tmp_path, data, message):

@@ -432,7 +432,7 @@ def test_missing_values_of_pandas_are_missing_in_a_quote_too(missing):
     assert paid_fen(rule, 100, **missing) == (0, 100)
 
 
-# --- rules for levels that a factor has not -------------------------------------------------------------------------
+# --- rules for levels that no factor has -------------------------------------------------------------------------
 
 
 def built(levels, *, unseen="parent", known=("live", "search", "shelf")):
@@ -446,13 +446,13 @@ def built(levels, *, unseen="parent", known=("live", "search", "shelf")):
 
 
 def test_a_rule_for_a_level_that_no_order_of_the_fit_had_is_told_with_the_nearest():
-    with pytest.warns(FreightRiskWarning, match="for channel 'Live', which factor 'channel' has not.*is 'live'"):
+    with pytest.warns(FreightRiskWarning, match="for channel 'Live', which factor 'channel' does not have.*is 'live'"):
         tariff = built(["Live"])
     with pytest.warns(FreightRiskWarning, match="'Live'"):
         tariff.with_subsidies(tariff.subsidies)
-    with pytest.raises(InputError, match=r"'serch', which factor 'channel' has not, so that .* is 'search'"):
+    with pytest.raises(InputError, match=r"'serch', which factor 'channel' does not have. Such .* is 'search'"):
         built(["serch"], unseen="error")
-    with pytest.raises(InputError, match=r"'live', which factor 'channel' has not: its levels are numbers"):
+    with pytest.raises(InputError, match=r"'live', which factor 'channel' does not have: its levels are numbers"):
         built(["live"], known=(101, 102))
 
 

@@ -585,7 +585,7 @@ def named(name):
 def test_two_code_columns_of_one_name_make_no_tariff(tariff, name, more):
     plain = replace(tariff, subsidies=())
     replace(plain, codings=dict(tariff.codings) | {"other": named("other")})
-    with pytest.raises(InputError, match=r"has two code columns named '.*', of factors, .*; rename a factor"):
+    with pytest.raises(InputError, match=r"has two code columns named '.*' among its factors, .*; rename a factor"):
         replace(plain, codings=dict(tariff.codings) | {name: named(name)}, **more)
 
 

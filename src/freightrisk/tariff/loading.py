@@ -15,10 +15,10 @@ LARGEST_PRICE_YUAN = 10_000_000.0
 
 @dataclass(frozen=True, kw_only=True)
 class Loadings:
-    """What is added to the pure premium, and the filed range of the price.
+    """Loadings on the pure premium, and the filed range of the price.
 
     ``technical = (pure * (1 + fraud_load) + claim_handling * claims + policy_cost) / (1 - channel - levy - profit)``
-    and the list price is the technical premium times `filed_factor`, inside [`filed_min`, `filed_max`].
+    The list price is the technical premium times `filed_factor`, limited to [`filed_min`, `filed_max`].
 
     Parameters
     ----------
@@ -27,13 +27,13 @@ class Loadings:
     claim_handling : float
         Yuan for each expected claim.
     policy_cost : float
-        Yuan for each order; at premiums of a few fen keep it below about 0.001.
+        Yuan for each order. With premiums of a few fen, keep it below about 0.001.
     channel, levy, profit : float
         Shares of the premium; their sum is below one.
     filed_factor : float
-        Commercial factor on the technical premium, inside the filed range of factors.
+        Commercial factor on the technical premium, within the filed range of factors.
     filed_min, filed_max : float
-        Filed limits of the price, yuan, to whole micro-yuan.
+        Filed limits of the price in yuan, whole micro-yuan.
 
     Examples
     --------
@@ -64,7 +64,7 @@ class Loadings:
         for name in ("filed_min", "filed_max"):
             self._set(name, _check.number(getattr(self, name), argument=name, low=0.0, high=LARGEST_PRICE_YUAN))
         if self.retained <= 0.0:
-            raise InputError(f"channel + levy + profit is {1 - self.retained:g}; together they must stay below 1.")
+            raise InputError(f"channel + levy + profit is {1 - self.retained:g}; the sum must be below 1.")
         if self.filed_min > self.filed_max:
             raise InputError(f"filed_min is {self.filed_min:g}, above filed_max {self.filed_max:g}; exchange them.")
 
@@ -87,7 +87,7 @@ class Loadings:
         return round(self.filed_max * 1e6)
 
     def filed_micro(self, technical: Array) -> NDArray[np.int64]:
-        """Return the filed premiums behind technical premiums, micro-yuan, by the operations of the kernel.
+        """Return the filed premiums of technical premiums in micro-yuan, by the same operations as the kernel.
 
         Parameters
         ----------

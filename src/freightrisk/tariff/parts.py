@@ -1,7 +1,7 @@
-"""Tariff documents as bytes: the head, the digest of the content, and the words in which damage is refused.
+"""Tariff documents as bytes: the head, the digest of the content, and the messages for damaged documents.
 
-Fields have no defaults, because a lost field would then change the price without a word. The exceptions are the digest
-of the content, and rules of subsidies, which are also written by hand: there an absent field means no such limit.
+Fields have no defaults, because a lost field would then change the price silently. The exceptions are the digest and
+the rules of subsidies, which people also write by hand. In a rule, an absent field means that there is no limit.
 """
 
 from hashlib import blake2b
@@ -26,7 +26,7 @@ Record = TypeVar("Record", bound=TariffRecord)
 
 
 class Head(msgspec.Struct, kw_only=True):
-    """What tells a tariff document from other files; `digest` is that of all the rest, empty where none was taken."""
+    """The head that marks a file as a tariff document. `digest` covers the rest of the document; it may be empty."""
 
     schema: str = ""
     version: int = 0
@@ -46,12 +46,12 @@ def plain_of(tariff: TariffRecord) -> dict[str, Any]:
 
 
 def tariff_digest(tariff: TariffRecord) -> str:
-    """Return the digest of a tariff's document: that of an equal tariff is the same, that of another is not."""
+    """Return the digest of a tariff's document; two tariffs have the same digest exactly when they are equal."""
     return str(plain_of(tariff)["digest"])
 
 
 def _digest(undigested: Any) -> str:
-    """Return a hash of a document whose digest is empty; spaces and the order of keys do not count."""
+    """Return a hash of a document whose digest is empty; spaces and the order of keys do not change it."""
     return blake2b(msgspec.json.encode(undigested, order="sorted", enc_hook=repr), digest_size=16).hexdigest()
 
 
@@ -66,7 +66,7 @@ def record_of(kind: type[Record], data: bytes, *, source: str) -> Record:
         head = json_document(data, Head)
         if head.schema != SCHEMA:
             raise TariffDocumentError(
-                f"'{source}' is no tariff document: its schema is '{head.schema}', not '{SCHEMA}'."
+                f"'{source}' is not a tariff document: its schema is '{head.schema}' instead of '{SCHEMA}'."
             )
         if head.version != VERSION:
             raise TariffDocumentError(
@@ -77,14 +77,16 @@ def record_of(kind: type[Record], data: bytes, *, source: str) -> Record:
     except msgspec.ValidationError as error:
         raise TariffDocumentError(f"'{source}' is not a valid tariff document: {error}.") from None
     except (msgspec.DecodeError, UnicodeError) as error:
-        raise TariffDocumentError(f"'{source}' is not whole: {error}. Take the file from its source again.") from None
+        raise TariffDocumentError(
+            f"'{source}' is truncated or corrupt: {error}. Export or download it again."
+        ) from None
     except TariffDocumentError:
         raise
     except FreightRiskError as error:
         raise TariffDocumentError(f"'{source}' contradicts itself: {error}") from None
     if part.digest not in ("", _digest(msgspec.structs.replace(part, digest=""))):
         raise TariffDocumentError(
-            f"'{source}' was changed after it was saved: its digest is that of another content. Take the file from its "
-            "source again; where the change is meant, remove the key 'digest'."
+            f"'{source}' was changed after it was saved: its digest does not match its content. Export or download it "
+            "again. If the change is intended, remove the key 'digest'."
         )
     return tariff

@@ -1,4 +1,4 @@
-"""Rates by level: a base with its tables of relativities, limits by level, and the share of freight left by limits."""
+"""Rates by level: base and relativities, limits by level, and the paid share of freight under limits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ class RateTables(EqualByContent):
 
 @dataclass(frozen=True, eq=False)
 class CoverCurves(EqualByContent):
-    """What a cover pays of the claims and of the freight that the models expect.
+    """The curves from expected claims and freight to the claims and the freight that a cover pays.
 
     Parameters
     ----------
@@ -61,10 +61,11 @@ class CoverCurves(EqualByContent):
 
 
 def limit_table(limit: ByLevel, codings: Mapping[str, Coding]) -> Array:
-    """Return the limit in yuan for every slot of the factor that a cover limits by."""
+    """Return the limit in yuan for every slot of the factor of a limit."""
     if limit.factor not in codings:
         raise InputError(
-            f"the cover limits by factor '{limit.factor}', which no model rates; the factors are {', '.join(codings)}."
+            f"the cover limits by factor '{limit.factor}', which no model rates; the factors are "
+            f"{', '.join(codings) or 'none'}."
         )
     coding = codings[limit.factor]
     unknown = [level for level in limit.values if level not in coding.labels]
@@ -87,7 +88,7 @@ def limit_table(limit: ByLevel, codings: Mapping[str, Coding]) -> Array:
 def scheduled_shares(
     severity: FittedSchedule, cover: Cover, codings: Mapping[str, Coding], pairs: list[tuple[str, str]]
 ) -> tuple[list[tuple[str, str]], dict[str, Array]]:
-    """Return the pairs of factors that a schedule needs, and the table of mean freight's share left by the limits."""
+    """Return the pairs of factors that a schedule needs, and the table of the paid share of the mean freight."""
     if not cover.is_limited:
         return pairs, {}
     crossed: Coding | CrossCoding = severity.cell
@@ -149,9 +150,9 @@ def check_products(what: str, base: float, tables: Mapping[str, Array]) -> None:
 
 
 def check_curves(curves: Array, ends: Sequence[float], what: str, *, of_lines: bool = False) -> None:
-    """Refuse curves that the cover does not need, that do not run from 1 to their ends, or that have gaps.
+    """Refuse curves that the cover does not use, curves with gaps, and curves that do not run from 1 to their ends.
 
-    Curves of orders with several lines may start below 1.
+    The curves of orders with several lines may start below 1.
     """
     if not ends:
         if len(curves):

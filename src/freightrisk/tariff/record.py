@@ -1,4 +1,4 @@
-"""The tariff as data: its frozen fields, their checks, and what follows from them without pricing anything."""
+"""The tariff as data: its fields, their checks, and the properties that follow from them without pricing."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,9 +33,9 @@ from freightrisk.tariff.subsidy import (
 
 @dataclass(frozen=True, repr=False, eq=False)
 class TariffRecord:
-    """Everything that decides a price, as data: what a document holds and a `Pricer` prices with.
+    """All data that determine a price. A document holds them, and a `Pricer` prices with them.
 
-    The fields are those of `Tariff`, where they are described.
+    `Tariff` has the same fields and describes them.
     """
 
     name: str
@@ -68,7 +68,7 @@ class TariffRecord:
             limit_table(limit, self.codings)
         _check_pairs(self.pairs, self.codings)
         if self.lines is not None and self.lines not in self.codings:
-            raise InputError(f"lines names factor '{self.lines}', which is no factor of the tariff.")
+            raise InputError(f"lines names factor '{self.lines}', which is not a factor of the tariff.")
         check_rates(self.frequency, self.tabled, "frequency")
         check_rates(self.severity, self.tabled, "severity")
         check_rates(RateTables(1.0, self.shares), self.tabled, "shares")
@@ -83,19 +83,21 @@ class TariffRecord:
             )
         refuse_same_names(self.subsidies)
         if in_stacking_order(self.subsidies) != tuple(self.subsidies):
-            raise InputError("subsidies: members of a group stand apart; put the rules of a group next to each other.")
+            raise InputError(
+                "subsidies: the rules of a group are separated by other rules; put them next to each other."
+            )
         if self.experience is not None:
             self.experience.check_counted_once({name: self.tabled[name].columns for name in self.frequency.tables})
         if len(self.sizes) > _blocks.COLUMN_LIMIT:
             raise InputError(
                 f"the tariff reads {len(self._gates)} eligibility columns and {len(self.sizes) - len(self._gates)} "
-                f"factors; together they may be at most {_blocks.COLUMN_LIMIT}."
+                f"factors; together at most {_blocks.COLUMN_LIMIT} are allowed."
             )
         self._check_names()
         self._check_levels()
 
     def _check_names(self) -> None:
-        """Refuse names that two code columns would share, since the codes of one would then be read as the other's."""
+        """Refuse two code columns with one name, because the codes of one would be read as codes of the other."""
         other = next((name for name, coding in self.codings.items() if name != coding.name), None)
         if other is not None:
             raise InputError(f"codings has factor '{self.codings[other].name}' under '{other}'; use its own name.")
@@ -105,26 +107,26 @@ class TariffRecord:
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise InputError(
-                f"the tariff has two code columns named '{twice}', of factors, pairs, experience and conditions of "
-                "subsidies; rename a factor."
+                f"the tariff has two code columns named '{twice}' among its factors, pairs, experience and conditions "
+                "of subsidies; rename a factor."
             )
 
     def _check_levels(self) -> None:
-        """Refuse rules for levels that no order under the tariff can have."""
+        """Refuse a rule for a level that no order of the tariff can have."""
         for rule, column, level, coding in self.unknown_levels():
             known = [*coding.spellings[list(coding.columns).index(column)].known]
-            what = f"subsidy '{rule.name}' is for {column} {repr_of(level)}, which factor '{coding.name}' has not"
+            what = f"subsidy '{rule.name}' is for {column} {repr_of(level)}, which factor '{coding.name}' does not have"
             numeric = not any(isinstance(value, str) for value in known)
             if numeric and isinstance(level, str) and not NUMBER.fullmatch(level):
                 raise InputError(f"{what}: its levels are numbers, such as {repr_of(known[0])}. Correct the rule.")
             if coding.declared.unseen == "error":
                 raise InputError(
-                    f"{what}, so that its orders are refused and the rule pays nobody{_nearest(level, known)}. Correct "
-                    "the rule, or declare the factor with unseen='parent'."
+                    f"{what}. Such orders are refused, so the rule pays nobody{_nearest(level, known)}. Correct the "
+                    "rule, or declare the factor with unseen='parent'."
                 )
 
     def unknown_levels(self) -> Iterator[tuple[Subsidy, str, Any, Coding]]:
-        """Yield each rule's levels that a factor of the same column has not: rule, column, level and the factor."""
+        """Yield rule, column, level and factor for each level of a rule that the factor of the column does not have."""
         for rule in self.subsidies:
             for column, condition in rule.where.items():
                 for coding in self.codings.values():
@@ -177,7 +179,7 @@ class TariffRecord:
 
     @property
     def _count_ends(self) -> list[float]:
-        """Return the most paid claims of an order on each claim-count curve."""
+        """Return for each claim-count curve the largest number of paid claims of an order."""
         if self.lines is None:
             return [] if self.cover.max_claims is None else [self.cover.paid_at_most(self.cover.max_claims)]
         coding = self.codings[self.lines]
@@ -190,14 +192,14 @@ class TariffRecord:
 
     @property
     def in_sequence(self) -> bool:
-        """Return whether what is paid for an order depends on the orders before it."""
+        """Return whether the payments of an order depend on earlier orders."""
         return self.rounding == "carry" or any(rule.is_limited for rule in self.subsidies)
 
     @cached_property
     def columns_read(self) -> tuple[str, ...]:
-        """Return the columns of orders (or merchants) that pricing reads, by the names that the tariff knows them by.
+        """Return the columns of orders (or merchants) that pricing reads, under the names in the tariff.
 
-        order_id, merchant_id and ship_date may be called otherwise in a table; a call says so, as in
+        A table may have other names for order_id, merchant_id and ship_date; pass them to the call, as in
         ``tariff.price(orders, ship_date="shipped_at")``.
         """
         found = [column for coding in self.codings.values() for column in coding.columns]
@@ -221,7 +223,7 @@ class TariffRecord:
 
     @cached_property
     def key(self) -> str:
-        """Return a hash of what the codes of encoded orders mean, the same in every process."""
+        """Return a hash of the meaning of the codes of encoded orders; it is the same in every process."""
         return digest(
             (
                 tuple(coding.digest for coding in self.tabled.values()),
@@ -237,27 +239,27 @@ class TariffRecord:
 
 
 def warn_of_unknown_levels(tariff: TariffRecord) -> None:
-    """Warn of rules for levels that the book never had, or for single values of a number that is banded."""
+    """Warn of rules for levels that the book never had, and for single values of a banded number."""
     banded = {coding.columns[0] for coding in tariff.codings.values() if isinstance(coding.declared, Band)}
     for rule in tariff.subsidies:
         for column, condition in rule.where.items():
             if column not in banded or isinstance(condition, Interval):
                 continue
             _check.warn(
-                f"subsidy '{rule.name}' is for the values {list(condition)} of {column} alone, which is banded; for "
-                "a range give Interval(above=, at_most=)."
+                f"subsidy '{rule.name}' is only for the values {list(condition)} of {column}, which is banded; for a "
+                "range give Interval(above=, at_most=)."
             )
     for rule, column, level, coding in tariff.unknown_levels():
         known = [*coding.spellings[list(coding.columns).index(column)].known]
         _check.warn(
-            f"subsidy '{rule.name}' is for {column} {repr_of(level)}, which factor '{coding.name}' has not: it pays "
-            f"only orders of levels that are newer than the fit{_nearest(level, known)}."
+            f"subsidy '{rule.name}' is for {column} {repr_of(level)}, which factor '{coding.name}' does not have. It "
+            f"pays only orders with levels newer than the fit{_nearest(level, known)}."
         )
 
 
 def _nearest(level: Any, known: Sequence[Any]) -> str:
     close = nearest_spelling(spelling(level), map(spelling, known))
-    return "" if close is None else f"; the known level most like it is '{close}'"
+    return "" if close is None else f"; the most similar known level is '{close}'"
 
 
 def _check_pairs(pairs: Sequence[tuple[str, str]], codings: Mapping[str, Coding]) -> None:
@@ -265,15 +267,15 @@ def _check_pairs(pairs: Sequence[tuple[str, str]], codings: Mapping[str, Coding]
     for first, second in pairs:
         unknown = [name for name in (first, second) if name not in known]
         if unknown:
-            raise InputError(f"pairs names factor '{unknown[0]}', which is no factor of the tariff.")
+            raise InputError(f"pairs names factor '{unknown[0]}', which is not a factor of the tariff.")
         known.add(f"{first} x {second}")
 
 
 def check_terms(cover: object, loadings: object, subsidies: object) -> None:
-    """Refuse terms of the wrong kind, which would fail later and less clearly."""
+    """Refuse terms of the wrong type here, because they would fail later with a less clear message."""
     if not isinstance(cover, Cover):
         raise InputError(f"cover is {repr_of(cover)}; it must be a Cover.")
     if not isinstance(loadings, Loadings):
         raise InputError(f"loadings is {repr_of(loadings)}; it must be a Loadings.")
     if not isinstance(subsidies, Sequence) or not all(isinstance(rule, Subsidy) for rule in subsidies):
-        raise InputError(f"subsidies is {repr_of(subsidies)}; it must be a list whose items are each a Subsidy.")
+        raise InputError(f"subsidies is {repr_of(subsidies)}; it must be a list of Subsidy.")

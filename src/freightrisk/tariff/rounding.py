@@ -20,7 +20,7 @@ SHORT_BYTES = 64  # ids up to this length share one padded array
 
 @dataclass(frozen=True)
 class Rounding:
-    """How micro-yuan become fen.
+    """The rule by which micro-yuan are rounded to fen.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Rounding:
     Raises
     ------
     InputError
-        For an unknown mode, and for a key without "dither" or "dither" without a key.
+        For an unknown mode, for "dither" without a key, and for a key with another mode.
     """
 
     mode: str = field(default="half_even", metadata={"key": "rounding"})
@@ -46,7 +46,9 @@ class Rounding:
         if self.mode == "dither":
             _check.secret(key, argument="dither_key of a tariff that rounds by dither")
         elif not isinstance(key, str) or key:
-            raise InputError(f"dither_key is given, but rounding is '{self.mode}'; leave one out.")
+            raise InputError(
+                f"dither_key is given, but rounding is '{self.mode}'; leave the key out or round by 'dither'."
+            )
 
 
 def dither_draws(ids: NDArray[Any], key: str) -> NDArray[np.uint16]:
@@ -115,8 +117,8 @@ def round_micro(
     draws : uint16 array, shape (n_orders,)
         For dither; see `dither_draws`.
     merchants, remainders : int32 array, shape (n_orders,), and int64 array, shape (n_merchants,)
-        For carry: the merchant's code of each order, and the micro-yuan that each merchant was charged too little so
-        far. The latter are updated.
+        For carry: the merchant's code of each order, and the micro-yuan that each merchant was undercharged so far.
+        The remainders are updated.
     """
     if mode == "half_even":
         # In whole numbers, so that a tie is exact: docs/method.md, steps before equation 32.
@@ -133,7 +135,7 @@ def round_micro(
 
 
 def whole_sums(codes: NDArray[Any], values: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """Return exact sums by code; doubles would lose the last micro-yuan of a large merchant."""
+    """Return exact integer sums by code, because doubles would lose the last micro-yuan of a large merchant."""
     found = np.zeros(size, dtype=np.int64)
     np.add.at(found, codes, values)
     return found

@@ -1,4 +1,4 @@
-"""Settling a batch in its sequence: budgets and caps counted down, remainders of rounding carried on."""
+"""Settlement of a batch in its sequence: budgets and caps are counted down, rounding remainders carried over."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ WAVE = 8
 
 @dataclass(frozen=True, eq=False)
 class RemainingLimits:
-    """The money that budgets and caps by merchant have left; the kernel counts it down.
+    """The money left in budgets and merchant caps; the kernel counts it down.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class RemainingLimits:
         return cls(rules, sequence.labels, budget, rule_keys, start, by_key, *met)
 
     def limits(self, keys: NDArray[np.int32]) -> _settle.Limits:
-        """Return the kernel's view, which counts these arrays down."""
+        """Return the kernel's view of these arrays, through which it counts them down."""
         return _settle.Limits(
             self.budget, keys, self.rule_keys, self.rule_start, self.by_key, self.budget_met, self.by_key_met
         )
@@ -71,15 +71,15 @@ class RemainingLimits:
 
     @property
     def is_by_merchant(self) -> bool:
-        """Return whether a rule is capped by merchant, so that orders without one are not eligible."""
+        """Return whether a rule has a merchant cap, so that orders without a merchant are not eligible."""
         return bool(np.any(self.rule_keys >= 0))
 
     def copy(self) -> "RemainingLimits":
-        """Return a copy whose amounts can be counted down on their own."""
+        """Return a copy whose amounts are counted down independently."""
         return replace(self, budget=self.budget.copy(), by_key=self.by_key.copy())
 
     def spend(self, opening: "RemainingLimits", balances: Balances) -> None:
-        """Add the spending since `opening` to balances, and note the limits that were met or might have been."""
+        """Add the spending since `opening` to balances, and record the limits that reduced an offer or may have."""
         balances.met.clear()
         for k, rule in enumerate(self.rules):
             if not rule.is_limited:
@@ -102,7 +102,7 @@ class RemainingLimits:
 def waves(
     pieces: list[tuple[int, int]], sequence: OrderSequence | None, left: RemainingLimits | None
 ) -> list[list[tuple[int, int]]]:
-    """Return the pieces of a batch in runs that are settled before the next is priced.
+    """Return the pieces of a batch in runs; each run is settled before the next run is priced.
 
     If only budgets bind and rows are already in sequence, the runs are short, so that little has to be repriced when a
     budget is exhausted.
@@ -125,12 +125,14 @@ def settle_in_order(
     *,
     threads: int,
 ) -> None:
-    """Round by carrying and let budgets and caps bind, on pieces that were priced as if none of them would end.
+    """Settle pieces in sequence: carry remainders and apply budgets and caps.
+
+    The pieces were priced under the assumption that no budget is exhausted.
 
     Parameters
     ----------
     sums : int64 array, shape (n_pieces, n_rules)
-        What each limited rule paid in each piece, as priced.
+        Fen that each limited rule paid in each piece, as priced.
     pieces : list of (start, stop)
     """
     n = pieces[-1][1] if pieces else 0
@@ -162,7 +164,7 @@ def _settle_as_if_unlimited(
     *,
     threads: int,
 ) -> None:
-    """Settle pieces by the rules that are allowed, and write what each limited one paid to the rows of `sums`."""
+    """Settle pieces under the allowed rules, and write the payments of each limited rule to the rows of `sums`."""
     if not pieces:
         return
     first, size = pieces[0][0], pieces[0][1] - pieces[0][0]
@@ -185,7 +187,7 @@ def _settle_budgets(
     *,
     threads: int,
 ) -> None:
-    """Settle one by one the pieces in which a budget is exhausted; settle later pieces again without its rule."""
+    """Settle each piece in which a budget is exhausted by itself, and later pieces again without the rule."""
     money, limits = into.money(NO_DRAWS), left.limits(sequence.keys)
     done, allowed = 0, left.allowed()
     while done < len(pieces):
