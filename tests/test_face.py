@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import freightrisk
+from freightrisk import Credibility, Factor, FrequencyModel, OrderBook
 
 FACES = ("campaigns", "credibility", "inference", "lines", "reports", "results", "shapes")
 API = Path(__file__).resolve().parents[1] / "docs" / "api.md"
@@ -48,10 +50,48 @@ def test_a_name_that_stands_elsewhere_is_pointed_to():
         _ = freightrisk.nothing
 
 
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("plot_lift", "import it from freightrisk.plots"),
+        ("BookTruth", "import it from freightrisk.datasets"),
+        ("Experience", "it is now freightrisk.ExperienceRating"),
+        ("Coding", "import it from freightrisk.results"),
+        ("allocate", "import it from freightrisk.campaigns"),
+    ],
+)
+def test_a_name_that_moved_or_changed_is_pointed_to(name, where):
+    with pytest.raises(AttributeError, match=re.escape(f"freightrisk has no '{name}'; {where}.")):
+        getattr(freightrisk, name)
+
+
+@pytest.mark.parametrize("face", [*FACES, "plots", "datasets"])
+def test_completion_shows_public_names_alone(face):
+    module = importlib.import_module(f"freightrisk.{face}")
+    assert [name for name in dir(module) if not name.startswith("__")] == sorted(module.__all__)
+
+
+PUBLIC = ("results", "campaigns", "inference", "lines", "credibility", "datasets")
+
+
+def test_what_results_consist_of_has_a_public_name():
+    cells = pd.DataFrame({"zone": ["near", "far"], "orders": [100.0, 50.0], "claims": [20, 40]})
+    book = OrderBook.from_counts(cells, claims="claims", exposure="orders", factors=[Factor("zone")])
+    fitted = FrequencyModel([Credibility("zone", variance=0.1)]).fit(book)
+    parts = [book.claims, book.reversals, book.codings["zone"], fitted, fitted.statistics, fitted.steps[0]]
+    parts += [fitted.fitted_effects["zone"], fitted.nodes["zone"], FrequencyModel().fit(book).codings["zone"]]
+    known = {*freightrisk.__all__, *(name for face in PUBLIC for name in names_of(face))}
+    assert {type(part).__name__ for part in parts} <= known
+
+
 @pytest.mark.skipif(not API.is_file(), reason="needs the checkout: docs/api.md")
 def test_every_public_name_is_in_the_reference():
     text = API.read_text("utf-8")
     listed = set(re.findall(r"auto(?:class|function):: (?:\w+\.)*(\w+)$", text, re.MULTILINE))
     assert "automodule:: freightrisk.errors" in text
     listed |= set(dir(freightrisk.errors))
-    assert {*freightrisk.__all__, "Ledger", *(name for face in FACES for name in names_of(face))} <= listed
+    assert {
+        *freightrisk.__all__,
+        "Ledger",
+        *(name for face in (*FACES, "plots", "datasets") for name in names_of(face)),
+    } <= listed

@@ -1,3 +1,4 @@
+import doctest
 import sys
 
 import numpy as np
@@ -177,3 +178,12 @@ def test_without_matplotlib_the_error_names_the_extra(monkeypatch, frequency):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pip install 'freightrisk\[plots\]'"):
         plots.plot_relativities(frequency, "price")
+
+
+@pytest.mark.parametrize("name", plots.__all__)
+def test_the_examples_run(name):
+    found = doctest.DocTestParser().get_doctest(getattr(plots, name).__doc__, {}, name, None, 0)
+    assert found.examples
+    for example in found.examples:
+        example.options.pop(doctest.SKIP, None)
+    assert doctest.DocTestRunner(verbose=False).run(found).failed == 0

@@ -108,14 +108,24 @@ _MODULES = (
 )
 
 
+_RENAMED = {"Experience": "ExperienceRating"}
+
+
+def _names_of(module: str) -> list[str]:
+    names: list[str] = _importlib.import_module(f"freightrisk.{module}").__all__
+    return names
+
+
 def __getattr__(name: str) -> object:
     """Return a module or a name that is imported at first use."""
     if name in _MODULES:
         return _importlib.import_module(f"freightrisk.{name}")
     if name in _LAZY:
         return getattr(_importlib.import_module(f"freightrisk.{_LAZY[name]}"), name)
-    for module in ("campaigns", "credibility", "inference", "lines", "reports", "results", "shapes"):
-        if not name.startswith("_") and name in _importlib.import_module(f"freightrisk.{module}").__all__:
+    if name in _RENAMED:
+        raise AttributeError(f"freightrisk has no {name!r}; it is now freightrisk.{_RENAMED[name]}.")
+    for module in _MODULES:
+        if not name.startswith("_") and module != "ledger" and name in _names_of(module):
             raise AttributeError(f"freightrisk has no {name!r}; import it from freightrisk.{module}.")
     raise AttributeError(f"module 'freightrisk' has no attribute {name!r}")
 

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from freightrisk.book.factors import Band, Factor, Hierarchy
 
+__all__ = ["BookTruth", "SimulatedBook", "simulate_book"]
+
 Floats = NDArray[np.float64]
 Codes = NDArray[np.integer[Any]]
 Rng = np.random.Generator
@@ -73,6 +75,11 @@ CAMPAIGN_WINDOWS = {"618": (601, 620), "double_11": (1024, 1114), "double_12": (
 CAMPAIGN_VOLUME, CANCELLED_SHARE = (1.0, 1.8, 2.5, 1.5), 0.02
 SHIP_DELAY_SHARES, LINE_SHARES = (0.45, 0.35, 0.15, 0.05), (0.72, 0.17, 0.07, 0.03, 0.01)
 ZONE_SHARES = (0.20, 0.28, 0.27, 0.19, 0.06)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, so that completion shows nothing else."""
+    return __all__
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -18,9 +18,16 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+__all__ = ["plot_actual_vs_expected", "plot_lift", "plot_relativities"]
+
 MOST_LABELS = 45  # more labels than this do not fit on the axis
 POINTS_A_CHARACTER = 5.5  # mean width of a character at matplotlib's default font size
 TABLE_COLUMNS = ("group", "exposure", "actual", "expected", "ratio", "std_error")
+
+
+def __dir__() -> list[str]:
+    """Return the public names, so that completion shows nothing else."""
+    return __all__
 
 
 def plot_relativities(fitted: FittedModel, factor: str, ax: "Axes | None" = None) -> "Axes":
@@ -51,7 +58,13 @@ def plot_relativities(fitted: FittedModel, factor: str, ax: "Axes | None" = None
 
     Examples
     --------
-    >>> ax = plot_relativities(frequency, "price")  # doctest: +SKIP
+    >>> import pandas as pd
+    >>> from freightrisk import Factor, FrequencyModel, OrderBook
+    >>> from freightrisk.plots import plot_relativities
+    >>> cells = pd.DataFrame({"channel": ["shelf", "live"], "orders": [1000.0, 500.0], "claims": [20, 40]})
+    >>> book = OrderBook.from_counts(cells, claims="claims", exposure="orders", factors=[Factor("channel")])
+    >>> frequency = FrequencyModel().fit(book)
+    >>> ax = plot_relativities(frequency, "channel")  # doctest: +SKIP
     """
     if factor not in fitted.codings:
         raise InputError(
@@ -105,7 +118,9 @@ def plot_actual_vs_expected(table: "pd.DataFrame", ax: "Axes | None" = None) -> 
     Examples
     --------
     >>> from freightrisk import actual_vs_expected
-    >>> ax = plot_actual_vs_expected(actual_vs_expected(actual, expected))  # doctest: +SKIP
+    >>> from freightrisk.plots import plot_actual_vs_expected
+    >>> table = actual_vs_expected([3.0, 9.0, 14.0, 21.0], [4.0, 8.0, 15.0, 20.0], n_groups=2)
+    >>> ax = plot_actual_vs_expected(table)  # doctest: +SKIP
     """
     _check_table(table)
     ax = _axes(ax)
@@ -138,6 +153,12 @@ def plot_lift(table: "pd.DataFrame", ax: "Axes | None" = None) -> "Axes":
         If a column of the table is missing.
     ImportError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> from freightrisk import actual_vs_expected
+    >>> from freightrisk.plots import plot_lift
+    >>> ax = plot_lift(actual_vs_expected([3.0, 9.0], [4.0, 8.0], n_groups=2))  # doctest: +SKIP
     """
     _check_table(table)
     ax = _axes(ax)

@@ -1,19 +1,31 @@
 """Types that functions and methods return or that results consist of, for annotations."""
 
+from freightrisk.book.claims import ClaimRecords, Reversals
+from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.datasets import SimulatedBook
+from freightrisk.models.fitted_effect import FitStatistics, FittedEffect, Nodes
 from freightrisk.models.freight import FittedSchedule
+from freightrisk.models.newton import Step
 from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers
 from freightrisk.tariff.rates import CoverCurves, RateTables
 from freightrisk.tariff.rounding import Rounding
 from freightrisk.tariff.worksheet import Worksheet
 
 __all__ = [
+    "ClaimRecords",
     "CodedOrders",
+    "Coding",
     "CoverCurves",
+    "CrossCoding",
+    "FitStatistics",
+    "FittedEffect",
     "FittedSchedule",
+    "Nodes",
     "QuoteBuffers",
     "RateTables",
+    "Reversals",
     "Rounding",
     "SimulatedBook",
+    "Step",
     "Worksheet",
 ]
