@@ -264,3 +264,13 @@ def test_a_new_process_tells_no_password_either(tmp_path):
     assert done.returncode == 1
     assert "LedgerError: the ledger in postgresql+psycopg://u:***@127.0.0.1:1/x cannot be used" in done.stderr
     assert SECRETS[0] not in done.stderr.replace(code, "")
+
+
+def test_the_repr_of_a_ledger_shows_where_it_is_and_no_password(tmp_path):
+    with Ledger(tmp_path / "spent.db") as ledger:
+        assert repr(ledger).startswith("Ledger in sqlite")
+        assert "spent.db" in repr(ledger)
+    engine = sa.create_engine(f"sqlite:///file:{tmp_path}/other.db?uri=true&key=hidden-secret")
+    with Ledger(engine) as ledger:
+        assert "hidden-secret" not in repr(ledger)
+    engine.dispose()

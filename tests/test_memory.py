@@ -164,7 +164,7 @@ def test_what_the_kernel_trusts_cannot_be_written_to():
 
 @pytest.mark.parametrize("given", [None, 5, "orders", pd.DataFrame({"zone": ["near"]})])
 def test_what_is_no_encoded_orders_is_refused(given):
-    with pytest.raises(InputError, match=r"coded is a .*; give what encode\(orders\) returns"):
+    with pytest.raises(InputError, match=r"coded is a .*; give the result of encode\(orders\)"):
         tariff_of().price_columns(given, threads=1)
 
 

@@ -18,6 +18,7 @@ from freightrisk._columns import PricingColumns, id_array
 from freightrisk._intake import DEFAULT_CLOCK, check_clock
 from freightrisk._shown import repr_of
 from freightrisk.errors import InputError, LedgerError
+from freightrisk.pipeline.addresses import shown
 from freightrisk.pipeline.batch import PricedBatch, Recorded, Snapshot, Unpriced
 from freightrisk.pipeline.database import Database, repeated
 from freightrisk.pipeline.entries import check_terms, give_back, record, recorded_of, spent_now
@@ -86,7 +87,6 @@ class Ledger:
     >>> from pathlib import Path
     >>> import pandas as pd
     >>> from freightrisk import Factor, FrequencyModel, Ledger, OrderBook, SeverityModel, Subsidy, Tariff
-    >>> from freightrisk import Ledger
     >>> orders = pd.DataFrame({"order_id": range(8), "zone": ["near", "far"] * 4})
     >>> orders["ship_date"] = pd.Timestamp("2026-06-01")
     >>> claims = pd.DataFrame({"order_id": [0, 1, 3], "freight": [8.0, 15.0, 17.0]})
@@ -147,6 +147,9 @@ class Ledger:
         if clock not in (None, known):
             raise LedgerError(f"clock is '{clock}', but the clock of this ledger is '{known}'; leave clock out.")
         return known
+
+    def __repr__(self) -> str:
+        return f"Ledger in {shown(self._engine.url)}, clock {self.clock}"
 
     def close(self) -> None:
         """Close the ledger's connections to the database."""

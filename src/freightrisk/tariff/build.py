@@ -23,7 +23,7 @@ def parts_of_models(
     shape: SeverityShape | None,
     experience: ExperienceRating | None,
 ) -> dict[str, Any]:
-    """Return those arguments of a `Tariff` that follow from its models and its cover."""
+    """Return the arguments of a `Tariff` that follow from its models and its cover."""
     if shape is not None and not isinstance(shape, SeverityShape):
         raise InputError(
             f"shape is {repr_of(shape)}; it must be a SeverityShape, such as EmpiricalShape.fit(severity, book)."
@@ -51,7 +51,7 @@ def parts_of_models(
     if isinstance(severity, FittedSchedule):
         if shape is not None:
             raise InputError(
-                "shape is given, but severity is a freight schedule, whose amounts spread by weight; leave shape out."
+                "shape is given, but a freight schedule has its own distribution of amounts; leave shape out."
             )
         pairs, shares = scheduled_shares(severity, cover, codings, pairs)
     elif cover.is_limited:

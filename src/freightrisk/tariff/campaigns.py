@@ -69,8 +69,8 @@ def load_campaigns(path: str | Path) -> tuple[Subsidy, ...]:
     Raises
     ------
     InputError
-        Where the file cannot be read, is no such document or of another version, or a rule contradicts itself; the
-        message names the place.
+        If the file cannot be read, is not a campaign document of this version, or has a rule that contradicts itself.
+        The message names the place.
 
     Examples
     --------

@@ -14,7 +14,7 @@ def load_tariff(path: str | Path) -> Tariff:
     Raises
     ------
     TariffDocumentError
-        Where the file is cut short, is no tariff, is of another version, or contradicts itself.
+        If the file is truncated, is not a tariff document of this version, or contradicts itself.
     """
     path = _check.path(path, argument="path")
     try:

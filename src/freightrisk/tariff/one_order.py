@@ -24,7 +24,7 @@ from freightrisk.tariff.record import TariffRecord
 from freightrisk.tariff.rounding import dither_draws
 from freightrisk.tariff.subsidy import Gate, periods_of
 
-REMEMBERED = 2**14  # values that a reader remembers; a bound on memory, because values come from outside
+REMEMBERED = 2**14  # most values that a reader remembers, to bound its memory
 LARGEST_PLAIN = 1e15  # below 2**53, so a double holds every int up to it exactly
 ABSENT = object()
 FIRST_ORDINAL = date(1970, 1, 1).toordinal()
@@ -148,7 +148,7 @@ class _Rows:
 
 
 def _reader(coding: Coding | Gate, encode: Reader | None = None) -> Reader:
-    """Return a function that reads the code of one column; `encode` is its slow path, for values not yet met."""
+    """Return a function that reads the code of one column; `encode` is its slow path, for values not seen before."""
     encode = coding.encode_one if encode is None else encode
     columns = coding.columns if isinstance(coding, Coding) else (coding.column,)
     if isinstance(coding, Coding) and isinstance(coding.declared, Band):

@@ -1,4 +1,4 @@
-"""The compiled tariff: its record as the flat arrays and numbers that the pricing kernel and its slow twin read."""
+"""The compiled tariff: the flat arrays and numbers that the pricing kernel and its slow twin read."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from freightrisk.tariff.subsidy import group_numbers
 
 LOADS = ("fraud_load", "claim_handling", "policy_cost", "retained", "filed_factor")
 UNLIMITED = 2**31 - 1
-FUSED_CELLS = 2**11  # tables of so many products stay in the first cache beside a block of rows
+FUSED_CELLS = 2**11  # a table of this many products fits into the first-level cache beside a block of rows
 
 
 PARTS: dict[str, Callable[..., Any]] = {
@@ -34,18 +34,18 @@ PARTS: dict[str, Callable[..., Any]] = {
 
 
 def price_plan(arguments: Mapping[str, Any]) -> _plan.PricePlan:
-    """Return the kernel's form of what `plan_arguments` returns."""
+    """Return the plan of the kernel from the arguments that `plan_arguments` returns."""
     parts = {name: PARTS[name](**value) if name in PARTS else value for name, value in arguments.items()}
     return _plan.PricePlan(**parts)
 
 
 def plan_arguments(tariff: TariffRecord) -> dict[str, Any]:
-    """Return the arguments of `_plan.PricePlan` for a tariff; those of its parts as mappings."""
+    """Return the arguments of `_plan.PricePlan` for a tariff; the arguments of its parts are mappings."""
     experience = {} if tariff.experience is None else tariff.experience.tables
     place = {name: k for k, name in enumerate([*tariff.tabled, *experience])}
     loads = tariff.loadings
     gates = {len(place) + k: gate.masks for k, gate in enumerate(tariff._gates)}
-    # Where shares say what is paid under the limits, the limits themselves have been used.
+    # If shares give the paid freight, they already contain the limits.
     by_level = () if tariff.shares else tariff.cover.limits
     limits = [(place[limit.factor], limit_table(limit, tariff.codings)) for limit in by_level]
     known = [coding.n_levels for coding in tariff.tabled.values()]
@@ -98,11 +98,12 @@ def _rules(tariff: TariffRecord) -> dict[str, NDArray[Any]]:
 def _fuse(
     tables: Mapping[str, Mapping[int, NDArray[Any]]], n_columns: int
 ) -> tuple[dict[str, NDArray[np.int32]], dict[str, dict[int, NDArray[Any]]]]:
-    """Return columns to be fused from two others, and the tables over these columns and those that stay.
+    """Return fused columns, each made of two earlier columns, and the tables over the fused and the other columns.
 
-    Columns that the same models read are taken together, largest first, each by the first fused column in which it
-    leaves no more than FUSED_CELLS products: fewer tables to gather from, for the same premium. Of masks a product is
-    what both allow. Columns that several models read come first in each.
+    Fusing replaces two table reads an order by one, for the same premium. Only columns that the same models read are
+    fused. The largest column goes first, and each column joins the first fused column whose product table then has at
+    most FUSED_CELLS entries. The product of two relativities is their product; the product of two masks is their
+    intersection. Columns that several models read come first in each model.
     """
     steps: list[tuple[int, int, int]] = []
     found: dict[str, dict[int, NDArray[Any]]] = {what: {} for what in tables}
@@ -135,7 +136,7 @@ def _products(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
 
 
 def _paired(frequency: Mapping[int, Array], severity: Mapping[int, Array]) -> list[tuple[int, Array]]:
-    """Return the tables of the columns that both models read, the first ones of each, as pairs of relativities."""
+    """Return the tables of the columns that both models read, as pairs of relativities."""
     return [
         (column, np.stack([table, severity[column]], axis=1).ravel())
         for column, table in frequency.items()
@@ -144,7 +145,7 @@ def _paired(frequency: Mapping[int, Array], severity: Mapping[int, Array]) -> li
 
 
 def _flat(tables: Iterable[tuple[int, NDArray[Any]]], dtype: type = np.float64) -> dict[str, NDArray[Any]]:
-    """Return the columns of tables, where each begins, and all entries one table after another."""
+    """Return the column and the start of each table, and the entries of all tables one after another."""
     pairs = list(tables)
     ends = np.cumsum([0, *(len(table) for _, table in pairs)])
     return {

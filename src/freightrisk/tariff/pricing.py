@@ -120,17 +120,17 @@ class Pricer:
         self,
         coded: CodedOrders,
         *,
-        threads: int,
+        threads: int | None = None,
         detail: bool = True,
         campaigns: bool = False,
         progress: bool = False,
         balances: Balances | None = None,
         buffers: QuoteBuffers | None = None,
     ) -> dict[str, NDArray[Any]]:
-        """Return quotes as arrays; balances are spent from as pricing goes on, and not given back if it fails."""
+        """Return quotes as arrays. Balances are updated during pricing and are not restored if it fails."""
         tariff = self.tariff
         if not isinstance(coded, CodedOrders):
-            raise InputError(f"coded is a {type(coded).__name__}; give what encode(orders) returns.")
+            raise InputError(f"coded is a {type(coded).__name__}; give the result of encode(orders).")
         needs = {"draws": tariff.rounding == "dither", "in_sequence": tariff.in_sequence}
         coded.check(tariff.key, tuple(tariff.sizes.values()), **needs)
         threads = _check.threads(threads)
@@ -159,7 +159,7 @@ class Pricer:
         threads: int,
         progress: bool,
     ) -> None:
-        """Price orders into buffers, piece by piece; where a sequence is fixed, wave by wave, each settled in order."""
+        """Price orders into buffers by pieces; if money is spent in a sequence, settle each wave of pieces in order."""
         tariff, plan, sequence = self.tariff, self.plan, coded.sequence
         pieces = chunks(coded.n_orders, PRICE_CHUNK)
         steps = into.steps if detail else np.empty((0, 0))
@@ -254,8 +254,8 @@ class Pricer:
                 f"this merchant, or declare the factor of '{strict[0]}' with missing='level'."
             )
         _check.warn(
-            f"order: '{names.merchant_id}' is {repr_of(known[MERCHANT_ID])}, which names no row of merchants; its "
-            "columns of merchants are missing."
+            f"order: '{names.merchant_id}' is {repr_of(known[MERCHANT_ID])}, which names no row of merchants; the "
+            "merchant's columns count as missing."
         )
         return {name: None for name in needed if name in self.tariff.columns_read} | dict(known)
 

@@ -38,13 +38,13 @@ class CodedOrders:
         A hash of the meaning of the codes; a tariff with the same key can price the orders.
     draws : uint16 array, shape (n_orders,) or empty
         Draws of dithered rounding, 0 to 9,999.
-    sequence : Sequence or None
-        The sequence in which the orders are served, if a budget, a cap by merchant or carried rounding needs one.
+    sequence : OrderSequence or None
+        The sequence in which the orders are served, if a budget, a merchant cap or carried rounding needs one.
     """
 
-    columns: _blocks.CodeColumns
+    columns: _blocks.CodeColumns = field(repr=False)
     n_orders: int
-    index: Any
+    index: Any = field(repr=False)
     kind: str
     key: str = field(repr=False)
     draws: NDArray[np.uint16] = field(default_factory=lambda: np.empty(0, dtype=np.uint16), repr=False)
@@ -153,6 +153,9 @@ class QuoteBuffers:
     masks: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, dtype=np.uint64))
     paid: NDArray[np.int32] = field(default_factory=lambda: np.empty((0, 0), dtype=np.int32))
 
+    def __repr__(self) -> str:
+        return f"QuoteBuffers for {self.list_fen.shape[0]:,} orders"
+
     @property
     def outputs(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8]]:
         """Return list_fen, payers, merchant_fen and flags, the outputs of settling."""
@@ -163,7 +166,7 @@ class QuoteBuffers:
         return _settle.MoneyColumns(draws, self.micro, self.rounded, self.masks, self.paid)
 
     def rows(self, permutation: NDArray[np.int64]) -> "QuoteBuffers":
-        """Return buffers with the rows of settling in another sequence; its inputs are copied, its outputs are new."""
+        """Return buffers with the rows in another sequence; the inputs of settling are copied, its outputs are new."""
         return replace(
             self,
             list_fen=np.empty(len(permutation), dtype=np.int32),

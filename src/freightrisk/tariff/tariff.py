@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from freightrisk import _check
 from freightrisk._columns import ColumnNames, PricingColumns
 from freightrisk._plain import write_whole
-from freightrisk._shown import shown
+from freightrisk._shown import counted, shown
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
@@ -53,7 +53,7 @@ class Tariff(TariffRecord):
     curves : CoverCurves
         Curves of the cover. `count_curve`, `limit_curve` and `shares` are read from it.
     floor_fen : int
-        Least that the merchant pays an order.
+        Smallest price of an order for the merchant.
     rounding_rule : Rounding
         Rounding of micro-yuan to fen. `rounding` (the mode) and `dither_key` are read from it.
     provenance : dict
@@ -104,7 +104,7 @@ class Tariff(TariffRecord):
         subsidies : sequence of Subsidy
             Rules, in the order in which they apply.
         floor_fen : int
-            Least that a merchant pays an order, in fen; 1 is 0.01 yuan.
+            Smallest price of an order for the merchant, in fen; 1 is 0.01 yuan.
         rounding : {"half_even", "half_up", "ceiling", "down", "dither", "carry"}
             Mode of rounding micro-yuan to fen, see `Rounding`; `rounding_report` compares the modes.
         dither_key : str
@@ -161,7 +161,7 @@ class Tariff(TariffRecord):
     def with_off_balance(
         self, orders: Any, *, merchants: Any = None, threads: int | None = None, **columns: Unpack[PricingColumns]
     ) -> "Tariff":
-        """Return the tariff with its experience scaled so that a book's pure premium is the same as without experience.
+        """Return the tariff with an off-balance factor that gives a book the same pure premium as without experience.
 
         Scores drift upwards (the share above 4.8 grows from 30 % to 36 %), modifications are capped, and credibility
         does not balance by itself. Without the factor, each of these would change the premium of the whole book. The
@@ -295,7 +295,7 @@ class Tariff(TariffRecord):
         self,
         coded: CodedOrders,
         *,
-        threads: int,
+        threads: int | None = None,
         detail: bool = True,
         campaigns: bool = False,
         progress: bool = False,
@@ -307,7 +307,8 @@ class Tariff(TariffRecord):
         Parameters
         ----------
         coded : CodedOrders
-        threads : int
+        threads : int, optional
+            All cores by default.
         detail, campaigns, progress, balances
             As for `price`.
         buffers : QuoteBuffers, optional
@@ -406,7 +407,8 @@ class Tariff(TariffRecord):
 
     def __repr__(self) -> str:
         return shown(
-            f"Tariff '{self.name}': {len(self.codings)} factors, "
-            f"{sum(coding.n_levels for coding in self.codings.values())} levels, "
-            f"{len(self.subsidies)} subsidies by {', '.join(self.payers) or 'nobody'}, floor {self.floor_fen} fen"
+            f"Tariff '{self.name}': {counted(len(self.codings), 'factor')}, "
+            f"{counted(sum(coding.n_levels for coding in self.codings.values()), 'level')}, "
+            f"{len(self.subsidies)} subsidies{' by ' if self.payers else ''}{', '.join(self.payers)}, "
+            f"floor {self.floor_fen} fen"
         )

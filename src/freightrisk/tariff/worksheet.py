@@ -50,13 +50,13 @@ def worksheet(
     balances: Balances,
     date_format: str | None,
 ) -> Worksheet:
-    """Return the worksheet of one order; the slow twin computes the steps and must give the kernel's fen.
+    """Return the worksheet of one order. The slow twin computes the steps, and its fen must equal the kernel's.
 
     Parameters
     ----------
     tariff : TariffRecord
     plan : mapping
-        The `plan_arguments` of the tariff.
+        The tariff as plain arrays, from `plan_arguments`.
     order : mapping of column to value
     quote : mapping
         The kernel's quote of the order under the same balances.
