@@ -141,7 +141,7 @@ def _explain_options(parser: argparse.ArgumentParser) -> None:
     _frame_option(parser, "merchants", "one row a merchant")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--order-id", help="the order to explain; needs --orders")
-    which.add_argument("--json", help="""the order itself, e.g. '{"channel": "search", "price": 59.9}'""")
+    which.add_argument("--json", help="the order itself, with every column that the tariff reads")
     _column_options(parser)
     _encoding_option(parser)
 

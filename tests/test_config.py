@@ -1,0 +1,132 @@
+"""The configuration of a fit: the documentation lists its keys, and its commands run as they are printed."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from math import inf
+from pathlib import Path
+
+import pytest
+from msgspec import inspect
+
+from freightrisk import (
+    Band,
+    ByLevel,
+    Cover,
+    Credibility,
+    Factor,
+    Free,
+    Given,
+    Hierarchy,
+    Interaction,
+    Interval,
+    Loadings,
+    Smooth,
+    Subsidy,
+    cli,
+)
+from freightrisk._config import Columns, DataFiles, FitPlan, MatureFrequency, MatureSeverity, parse_plan
+from freightrisk._document import struct_of
+
+QUICKSTART = Path(__file__).resolve().parents[1] / "docs" / "quickstart.md"
+# The sections that the table of keys has for the parts of a plan; other parts are inline tables.
+SECTIONS = {
+    FitPlan: "top",
+    DataFiles: "`[data]`",
+    Columns: "`[columns]`",
+    MatureFrequency: "`[frequency]`",
+    MatureSeverity: "`[severity]`",
+    Cover: "`[cover]`",
+    ByLevel: "amounts by level",
+    Loadings: "`[loadings]`",
+    Subsidy: "`[[subsidies]]`",
+    Interval: "interval",
+    **dict.fromkeys((Factor, Band, Hierarchy), "`[[factors]]`"),
+    **dict.fromkeys((Free, Credibility, Smooth, Given, Interaction), "effect"),
+}
+
+if not QUICKSTART.is_file():
+    pytest.skip("needs the checkout: docs/quickstart.md", allow_module_level=True)
+
+
+def structs(hint: inspect.Type) -> Iterator[inspect.StructType]:
+    """Yield the Structs of a type and of everything inside it."""
+    for kind in hint.types if isinstance(hint, inspect.UnionType) else (hint,):
+        if isinstance(kind, inspect.ListType):
+            yield from structs(kind.item_type)
+        elif isinstance(kind, inspect.DictType):
+            yield from structs(kind.value_type)
+        elif isinstance(kind, inspect.StructType):
+            yield kind
+            for field in kind.fields:
+                yield from structs(field.type)
+
+
+def keys_of_the_schema() -> dict[tuple[str, str], set[str]]:
+    """Return the keys by section, each with the defaults that the table must show."""
+    found: dict[tuple[str, str], set[str]] = {}
+    nouns = {noun.__name__: noun for noun in SECTIONS}
+    for struct in structs(inspect.type_info(struct_of(FitPlan))):
+        noun = nouns[struct.cls.__name__]
+        if struct.tag_field is not None:
+            found[SECTIONS[noun], struct.tag_field] = {"required"}
+        defaults = {one.name: one.default for one in fields(noun)}
+        made = [one.name for one in fields(noun) if one.default_factory is not MISSING]
+        for key in struct.fields:
+            shown, default = found.setdefault((SECTIONS[noun], key.encode_name), set()), defaults[key.encode_name]
+            if default is MISSING and key.encode_name not in made:
+                shown.add("required")
+            elif isinstance(default, (str, int, float)) and default != -inf:
+                shown.add("none" if default == inf else f"`{json.dumps(default)}`")
+    return found
+
+
+def keys_of_the_table() -> dict[tuple[str, str], str]:
+    """Return the keys that the table lists, each with its default."""
+    text = QUICKSTART.read_text("utf-8").split("### Keys of the configuration\n")[1]
+    found = {}
+    for line in re.findall(r"^\| (.*) \|$", text, re.MULTILINE)[1:]:
+        sections, keys, meaning, default = line.split(" | ")
+        assert meaning, line
+        assert default, line
+        found |= {(section, key): default for section in sections.split(", ") for key in re.findall(r"`(\w+)`", keys)}
+    return found
+
+
+def test_the_table_lists_every_key_and_no_other():
+    assert set(keys_of_the_table()) == set(keys_of_the_schema())
+
+
+def test_the_table_shows_the_defaults():
+    table = keys_of_the_table()
+    wrong = {key: table[key] for key, shown in keys_of_the_schema().items() for one in shown if one not in table[key]}
+    assert wrong == {}
+
+
+def test_the_examples_of_the_documentation_are_configurations():
+    examples = re.findall(r"^```toml\n(.*?)^```", QUICKSTART.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    assert len(examples) == 2
+    parse_plan(examples[0], source="first.toml", folder=Path())
+    names = ("channel", "weight_kg", "category_path", "price", "zone")
+    factors = "".join(f'[[factors]]\nkind = "factor"\nname = "{name}"\n' for name in names)
+    plan = parse_plan(factors + examples[1], source="second.toml", folder=Path())
+    assert [type(effect).__name__ for effect in plan.frequency.factors[1:]] == [
+        "Free", "Credibility", "Smooth", "Given", "Interaction",
+    ]  # fmt: skip
+
+
+def test_commands_of_the_documentation_run_as_they_are_printed(tmp_path, monkeypatch, capsys):
+    text = QUICKSTART.read_text("utf-8").split("## The command line\n")[1]
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[:2]
+    monkeypatch.chdir(tmp_path)
+    words = [
+        shlex.split(command)
+        for command in re.findall(r"^freightrisk (.*?)(?=^freightrisk |\Z)", "".join(blocks), re.M | re.S)
+    ]
+    assert [word[0] for word in words] == ["demo", "fit", "price", "explain", "explain"]
+    for given in words:
+        few = ["20000" if one == "100000" else one for one in given]
+        assert cli.main(few) == 0, (given, capsys.readouterr().err)
+    assert capsys.readouterr().out.count("list ") >= 2
