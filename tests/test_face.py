@@ -95,3 +95,31 @@ def test_every_public_name_is_in_the_reference():
         "Ledger",
         *(name for face in (*FACES, "plots", "datasets") for name in names_of(face)),
     } <= listed
+
+
+WORDS = API.with_name("words.md")
+
+
+@pytest.mark.skipif(not WORDS.is_file(), reason="needs the checkout: docs/words.md")
+def test_the_words_have_every_noun():
+    nouns = [name for name in freightrisk.__all__ if isinstance(getattr(freightrisk, name), type)]
+    errors = [name for name in nouns if issubclass(getattr(freightrisk, name), (Exception, Warning))]
+    wanted = [*sorted({*nouns} - {*errors}), "MerchantExperience", "allocate", "family_parameter"]
+    code = " ".join(re.findall(r"`([^`]+)`", WORDS.read_text("utf-8")))
+    assert [name for name in wanted if not re.search(rf"\b{name}\b", code)] == []
+
+
+EXAMPLE = re.compile(r"^\s*(?:>>>|\.\.\.) from freightrisk\.([\w.]+) import (.+)$", re.MULTILINE)
+
+
+def test_examples_import_names_from_where_they_are_public():
+    public = {*freightrisk.__all__, *(name for face in (*FACES, "plots", "datasets") for name in names_of(face))}
+    package = Path(freightrisk.__file__).parent
+    inside = [
+        f"{path.name}: {module}.{name}"
+        for path in sorted(package.rglob("*.py"))
+        for module, names in EXAMPLE.findall(path.read_text("utf-8"))
+        for name in names.split(", ")
+        if name in public and module not in (*FACES, "plots", "datasets")
+    ]
+    assert inside == []
