@@ -77,7 +77,7 @@ def test_written_by_hand(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.update(schema="freightrisk/tariff"), "schema 'freightrisk/tariff'"),
+        (lambda d: d.update(schema="freightrisk/tariff"), "the schema is 'freightrisk/tariff'"),
         (lambda d: d.update(version=2), "version 2"),
         (
             lambda d: d.update(extra=1),

@@ -222,7 +222,7 @@ def test_what_is_refused(where, tmp_path):
             ledger.price(tariff, orders_at(37, 2), batch="")
         plain = tariff_of([Subsidy("gift", "platform", fixed_fen=10)])
         assert ledger.price(plain, orders_at(37, 2), batch="c")["platform_fen"].tolist() == [10, 10]
-        assert ledger.batches().index.tolist() == ["a", "b"]
+        assert ledger.batches().index.tolist() == ["a", "b", "c"]
     with pytest.raises(InputError, match="which does not exist; create it first"):
         Ledger(tmp_path / "nowhere" / "spending.db")
     with pytest.raises(InputError, match="where is 3"):

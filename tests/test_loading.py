@@ -144,7 +144,10 @@ def test_a_dearer_order_never_costs_less(pure, factor):
         (lambda: Loadings(levy=-0.1), "levy is -0.1"),
         (lambda: Loadings(profit=15), "profit is 15"),
         (lambda: Loadings(profit=True), "profit is True; it must be a number"),
-        (lambda: Loadings(channel=0.5, levy=0.3, profit=0.2), r"channel \+ levy \+ profit is 1; the sum must be below 1"),
+        (
+            lambda: Loadings(channel=0.5, levy=0.3, profit=0.2),
+            r"channel \+ levy \+ profit is 1; the sum must be below 1",
+        ),
         (lambda: Loadings(filed_factor=0.0), r"filed_factor is 0.0; it must be a finite number in \(0, 1000\]"),
         (lambda: Loadings(filed_min=-1.0), "filed_min is -1.0"),
         (lambda: Loadings(filed_max=np.inf), "filed_max is inf"),

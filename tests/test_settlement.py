@@ -311,11 +311,14 @@ def test_a_loaded_settlement_is_the_one_that_was_saved(tmp_path_factory, kind, r
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
 def test_files_that_hold_no_settlement_are_refused(tmp_path, kind):
     *_, found = settled([], "half_even", 1, 20, 3)
-    with pytest.raises(InputError, match=r"payers\..*' is no file of a saved settlement: .*; name the folder of one"):
+    with pytest.raises(
+        InputError,
+        match=r"payers\..*' cannot be read as part of a saved settlement: .*; give the folder of a settlement",
+    ):
         Settlement.load(tmp_path, format=kind)
     payers, accounts = found.save(tmp_path, format=kind)
     accounts.write_bytes(accounts.read_bytes()[: -len(accounts.read_bytes()) // 2])
-    with pytest.raises(InputError, match=r"is no file of a saved settlement|missing column|settlement: column"):
+    with pytest.raises(InputError, match=r"cannot be read as part|missing column|settlement: column"):
         Settlement.load(tmp_path, format=kind)
     accounts.write_bytes(payers.read_bytes())
     with pytest.raises(InputError, match="accounts: missing columns 'list_fen'"):

@@ -675,7 +675,7 @@ def test_bad_merchants(tariff, orders_of_merchants, merchants, change, message):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"zone": "moon"}, "factor 'zone': level 'moon' was not in the book; correct it, or declare"),
+        ({"zone": "moon"}, "factor 'zone': level 'moon' was not in the book; correct it, fit a book"),
         ({"zone": ["far"]}, r"order: 'zone' is \['far'\], which is a list, not a level"),
         ({"zone": None}, "factor 'zone': the value is missing; give a value, or declare missing='level'"),
         ({"weight_kg": None}, "factor 'weight_kg': the value is missing"),

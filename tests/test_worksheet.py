@@ -160,7 +160,7 @@ def test_bands_show_their_interval():
             {"zone": "far"},
             "order: missing columns 'industry', 'leaf', 'experience_score'; the columns present are 'zone'",
         ),
-        (FAR | {"zone": "moon"}, "factor 'zone': level 'moon' was not in the book; correct it, or declare"),
+        (FAR | {"zone": "moon"}, "factor 'zone': level 'moon' was not in the book; correct it, fit a book"),
         (FAR | {"zone": None}, "factor 'zone': the value is missing; give a value, or declare missing='level'"),
     ],
 )

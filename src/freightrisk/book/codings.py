@@ -215,8 +215,8 @@ class Coding:
             raise InputError(f"factor '{self.name}': the value is missing; give a value, or declare missing='level'.")
         if self.declared.unseen == "error":
             raise InputError(
-                f"factor '{self.name}': level {path_text(path)} was not in the book; "
-                "correct it, or declare the factor with unseen='parent'."
+                f"factor '{self.name}': level {path_text(path)} was not in the book; correct it, fit "
+                "a book that has it, or declare the factor with unseen='parent'."
             )
         # The nearest known ancestor; the root () is always known.
         return next(self.fallback[met[:depth]] for depth in range(len(met), -1, -1) if met[:depth] in self.fallback)
@@ -298,8 +298,8 @@ class Coding:
             refuse_missing(self.declared, bad, columns)
         columns.refuse(
             bad,
-            f"factor '{self.name}': level {path_text(path)} was not in the book, in {{rows}}; "
-            "correct it, or declare the factor with unseen='parent'.",
+            f"factor '{self.name}': level {path_text(path)} was not in the book, in {{rows}}; correct it, "
+            "fit a book that has it, or declare the factor with unseen='parent'.",
         )
 
 

@@ -47,15 +47,19 @@ def warn_of_alike(codings: Iterable[Coding]) -> None:
             continue
         for depth, column in enumerate(coding.columns):
             alike: dict[str, str] = {}
+            pairs = []
             for level in coding.spellings[depth].known:
                 first = alike.setdefault(plain_spelling(level), level) if isinstance(level, str) else level
                 if first != level:
-                    _check.warn(
-                        f"factor '{coding.name}': levels {repr_of(first)} and {repr_of(level)} of column "
-                        f"'{column}' differ only in width, spaces or letter case, and are two levels; spell them the "
-                        "same way if they are one level."
-                    )
-                    return
+                    pairs.append((first, level))
+            if pairs:
+                more = f" (and {len(pairs) - 1} more such pairs)" if len(pairs) > 1 else ""
+                _check.warn(
+                    f"factor '{coding.name}': levels {repr_of(pairs[0][0])} and {repr_of(pairs[0][1])} of column "
+                    f"'{column}'{more} differ only in width, spaces or letter case, and are two levels; spell them the "
+                    "same way if they are one level."
+                )
+                return
 
 
 def claim_columns(present: list[str], claim_id: str | None) -> list[str]:

@@ -361,7 +361,9 @@ def _read(path: Path) -> "pd.DataFrame":
             kept = kept.assign(day=day, merchant_id=kept["merchant_id"].replace("", None))
         return kept
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise InputError(f"'{path}' is no file of a saved settlement: {error}; name the folder of one.") from None
+        raise InputError(
+            f"'{path}' cannot be read as part of a saved settlement: {error}; give the folder of a settlement."
+        ) from None
 
 
 def check_sums(values: NDArray[np.int64], codes: Callable[[], NDArray[Any]], most: int) -> None:

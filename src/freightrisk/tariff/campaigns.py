@@ -86,7 +86,7 @@ def load_campaigns(path: str | Path) -> tuple[Subsidy, ...]:
         head = (plain.get("schema"), plain.get("version")) if isinstance(plain, dict) else (None, None)
         if head != (SCHEMA, VERSION):
             raise InputError(
-                f"campaigns '{path}' have schema {repr_of(head[0])} and version {repr_of(head[1])}; "
+                f"the schema is {repr_of(head[0])} and the version {repr_of(head[1])}; "
                 f"this release reads '{SCHEMA}' of version {VERSION}."
             )
         with refusing_depth():
