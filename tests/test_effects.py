@@ -647,7 +647,7 @@ BAD = [
     ([3], "3 is neither the name of a factor nor an effect"),
     ([Credibility("category", variance=(0.1, 0.2))], "has 2 values, but its tree has 3 depths"),
     ([Given("zone", {"near": 1.0})], "relativities of factor 'zone' lack 1 of 2 levels"),
-    ([Given("zone", [1.0, 2.0, 3.0])], "has 3 values, but the factor has 2 levels"),
+    ([Given("zone", [1.0, 2.0, 3.0])], "have 3 values, but the factor has 2 levels"),
 ]
 
 

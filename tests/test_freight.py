@@ -313,7 +313,7 @@ def test_bad_calls_are_refused(frames, book, frequency):
         SCHEDULE.freight(["near", "moon"], [500, 500])
     with pytest.raises(InputError, match="weight_g is not above zero in 1 row"):
         SCHEDULE.freight(["near", "near"], [500, 0])
-    with pytest.raises(InputError, match="zone has 2 values and weight_g 1"):
+    with pytest.raises(InputError, match="zone has 2 values and weight_g has 1"):
         SCHEDULE.freight(["near", "near"], [500])
     with pytest.raises(InputError, match="zone 'moon' is not in the schedule"):
         SCHEDULE.expected("moon", [500])

@@ -268,8 +268,8 @@ def test_the_order_of_the_rows_changes_a_fit_by_rounding_alone(cells, data):
         (lambda: FrequencyModel(family="gamma"), InputError, "family of a frequency model is 'gamma'; it must be one of 'poisson', 'negative_binomial', 'bernoulli'"),
         (lambda: fit(model=FrequencyModel(["zone", "age"])), InputError, "factors: the book has no factor 'age'; it has zone"),
         (lambda: fit(model=FrequencyModel(family="bernoulli")), InputError, r"at most one claim for each order, but there are more in 2 rows \(first: 1, 3\); use family='poisson'"),
-        (lambda: fit(QUIET), FitError, r"factor 'zone': 2 level\(s\) have exposure but no claim \(first: '2', '3'\).* pool them with min_claims="),
-        (lambda: fit(ORDERS.assign(claims=0)), FitError, "there are no claims in the 6 rows to fit"),
+        (lambda: fit(QUIET), FitError, r"factor 'zone': 2 levels have exposure but no claim \(first: '2', '3'\).* pool them with min_claims="),
+        (lambda: fit(ORDERS.assign(claims=0)), FitError, "there are no claims in 6 rows to fit"),
         (lambda: fit(factors=("zone", "twin")), FitError, "factor 'twin', level '[abc]' is a combination of other levels .* drop one of the factors"),
         (lambda: fit(factors=("zone", "twin"), solver=Solver(engine="statsmodels")), FitError, "combination of other levels"),
         (lambda: fit(weight=np.ones(5)), InputError, r"weight has shape \(5,\); it must be one value a row, shape \(6,\)"),
@@ -316,3 +316,35 @@ def test_models_read_books_of_their_own_coding_only():
 def test_severity_of_a_book_without_amounts_is_refused():
     with pytest.raises(InputError, match="the book has 9 claims but no amounts"):
         SeverityModel().fit(counted(ORDERS))
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [
+        np.full(6, np.datetime64("2026-06-01")),
+        np.full(6, np.timedelta64(3, "D")),
+        np.full(6, 1.0 + 5.0j),
+        np.ma.array(np.ones(6), mask=[True] + [False] * 5),
+    ],
+    ids=["times", "durations", "complex", "masked"],
+)
+def test_arrays_that_are_no_numbers_are_no_weights(weight):
+    cells = pd.DataFrame({"zone": ["near", "far"] * 3, "claims": 2.0})
+    book = OrderBook.from_counts(cells, claims="claims", factors=[Factor("zone")])
+    with pytest.raises(InputError, match="weight is not an array of numbers"):
+        FrequencyModel().fit(book, weight=weight)
+
+
+def test_clusters_of_another_byte_order_are_the_same_clusters():
+    cells = pd.DataFrame({"zone": ["near", "far"] * 3, "claims": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]})
+    book = OrderBook.from_counts(cells, claims="claims", factors=[Factor("zone")])
+    one, other = (FrequencyModel().fit(book, cluster=np.array([1, 1, 2, 2, 3, 3], kind)) for kind in ("<i8", ">i8"))
+    assert one.intercept_std_error == other.intercept_std_error
+
+
+@pytest.mark.parametrize("factors", [1, 2.5, True])
+def test_factors_that_are_no_list_are_refused(factors):
+    cells = pd.DataFrame({"zone": ["near", "far"] * 3, "claims": 2.0})
+    book = OrderBook.from_counts(cells, claims="claims", factors=[Factor("zone")])
+    with pytest.raises(InputError, match="factors is"):
+        FrequencyModel(factors).fit(book)

@@ -150,7 +150,7 @@ def test_bad_calls_are_refused():
         ScaleShape(0.3, "tweedie")
     book, *_ = pareto_book(n=300)
     severity, frequency = SeverityModel().fit(book), FrequencyModel().fit(book)
-    with pytest.raises(FitError, match=r"there are \d+ claims in a tail of 1\.0%"):
+    with pytest.raises(FitError, match=r"a tail of 1\.0% has \d+ claims"):
         ParetoTail.fit(severity, book, share=0.01)
     with pytest.raises(InputError, match=r"shape is 0\.3; it must be a SeverityShape"):
         Tariff.build(frequency, severity, cover=Cover(limit=9.0), shape=0.3)

@@ -194,7 +194,7 @@ class _Claims:
         if len(twice):
             raise InputError(
                 f"orders: '{self.order_id}' repeats for {counted(len(twice), 'order')} in several batches (first: "
-                f"{repr_of(self.ids[twice[0]])}); keep one row for each order."
+                f"{repr_of(self.ids[twice[:1]].tolist()[0])}); keep one row for each order."
             )
 
 
