@@ -332,7 +332,7 @@ def test_bad_calls_are_refused(frames, book, frequency):
     with pytest.raises(InputError, match="schedule is 3; it must be a FreightSchedule"):
         ScheduleSeverity(3, "zone")
     severity = ScheduleSeverity(SCHEDULE, "zone").fit(book, orders["weight_g"])
-    with pytest.raises(InputError, match="severity is a freight schedule, whose amounts spread by weight"):
+    with pytest.raises(InputError, match="a freight schedule has its own distribution of amounts"):
         Tariff.build(frequency, severity, shape=ScaleShape(0.3))
     with pytest.raises(InputError, match="which no model rates"):
         Tariff.build(frequency, severity, cover=Cover(limit=ByLevel("goods", {"a > a1": 9.0}, default=13.0)))
