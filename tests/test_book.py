@@ -17,6 +17,7 @@ from book_strategies import treatment_contrasts
 from freightrisk import Band, Factor, FrequencyModel, Hierarchy, OrderBook, SeverityModel, Tariff, simulate_book
 from freightrisk.errors import FitError, FreightRiskWarning, InputError
 from freightrisk.lines import at_most_one_claim
+from freightrisk.results import Reversals
 
 FACTORS = [Factor("channel"), Band("weight_kg", [1.0]), Factor("segment")]
 
@@ -601,7 +602,10 @@ def test_columns_of_other_lengths_are_no_book(changes):
     claims = pd.DataFrame({"order_id": [1], "freight": [8.0]})
     book = OrderBook.from_frames(orders, claims, factors=[Factor("zone")], ship_date=None, report_date=None)
     ((name, change),) = changes.items()
-    with pytest.raises(InputError, match=r"has shape \(.*; \w+ is a column of shape|codes are given for the factors"):
+    with pytest.raises(
+        InputError,
+        match=r"has shape \(.*; \w+ is a column of shape|codes are given for the factors|is \[0, 0, 0\]; it must be an array",
+    ):
         replace(book, **{name: change(getattr(book, name)) if callable(change) else change})
 
 
@@ -611,3 +615,47 @@ def test_claims_of_an_order_are_numbers_to_compute_with():
     assert (book.claim_count * 10**9).tolist() == [0, 10**9, 2 * 10**9, 300 * 10**9]
     assert book.counts.dtype == np.uint16
     assert not book.claim_count.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"claims": None}, "claims of a book is None"),
+        ({"claims": lambda claims: replace(claims, amount=[8.0])}, r"claim_amount is \[8.0\]; it must be an array"),
+        ({"claims": lambda claims: replace(claims, amount=None)}, "claim_amount is None"),
+        (
+            {"claims": lambda claims: replace(claims, row=np.array([-1]))},
+            "claim_row is from -1 to -1; it must be from 0",
+        ),
+        ({"claims": lambda claims: replace(claims, row=np.array([10**12]))}, "claim_row is from 1e"),
+        ({"claims": lambda claims: replace(claims, amount=np.array([8.0], ">f8"))}, "claim_amount is of type >f8"),
+        ({"claims": lambda claims: replace(claims, amount=np.array([np.nan]))}, "claim_amount is from nan"),
+        ({"counts": np.full(3, 0.5)}, "counts is of type float64; it must be an array of type uint8 or"),
+        ({"counts": np.zeros(3, np.int64)}, "counts is of type int64"),
+        ({"exposure": np.zeros(3)}, "exposure is from 0 to 0; it must be from 1e-15"),
+        ({"ship_day": np.zeros(3, "M8[ns]")}, r"ship_day is of type datetime64\[ns\]"),
+        (
+            {"reversals": lambda reversals: Reversals(np.array([3]), *np.zeros((2, 1), "M8[D]"))},
+            "reversed_row is from 3",
+        ),
+        ({"lines": "x"}, "lines is 'x', which is not a factor of the book"),
+        ({"clock": "Mars"}, "Mars"),
+    ],
+)
+def test_columns_of_other_types_or_ranges_are_no_book(changes, message):
+    orders = pd.DataFrame({"order_id": [1, 2, 3], "zone": ["near", "far", "near"]})
+    claims = pd.DataFrame({"order_id": [1], "freight": [8.0]})
+    book = OrderBook.from_frames(orders, claims, factors=[Factor("zone")], ship_date=None, report_date=None)
+    ((name, change),) = changes.items()
+    with pytest.raises(InputError, match=message):
+        replace(book, **{name: change(getattr(book, name)) if callable(change) else change})
+
+
+def test_a_book_shares_no_memory_with_the_callers_table():
+    cells = pd.DataFrame({"zone": ["near", "far"], "claims": [3.0, 4.0], "exposure": [5.0, 6.0], "amount": [9.0, 8.0]})
+    book = OrderBook.from_counts(cells, claims="claims", exposure="exposure", amount="amount", factors=[Factor("zone")])
+    before = [book.exposure.copy(), book.claim_count.copy(), book.claim_amount.copy()]
+    for name in ("claims", "exposure", "amount"):
+        cells.loc[:, name] = 1e6
+    for was, now in zip(before, [book.exposure, book.claim_count, book.claim_amount], strict=True):
+        np.testing.assert_array_equal(was, now)

@@ -204,3 +204,23 @@ def test_yaml_that_cannot_be_a_value_is_refused(tmp_path, line):
     path.write_text(WRITTEN_BY_HAND.rstrip() + "\n  - payer: platform\n    " + line + "\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"campaigns '.*rules\.yaml'"):
         load_campaigns(path)
+
+
+@pytest.mark.parametrize("value", ["!!int ''", "!!int '-'", "!!float ''", "!!bool x", "!!timestamp x"])
+def test_a_value_that_its_yaml_tag_does_not_fit_is_refused(tmp_path, value):
+    path = tmp_path / "rules.yaml"
+    path.write_text(
+        f"schema: freightrisk/campaigns\nversion: 1\nsubsidies: [{{name: a, payer: p, fixed_fen: {value}}}]"
+    )
+    with pytest.raises(InputError, match=r"rules\.yaml.*cannot be parsed"):
+        load_campaigns(path)
+
+
+@pytest.mark.parametrize("place", ["schema", "version", "subsidies", "other"])
+def test_aliases_that_stand_for_more_values_than_memory_holds_are_refused(tmp_path, place):
+    doubled = "".join(f", &b{k} [*b{k - 1}, *b{k - 1}]" for k in range(1, 60))
+    keys = {"schema": "freightrisk/campaigns", "version": "1", "subsidies": "[]"} | {place: "*b59"}
+    path = tmp_path / "rules.yaml"
+    path.write_text(f"a: [&b0 [x, x]{doubled}]\n" + "".join(f"{key}: {value}\n" for key, value in keys.items()))
+    with pytest.raises(InputError, match=r"rules\.yaml"):
+        load_campaigns(path)

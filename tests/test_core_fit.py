@@ -358,3 +358,10 @@ def test_none_is_refused(position):
 def test_codes_are_proved_before_the_kernel_sees_them(codes, sizes, match):
     with pytest.raises(InputError, match=match):
         _check.code_columns(codes, sizes)
+
+
+def test_columns_and_values_that_the_kernel_cannot_read_are_refused():
+    with pytest.raises(ValueError, match="without slots"):
+        _blocks.CodeColumns([np.zeros(3, "u1")], np.array([-(10**9)]), 3)
+    with pytest.raises(ValueError, match="byte order"):
+        _fit.RowValues([np.ones(3, ">f8"), *(np.empty(0) for _ in range(3))])

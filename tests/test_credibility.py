@@ -234,3 +234,10 @@ def test_nested_credibility_foretells_the_next_year_of_workers_compensation(shar
     # Most payroll is in classes that need no other: one collective neither helps nor harms, neighbours help.
     assert error(own["premium"]) == pytest.approx(alone, rel=0.01)
     assert error(nested.levels[-1].set_index("CL")["premium"]) < min(alone, together)
+
+
+@pytest.mark.parametrize("name", ["weight", "mean", "credibility_z", "premium"])
+def test_a_group_may_not_have_the_name_of_a_result(name):
+    frame = pd.DataFrame({name: ["a", "a", "b", "b"], "value": [1.0, 2.0, 3.0, 4.0], "w": 1.0})
+    with pytest.raises(InputError, match=f"a group has the column '{name}'"):
+        buhlmann_straub(frame, risk=name, value="value", weight="w")

@@ -123,3 +123,13 @@ def test_examples_import_names_from_where_they_are_public():
         if name in public and module not in (*FACES, "plots", "datasets")
     ]
     assert inside == []
+
+
+def test_help_works_without_an_extra():
+    code = (
+        "import sys; sys.modules['sqlalchemy'] = None\n"
+        "import inspect, pydoc, freightrisk\n"
+        "assert 'Ledger' not in dir(freightrisk) and len(pydoc.render_doc(freightrisk)) > 1000\n"
+        "assert dict(inspect.getmembers(freightrisk))['Tariff'] is freightrisk.Tariff\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

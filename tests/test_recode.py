@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from freightrisk import _codes
 from freightrisk.book.recode import CHUNK_ROWS, MOST_EDGES, Places, banded, exact_sums, in_doubles, looked_up, paired
 
 INTEGERS = [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64, ">i4"]
@@ -102,3 +103,9 @@ def test_chunks_and_threads_leave_no_row_out():
     for threads in (1, 3):
         assert np.array_equal(looked_up(categories, table, threads=threads), table[categories])
         assert np.array_equal(banded(values, edges, threads=threads), np.searchsorted(edges, values))
+
+
+@pytest.mark.parametrize(("itemsize", "slot_size"), [(0, 1), (-1, 1), (3, 1), (1, 0), (1, 3)])
+def test_the_kernel_of_recoding_refuses_sizes_of_no_type(itemsize, slot_size):
+    with pytest.raises(ValueError, match="of the wrong type"):
+        _codes.recode(np.zeros(16, "u1"), itemsize, np.zeros(4, "u1"), slot_size, 0, 4, np.zeros(16, "u1"))

@@ -472,3 +472,22 @@ def test_rules_name_the_levels_of_a_column_in_one_way():
     (gate,) = compile_gates(both)
     assert gate.marks == (17,)
     assert [gate.encode_one({"merchant_id": value}) for value in (17, "17", 17.0, "017")] == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("column", [1, None, True, b"x", ("a", "b"), ""])
+def test_a_condition_names_its_column_by_a_text(column):
+    with pytest.raises(InputError, match="a column in where of subsidy 'gift' is"):
+        gift(where={column: ["x"]})
+
+
+def test_many_levels_take_no_longer_than_in_proportion():
+    levels = list(range(60_000))
+    (gate,) = compile_gates([gift(where={"m": levels}), Subsidy("other", "insurer", fixed_fen=1)])
+    assert gate.masks.tolist() == [3] * 60_000 + [2]
+
+
+def test_one_warning_names_the_unknown_levels_of_a_rule():
+    with pytest.warns(FreightRiskWarning) as caught:
+        built([f"level {k}" for k in range(300)])
+    assert len(caught) == 1
+    assert "'level 0' (and 299 more levels), which factor 'channel' does not have" in str(caught[0].message)

@@ -6,6 +6,7 @@ first use.
 """
 
 import importlib as _importlib
+from importlib.util import find_spec as _find_spec
 from typing import TYPE_CHECKING
 
 from freightrisk.book.book import OrderBook
@@ -131,8 +132,12 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """Return the public names, including the names that are imported at first use."""
-    return sorted({*__all__, *_LAZY, *_MODULES, "__version__"})
+    """Return the public names, including the names that are imported at first use.
+
+    A ledger is listed only if sqlalchemy is installed, because tools such as `help` import every listed name.
+    """
+    absent = set() if _find_spec("sqlalchemy") else {"ledger", "Ledger"}
+    return sorted({*__all__, *_LAZY, *_MODULES, "__version__"} - absent)
 
 
 del TYPE_CHECKING

@@ -44,6 +44,7 @@ cdef class CodeColumns:
         for f in range(self.count):
             need(codes[f].dtype.str in ("|u1", "<u2", "<u4") and codes[f].shape == (rows,),
                  "code columns of the wrong type or length")
+            need(sizes[f] >= 1 and (largest is None or largest[f] < sizes[f]), "a column of codes without slots")
             view = self.views[f]
             self.itemsize[f] = codes[f].dtype.itemsize
             self.size[f] = sizes[f]

@@ -246,6 +246,8 @@ def real_array(values: ArrayLike, *, argument: str, length: int) -> NDArray[np.f
 def numbers(values: ArrayLike, *, argument: str) -> NDArray[np.float64]:
     """Return a float64 array of any shape."""
     try:
+        if np.ma.isMaskedArray(values) or np.asarray(values).dtype.kind in "cmM":  # complex, durations, times
+            raise TypeError
         return np.asarray(values, dtype=np.float64)
     except Exception:  # converting objects of any class may raise any error
         raise InputError(f"{argument} is not an array of numbers; give one number for each row.") from None

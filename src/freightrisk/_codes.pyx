@@ -52,6 +52,7 @@ def recode(const uint8_t[::1] categories not None, int itemsize, const uint8_t[:
     categories : the bytes of an int8, int16, int32 or int64 array of `itemsize`
     table, out : the bytes of uint8, uint16 or uint32 arrays of `slot_size`
     """
+    need(itemsize in (1, 2, 4, 8) and slot_size in (1, 2, 4), "categories or a table of the wrong type")
     cdef int32_t place[BLOCK]
     cdef int32_t last = <int32_t>(table.shape[0] // slot_size) - 1
     cdef Py_ssize_t step, block

@@ -99,7 +99,7 @@ class ColumnNames:
         return (getattr(self, name) or name) if name in ROLES else name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Table:
     """The columns of one pandas or pyarrow table.
 
@@ -230,7 +230,7 @@ class Table:
         return self.frame.iloc[row, self.names.index(name)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class JoinedColumns:
     """The columns of orders joined with the columns of their merchants, for all or some rows of the orders.
 

@@ -48,6 +48,7 @@ cdef class RowValues:
         self.views = [array.view("u1") for array in arrays]
         for k in range(4):
             need(arrays[k].ndim == 1, "values that are not one-dimensional")
+            need(arrays[k].dtype.isnative, "values of another byte order than the machine's")
             view, self.length[k] = self.views[k], len(arrays[k])
             self.kind[k] = NUMBERS[arrays[k].dtype.str[1:]] if len(arrays[k]) else ONES
             self.column[k] = &view[0] if view.shape[0] > 0 else NULL

@@ -94,7 +94,7 @@ def import_yaml() -> Any:
     try:
         import yaml
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{error}; campaigns in YAML need pip install freightrisk[yaml]") from None
+        raise ModuleNotFoundError(f"{error}; campaigns in YAML need pip install 'freightrisk[yaml]'") from None
     return yaml
 
 
@@ -111,6 +111,8 @@ def yaml_document(data: bytes) -> Any:
         raise
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # ValueError for a date such as 2026-02-30
         raise InputError(f"it cannot be parsed: {' '.join(str(error).split())}.") from None
+    except (LookupError, AttributeError, TypeError):  # PyYAML does not check a value under a tag such as !!int
+        raise InputError("it cannot be parsed: a value does not have the form that its tag (!!) says.") from None
 
 
 def _refuse_repeated_nodes(root: Any, yaml: Any) -> None:

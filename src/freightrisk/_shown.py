@@ -3,12 +3,16 @@
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import chain, islice
+from typing import Any
 from unicodedata import category
 
 UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode categories of invisible characters: controls, direction marks, surrogates, line and paragraph separators."""
 
 LONGEST = 300  # characters of a value in a message
+MOST_VALUES = 100_000  # of a container in a message
+CONTAINERS = (list, tuple, dict, set, frozenset)
 JOINERS = "\u200c\u200d"  # invisible too, but parts of words in several scripts
 PLAIN = re.compile(r"[ -~¡-¬®-ʯ、-〿ぁ-ヿ㐀-䶿一-鿿！-￮]*")
 FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
@@ -44,6 +48,8 @@ def repr_of(value: object) -> str:
     >>> print(repr_of("city"), repr_of([0] * 500)[-15:], repr_of(10**5_000))
     'city'  0, 0, 0, 0,... a number of over 4,300 digits
     """
+    if isinstance(value, CONTAINERS) and _is_large(value):
+        return f"a {type(value).__name__} of over {MOST_VALUES:,} values"
     try:
         text = repr(value)
     except Exception:  # the repr of a foreign type may raise any error
@@ -51,6 +57,21 @@ def repr_of(value: object) -> str:
             return "a number of over 4,300 digits"
         return f"a {type(value).__name__} that cannot be shown"
     return text if len(text) <= LONGEST else text[:LONGEST] + "..."
+
+
+def _is_large(value: object) -> bool:
+    """Return whether a container holds more values than a message is made from, all levels together.
+
+    A few lists that contain each other several times can stand for more values than fit into memory.
+    """
+    open_values: list[Any] = [value]
+    count = 0
+    while open_values and count <= MOST_VALUES:
+        one = open_values.pop()
+        inside = list(islice(chain(one, one.values()) if isinstance(one, dict) else iter(one), MOST_VALUES + 1))
+        count += len(inside)
+        open_values += [item for item in inside if isinstance(item, CONTAINERS)]
+    return count > MOST_VALUES
 
 
 def counted(count: int, noun: str) -> str:

@@ -300,7 +300,7 @@ def _opened(where: str) -> Any:
     try:
         from freightrisk.pipeline.ledger import Ledger
     except ModuleNotFoundError as error:
-        raise InputError(f"a ledger was named, but {error}; pip install freightrisk[ledger].") from None
+        raise InputError(f"a ledger was named, but {error}; pip install 'freightrisk[ledger]'.") from None
     return Ledger(where)
 
 

@@ -3,6 +3,6 @@
 try:
     from freightrisk.pipeline.ledger import Ledger
 except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(f"{error}; a ledger needs pip install freightrisk[ledger]") from None
+    raise ModuleNotFoundError(f"{error}; a ledger needs pip install 'freightrisk[ledger]'") from None
 
 __all__ = ["Ledger"]

@@ -10,14 +10,19 @@ from numpy.typing import NDArray
 from freightrisk import _check
 from freightrisk._columns import ColumnNames, plain_array
 from freightrisk._frozen import FrozenDict
-from freightrisk._intake import DEFAULT_CLOCK
+from freightrisk._intake import DEFAULT_CLOCK, check_clock
+from freightrisk._mapped import on_disk
 from freightrisk._shown import counted, repr_of, shown
-from freightrisk.book.claims import ClaimRecords, Reversals, seal, taken
+from freightrisk.book.claims import DAY, ClaimRecords, Reversals, seal, taken
 from freightrisk.book.codings import Coding
 from freightrisk.book.doubts import CLAIM_ID
 from freightrisk.book.factors import Declaration
+from freightrisk.book.joined import LARGEST, SMALLEST
 from freightrisk.book.reading import read_counts, read_frames, with_orders
 from freightrisk.errors import InputError
+
+CODES = "uint8 uint16 uint32"
+OPTIONAL = ("exposure", "ship_day", "order_row")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -79,8 +84,18 @@ class OrderBook:
                 f"codes are given for the factors {[*self.codes]} and codings for {[*self.codings]}; give both for the "
                 "same factors."
             )
-        columns = {name: getattr(self, name) for name in ("counts", "exposure", "ship_day", "order_row")}
-        seal(columns | {f"codes of '{name}'": codes for name, codes in self.codes.items()})
+        kinds = {"counts": CODES, "exposure": "float64", "ship_day": DAY, "order_row": "int64"}
+        columns = {name: (getattr(self, name), kind) for name, kind in kinds.items()}
+        seal(columns | {f"codes of '{name}'": (codes, CODES) for name, codes in self.codes.items()}, lacking=OPTIONAL)
+        _check.instance(self.claims, ClaimRecords, argument="claims of a book")
+        _check.instance(self.reversals, Reversals, argument="reversals of a book")
+        check_clock(self.clock)
+        if self.lines is not None and self.lines not in self.codings:
+            raise InputError(f"lines is {repr_of(self.lines)}, which is not a factor of the book.")
+        for name in ("claim_row", "reversed_row"):
+            _within(getattr(self, name), name, 0, self.n_orders - 1)
+        for name in ("exposure", "claim_amount", "claim_weight"):
+            _within(getattr(self, name), name, SMALLEST, LARGEST)
 
     @classmethod
     def from_frames(
@@ -388,3 +403,11 @@ def check_amounts(book: Any) -> None:
             f"the book has {counted(book.n_claims, 'claim')} but no amounts; name their column with amount= of "
             "OrderBook.from_counts, or build the book by OrderBook.from_frames."
         )
+
+
+def _within(values: NDArray[Any] | None, name: str, low: float, high: float) -> None:
+    """Refuse values of a column outside their range; `open_book` has checked columns on disk."""
+    if values is None or not len(values) or on_disk(values):
+        return
+    if not (low <= values.min() and values.max() <= high):
+        raise InputError(f"{name} is from {values.min():g} to {values.max():g}; it must be from {low:g} to {high:g}.")

@@ -1,6 +1,6 @@
 """Claims of a book: their records beside the orders, reversed claims, and how both are read."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,8 @@ from freightrisk.book.joined import refuse_outside, rows_of_ids, unique_ids
 from freightrisk.errors import InputError
 
 Days = NDArray[np.datetime64]
+DAY = "datetime64[D]"
+OPTIONAL = ("claim_weight", "claim_day")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,7 +41,8 @@ class ClaimRecords:
     day: Days | None = None
 
     def __post_init__(self) -> None:
-        seal({f"claim_{name}": values for name, values in vars(self).items()})
+        kinds = {"row": "int64", "amount": "float64", "weight": "float64", "day": DAY}
+        seal({f"claim_{name}": (getattr(self, name), kind) for name, kind in kinds.items()}, lacking=OPTIONAL)
 
     def __repr__(self) -> str:
         optional = [name for name in ("weight", "day") if getattr(self, name) is not None]
@@ -69,7 +72,8 @@ class Reversals:
     day: Days = field(default_factory=lambda: np.empty(0, dtype="datetime64[D]"))
 
     def __post_init__(self) -> None:
-        seal({f"reversed_{name}": values for name, values in vars(self).items()})
+        kinds = {"row": "int64", "report_day": DAY, "day": DAY}
+        seal({f"reversed_{name}": (getattr(self, name), kind) for name, kind in kinds.items()})
 
     def __repr__(self) -> str:
         return f"Reversals: {counted(len(self.row), 'reversed claim')}"
@@ -79,16 +83,29 @@ class Reversals:
         return Reversals(_moved(self.row[which], place), self.report_day[which], self.day[which])
 
 
-def seal(columns: Mapping[str, Any]) -> None:
-    """Refuse columns that are not arrays of the first one's length, and make them read-only."""
+def seal(columns: Mapping[str, tuple[Any, str]], *, lacking: Collection[str] = ()) -> None:
+    """Refuse columns that are not arrays of their types and of the first one's length, and make them read-only.
+
+    Parameters
+    ----------
+    columns : dict of name to (array or None, types)
+        The types are separated by spaces.
+    lacking : collection of names
+        Columns that may be None.
+    """
     first, *_ = columns
-    shape = np.shape(columns[first])
-    given = {name: array for name, array in columns.items() if array is not None}
-    for name, array in given.items():
-        if not isinstance(array, np.ndarray) or array.shape != shape or len(shape) != 1:
+    shape = np.shape(columns[first][0])
+    for name, (array, kinds) in columns.items():
+        if array is None and name in lacking:
+            continue
+        if not isinstance(array, np.ndarray) or not any(array.dtype == np.dtype(kind) for kind in kinds.split()):
+            found = f"of type {array.dtype}" if isinstance(array, np.ndarray) else repr_of(array)
+            raise InputError(f"{name} is {found}; it must be an array of type {' or '.join(kinds.split())}.")
+        if array.shape != shape or len(shape) != 1:
             raise InputError(f"{name} has shape {np.shape(array)}; {first} is a column of shape {shape}.")
-    for array in given.values():
-        array.flags.writeable = False
+    for array, _ in columns.values():
+        if array is not None:
+            array.flags.writeable = False
 
 
 def taken(values: NDArray[Any] | None, which: NDArray[Any]) -> NDArray[Any] | None:

@@ -18,6 +18,7 @@ from freightrisk._plain import json_document
 from freightrisk.book.book import OrderBook
 from freightrisk.book.claims import ClaimRecords, Reversals
 from freightrisk.book.codings import Coding, code_type
+from freightrisk.book.joined import LARGEST, SMALLEST
 from freightrisk.errors import FreightRiskError, InputError
 
 FORMAT = 2  # to be raised when the columns or the document of a stored book change
@@ -141,8 +142,7 @@ def _columns(folder: Path, stored: StoredBook, codings: list[Coding]) -> dict[st
     for name, size in (("claim_row", n_orders), ("reversed_row", n_orders), ("order_row", stored.table_rows)):
         _within(columns, name, 0, size - 1)
     for name in ("exposure", "claim_amount"):
-        # From the smallest double above zero to the largest finite double.
-        _within(columns, name, np.nextafter(0.0, 1.0), np.finfo(np.float64).max)
+        _within(columns, name, SMALLEST, LARGEST)
     _check_days(columns, stored.as_of)
     if stored.table_rows < n_orders:
         raise InputError(f"its table had {stored.table_rows:,} rows, fewer than its {n_orders:,} orders.")

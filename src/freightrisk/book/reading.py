@@ -182,7 +182,8 @@ def _assemble(
         "codings": {name: coding for name, (coding, _) in learned.items()},
         "codes": {name: codes for name, (_, codes) in learned.items()},
         "counts": count,
-        "exposure": weight,
+        # A copy, because the column may be memory of the caller's table.
+        "exposure": weight if weight is None else weight.copy(),
         "claims": claims,
         "lines": lines,
         **rest,

@@ -22,6 +22,7 @@ Parents = NDArray[np.int64]
 
 METHODS = ("unbiased", "iterative")
 COLLECTIVES = ("credibility", "weight")
+COLUMNS = ("weight", "mean", "credibility_z", "premium")  # of a result, beside the columns of the groups
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -241,6 +242,9 @@ def _observations(frame: Any, path: list[str], value: str, weight: str | None) -
     """Return the groups, values and weights of the cells that are present."""
     import pandas as pd
 
+    own = next((name for name in path if name in COLUMNS), None)
+    if own is not None:
+        raise InputError(f"a group has the column '{own}', which the result needs for itself; rename the column.")
     wanted = [*path, value, *([] if weight is None else [weight])]
     columns = JoinedColumns(read(frame, wanted, argument="frame"))
     _check.columns_present(wanted, columns.names, argument="frame")

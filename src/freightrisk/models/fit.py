@@ -312,6 +312,7 @@ def cluster_of(cluster: Any, n_orders: int, rows: NDArray[np.int64] | None) -> A
         raise InputError(f"cluster is {repr_of(cluster)}; give one value for each of {n_orders:,} orders.") from None
     if values.shape != (n_orders,):
         raise InputError(f"cluster has shape {values.shape}; give one value for each of {n_orders:,} orders.")
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)  # pandas takes numbers of this machine alone
     return values if rows is None else values[rows]
 
 

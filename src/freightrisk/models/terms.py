@@ -43,7 +43,8 @@ def chosen_effects(
     """Return the effect of each table of a model by name; by default, all factors except the lines are free."""
     if isinstance(factors, str):
         raise InputError(f"factors is the text {repr_of(factors)}; give a list, such as [{repr_of(factors)}].")
-    wanted = [name for name in codings if name != lines] if factors is None else list(factors)
+    default = [name for name in codings if name != lines]
+    wanted = default if factors is None else [*_check.items(factors, argument="factors")]
     effects: dict[str, Effect] = {}
     for one in wanted:
         if not isinstance(one, str | Effect):

@@ -76,7 +76,7 @@ class Ledger:
 
     Notes
     -----
-    Needs ``pip install freightrisk[ledger]``. Any number of processes and threads may use one ledger at a time. The
+    Needs ``pip install 'freightrisk[ledger]'``. Any number of processes and threads may use one ledger at a time. The
     ledger opens its own connections and sets their isolation, whatever the isolation of the engine. It keeps the
     engine's options and listeners. Forked processes get new connections. A ledger made from a path or URL can be
     pickled; the pickle holds the password of the URL. Merchants and order ids are kept as texts.

@@ -60,6 +60,7 @@ class Balances:
     def __post_init__(self) -> None:
         for name in ("spent", "spent_by_merchant", "remainders"):
             _check.mapping(getattr(self, name), argument=f"{name} of balances")
+        self.met = set(_check.items(self.met, argument="met of balances", such="it must be a set"))
         self.spent = {name: _fen(fen) for name, fen in self.spent.items()}
         self.remainders = _once(self.remainders, known_id, _micro)
         self.spent_by_merchant = {

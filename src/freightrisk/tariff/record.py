@@ -10,7 +10,7 @@ from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE
 from freightrisk._document import INLINE
 from freightrisk._frozen import FrozenDict, digest
 from freightrisk._intake import DEFAULT_CLOCK, NUMBER, nearest_spelling, spelling
-from freightrisk._shown import repr_of
+from freightrisk._shown import counted, repr_of
 from freightrisk._types import Array
 from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.book.factors import Band
@@ -59,7 +59,11 @@ class TariffRecord:
         _check.label(self.name, argument="name of the tariff")
         floor_fen = _check.whole(self.floor_fen, argument="floor_fen", low=0, high=10**6)
         object.__setattr__(self, "floor_fen", floor_fen)
-        _check.instance(self.curves, CoverCurves, argument="curves")
+        _check.mapping(self.codings, argument="codings")
+        for name, kind in (("frequency", RateTables), ("severity", RateTables), ("curves", CoverCurves)):
+            _check.instance(getattr(self, name), kind, argument=name)
+        if self.experience is not None:
+            _check.instance(self.experience, ExperienceRating, argument="experience")
         _check.instance(self.rounding_rule, Rounding, argument="rounding_rule")
         object.__setattr__(self, "codings", FrozenDict(dict(self.codings)))
         object.__setattr__(self, "provenance", FrozenDict(dict(self.provenance)))
@@ -249,11 +253,16 @@ def warn_of_unknown_levels(tariff: TariffRecord) -> None:
                 f"subsidy '{rule.name}' is only for the values {list(condition)} of {column}, which is banded; for a "
                 "range give Interval(above=, at_most=)."
             )
+    unknown: dict[tuple[str, str, str], list[tuple[Any, Coding]]] = {}
     for rule, column, level, coding in tariff.unknown_levels():
+        unknown.setdefault((rule.name, column, coding.name), []).append((level, coding))
+    for (name, column, factor), levels in unknown.items():
+        level, coding = levels[0]
         known = [*coding.spellings[list(coding.columns).index(column)].known]
+        more = f" (and {counted(len(levels) - 1, 'more level')})" if len(levels) > 1 else ""
         _check.warn(
-            f"subsidy '{rule.name}' is for {column} {repr_of(level)}, which factor '{coding.name}' does not have. It "
-            f"pays only orders with levels newer than the fit{_nearest(level, known)}."
+            f"subsidy '{name}' is for {column} {repr_of(level)}{more}, which factor '{factor}' does not have. It pays "
+            f"only orders with levels newer than the fit{_nearest(level, known)}."
         )
 
 

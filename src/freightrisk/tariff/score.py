@@ -71,6 +71,8 @@ class ScoreCurve(EqualByContent):
     def __post_init__(self) -> None:
         _band_of(self.coding)
         _check.label(self.version, argument=f"version of the score '{self.name}'")
+        if self.version_column is not None:
+            _check.label(self.version_column, argument="version_column")
         _check.flag(self.higher_is_better, argument="higher_is_better")
         _check.whole(self.lag_days, argument="lag_days", low=0, high=3650)
         _check.number(self.base_factor, argument="base_factor", low=0.0, high=LARGEST_MOD, open_low=True)

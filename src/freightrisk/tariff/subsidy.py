@@ -150,10 +150,13 @@ class Subsidy:
         object.__setattr__(
             self,
             "where",
-            FrozenDict({name: _condition(self.name, name, c) for name, c in self.where.items()}),
+            FrozenDict({self._column(name): _condition(self.name, name, c) for name, c in self.where.items()}),
         )
         self._check_amount(given[0])
         self._check_dates()
+
+    def _column(self, name: Any) -> str:
+        return _check.label(name, argument=f"a column in where of subsidy '{self.name}'")
 
     def _check_amount(self, kind: str) -> None:
         what = f"{kind} of subsidy '{self.name}'"
@@ -389,28 +392,26 @@ def _gate(column: str, kind: str, asked: Mapping[int, Condition], n_rules: int) 
         bounds = {bound for span in asked.values() for bound in (span.above, span.at_most)}  # type: ignore[union-attr]
         marks = tuple(sorted(bound for bound in bounds if np.isfinite(bound)))
         slots = len(marks) + 2
-    masks = [
-        sum(1 << k for k in range(n_rules) if k not in asked or _passes(asked[k], kind, marks, slot))
-        for slot in range(slots)
-    ]
-    return Gate(column, kind, marks, np.array(masks, dtype=np.uint64))
+    masks = np.full(slots, sum(1 << k for k in range(n_rules) if k not in asked), dtype=np.uint64)
+    places = {mark: k for k, mark in enumerate(marks)}
+    for k, condition in asked.items():
+        accepted = _band_slots(condition, marks) if isinstance(condition, Interval) else [places[v] for v in condition]
+        masks[accepted] |= np.uint64(1 << k)
+    return Gate(column, kind, marks, masks)
 
 
 def _refuse_alike(column: str, marks: Sequence[Any]) -> None:
     """Refuse levels of one column that rules give in two types, because a table may hold either type."""
     whole = [mark for mark in marks if not isinstance(mark, str)]
     mixed = {isinstance(mark, bool) for mark in whole}
-    alike = next((mark for mark in whole if spelling(mark) in map(spelling, set(marks) - {*whole})), None)
+    texts = {spelling(mark) for mark in marks if isinstance(mark, str)}
+    alike = next((mark for mark in whole if spelling(mark) in texts), None)
     if len(mixed) > 1 or alike is not None:
         what = "booleans and numbers" if len(mixed) > 1 else f"{repr_of(alike)} and a text with the same spelling"
         raise InputError(f"subsidies name levels of '{column}' as {what}; write the levels of a column in one way.")
 
 
-def _passes(condition: Condition, kind: str, marks: tuple[Any, ...], slot: int) -> bool:
-    if kind == "levels":
-        return slot < len(marks) and marks[slot] in condition  # type: ignore[operator]
-    if slot > len(marks) or not isinstance(condition, Interval):
-        return False
-    top = marks[slot] if slot < len(marks) else np.inf
-    bottom = marks[slot - 1] if slot > 0 else -np.inf
-    return bool(condition.above <= bottom and top <= condition.at_most)
+def _band_slots(condition: Interval, marks: tuple[float, ...]) -> NDArray[np.int64]:
+    """Return the codes of the right-closed bands between marks that lie within an interval."""
+    ends = np.array([-np.inf, *marks, np.inf])
+    return np.flatnonzero((condition.above <= ends[:-1]) & (ends[1:] <= condition.at_most))
