@@ -15,6 +15,7 @@ from freightrisk._intake import is_missing
 from freightrisk.errors import InputError
 from freightrisk.tariff import pricing as pricing_module
 from freightrisk.tariff import settling as settling_module
+from freightrisk.tariff.one_order import codes_of
 from freightrisk.tariff.plan import RateTables
 from freightrisk.tariff.quotes import coded_again
 from freightrisk.tariff.rounding import dither_draws
@@ -77,7 +78,7 @@ def by_hand(tariff, frame, *, priority=False, balances=None):
         draw = int(dither_draws(np.array([order["order_id"]]), "a secret")[0])
         carried = balances.remainders.get(merchant, 0)
         priced = _reference.price_order(
-            tariff.codes_of(order), plan, len(tariff.payers), draw=draw, remainder=carried, left=left
+            codes_of(tariff, order), plan, len(tariff.payers), draw=draw, remainder=carried, left=left
         )
         if tariff.rounding == "carry":
             balances.remainders[merchant] = carried + priced.filed_micro - 10_000 * priced.rounded_fen

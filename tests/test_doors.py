@@ -39,6 +39,7 @@ from freightrisk import (
 )
 from freightrisk.cli import main
 from freightrisk.credibility import lagged_scores, merchant_periods
+from freightrisk.tariff.one_order import codes_of
 from freightrisk.tariff.rates import RateTables
 from strategies import CHANNELS, CLASSES, CODINGS, LEAVES, ZONES, put_together, rate_tables, seeds
 
@@ -323,9 +324,9 @@ def test_one_order_is_priced_as_a_batch_of_one(name, case):
             assert sheet.quote == expected, container
             assert sheet.rows[-1] == shown.getvalue().splitlines()[-1]
             assert sheet.rows[-1].startswith(f"list {expected['list_fen']} fen = merchant {expected['merchant_fen']}")
-            assert tariff.codes_of(
-                {**{key: order[key] for key in alone.column_names}, **own_names(order, columns)}
-            ) == tariff.codes_of(own_names(alone.to_pylist()[0], columns))
+            assert codes_of(
+                tariff, {**{key: order[key] for key in alone.column_names}, **own_names(order, columns)}
+            ) == codes_of(tariff, own_names(alone.to_pylist()[0], columns))
 
 
 def own_names(order, columns):

@@ -14,6 +14,7 @@ from benchmarks.attack.world import LIMITED_RULES, OPEN_RULES, draw_orders, tari
 from freightrisk import FreightRiskError, Tariff, _reference
 from freightrisk.campaigns import load_campaigns, save_campaigns
 from freightrisk.tariff.document import parse_tariff
+from freightrisk.tariff.one_order import codes_of
 from freightrisk.tariff.parts import document_of
 
 STEPS = ["claim_intensity", "expected_claims", "expected_payout", "pure_premium", "technical_premium"]
@@ -148,7 +149,7 @@ def _check_single(tariff: Tariff, quotes: Any) -> None:
         return
     for row in (0, 7):
         order = _records()[row]
-        twin = _reference.price_order(tariff.codes_of(order), tariff.pricer.plan_arguments, len(tariff.payers))
+        twin = _reference.price_order(codes_of(tariff, order), tariff.pricer.plan_arguments, len(tariff.payers))
         found = [int(quotes[f"{name}_fen"].iloc[row]) for name in ("list", *tariff.payers, "merchant")]
         require(found == [twin.list_fen, *twin.payers_fen, twin.merchant_fen], "the slow twin prices the same")
         one = tariff.quote(order)

@@ -117,7 +117,7 @@ class TariffRecord:
 
     def _check_levels(self) -> None:
         """Refuse a rule for a level that no order of the tariff can have."""
-        for rule, column, level, coding in self.unknown_levels():
+        for rule, column, level, coding in _unknown_levels(self):
             known = [*coding.spellings[list(coding.columns).index(column)].known]
             what = f"subsidy '{rule.name}' is for {column} {repr_of(level)}, which factor '{coding.name}' does not have"
             numeric = not any(isinstance(value, str) for value in known)
@@ -128,19 +128,6 @@ class TariffRecord:
                     f"{what}. Such orders are refused, so the rule pays nobody{_nearest(level, known)}. Correct the "
                     "rule, or declare the factor with unseen='parent'."
                 )
-
-    def unknown_levels(self) -> Iterator[tuple[Subsidy, str, Any, Coding]]:
-        """Yield rule, column, level and factor for each level of a rule that the factor of the column does not have."""
-        for rule in self.subsidies:
-            for column, condition in rule.where.items():
-                for coding in self.codings.values():
-                    if isinstance(condition, Interval) or isinstance(coding.declared, Band):
-                        continue
-                    if column in coding.columns:
-                        known = coding.spellings[list(coding.columns).index(column)]
-                        for level in condition:
-                            if level is not None and known.meet(level) is None:
-                                yield rule, column, level, coding
 
     @property
     def count_curve(self) -> Cubics:
@@ -242,6 +229,20 @@ class TariffRecord:
         )
 
 
+def _unknown_levels(tariff: TariffRecord) -> Iterator[tuple[Subsidy, str, Any, Coding]]:
+    """Yield rule, column, level and factor for each level of a rule that the factor of the column does not have."""
+    for rule in tariff.subsidies:
+        for column, condition in rule.where.items():
+            for coding in tariff.codings.values():
+                if isinstance(condition, Interval) or isinstance(coding.declared, Band):
+                    continue
+                if column in coding.columns:
+                    known = coding.spellings[list(coding.columns).index(column)]
+                    for level in condition:
+                        if level is not None and known.meet(level) is None:
+                            yield rule, column, level, coding
+
+
 def warn_of_unknown_levels(tariff: TariffRecord) -> None:
     """Warn of rules for levels that the book never had, and for single values of a banded number."""
     banded = {coding.columns[0] for coding in tariff.codings.values() if isinstance(coding.declared, Band)}
@@ -250,11 +251,11 @@ def warn_of_unknown_levels(tariff: TariffRecord) -> None:
             if column not in banded or isinstance(condition, Interval):
                 continue
             _check.warn(
-                f"subsidy '{rule.name}' is only for the values {list(condition)} of {column}, which is banded; for a "
-                "range give Interval(above=, at_most=)."
+                f"subsidy '{rule.name}' is only for the values {repr_of(list(condition))} of {column}, which is "
+                "banded; for a range give Interval(above=, at_most=)."
             )
     unknown: dict[tuple[str, str, str], list[tuple[Any, Coding]]] = {}
-    for rule, column, level, coding in tariff.unknown_levels():
+    for rule, column, level, coding in _unknown_levels(tariff):
         unknown.setdefault((rule.name, column, coding.name), []).append((level, coding))
     for (name, column, factor), levels in unknown.items():
         level, coding = levels[0]

@@ -1,7 +1,7 @@
 """The tariff: tables, cover, loadings and subsidies as one document that prices orders to the fen."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,6 @@ from freightrisk.tariff.build import check_kind, parts_of_models
 from freightrisk.tariff.cover import Cover
 from freightrisk.tariff.experience_rating import ExperienceRating
 from freightrisk.tariff.loading import Loadings
-from freightrisk.tariff.one_order import codes_of
 from freightrisk.tariff.parts import document_of, tariff_digest
 from freightrisk.tariff.pricing import PLAIN_NAMES, Pricer
 from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers
@@ -329,10 +328,6 @@ class Tariff(TariffRecord):
         ``columns = tariff.price_columns(tariff.encode(batch), threads=2, buffers=tariff.buffers(1_000_000))``
         """
         return self.pricer.buffers(n_orders, detail=detail, campaigns=campaigns)
-
-    def codes_of(self, order: Mapping[str, Any]) -> list[int]:
-        """Return the code of one order in each of the tariff's code columns."""
-        return codes_of(self, order)
 
     def quote(
         self, order: Any, *, merchants: Any = None, balances: Balances | None = None, **columns: Unpack[PricingColumns]
