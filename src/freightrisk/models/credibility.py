@@ -244,10 +244,10 @@ def _observations(frame: Any, path: list[str], value: str, weight: str | None) -
 
     wanted = [*path, value, *([] if weight is None else [weight])]
     columns = JoinedColumns(read(frame, wanted, argument="frame"))
+    _check.columns_present(wanted, columns.names, argument="frame")
     own = next((name for name in path if name in COLUMNS), None)
     if own is not None:
         raise InputError(f"a group has the column '{own}', which the result needs for itself; rename the column.")
-    _check.columns_present(wanted, columns.names, argument="frame")
     values = columns.real(value)
     weights = np.ones(len(values)) if weight is None else columns.real(weight)
     # A cell without a value is absent only if it has no weight either; a weight without a value is an error.
