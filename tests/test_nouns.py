@@ -6,10 +6,10 @@ import pkgutil
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 import numpy as np
@@ -254,3 +254,17 @@ def test_nothing_that_holds_arrays_has_the_equality_of_a_dataclass():
         if held.compare and re.search("Array|NDArray|Days|DataFrame", str(held.type))
     ]
     assert found == []
+
+
+def test_aliases_of_type_statements_are_what_they_stand_for():
+    # numpy's NDArray is such an alias from Python 3.12 on; typing_extensions makes them on any Python.
+    extensions = pytest.importorskip("typing_extensions")
+    item = TypeVar("item")
+    numbers = extensions.TypeAliasType("numbers", NDArray[np.float64])
+    pairs = extensions.TypeAliasType("pairs", tuple[item, item], type_params=(item,))
+    noun = make_dataclass("noun", [("tables", Mapping[str, numbers]), ("ends", pairs[int])], frozen=True)
+    written = to_plain(noun({"a": np.array([1.0, 2.0])}, (3, 4)))
+    assert written == {"tables": {"a": [1.0, 2.0]}, "ends": (3, 4)}
+    again = from_plain(noun, json.loads(json.dumps(written)))
+    np.testing.assert_array_equal(again.tables["a"], [1.0, 2.0])
+    assert again.ends == (3, 4)

@@ -154,6 +154,7 @@ def _form(hint: Any, whole: bool, head: type[msgspec.Struct] | None = None) -> _
 
 @cache
 def _made(hint: Any, whole: bool, head: type[msgspec.Struct] | None) -> _Form:
+    hint = _without_alias(hint)
     origin, arguments = get_origin(hint), get_args(hint)
     if is_dataclass(hint):
         return _noun(hint, whole, head)
@@ -179,6 +180,14 @@ def _made(hint: Any, whole: bool, head: type[msgspec.Struct] | None) -> _Form:
         written, read = _values(item.writer), _values(item.reader)
         return _Form(GenericAlias(dict, (str, item.parsed)), written, read, (Mapping,))
     return _Form(hint)
+
+
+def _without_alias(hint: Any) -> Any:
+    """Return the hint that an alias of a `type` statement stands for; numpy's NDArray is one from Python 3.12 on."""
+    alias, arguments = get_origin(hint) or hint, get_args(hint)
+    if not hasattr(alias, "__value__"):
+        return hint
+    return _without_alias(alias.__value__[arguments] if arguments else alias.__value__)
 
 
 def _each(turn: Turn | None, kind: type) -> Turn:
