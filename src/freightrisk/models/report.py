@@ -25,7 +25,7 @@ from freightrisk.models.table_model import Solution
 from freightrisk.models.terms import AnyCoding, LevelSums, bands_of, tree_of
 
 
-@dataclass
+@dataclass(eq=False)
 class Report:
     """What is reported of a solution: tables with fallbacks, their errors, variances and nodes."""
 
