@@ -480,7 +480,7 @@ def test_a_condition_names_its_column_by_a_text(column):
         gift(where={column: ["x"]})
 
 
-def test_many_levels_take_no_longer_than_in_proportion():
+def test_a_condition_with_many_levels_has_their_masks():
     levels = list(range(60_000))
     (gate,) = compile_gates([gift(where={"m": levels}), Subsidy("other", "insurer", fixed_fen=1)])
     assert gate.masks.tolist() == [3] * 60_000 + [2]

@@ -21,7 +21,7 @@ from freightrisk.book.joined import LARGEST, SMALLEST
 from freightrisk.book.reading import read_counts, read_frames, with_orders
 from freightrisk.errors import InputError
 
-CODES = "uint8 uint16 uint32"
+CODES = ("uint8", "uint16", "uint32")
 OPTIONAL = ("exposure", "ship_day", "order_row")
 
 
@@ -84,7 +84,7 @@ class OrderBook:
                 f"codes are given for the factors {[*self.codes]} and codings for {[*self.codings]}; give both for the "
                 "same factors."
             )
-        kinds = {"counts": CODES, "exposure": "float64", "ship_day": DAY, "order_row": "int64"}
+        kinds = {"counts": CODES, "exposure": ("float64",), "ship_day": (DAY,), "order_row": ("int64",)}
         columns = {name: (getattr(self, name), kind) for name, kind in kinds.items()}
         seal(columns | {f"codes of '{name}'": (codes, CODES) for name, codes in self.codes.items()}, lacking=OPTIONAL)
         _check.instance(self.claims, ClaimRecords, argument="claims of a book")

@@ -42,7 +42,7 @@ class ClaimRecords:
 
     def __post_init__(self) -> None:
         kinds = {"row": "int64", "amount": "float64", "weight": "float64", "day": DAY}
-        seal({f"claim_{name}": (getattr(self, name), kind) for name, kind in kinds.items()}, lacking=OPTIONAL)
+        seal({f"claim_{name}": (getattr(self, name), (kind,)) for name, kind in kinds.items()}, lacking=OPTIONAL)
 
     def __repr__(self) -> str:
         optional = [name for name in ("weight", "day") if getattr(self, name) is not None]
@@ -73,7 +73,7 @@ class Reversals:
 
     def __post_init__(self) -> None:
         kinds = {"row": "int64", "report_day": DAY, "day": DAY}
-        seal({f"reversed_{name}": (getattr(self, name), kind) for name, kind in kinds.items()})
+        seal({f"reversed_{name}": (getattr(self, name), (kind,)) for name, kind in kinds.items()})
 
     def __repr__(self) -> str:
         return f"Reversals: {counted(len(self.row), 'reversed claim')}"
@@ -83,13 +83,13 @@ class Reversals:
         return Reversals(_moved(self.row[which], place), self.report_day[which], self.day[which])
 
 
-def seal(columns: Mapping[str, tuple[Any, str]], *, lacking: Collection[str] = ()) -> None:
+def seal(columns: Mapping[str, tuple[Any, tuple[str, ...]]], *, lacking: Collection[str] = ()) -> None:
     """Refuse columns that are not arrays of their types and of the first one's length, and make them read-only.
 
     Parameters
     ----------
     columns : dict of name to (array or None, types)
-        The types are separated by spaces.
+        The types that the array may have.
     lacking : collection of names
         Columns that may be None.
     """
@@ -98,9 +98,9 @@ def seal(columns: Mapping[str, tuple[Any, str]], *, lacking: Collection[str] = (
     for name, (array, kinds) in columns.items():
         if array is None and name in lacking:
             continue
-        if not isinstance(array, np.ndarray) or not any(array.dtype == np.dtype(kind) for kind in kinds.split()):
+        if not isinstance(array, np.ndarray) or not any(array.dtype == np.dtype(kind) for kind in kinds):
             found = f"of type {array.dtype}" if isinstance(array, np.ndarray) else repr_of(array)
-            raise InputError(f"{name} is {found}; it must be an array of type {' or '.join(kinds.split())}.")
+            raise InputError(f"{name} is {found}; it must be an array of type {' or '.join(kinds)}.")
         if array.shape != shape or len(shape) != 1:
             raise InputError(f"{name} has shape {np.shape(array)}; {first} is a column of shape {shape}.")
     for array, _ in columns.values():

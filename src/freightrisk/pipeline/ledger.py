@@ -183,7 +183,7 @@ class Ledger:
             As for `Tariff.price`, but the orders must not be encoded yet.
         batch : str
             Id of the batch. A recorded batch is priced again from its recorded opening and limits. It gives the same
-            fen and spends nothing.
+            fen and spends nothing. Without limited campaigns, orders with the same fen count as the same batch.
 
         Raises
         ------
