@@ -74,16 +74,23 @@ cdef void bernoulli_rows(const double* eta, const double* y, const double* multi
                          double* information, double* likely, double* pearson) noexcept nogil:
     """At most one claim: p = 1 - exp(-m), m = multiplier exp(eta).
 
-    Gradient w m (y - p) / p, expected information w m^2 (1-p) / p.
+    Gradient w m (y - p) / p, expected information w m^2 (1-p) / p. With a = m (1-p) / p, the observed information is
+    w (y a (a + m - 1) + (1-y) m).
     """
     cdef int i
-    cdef double mean, p, none
+    cdef double mean, p, none, a, past
     for i in range(n):
         mean = multiplier[i] * exp(eta[i])
         p = -expm1(-mean)  # keeps its digits for small means (docs/method.md, equation 2)
         none = exp(-mean)
         gradient[i] = weight[i] * mean * (y[i] - p) / p
-        information[i] = weight[i] * mean * (mean * none) / p
+        if observed:
+            a = mean * none / p
+            # The sum a + m - 1 is m / 2 for small m, where its terms cancel.
+            past = a + mean - 1.0 if mean > 1e-3 else mean * (0.5 + mean / 12.0)
+            information[i] = weight[i] * (y[i] * a * past + (1.0 - y[i]) * mean)
+        else:
+            information[i] = weight[i] * mean * (mean * none) / p
         likely[i] = weight[i] * ((y[i] * log(p) if y[i] > 0.0 else 0.0) - (1.0 - y[i]) * mean)
         pearson[i] = weight[i] * (y[i] - p) * (y[i] - p) / (p * none) if none > 0.0 else 0.0
 
@@ -107,7 +114,10 @@ cdef wide_void gamma_rows(const double* eta, const double* y, const double* mult
 cdef void negative_binomial_rows(const double* eta, const double* y, const double* multiplier, const double* weight,
                                  const double* trials, double dispersion, bint observed, int n, double* gradient,
                                  double* information, double* likely, double* pearson) noexcept nogil:
-    """Counts with variance v = m + dispersion m^2: gradient w m (y - m) / v, expected information w m^2 / v."""
+    """Counts with variance v = m + dispersion m^2: gradient w m (y - m) / v, expected information w m^2 / v.
+
+    The observed information is the expected information times (1 + dispersion y) / (1 + dispersion m).
+    """
     cdef int i
     cdef double mean, spread, residual
     for i in range(n):
@@ -115,7 +125,7 @@ cdef void negative_binomial_rows(const double* eta, const double* y, const doubl
         spread = 1.0 + dispersion * mean
         residual = y[i] - mean
         gradient[i] = weight[i] * residual / spread
-        information[i] = weight[i] * mean / spread
+        information[i] = weight[i] * mean / spread * ((1.0 + dispersion * y[i]) / spread if observed else 1.0)
         likely[i] = weight[i] * (y[i] * eta[i] - (y[i] + 1.0 / dispersion) * log1p(dispersion * mean))
         pearson[i] = weight[i] * residual * residual / (mean * spread)
 
@@ -137,14 +147,17 @@ cdef void lognormal_rows(const double* eta, const double* y, const double* multi
 cdef void inverse_gaussian_rows(const double* eta, const double* y, const double* multiplier, const double* weight,
                                 const double* trials, double _, bint observed, int n, double* gradient,
                                 double* information, double* likely, double* pearson) noexcept nogil:
-    """Amounts with variance ~ m^3: gradient w (y - m) / m^2, expected information w / m."""
+    """Amounts with variance ~ m^3: gradient w (y - m) / m^2, expected information w / m, observed w (2y - m) / m^2.
+
+    The observed information is negative if y < m / 2.
+    """
     cdef int i
     cdef double rate, residual
     for i in range(n):
         rate = exp(-eta[i]) / multiplier[i]
         residual = y[i] * rate - 1.0
         gradient[i] = weight[i] * residual * rate
-        information[i] = weight[i] * rate
+        information[i] = weight[i] * rate * (2.0 * residual + 1.0 if observed else 1.0)
         likely[i] = weight[i] * rate * (1.0 - 0.5 * y[i] * rate)
         pearson[i] = weight[i] * residual * residual * rate
 
@@ -175,27 +188,37 @@ cdef void beta_binomial_rows(const double* eta, const double* y, const double* m
 
     The log likelihood is the sum of log(p (1-r) + k r) over k < y and of log((1-p) (1-r) + k r) over k < trials - y
     (docs/method.md, equations 3 and 4). In the expected information, the squared slope of each term is weighted by the
-    probability that the term occurs.
+    probability that the term occurs. The observed information is the sum of the squared slopes of the terms that did
+    occur, less (1-m) times the gradient; with correlation it may be negative.
     """
     cdef int i, k, lines, back
-    cdef double mean, p, none, apart = 1.0 - correlation, slope, first, second, chance, seen, at, share
+    cdef double mean, p, none, apart = 1.0 - correlation, slope, first, second, chance, seen, at, share, squares
     for i in range(n):
         mean = multiplier[i] * exp(eta[i])
         p = -expm1(-mean)
         none = exp(-mean) if mean < FARTHEST else exp(-FARTHEST)  # above zero, because sums below divide by it
         slope = apart * mean * none  # of p (1-r) along eta
         lines, back = <int>trials[i], <int>y[i]
-        first, second, at = 0.0, 0.0, 0.0
+        first, second, at, squares = 0.0, 0.0, 0.0, 0.0
         for k in range(back):
-            first += 1.0 / (p * apart + k * correlation)
-            at += log(p * apart + k * correlation)
+            share = p * apart + k * correlation
+            first += 1.0 / share
+            at += log(share)
+            if observed:
+                squares += (slope / share) * (slope / share)
         for k in range(lines - back):
-            second += 1.0 / (none * apart + k * correlation)
-            at += log(none * apart + k * correlation)
+            share = none * apart + k * correlation
+            second += 1.0 / share
+            at += log(share)
+            if observed:
+                squares += (slope / share) * (slope / share)
         gradient[i] = weight[i] * slope * (first - second)
         likely[i] = weight[i] * at
         share = y[i] - trials[i] * p
         pearson[i] = weight[i] * share * share / (trials[i] * p * none * (1.0 + (trials[i] - 1.0) * correlation))
+        if observed:
+            information[i] = weight[i] * (squares - (1.0 - mean) * slope * (first - second))
+            continue
         if correlation == 0.0:
             information[i] = weight[i] * mean * (mean * none) / p * trials[i]
             continue
@@ -274,14 +297,18 @@ cdef int register(str name, RowsOf rows, bint observed=False) except -1:
 # A cast turns outputs that promise not to overlap (`real_out`) into plain pointers, as the other families take them.
 register("poisson", <RowsOf>poisson_rows)
 register("bernoulli", bernoulli_rows)
+register("bernoulli_observed", bernoulli_rows, observed=True)
 register("gamma", <RowsOf>gamma_rows)
 register("gamma_observed", <RowsOf>gamma_rows, observed=True)
 register("negative_binomial", negative_binomial_rows)
+register("negative_binomial_observed", negative_binomial_rows, observed=True)
 register("lognormal", lognormal_rows)
 register("inverse_gaussian", inverse_gaussian_rows)
+register("inverse_gaussian_observed", inverse_gaussian_rows, observed=True)
 register("tweedie", tweedie_rows)
 register("tweedie_observed", tweedie_rows, observed=True)
 register("beta_binomial", beta_binomial_rows)
+register("beta_binomial_observed", beta_binomial_rows, observed=True)
 
 
 cdef struct FitBlock:

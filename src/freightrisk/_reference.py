@@ -35,11 +35,13 @@ def accumulate(
     """Return gradient and information by level, the cross tables and the sums of `_fit.accumulate`."""
     eta = base + sum((table[code] for table, code in zip(tables, codes, strict=True)), np.zeros(len(y)))
     mean = multiplier * np.exp(eta)
-    if family == "beta_binomial":
-        found = _lines_by_row(mean, y, np.ones(len(y)) if trials is None else trials, parameter)
+    name = family.removesuffix("_observed")
+    observed = family != name
+    if name == "beta_binomial":
+        found = _lines_by_row(mean, y, np.ones(len(y)) if trials is None else trials, parameter, observed)
     else:
-        rows = _amounts_by_row if family not in ("poisson", "bernoulli", "negative_binomial") else _counts_by_row
-        found = rows(family, eta, mean, y, parameter)
+        rows = _amounts_by_row if name not in ("poisson", "bernoulli", "negative_binomial") else _counts_by_row
+        found = rows(name, eta, mean, y, parameter, observed)
     gradient, information, objective, pearson = (weight * part for part in found)
     gradients = [
         np.bincount(code, gradient, len(table)).astype(np.float64) for code, table in zip(codes, tables, strict=True)
@@ -64,23 +66,28 @@ def accumulate(
 Rows = tuple[Array, Array, Array, Array]
 
 
-def _counts_by_row(family: str, eta: Array, mean: Array, y: Array, dispersion: float) -> Rows:
+def _counts_by_row(family: str, eta: Array, mean: Array, y: Array, dispersion: float, observed: bool) -> Rows:
     if family == "poisson":
         return y - mean, mean, y * eta - mean, (y - mean) ** 2 / mean
     if family == "negative_binomial":
         variance = mean + dispersion * mean**2
         objective = y * eta - (y + 1 / dispersion) * np.log1p(dispersion * mean)
-        return mean * (y - mean) / variance, mean**2 / variance, objective, (y - mean) ** 2 / variance
+        information = (
+            mean * (1 + dispersion * y) / (1 + dispersion * mean) ** 2 if observed else mean**2 / variance
+        )
+        return mean * (y - mean) / variance, information, objective, (y - mean) ** 2 / variance
     p, none = -np.expm1(-mean), np.exp(-mean)
+    slope = mean * none  # of p along eta
+    information = np.where(y > 0, slope**2 / p**2 - (1 - mean) * slope / p, mean) if observed else mean * slope / p
     return (
         mean * (y - p) / p,
-        mean * (mean * none) / p,
+        information,
         np.where(y > 0, np.log(p), 0.0) - (1 - y) * mean,
         np.divide((y - p) ** 2, p * none, out=np.zeros_like(p), where=none > 0),
     )
 
 
-def _lines_by_row(mean: Array, y: Array, trials: Array, correlation: float) -> Rows:
+def _lines_by_row(mean: Array, y: Array, trials: Array, correlation: float, observed: bool) -> Rows:
     p, none = -np.expm1(-mean), np.exp(-mean)
     slope = mean * none
     gradient, information, objective = np.zeros_like(p), np.zeros_like(p), np.zeros_like(p)
@@ -91,32 +98,36 @@ def _lines_by_row(mean: Array, y: Array, trials: Array, correlation: float) -> R
             both = [1 - correlation + k * correlation for k in range(n)]
             likely = comb(n, count) * prod(come) * prod(stay) / prod(both)
             squares = sum(1 / value**2 for value in (*come, *stay))
-            information[i] += likely * ((1 - correlation) * slope[i]) ** 2 * squares
+            if not observed:
+                information[i] += likely * ((1 - correlation) * slope[i]) ** 2 * squares
             if count == y[i]:
                 gradient[i] = (
                     (1 - correlation) * slope[i] * (sum(1 / value for value in come) - sum(1 / value for value in stay))
                 )
                 objective[i] = sum(log(value) for value in (*come, *stay))
+                if observed:
+                    information[i] = ((1 - correlation) * slope[i]) ** 2 * squares - (1 - mean[i]) * gradient[i]
     spread = trials * p * none * (1 + (trials - 1) * correlation)
     return gradient, information, objective, (y - trials * p) ** 2 / spread
 
 
-def _amounts_by_row(family: str, eta: Array, mean: Array, y: Array, power: float) -> Rows:
-    if family.startswith("gamma"):
+def _amounts_by_row(family: str, eta: Array, mean: Array, y: Array, power: float, observed: bool) -> Rows:
+    if family == "gamma":
         ratio = y / mean
-        information = ratio if family == "gamma_observed" else np.ones_like(y)
+        information = ratio if observed else np.ones_like(y)
         return ratio - 1, information, -(ratio + eta), (ratio - 1) ** 2
     if family == "lognormal":
         residual = np.log(y / mean)
         return residual, np.ones_like(y), -(residual**2) / 2, residual**2
     if family == "inverse_gaussian":
-        return (y - mean) / mean**2, 1 / mean, 1 / mean - y / (2 * mean**2), (y - mean) ** 2 / mean**3
+        information = (2 * y - mean) / mean**2 if observed else 1 / mean
+        return (y - mean) / mean**2, information, 1 / mean - y / (2 * mean**2), (y - mean) ** 2 / mean**3
     p = power
     expected = mean ** (2 - p)
-    observed = (2 - p) * mean ** (2 - p) + (p - 1) * y * mean ** (1 - p)
+    curvature = (2 - p) * mean ** (2 - p) + (p - 1) * y * mean ** (1 - p)
     return (
         (y - mean) * mean ** (1 - p),
-        observed if family == "tweedie_observed" else expected,
+        curvature if observed else expected,
         y * mean ** (1 - p) / (1 - p) - mean ** (2 - p) / (2 - p),
         (y - mean) ** 2 / mean**p,
     )
