@@ -26,7 +26,8 @@ from freightrisk import (
 )
 from freightrisk.models.design import Layout, Tree, free_term, nested_term
 from freightrisk.models.passes import Passes, sorted_by_leaf
-from freightrisk.models.quadratic import Quadratic, State, _variances, estimate_strengths, reduce
+from freightrisk.models.quadratic import Quadratic, State, reduce
+from freightrisk.models.strengths import _variances, estimate_strengths
 
 FACTORS = (
     Factor("channel"),

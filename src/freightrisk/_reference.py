@@ -72,9 +72,7 @@ def _counts_by_row(family: str, eta: Array, mean: Array, y: Array, dispersion: f
     if family == "negative_binomial":
         variance = mean + dispersion * mean**2
         objective = y * eta - (y + 1 / dispersion) * np.log1p(dispersion * mean)
-        information = (
-            mean * (1 + dispersion * y) / (1 + dispersion * mean) ** 2 if observed else mean**2 / variance
-        )
+        information = mean * (1 + dispersion * y) / (1 + dispersion * mean) ** 2 if observed else mean**2 / variance
         return mean * (y - mean) / variance, information, objective, (y - mean) ** 2 / variance
     p, none = -np.expm1(-mean), np.exp(-mean)
     slope = mean * none  # of p along eta

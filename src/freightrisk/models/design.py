@@ -1,7 +1,7 @@
 """Terms of a table model: the parameters behind each table, their penalties, their nesting and their positions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -326,6 +326,21 @@ class Layout:
         """Return the penalty of each dense parameter, given the strength of each group."""
         # A strength is kappa = phi / sigma^2 of docs/method.md, equation 9.
         return np.asarray(self.weights * np.where(self.group_of >= 0, np.append(strengths, 0.0)[self.group_of], 0.0))
+
+    def with_variances(self, variances: Array) -> "Layout":
+        """Return the layout with given variances in place of all others."""
+        values = iter(variances.tolist())
+        return Layout(
+            tuple(replace(term, variances=tuple(next(values) for _ in term.variances)) for term in self.terms)
+        )
+
+    def slot_name(self, base: float, tables: Array, labels: Mapping[str, SlotNames]) -> str:
+        """Return the name of the level that moves most, given the moves of the base and of the flat tables."""
+        if not len(tables) or abs(base) >= np.abs(tables).max():
+            return "the base"
+        slot = int(np.argmax(np.abs(tables)))
+        t = int(np.searchsorted(self.offsets, slot, side="right")) - 1
+        return f"factor '{self.names[t]}', level '{labels[self.names[t]][slot - int(self.offsets[t])]}'"
 
     def level_name(self, parameter: int, labels: Mapping[str, SlotNames]) -> str:
         """Return "factor 'f', level 'l'" for a dense parameter."""

@@ -37,8 +37,10 @@ class Family:
     ----------
     name : str
     observed : str, optional
-        The kernel's family with the observed information, if this information is positive everywhere. Steps near the
-        maximum use it, because they are then exact Newton steps.
+        The kernel's family with the observed information, if this is not the expected information.
+    prefers_observed : bool
+        Whether all steps near the maximum use the observed information, because it is positive everywhere and costs no
+        more. They are then exact Newton steps.
     has_dispersion : bool
         Whether a dispersion multiplies the variance.
     constant : bool
@@ -57,6 +59,7 @@ class Family:
 
     name: str
     observed: str | None = None
+    prefers_observed: bool = False
     has_dispersion: bool = False
     constant: bool = False
     counts: bool = False
@@ -89,25 +92,27 @@ FAMILIES = {
     family.name: family
     for family in (
         Family("poisson", counts=True),
-        Family("bernoulli", counts=True),
+        Family("bernoulli", "bernoulli_observed", counts=True),
         Family(
             "negative_binomial",
+            "negative_binomial_observed",
             counts=True,
             parameter="dispersion of counts",
             none_found="no overdispersion found",
         ),
-        Family("binomial", counts=True, lines=True, kernel="beta_binomial"),
+        Family("binomial", "beta_binomial_observed", counts=True, lines=True, kernel="beta_binomial"),
         Family(
             "beta_binomial",
+            "beta_binomial_observed",
             counts=True,
             lines=True,
             parameter="correlation of lines",
             none_found="no correlation of lines found",
         ),
-        Family("gamma", "gamma_observed", has_dispersion=True, constant=True),
+        Family("gamma", "gamma_observed", prefers_observed=True, has_dispersion=True, constant=True),
         Family("lognormal", has_dispersion=True, constant=True),
-        Family("inverse_gaussian", has_dispersion=True),
-        Family("tweedie", "tweedie_observed", has_dispersion=True, parameter="power"),
+        Family("inverse_gaussian", "inverse_gaussian_observed", has_dispersion=True),
+        Family("tweedie", "tweedie_observed", prefers_observed=True, has_dispersion=True, parameter="power"),
     )
 }
 

@@ -26,6 +26,7 @@ from freightrisk.models.information import means
 from freightrisk.models.passes import PART_ROWS, Problem
 from freightrisk.models.report import Report, filled
 from freightrisk.models.solver import Solver
+from freightrisk.models.strengths import Mixing
 from freightrisk.models.table_model import Solution, null_problem, solve
 from freightrisk.models.terms import AnyCoding, LevelSums, coding_of, given_multiplier, level_sums, term_of
 
@@ -34,6 +35,7 @@ PARAMETER_RANGE = (SMALLEST_PARAMETER, 1e3)
 CORRELATION_RANGE = (SMALLEST_PARAMETER, 1.0 - 1e-6)
 PARAMETER_ROUNDS = 50
 PARAMETER_TOLERANCE = 1e-10
+LARGEST_STEP = 3.0  # of the log parameter in a round
 # Changes below this end the rounds once they no longer halve: a parameter near zero is known to rounding.
 PARAMETER_NOISE = 1e-7
 
@@ -161,6 +163,7 @@ def fit_rows(
     layout = Layout(terms)
     labels = {name: _Labels(codings[name]) for name in layout.names}
     found = _solved(rows.problem(layout, given), layout, labels, solver, at_limit)
+    unsettled = _unsettled(layout, found.solution.unsettled)
     null = solve(null_problem(found.problem), Layout(()), {}, solver=solver)
     clustered, clusters = None, 0
     if cluster is not None:
@@ -172,8 +175,26 @@ def fit_rows(
     )
     fitted = report.model(null, solver.engine)
     n_censored = 0 if at_limit is None else int(at_limit.sum())
-    how = replace(fitted.statistics, n_clusters=clusters, n_censored=n_censored, options=rows.options)
+    how = replace(
+        fitted.statistics, n_clusters=clusters, n_censored=n_censored, options=rows.options, unsettled=unsettled
+    )
     return replace(fitted, clock=book.clock, statistics=how)
+
+
+def _unsettled(layout: Layout, changes: tuple[float, ...]) -> tuple[str, ...]:
+    """Return the effects whose variances are held although the restricted likelihood asks for a change, and warn."""
+    asked: dict[str, float] = {}
+    for group, change in zip(layout.groups, map(abs, changes), strict=False):
+        if change > 0.0:
+            asked[group.term] = max(asked.get(group.term, 0.0), change)
+    if asked:
+        largest = max(asked, key=lambda name: asked[name])
+        _check.warn(
+            f"the variance of '{largest}' did not settle: the fit holds it where the restricted likelihood asks for "
+            f"the smallest change, a factor of {np.exp(asked[largest]):.4g}. A few amounts or counts far above the "
+            "others cause this; check them, or give variance=."
+        )
+    return tuple(asked)
 
 
 class _Solved(NamedTuple):
@@ -211,18 +232,23 @@ def _solved(
 def fitted_parameter(problem: Problem, layout: Layout, solver: Callable[..., Solution]) -> float:
     """Return the maximum likelihood estimate of the family's parameter, with the tables at their own maximum.
 
-    Tables and parameter are orthogonal in expectation, or nearly so. Fitting them in turns converges in a few rounds.
+    Tables and parameter are orthogonal in expectation, or nearly so. They are fitted in turns. Anderson mixing of the
+    log parameter speeds up the rounds where outliers make the two depend on each other.
     """
     simple, given_means = ESTIMATED[problem.family]
     solution = solver(replace(problem, family=simple), layout)
     parameter = given_means(problem, means(problem, layout, solution.state))
-    change = np.inf
+    change, mixing = np.inf, Mixing()
     for _ in range(PARAMETER_ROUNDS):
         solution = solver(replace(problem, family_parameter=parameter), layout, start=solution.state)
-        before, parameter = parameter, given_means(problem, means(problem, layout, solution.state))
-        last, change = change, abs(np.log(parameter / before))
+        asked = np.log(given_means(problem, means(problem, layout, solution.state)) / parameter)
+        last, change = change, abs(asked)
         if change < PARAMETER_TOLERANCE or 0.5 * last < change < PARAMETER_NOISE:
-            return parameter
+            return float(parameter * np.exp(asked))
+        step = mixing.step(np.array([np.log(parameter)]), np.array([asked]))[0]
+        # An extrapolated correlation must stay below 1, and a parameter within its range.
+        least, most = CORRELATION_RANGE if FAMILIES[problem.family].lines else PARAMETER_RANGE
+        parameter = float(np.clip(parameter * np.exp(np.clip(step, -LARGEST_STEP, LARGEST_STEP)), least, most))
     raise FitError(
         f"the parameter of the {problem.family} family did not converge in {PARAMETER_ROUNDS} rounds (last "
         f"{parameter:.4g}); pool levels with few claims (min_claims=), or use family='{simple}'."

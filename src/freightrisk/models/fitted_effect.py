@@ -64,6 +64,8 @@ class FitStatistics:
         Number of amounts at their limit, which are fitted as at least the limit; 0 without `limit=`.
     options : tuple of str
         Which of the optional columns "offset" and "weight" entered the fit.
+    unsettled : tuple of str
+        Effects whose variances are held although the restricted likelihood asks for a change. The fit warned of them.
     """
 
     deviance: float
@@ -75,6 +77,7 @@ class FitStatistics:
     n_clusters: int = 0
     n_censored: int = 0
     options: tuple[str, ...] = ()
+    unsettled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)

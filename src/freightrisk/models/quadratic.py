@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from freightrisk._types import Array
 from freightrisk.errors import FitError
@@ -20,18 +19,9 @@ from freightrisk.models.design import Layout, SlotNames, Tree
 from freightrisk.models.products import squares
 
 ALIASED = 1e-9  # a squared pivot, at unit diagonal, below which a level is a combination of other levels
-LARGEST_STRENGTH = 1e9  # a variance below dispersion / 1e9 is reported as 0
-LOG_STRENGTHS = (np.log(1e-6), np.log(LARGEST_STRENGTH))
-LARGEST_LOG_STEP = 5.0
-STRENGTH_TOLERANCE = 1e-11
-STRENGTH_STEPS = 200
-STALLED_STEPS = 10  # if a move has not halved within this many steps, it is rounding error
-STALLED_MOVE = 1e-7  # and it must be below this
-MIXED = 6  # steps that Anderson mixing combines
-WILD = 1e4  # times the plain step; for a variance of almost zero, a plain step goes a thousandth of the way
+LONGEST = 1.0  # bound on a parameter's move, in logs
+LEAST_SHARE = 0.1  # of a penalty: the least curvature of a bounded move
 CURVED_STEPS = 6  # of Newton's method, in one unknown for each leaf
-NEAR_ERROR = 1e-2  # bound on the relative error of a strength, for each unit of log from `near` (5e-4 was measured)
-NEAR_REACH = 1.0  # largest distance in log strength from `near`
 
 
 class State(NamedTuple):
@@ -204,11 +194,16 @@ def reduce(
     ridge: float = 0.0,
     *,
     near: Reduced | None = None,
+    bounded: State | None = None,
+    longest: float = LONGEST,
 ) -> Reduced:
     """Return the quadratic with penalties of the given strengths, and with the tree eliminated.
 
     For a one-level tree, `near` is a reduction computed at a nearby strength. Its leaf sums are rescaled instead of
     recomputed. This is exact if all leaves have the same cross-information per unit of their own information.
+
+    If `bounded` is given, the curvature of each parameter is raised until its own move from this state is at most
+    `longest` (Levenberg 1944, with a bound for each parameter). Moves within the bound stay the same.
     """
     penalty = layout.penalty(strengths)
     penalty[1:] += ridge
@@ -226,14 +221,24 @@ def reduce(
     pivots: list[Pivot] = []
     information, cross = quadratic.leaf_information, quadratic.cross
     tree, strengths = layout.tree, np.maximum(strengths, ridge)
+    gradient, right = quadratic.leaf_gradient, quadratic.gradient
     # docs/method.md, equation 10: leaves first, then their parents, up to the first depth.
     for depth in reversed(range(layout.n_tree_groups)):
         pivot = information + strengths[depth]
+        if bounded is not None:
+            side = gradient - strengths[depth] * bounded.nodes[depth]
+            pivot = np.maximum(np.maximum(pivot, np.abs(side) / longest), LEAST_SHARE * strengths[depth])
+            right = right - cross.T @ (side / pivot)
         matrix -= squares(cross, 1.0 / pivot, quadratic.threads)
         pivots.append(Pivot(information, pivot, information / pivot, cross))
         if depth and tree is not None:
-            left = strengths[depth] / pivot
+            left = (strengths[depth] if bounded is None else pivot - information) / pivot
+            if bounded is not None:
+                gradient = tree.sums[depth] @ (gradient - information / pivot * side)
             information, cross = tree.sums[depth] @ (information * left), tree.sums[depth] @ (cross * left[:, None])
+    if bounded is not None:
+        curvature = np.diag(matrix)
+        matrix += np.diag(np.maximum(np.abs(right - penalty * bounded.dense) / longest - curvature, 0.0))
     return Reduced(quadratic, tree, matrix, tuple(pivots[::-1]), penalty, strengths, (layout, labels))
 
 
@@ -253,91 +258,6 @@ def curved(reduced: Reduced, move: State) -> State:
         means = information * np.exp(u)
         u -= (means - information + strength * u - (information + strength) * up) / (means + strength)
     return State(move.dense, (*move.nodes[:-1], np.where(d > 0.0, u, d)))
-
-
-def estimate_strengths(
-    quadratic: Quadratic,
-    layout: Layout,
-    labels: Mapping[str, SlotNames],
-    state: State,
-    strengths: Array,
-    dispersion: float,
-    *,
-    tolerance: float = STRENGTH_TOLERANCE,
-    near: Reduced | None = None,
-) -> Reduced:
-    """Return the quadratic at the strengths that maximise its restricted likelihood; given variances are kept.
-
-    Notes
-    -----
-    The fixed point of Fellner and Schall, variance = sum of squared effects / (rank - penalty * posterior variances)
-    (docs/method.md, equation 12). It is accelerated by Anderson mixing, because the plain fixed point converges only
-    linearly. For a one-level tree, the leaf sums are rescaled until the strength has moved too far for the tolerance.
-    If `near` is given (a reduction with the same information), its leaf sums serve first.
-
-    References
-    ----------
-    Fellner 1986; Schall 1991; Anderson 1965.
-    """
-    given = np.array([group.variance is not None for group in layout.groups])
-    log = np.log(strengths)
-    mixing, least, stalled = _Mixing(), np.inf, 0
-    for _ in range(STRENGTH_STEPS):
-        if near is not None and abs(log[0] - np.log(near.strengths[0])) > NEAR_REACH:
-            near = None
-        reduced = reduce(quadratic, layout, labels, np.exp(log), near=near)
-        if layout.n_tree_groups == 1 and near is None:
-            near = reduced
-        target = np.log(dispersion) - np.log(_variances(reduced, layout, state.plus(reduced.move(state))))
-        move = np.where(given, 0.0, np.clip(target, *LOG_STRENGTHS) - log)
-        largest = float(np.abs(move).max())
-        # Near the solution, rounding keeps the moves from getting smaller. A stalled move ends the iteration too.
-        least, stalled = (largest, 0) if largest < 0.5 * least else (least, stalled + 1)
-        rounding = stalled >= STALLED_STEPS and largest < STALLED_MOVE
-        if rounding or largest < (tolerance if near is None else STRENGTH_TOLERANCE):
-            log = log + move
-            # Rescaled sums have an error that grows with the distance. If it is too large, sum again and go on.
-            if near is None or NEAR_ERROR * abs(log[0] - np.log(near.strengths[0])) < tolerance:
-                break
-            mixing, near, least, stalled = _Mixing(), None, np.inf, 0
-            continue
-        step = np.where(given, 0.0, mixing.step(log, move))
-        log = np.clip(log + np.clip(step, -LARGEST_LOG_STEP, LARGEST_LOG_STEP), *LOG_STRENGTHS)
-    return reduce(quadratic, layout, labels, np.exp(log), near=near)
-
-
-class _Mixing:
-    """Anderson mixing: the combination of the last steps with the smallest residual."""
-
-    def __init__(self) -> None:
-        self.points: list[Array] = []
-        self.moves: list[Array] = []
-
-    def step(self, point: Array, move: Array) -> Array:
-        """Return the step from a point whose plain step is `move`."""
-        self.points, self.moves = [*self.points, point][-MIXED:], [*self.moves, move][-MIXED:]
-        if len(self.moves) == 1:
-            return move
-        moves, points = np.diff(self.moves, axis=0).T, np.diff(self.points, axis=0).T
-        share = np.linalg.lstsq(moves, move, rcond=1e-8)[0]
-        mixed = move - (points + moves) @ share
-        # A step against the plain step, or far beyond it, comes from a history that no longer fits.
-        wild = (mixed * move < 0.0) | (np.abs(mixed) > WILD * np.abs(move))
-        return np.where(wild, move, mixed)
-
-
-def _variances(reduced: Reduced, layout: Layout, state: State) -> Array:
-    """Return the Fellner-Schall variance of each group at the maximum of a quadratic."""
-    traces = [float(trace) for trace in reduced.traces(reduced.covariance)]
-    squares = [float(nodes @ nodes) for nodes in state.nodes]
-    diagonal = np.diag(reduced.covariance)
-    for g in range(layout.n_tree_groups, len(layout.groups)):
-        mine = layout.group_of == g
-        squares.append(float((layout.weights[mine] * state.dense[mine] ** 2).sum()))
-        traces.append(float((layout.weights[mine] * diagonal[mine]).sum()))
-    rank = np.array([group.rank for group in layout.groups])
-    left = np.maximum(rank - reduced.strengths * np.array(traces), 1e-10 * rank)
-    return np.asarray(np.maximum(np.array(squares), 1e-300) / left)
 
 
 def factorise(matrix: Array, layout: Layout, labels: Mapping[str, SlotNames]) -> tuple[Array, Array]:
@@ -369,62 +289,3 @@ def _first_dependent(matrix: Array) -> int:
     from scipy.linalg.lapack import dpotrf
 
     return max(int(dpotrf(matrix, lower=1)[1]) - 1, 0)
-
-
-class Constraints(NamedTuple):
-    """Monotone bands as increments: parameters = basis @ coordinates, with the `positive` coordinates at least 0."""
-
-    basis: Array
-    inverse: Array
-    positive: NDArray[np.bool_]
-
-
-def constraints(layout: Layout) -> Constraints | None:
-    """Return the increments that replace the parameters of monotone terms, or None if no term is monotone."""
-    size = layout.n_params
-    inverse, positive = np.eye(size), np.zeros(size, dtype=bool)
-    for term, start in zip(layout.dense, layout.starts.tolist(), strict=False):
-        if term.direction == 0 or len(term.ordered) < 2:
-            continue
-        steps = term.direction * np.diff(term.design[term.ordered].toarray(), axis=0)
-        mine = np.flatnonzero(np.abs(steps).max(axis=0) > 0)
-        inverse[start + mine, start + mine] = 0.0
-        inverse[np.ix_(start + mine, start + mine)] = steps[:, mine]
-        positive[start + mine] = True
-    return Constraints(np.asarray(np.linalg.inv(inverse)), inverse, positive) if positive.any() else None
-
-
-def monotone_move(reduced: Reduced, state: State, monotone: Constraints) -> State:
-    """Return the step from a state to the maximum among states with monotone bands.
-
-    In increments, the problem is a quadratic in which some coordinates must be at least zero. The other coordinates are
-    eliminated. The remaining problem is non-negative least squares (Lawson and Hanson 1974, chapter 23).
-    """
-    from scipy.linalg import cholesky, solve_triangular
-    from scipy.optimize import nnls
-
-    right, sides = reduced.right_side(state)
-    basis, bound = monotone.basis, monotone.positive
-    matrix = basis.T @ reduced.matrix @ basis
-    linear = basis.T @ (right + reduced.matrix @ state.dense)
-    scale = np.sqrt(np.diag(matrix))
-    matrix, linear, loose = matrix / np.outer(scale, scale), linear / scale, ~bound
-    inner, outer = matrix[np.ix_(loose, loose)], matrix[np.ix_(loose, bound)]
-    gain = np.linalg.solve(inner, np.column_stack([outer, linear[loose]]))
-    factor = cholesky(matrix[np.ix_(bound, bound)] - outer.T @ gain[:, :-1], lower=True)
-    target = solve_triangular(factor, linear[bound] - outer.T @ gain[:, -1], lower=True)
-    found = np.zeros(len(linear))
-    found[bound] = nnls(factor.T, target, maxiter=30 * int(bound.sum()))[0]
-    found[loose] = gain[:, -1] - gain[:, :-1] @ found[bound]
-    dense = basis @ (found / scale) - state.dense
-    return State(dense, reduced.back(dense, sides))
-
-
-def covariance_of(reduced: Reduced, state: State, monotone: Constraints | None) -> Array:
-    """Return the covariance of the dense parameters; bands that the monotone constraint holds equal move together."""
-    if monotone is None:
-        return reduced.covariance
-    increments = monotone.inverse @ state.dense
-    held = monotone.positive & (increments <= 1e-9 * (1.0 + np.abs(state.dense).max()))
-    basis = monotone.basis[:, ~held]
-    return np.asarray(basis @ np.linalg.solve(basis.T @ reduced.matrix @ basis, basis.T))

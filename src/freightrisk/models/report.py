@@ -20,7 +20,8 @@ from freightrisk.models.fitted_effect import FitStatistics, FittedEffect, Nodes
 from freightrisk.models.information import dispersion_value, means, tables_of
 from freightrisk.models.passes import Problem
 from freightrisk.models.products import forms
-from freightrisk.models.quadratic import LARGEST_STRENGTH, Reduced
+from freightrisk.models.quadratic import Reduced
+from freightrisk.models.strengths import LARGEST_STRENGTH, NO_VARIANCE
 from freightrisk.models.table_model import Solution
 from freightrisk.models.terms import AnyCoding, LevelSums, bands_of, tree_of
 
@@ -130,7 +131,7 @@ class Report:
         found: dict[str, tuple[float, ...]] = {}
         for group, strength in zip(self.layout.groups, self.solution.strengths.tolist(), strict=True):
             value = group.variance if group.variance is not None else self.dispersion / strength
-            value = 0.0 if group.variance is None and strength >= 0.99 * LARGEST_STRENGTH else value
+            value = 0.0 if group.variance is None and strength >= NO_VARIANCE * LARGEST_STRENGTH else value
             found[group.term] = (*found.get(group.term, ()), float(value))
         return found
 

@@ -33,12 +33,12 @@ class Solver:
     --------
     >>> from freightrisk import Solver
     >>> Solver(tolerance=1e-6).max_iterations
-    50
+    60
     """
 
     engine: str = "newton"
     tolerance: float = 1e-8
-    max_iterations: int = 50
+    max_iterations: int = 60
     threads: int | None = None
 
     def __post_init__(self) -> None:

@@ -9,11 +9,13 @@ from freightrisk._shown import counted
 from freightrisk._types import Array
 from freightrisk.errors import FitError
 from freightrisk.models.design import Layout, SlotNames
-from freightrisk.models.information import dispersion_value, effective_parameters
-from freightrisk.models.newton import Newton, Step
+from freightrisk.models.information import dispersion_value, effective_parameters, tables_of
+from freightrisk.models.monotone import constraints, covariance_of
+from freightrisk.models.newton import Newton, Run, Step
 from freightrisk.models.passes import Passes, Problem
-from freightrisk.models.quadratic import Reduced, State, constraints, covariance_of, reduce
+from freightrisk.models.quadratic import Reduced, State, reduce
 from freightrisk.models.solver import Solver
+from freightrisk.models.strengths import LARGEST_STRENGTH, NO_VARIANCE
 
 SAMPLE_ROWS = 2**18
 SAMPLE_PIECE = 2**12
@@ -39,6 +41,9 @@ class Solution:
         Dispersion over variance of each group.
     objective, pearson, dispersion, edf : float
     steps : tuple of Step
+    unsettled : tuple of float
+        Change of each log strength that the restricted likelihood still asks for; empty or 0 where the variances have
+        settled.
     """
 
     state: State
@@ -51,6 +56,7 @@ class Solution:
     dispersion: float
     edf: Array
     steps: tuple[Step, ...]
+    unsettled: tuple[float, ...] = ()
 
 
 def solve(
@@ -98,22 +104,41 @@ def _solve(
         sample = few.run(State(state.dense, ()), 1e-3, 8)
         state, steps = State(sample.state.dense, nodes), sample.steps
     newton = Newton(problem, layout, labels, constraints(layout), Passes(problem, layout, threads))
-    found = newton.run(state, solver.tolerance, solver.max_iterations)
+    none = np.zeros(len(layout.groups), dtype=bool)
+    unsettled: tuple[float, ...] = ()
+    if newton.monotone is not None and newton.estimates_variances:
+        loose = replace(newton, monotone=None)
+        found = _arrived(loose, state, solver)
+        steps += found.steps
+        none = found.strengths >= NO_VARIANCE * LARGEST_STRENGTH
+        variances = loose.dispersion_at(found.quadratic, found.totals, found.strengths) / found.strengths
+        newton, unsettled = replace(newton, layout=layout.with_variances(variances)), found.unsettled
+    found = _arrived(newton, state, solver)
     steps += found.steps
-    if not found.converged:
-        raise FitError(
-            f"the {problem.family} fit did not converge in {counted(solver.max_iterations, 'iteration')} (last "
-            f"move {steps[-1].largest_move:.2g}); pool levels with few claims (min_claims=), or give "
-            "solver=Solver(max_iterations=...) with a larger number."
-        )
-    reduced = reduce(found.quadratic, layout, labels, found.strengths)
+    unsettled = max(unsettled, found.unsettled, key=lambda changes: max(map(abs, changes), default=0.0))
+    strengths = np.where(none, LARGEST_STRENGTH, found.strengths)
+    reduced = reduce(found.quadratic, layout, labels, strengths)
     covariance = covariance_of(reduced, found.state, newton.monotone)
     edf = effective_parameters(reduced, layout, covariance)
     return Solution(
-        found.state, covariance, reduced, found.information, found.strengths, float(found.totals[0]),
+        found.state, covariance, reduced, found.information, strengths, float(found.totals[0]),
         float(found.totals[1]),
         problem.dispersion or dispersion_value(float(found.totals[1]), problem.n_rows - float(edf.sum())), edf, steps,
+        unsettled,
     )  # fmt: skip
+
+
+def _arrived(newton: Newton, state: State, solver: Solver) -> Run:
+    """Return the run of Newton's method from a state, or raise with the level that still moves most."""
+    found = newton.run(state, solver.tolerance, solver.max_iterations)
+    if found.converged:
+        return found
+    base, tables = tables_of(newton.layout, found.move)
+    raise FitError(
+        f"the {newton.problem.family} fit did not converge in {counted(solver.max_iterations, 'iteration')}: "
+        f"{newton.layout.slot_name(base, tables, newton.labels)} still moves by {newton.largest(found.move):.2g}; pool "
+        "levels with few claims (min_claims=), or give solver=Solver(max_iterations=...) with a larger number."
+    )
 
 
 def _refuse_size(layout: Layout) -> None:
