@@ -5,7 +5,7 @@ from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.datasets import SimulatedBook
 from freightrisk.models.fitted_effect import FitStatistics, FittedEffect, Nodes
 from freightrisk.models.freight import FittedSchedule
-from freightrisk.models.newton import Step
+from freightrisk.models.objective import Step
 from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers
 from freightrisk.tariff.rates import CoverCurves, RateTables
 from freightrisk.tariff.rounding import Rounding

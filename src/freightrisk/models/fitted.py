@@ -18,7 +18,7 @@ from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.families import FAMILIES, expected_response
 from freightrisk.models.fitted_effect import FitStatistics, FittedEffect, Nodes
-from freightrisk.models.newton import Step
+from freightrisk.models.objective import Step
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,50 +11,46 @@ in a thin leaf is enough. The steps here have three guards:
 
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk._types import Array
 from freightrisk.errors import FitError
-from freightrisk.models.families import FAMILIES
-from freightrisk.models.information import quadratic_of
-from freightrisk.models.quadratic import LONGEST, Quadratic, Reduced, State, reduce
+from freightrisk.models.objective import Objective, Run, Step
+from freightrisk.models.quadratic import LONGEST, Quadratic, Reduced, State
 from freightrisk.models.strengths import LOG_STRENGTHS, STRENGTH_STEPS, STRENGTH_TOLERANCE, Mixing
 
-if TYPE_CHECKING:
-    from freightrisk.models.newton import Newton, Run, Step
-
-STEADY = 0.3  # variances move only if the other parameters ask for no larger move,
-SHARE = 0.1  # nor for one that is larger than this share of the variances' last residual
-LEAST_CURVATURE = 1e-2
-RESIDUAL = 1e-9  # change of a log variance that ends the search for the variances
-LARGEST_LOG_STEP = 3.0
-SHORTER, LONGER = 0.3, 2.0
-MOST_STEPS, MORE_STEPS = 20.0, 4.0
-HELD_STEPS, HELD_ROUNDS = 10, 10
+FARTHEST = 8.0  # longest bounded move of a parameter; the bound doubles from LONGEST while steps need no halving
+LEAST_CURVATURE = 1e-2  # share of the expected information below which a direction is bounded too
 MOST_HALVINGS = 30
-FARTHEST = 8.0
-STALLED_ROUNDS, STALLED_RESIDUAL = 6, 1e-6
+# The search for the variances
+STEADY = 0.3  # the variances change only when no parameter asks for a larger move,
+SHARE = 0.1  # nor for a larger share of the last change that the variances asked for
+RESIDUAL = 1e-9  # change of a log variance that ends the search
+STALLED_ROUNDS, STALLED_RESIDUAL = 6, 1e-6  # so does a change below this that no longer halves, because of rounding
+LARGEST_LOG_STEP = 3.0
+SHORTER, LONGER = 0.3, 2.0  # the reach of a log strength shrinks when its change turns round, and grows otherwise
+MOST_STEPS, MORE_STEPS = 20.0, 4.0  # single steps in a change; more if they keep their direction
+HELD_STEPS, HELD_ROUNDS = 10, 10  # variances are held when so few steps are left, after so many rounds
 
 
 class _Point:
     """The quadratics at a state, the sums of its pass, and the information of each level."""
 
-    def __init__(self, newton: "Newton", state: State) -> None:
-        sums = newton.over(state)
-        self.newton, self.state = newton, state
+    def __init__(self, objective: Objective, state: State) -> None:
+        sums = objective.over(state)
+        self.objective, self.state = objective, state
         self.sums, self.totals, self.information = sums, sums.totals.copy(), sums.information
-        self.expected = quadratic_of(newton.layout, sums, newton.passes.threads)
+        self.expected = objective.quadratic(sums)
 
     @cached_property
     def observed(self) -> Quadratic | None:
         """Return the quadratic with the observed information, or None where that is the expected information."""
-        newton = self.newton
-        if FAMILIES[newton.problem.family].observed is None:
+        if self.objective.family.observed is None:
             return None
-        return quadratic_of(newton.layout, newton.over(self.state, observed=True), newton.passes.threads)
+        return self.objective.quadratic(self.objective.over(self.state, observed=True))
 
 
 class _Search:
@@ -106,43 +102,41 @@ class _Best(NamedTuple):
 
 
 def guarded(
-    newton: "Newton", state: State, strengths: Array, tolerance: float, most: int, steps: list["Step"]
-) -> "Run":
+    objective: Objective, state: State, strengths: Array, tolerance: float, most: int, steps: list[Step]
+) -> Run:
     """Return the maximum reached from a state in at most `most` further steps, which are added to `steps`.
 
     If the search for the variances has not ended when HELD_STEPS steps are left, the variances are held where the
     restricted likelihood asked for the smallest change. `Run.unsettled` then has that change of each log strength.
     """
-    from freightrisk.models.newton import Run, Step
-
-    groups = newton.layout.groups
+    groups = objective.layout.groups
     search, settled = _Search(np.array([group.variance is None for group in groups])), not groups
-    point = _Point(newton, state)
+    point = _Point(objective, state)
     best, unsettled = _Best(np.full(len(groups), np.inf), point, strengths), ()
     longest = LONGEST
     for left in range(most, 0, -1):
         if not settled and left <= HELD_STEPS and search.rounds >= HELD_ROUNDS:
             settled, point, strengths, unsettled = True, best.point, best.strengths, tuple(best.residual.tolist())
-        move = _move(newton, point, strengths, longest)
-        largest, ended = newton.largest(move), settled
+        move = _move(objective, point, strengths, longest)
+        largest, ended = objective.largest(move), settled
         if not settled and largest < search.steady:
             log = np.log(strengths)
-            residual = search.residual(*_residuals(newton, point, strengths))
+            residual = search.residual(*_residuals(objective, point, strengths))
             if np.abs(residual).max() < np.abs(best.residual).max():
                 best = _Best(residual, point, strengths)
             ended = search.ended(residual)
             strengths = np.exp(log + residual if ended else search.next(log, residual))
-            move = _move(newton, point, strengths, longest)
-            largest = newton.largest(move)
-        objective = newton.penalised(point.sums, point.state, strengths)
+            move = _move(objective, point, strengths, longest)
+            largest = objective.largest(move)
+        value = objective.penalised(point.sums, point.state, strengths)
         if largest < tolerance and ended:
-            steps.append(Step(newton.n_rows, objective, largest, 0))
+            steps.append(Step(objective.n_rows, value, largest, 0))
             return Run(
                 point.state.plus(move), point.expected, point.information, point.totals, strengths, tuple(steps), move,
                 True, unsettled,
             )  # fmt: skip
-        point, halvings = _raised(newton, point, move, objective, strengths)
-        steps.append(Step(newton.n_rows, objective, largest, halvings))
+        point, halvings = _raised(objective, point, move, value, strengths)
+        steps.append(Step(objective.n_rows, value, largest, halvings))
         # A level far from its maximum gets longer steps, as long as they raise the objective.
         longest = min(2.0 * longest, FARTHEST) if largest >= 0.9 * longest and not halvings else LONGEST
     return Run(
@@ -150,35 +144,29 @@ def guarded(
     )
 
 
-def _raised(newton: "Newton", point: _Point, move: State, objective: float, strengths: Array) -> tuple[_Point, int]:
+def _raised(objective: Objective, point: _Point, move: State, value: float, strengths: Array) -> tuple[_Point, int]:
     """Return the point after a move, halved until it does not lower the objective, and the halvings."""
     halvings = 0
     while True:
-        found = _Point(newton, point.state.plus(move, 0.5**halvings))
-        if newton.rises(objective, newton.penalised(found.sums, found.state, strengths)) or halvings == MOST_HALVINGS:
+        found = _Point(objective, point.state.plus(move, 0.5**halvings))
+        if objective.rises(value, objective.penalised(found.sums, found.state, strengths)) or halvings == MOST_HALVINGS:
             return found, halvings
         halvings += 1
 
 
-def _move(newton: "Newton", point: _Point, strengths: Array, longest: float) -> State:
+def _move(objective: Objective, point: _Point, strengths: Array, longest: float) -> State:
     """Return the move from a point: bounded if it is long, with the observed information if the maximum is close."""
-
-    def reduced(quadratic: Quadratic, bounded: State | None = None) -> Reduced:
-        return reduce(
-            quadratic, newton.layout, newton.labels, strengths, newton.ridge, bounded=bounded, longest=longest
-        )
-
-    state, plain = point.state, reduced(point.expected)
-    move = newton.move(plain, state)
-    if newton.largest(move) > longest:
-        move = newton.move(reduced(point.expected, state), state)
-    if newton.largest(move) > LONGEST or point.observed is None:
+    state, plain = point.state, objective.reduced(point.expected, strengths)
+    move = objective.move(plain, state)
+    if objective.largest(move) > longest:
+        move = objective.move(objective.reduced(point.expected, strengths, bounded=state, longest=longest), state)
+    if objective.largest(move) > LONGEST or point.observed is None:
         return move
-    seen = reduced(point.observed)
+    seen = objective.reduced(point.observed, strengths)
     if not all((pivot.pivot > 0.0).all() for pivot in seen.pivots):
-        seen = reduced(point.observed, state)
-    closer = newton.move(replace(seen, matrix=_positive(seen, plain, state)), state)
-    return closer if newton.largest(closer) <= LONGEST else move
+        seen = objective.reduced(point.observed, strengths, bounded=state, longest=longest)
+    closer = objective.move(replace(seen, matrix=_positive(seen, plain, state)), state)
+    return closer if objective.largest(closer) <= LONGEST else move
 
 
 def _positive(seen: Reduced, expected: Reduced, state: State) -> Array:
@@ -197,18 +185,18 @@ def _positive(seen: Reduced, expected: Reduced, state: State) -> Array:
     return np.asarray((vectors * raised) @ vectors.T * np.outer(scale, scale))
 
 
-def _residuals(newton: "Newton", point: _Point, strengths: Array) -> tuple[Array, Array]:
+def _residuals(objective: Objective, point: _Point, strengths: Array) -> tuple[Array, Array]:
     """Return the changes of the log strengths in one step of the fixed point, and to the best ones of a quadratic."""
     try:
-        return _asked(newton, point, strengths, 1, point.observed), _asked(
-            newton, point, strengths, STRENGTH_STEPS, point.observed
+        return _asked(objective, point, strengths, 1, point.observed), _asked(
+            objective, point, strengths, STRENGTH_STEPS, point.observed
         )
     except FitError:  # the observed information of some families may be negative
-        return _asked(newton, point, strengths, 1, None), _asked(newton, point, strengths, STRENGTH_STEPS, None)
+        return _asked(objective, point, strengths, 1, None), _asked(objective, point, strengths, STRENGTH_STEPS, None)
 
 
-def _asked(newton: "Newton", point: _Point, strengths: Array, rounds: int, moving: Quadratic | None) -> Array:
-    found = newton.at_best(
+def _asked(objective: Objective, point: _Point, strengths: Array, rounds: int, moving: Quadratic | None) -> Array:
+    found = objective.at_best(
         point.expected, point.state, point.totals, strengths, STRENGTH_TOLERANCE, rounds=rounds, moving=moving
     )
     return np.asarray(np.log(found.strengths / strengths))

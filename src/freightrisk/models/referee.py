@@ -11,7 +11,7 @@ from freightrisk._types import Array
 from freightrisk.errors import FitError, InputError
 from freightrisk.models.design import Layout, SlotNames
 from freightrisk.models.information import dispersion_value
-from freightrisk.models.newton import Step
+from freightrisk.models.objective import Step
 from freightrisk.models.passes import Problem
 from freightrisk.models.quadratic import State, factorise
 from freightrisk.models.solver import Solver

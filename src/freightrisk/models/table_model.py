@@ -11,7 +11,8 @@ from freightrisk.errors import FitError
 from freightrisk.models.design import Layout, SlotNames
 from freightrisk.models.information import dispersion_value, effective_parameters, tables_of
 from freightrisk.models.monotone import constraints, covariance_of
-from freightrisk.models.newton import Newton, Run, Step
+from freightrisk.models.newton import Newton
+from freightrisk.models.objective import Objective, Run, Step
 from freightrisk.models.passes import Passes, Problem
 from freightrisk.models.quadratic import Reduced, State, reduce
 from freightrisk.models.solver import Solver
@@ -97,28 +98,28 @@ def _solve(
     if start is None and problem.n_rows > 4 * SAMPLE_ROWS and all(term.tree is None for term in layout.dense):
         # The leaves of a tree wait: of a sample each has too few rows.
         dense = Layout(layout.dense)
-        few = Newton(
+        few = Objective(
             problem, dense, labels, constraints(dense), Passes(problem, dense, threads),
             pieces=_sample_pieces(problem.n_rows), ridge=1.0,
         )  # fmt: skip
-        sample = few.run(State(state.dense, ()), 1e-3, 8)
+        sample = Newton(few).run(State(state.dense, ()), 1e-3, 8)
         state, steps = State(sample.state.dense, nodes), sample.steps
-    newton = Newton(problem, layout, labels, constraints(layout), Passes(problem, layout, threads))
+    objective = Objective(problem, layout, labels, constraints(layout), Passes(problem, layout, threads))
     none = np.zeros(len(layout.groups), dtype=bool)
     unsettled: tuple[float, ...] = ()
-    if newton.monotone is not None and newton.estimates_variances:
-        loose = replace(newton, monotone=None)
+    if objective.monotone is not None and objective.estimates_variances:
+        loose = replace(objective, monotone=None)
         found = _arrived(loose, state, solver)
         steps += found.steps
         none = found.strengths >= NO_VARIANCE * LARGEST_STRENGTH
         variances = loose.dispersion_at(found.quadratic, found.totals, found.strengths) / found.strengths
-        newton, unsettled = replace(newton, layout=layout.with_variances(variances)), found.unsettled
-    found = _arrived(newton, state, solver)
+        objective, unsettled = replace(objective, layout=layout.with_variances(variances)), found.unsettled
+    found = _arrived(objective, state, solver)
     steps += found.steps
     unsettled = max(unsettled, found.unsettled, key=lambda changes: max(map(abs, changes), default=0.0))
     strengths = np.where(none, LARGEST_STRENGTH, found.strengths)
     reduced = reduce(found.quadratic, layout, labels, strengths)
-    covariance = covariance_of(reduced, found.state, newton.monotone)
+    covariance = covariance_of(reduced, found.state, objective.monotone)
     edf = effective_parameters(reduced, layout, covariance)
     return Solution(
         found.state, covariance, reduced, found.information, strengths, float(found.totals[0]),
@@ -128,16 +129,17 @@ def _solve(
     )  # fmt: skip
 
 
-def _arrived(newton: Newton, state: State, solver: Solver) -> Run:
+def _arrived(objective: Objective, state: State, solver: Solver) -> Run:
     """Return the run of Newton's method from a state, or raise with the level that still moves most."""
-    found = newton.run(state, solver.tolerance, solver.max_iterations)
+    found = Newton(objective).run(state, solver.tolerance, solver.max_iterations)
     if found.converged:
         return found
-    base, tables = tables_of(newton.layout, found.move)
+    base, tables = tables_of(objective.layout, found.move)
     raise FitError(
-        f"the {newton.problem.family} fit did not converge in {counted(solver.max_iterations, 'iteration')}: "
-        f"{newton.layout.slot_name(base, tables, newton.labels)} still moves by {newton.largest(found.move):.2g}; pool "
-        "levels with few claims (min_claims=), or give solver=Solver(max_iterations=...) with a larger number."
+        f"the {objective.problem.family} fit did not converge in {counted(solver.max_iterations, 'iteration')}: "
+        f"{objective.layout.slot_name(base, tables, objective.labels)} still moves by "
+        f"{objective.largest(found.move):.2g}; pool levels with few claims (min_claims=), or give "
+        "solver=Solver(max_iterations=...) with a larger number."
     )
 
 
