@@ -274,7 +274,7 @@ def test_variance_of_orders_that_claim_at_most_once_is_recovered(q, variance, mo
 def test_the_variance_is_the_root_of_its_equation(seed):
     rng = np.random.default_rng(seed)
     q = rng.choice([0.1, 0.4, 0.6])
-    frame, _ = at_most_once(rng, 150, q=q, variance=0.3, orders=(1, 12))
+    frame, _ = at_most_once(rng, 150, q=q, variance=0.15, orders=(1, 12))
     frame["squared"] = frame["expected"] ** 2
     found = merchant_experience(frame, squared_expected="squared")
     balance = found.groups["balance"].iloc[0]
@@ -314,15 +314,13 @@ def test_rare_claims_have_the_poisson_result(seed, power):
     frame, _ = simulated(60, seed=seed)
     q = 10.0**-power
     frame["squared"] = q * frame["expected"]
-    # A unit needs orders: expected claims of less than one order would be a part of an order.
-    frame = frame[frame["expected"] > 10 * q]
     near, poisson = (
         merchant_experience(frame, max_change=None, **options).merchants
         for options in ({"squared_expected": "squared", "variance": 0.2}, {"variance": 0.2})
     )
     np.testing.assert_allclose(near["experience_mod"], poisson["experience_mod"], rtol=0, atol=4 * q)
-    # A merchant has 0.3 expected claims or more: the squares are at most a share q / 0.3 of m^2.
-    assert between(frame, squared_expected="squared") == pytest.approx(between(frame), rel=200 * q, abs=200 * q)
+    # A merchant has 0.3 expected claims or more, so the squares are at most a share q / 0.3 of m^2.
+    assert between(frame, squared_expected="squared") == pytest.approx(between(frame), rel=20 * q, abs=20 * q)
 
 
 @settings(max_examples=8)
@@ -341,7 +339,7 @@ def test_squares_of_zero_are_poisson_to_the_last_digit(seed):
 @given(seed=st.integers(0, 10**6))
 def test_neither_rows_nor_periods_nor_owners_change_what_a_unit_tells(seed):
     rng = np.random.default_rng(seed)
-    orders, _ = at_most_once(rng, 60, q=0.4, variance=0.3, orders=(1, 9))
+    orders, _ = at_most_once(rng, 60, q=0.3, variance=0.3, orders=(1, 9))
     orders = orders.assign(prior=np.exp(rng.normal(0, 0.1, 60))[orders["merchant_id"]], age=30.0)
     options = {
         "squared_expected": "squared", "prior": "prior", "age_days": "age", "half_life_days": 90.0, "max_change": None,
