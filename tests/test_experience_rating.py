@@ -28,6 +28,7 @@ from freightrisk import (
     merchant_experience,
 )
 from freightrisk.credibility import lagged_scores, merchant_periods
+from freightrisk.lines import at_most_one_claim
 from freightrisk.reports import gate_report
 from freightrisk.tariff.document import parse_tariff
 from freightrisk.tariff.parts import plain_of
@@ -418,6 +419,33 @@ def test_claims_that_do_not_count_owners_and_fading(history):
     shared = ExperienceRating.of(book, frequency, orders["merchant_id"], owner=owner, half_life_days=60.0)
     pairs = pd.Series(dict(shared.mods)).groupby(lambda k: k // 2).nunique()
     assert (pairs == 1).all()
+
+
+def test_process_variance_of_orders_that_claim_at_most_once(history):
+    orders, book, frequency, _ = history
+    one_claim = at_most_one_claim(book)
+    bernoulli = FrequencyModel(["zone", Smooth("experience_score", monotone="decreasing")], family="bernoulli")
+    fitted = bernoulli.fit(one_claim)
+    curve = ScoreCurve.of(fitted, one_claim, version="2025")
+    options = {"half_life_days": 60.0, "excluded": np.zeros(book.n_orders)}
+    poisson, rated = (
+        ExperienceRating.of(one_claim, fitted, orders["merchant_id"], [curve], process=process, **options)
+        for process in ("poisson", "bernoulli")
+    )
+    periods = merchant_periods(one_claim, fitted, orders["merchant_id"], without=["experience_score"])
+    periods["expected"] *= curve.base_factor
+    periods["squared_expected"] *= curve.base_factor**2
+    scores = orders.groupby("merchant_id")["experience_score"].first()
+    periods["prior"] = curve.at(periods["merchant_id"].map(scores))
+    known = merchant_experience(
+        periods, prior="prior", squared_expected="squared_expected", age_days="age_days", half_life_days=60.0
+    )
+    assert rated.mods == pytest.approx(known.merchants["experience_mod"].to_dict(), rel=1e-12)
+    assert rated.rated.groups["variance"].iloc[0] > poisson.rated.groups["variance"].iloc[0] > 0
+    with pytest.raises(InputError, match="the model is of family 'poisson', in which an order may have several claims"):
+        ExperienceRating.of(book, frequency, orders["merchant_id"], process="bernoulli")
+    with pytest.raises(InputError, match="process"):
+        ExperienceRating.of(book, frequency, orders["merchant_id"], process="binomial")
 
 
 # Scores and gates

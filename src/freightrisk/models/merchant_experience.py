@@ -14,12 +14,14 @@ from freightrisk._types import Array
 from freightrisk.book.book import OrderBook
 from freightrisk.book.maturity import ReportLag
 from freightrisk.errors import InputError
+from freightrisk.models.families import FAMILIES
 from freightrisk.models.fitted import FittedModel
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ROUNDS = 200  # at most, of the fixed point for the variance
+NEARLY = 1e-9  # relative rounding error of a sum of squares
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -35,8 +37,8 @@ class MerchantExperience:
     groups : pandas.DataFrame
         One row for each group. Columns: units, expected, balance (claims over the sum of expected times prior;
         modifications are relative to it), variance (between units, of the ratio to the prior),
-        expected_claims_for_half (expected claims at which Z = 1/2), pooled (whether the variance was estimated from the
-        units of all groups).
+        expected_claims_for_half (expected claims at which Z = 1/2, at the group's average process variance), pooled
+        (whether the variance was estimated from the units of all groups).
     """
 
     merchants: "pd.DataFrame"
@@ -57,6 +59,7 @@ def merchant_experience(
     merchant: str = "merchant_id",
     claims: str = "claims",
     expected: str = "expected",
+    squared_expected: str | None = None,
     without_claims: Sequence[str] = (),
     without_expected: str | None = None,
     age_days: str | None = None,
@@ -78,11 +81,18 @@ def merchant_experience(
     merchant, claims, expected : str
         Columns: the merchant, its claims O, and its expected claims E. E is the expectation of the model without the
         score, for the same orders at the same maturity.
+    squared_expected : str, optional
+        Column with the sum of q^2 over the orders behind `expected`, where q is the expected claims of one order. It
+        makes the process variance Bernoulli: each order has at most one claim. `merchant_periods` computes the column
+        for a model of family bernoulli, binomial or beta_binomial. If only the number of orders n is known, use
+        E^2 / n, the smallest possible sum: the variance s2 and Z are then too low rather than too high. By default the
+        process variance is Poisson.
     without_claims : sequence of str
         Columns of claims that `claims` includes but that do not count, such as confirmed fraud and reversed claims.
     without_expected : str, optional
         Column of expected claims to subtract, for orders that were fraud themselves. By default the denominator keeps
-        every insured order, because an order whose claim was reversed was at risk like any other.
+        every insured order, because an order whose claim was reversed was at risk like any other. `squared_expected`
+        must already exclude these orders.
     age_days, half_life_days : str and float, optional
         Column with the age of a period, and the age at which a period counts half. By default all periods count alike.
     group : str, optional
@@ -108,18 +118,24 @@ def merchant_experience(
     Raises
     ------
     InputError
-        If a column is missing, a count is negative, or `without_claims` exceeds `claims`.
+        If a column is missing, a count is negative, `without_claims` exceeds `claims`, or `squared_expected` exceeds
+        what orders with at most one claim can have.
 
     Notes
     -----
     Let theta be a unit's ratio to the prior. Given theta, the unit's weighted claims have mean m theta and variance
-    v theta. Here m is the sum of w E g and v the sum of w^2 E g over the unit's periods, with recency weights w. The
-    ratio theta has mean 1 and variance s2. Then Z = m / (m + 1 / s2).
+    v theta - v2 theta^2. Here m is the sum of w E g and v the sum of w^2 E g over the unit's periods, with recency
+    weights w. m2 is the sum of w S g^2 and v2 the sum of w^2 S g^2, where S is `squared_expected`. For Poisson claims
+    m2 and v2 are 0. The ratio theta has mean 1 and variance s2. Then Z = m / (m + k) with
+    k = (1 - (1 + s2) m2 / m) / s2. For orders with equal q, k / q = (1 - q) / (s2 q) - 1 orders.
 
-    Z depends on expected claims and not on orders. Old experience has small weights, so a merchant who has only old
-    claims returns to the prior. In each group, s2 is the root of
-    sum of [(O - m)^2 - v - m^2 s2] m^2 / (v + m^2 s2)^2 = 0, or 0 if there is no root. Expected claims are first scaled
-    by the group's balance, so that ratios to the prior average 1.
+    Old experience has small weights, so a merchant who has only old claims returns to the prior. In each group, s2 is
+    the root of sum of [(O - m)^2 - v + v2 - (m^2 - v2) s2] (m^2 - v2) / V^2 = 0 with V = v - v2 + (m^2 - v2) s2, or 0
+    if there is no root. Expected claims are first scaled by the group's balance, so that ratios to the prior average 1.
+
+    With at most one claim, q theta is a probability, so theta is at most 1 / q and s2 at most 1 / q - 1. One variance
+    for merchants of very different q can exceed this bound for some of them. Their process variance is then 0 and
+    Z = 1, and a `FreightRiskWarning` says how many they are. A unit with a single order does not inform s2.
 
     Examples
     --------
@@ -129,6 +145,14 @@ def merchant_experience(
     >>> rated = merchant_experience(periods, variance=0.1)
     >>> rated.merchants["credibility_z"].round(3).tolist(), rated.merchants["experience_mod"].round(3).tolist()
     ([0.667, 0.5, 0.333], [1.333, 0.75, 0.667])
+
+    These 35 expected claims came from 70 orders of clothes, and each order can return once. Own experience then tells
+    more:
+
+    >>> periods["squared"] = periods["expected"] ** 2 / [40, 20, 10]
+    >>> rated = merchant_experience(periods, squared_expected="squared", variance=0.1)
+    >>> rated.merchants["credibility_z"].round(3).tolist()
+    [0.816, 0.69, 0.526]
     """
     import pandas as pd
 
@@ -136,16 +160,14 @@ def merchant_experience(
     min_units = _check.whole(min_units, argument="min_units", low=1, high=10**9)
     if variance is not None:
         variance = _check.number(variance, argument="variance", low=0.0, high=1e9)
-    wanted += [name for name in (without_expected, age_days, group, owner, prior, previous) if name is not None]
+    more = (squared_expected, without_expected, age_days, group, owner, prior, previous)
+    wanted += [name for name in more if name is not None]
     if not isinstance(periods, pd.DataFrame):
         raise InputError(f"periods is a {type(periods).__name__}; give a pandas DataFrame.")
     _check.columns_present(wanted, list(map(str, periods.columns)), argument="periods")
     if max_change is not None:
         max_change = _check.number(max_change, argument="max_change", low=0.0, high=10.0)
-    if (age_days is None) != (half_life_days is None):
-        raise InputError(
-            "age_days and half_life_days go together; give both, the column of ages and the age that counts half."
-        )
+    weight = _recency(periods, age_days, half_life_days)
     rows = pd.DataFrame({"merchant": id_array(periods[merchant], argument=f"periods column '{merchant}'")})
     if rows["merchant"].isna().any():
         raise InputError(
@@ -160,14 +182,11 @@ def merchant_experience(
     _check.refuse_rows(reported < 0.0, f"periods: {list(without_claims)} exceed '{claims}' in {{rows}}; correct them.")
     at_risk = _column(periods, expected) - (0.0 if without_expected is None else _column(periods, without_expected))
     _check.refuse_rows(at_risk < 0.0, f"periods: '{without_expected}' exceeds '{expected}' in {{rows}}; correct them.")
-    weight = np.ones(len(rows))
-    if age_days is not None and half_life_days is not None:
-        half_life_days = _check.number(half_life_days, argument="half_life_days", low=0.0, high=1e5, open_low=True)
-        # The recency weights of equation 39.
-        weight = 0.5 ** (_column(periods, age_days) / half_life_days)
+    squared = np.zeros(len(rows)) if squared_expected is None else _squared(periods, squared_expected, at_risk)
     rows["claims"], rows["expected"] = weight * reported, weight * at_risk
     rows["prior"] = 1.0 if prior is None else _column(periods, prior)
     rows["second"] = weight * rows["expected"]
+    rows["squared"], rows["second_squared"] = weight * squared, weight * weight * squared
     rows["previous"] = np.nan if previous is None else periods[previous].to_numpy(dtype=np.float64)
     return _rate(rows, max_change, min_units, variance)
 
@@ -175,6 +194,35 @@ def merchant_experience(
 def _column(periods: "pd.DataFrame", name: str) -> Array:
     values = _check.real_array(periods[name].to_numpy(), argument=f"periods column '{name}'", length=len(periods))
     _check.refuse_rows(values < 0.0, f"periods: '{name}' is negative in {{rows}}; it must be zero or more.")
+    return values
+
+
+def _recency(periods: "pd.DataFrame", age_days: str | None, half_life_days: float | None) -> Array:
+    """Return the recency weights of equation 39."""
+    if (age_days is None) != (half_life_days is None):
+        raise InputError(
+            "age_days and half_life_days go together; give both, the column of ages and the age that counts half."
+        )
+    if age_days is None or half_life_days is None:
+        return np.ones(len(periods))
+    half_life_days = _check.number(half_life_days, argument="half_life_days", low=0.0, high=1e5, open_low=True)
+    return np.asarray(0.5 ** (_column(periods, age_days) / half_life_days))
+
+
+def _squared(periods: "pd.DataFrame", name: str, at_risk: Array) -> Array:
+    """Return the sums of squares; refuse sums that no set of orders with at most one expected claim each can have."""
+    values = _column(periods, name)
+    _check.refuse_rows(
+        values > at_risk * (1.0 + NEARLY),
+        f"periods: '{name}' exceeds the expected claims in {{rows}}; it must be the sum of the squared expected claims "
+        "of orders, and each order expects at most one claim. If only the number of orders is known, give the square "
+        "of the expected claims over this number.",
+    )
+    _check.refuse_rows(
+        values > at_risk**2 * (1.0 + NEARLY),
+        f"periods: '{name}' exceeds the square of the expected claims in {{rows}}; a sum of squares is at most the "
+        "square of the sum. Compute both over the same orders.",
+    )
     return values
 
 
@@ -188,11 +236,13 @@ def _rate(rows: "pd.DataFrame", max_change: float | None, min_units: int, varian
     balance = (sums["claims"] / sums["with_prior"]).where((sums["with_prior"] > 0) & (sums["claims"] > 0), 1.0)
     balanced = balance.loc[merchants["group"]].to_numpy()
     weighted = merchants["prior"] * balanced
-    # "mean" is m and "spread" is v of equation 39, both with expected claims in balance.
+    # "mean" is m, "spread" v, and the squared ones m2 and v2 of equation 39a, all with expected claims in balance.
     units = pd.DataFrame(
         {
             "group": merchants["group"], "unit": merchants["unit"], "claims": merchants["claims"],
             "mean": merchants["expected"] * weighted, "spread": merchants["second"] * weighted,
+            "mean_squared": merchants["squared"] * weighted**2,
+            "spread_squared": merchants["second_squared"] * weighted**2,
             "expected": merchants["expected"] * balanced,
         }
     ).groupby(["group", "unit"], sort=True).sum()  # fmt: skip
@@ -216,7 +266,7 @@ def _rate(rows: "pd.DataFrame", max_change: float | None, min_units: int, varian
 def _merchant_sums(rows: "pd.DataFrame") -> "pd.DataFrame":
     """Return each merchant's sums, last unit, prior and modification, and the group where its unit expects most."""
     by_merchant = rows.groupby("merchant", sort=True)
-    merchants = by_merchant[["claims", "expected", "second"]].sum()
+    merchants = by_merchant[["claims", "expected", "second", "squared", "second_squared"]].sum()
     merchants[["unit", "prior", "previous"]] = by_merchant[["unit", "prior", "previous"]].last()
     if (merchants["prior"] <= 0.0).any():
         raise InputError("periods: the prior of a merchant is zero; a relativity must be above zero.")
@@ -237,18 +287,41 @@ def _group_variances(
         whole if pooled or variance is not None else _variance(units.loc[[name]])
         for name, pooled in groups["pooled"].items()
     ]
-    groups["expected_claims_for_half"] = 1.0 / groups["variance"].where(groups["variance"] > 0)
+    sums = units.groupby("group")[["mean", "mean_squared"]].sum()
+    within = _process(sums["mean"], sums["mean_squared"], groups["variance"])
+    groups["expected_claims_for_half"] = 1.0 / groups["variance"].where(groups["variance"] > 0) * within
     return groups
 
 
+def _process(mean: "pd.Series", mean_squared: "pd.Series", between: "pd.Series | Array") -> "pd.Series":
+    """Return k s2 of equation 39a: the process variance over the mean, 1 for Poisson claims.
+
+    It is 0 if s2 exceeds its largest value at these claim probabilities.
+    """
+    return (1.0 - (mean_squared / mean.where(mean > 0)).fillna(0.0) * (1.0 + between)).clip(lower=0.0)
+
+
 def _rated_units(units: "pd.DataFrame", groups: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the units with Z = m s2 / (m s2 + 1) of equation 39, theta = Z O / m + 1 - Z, and claims over expected."""
+    """Return the units with Z of equation 39a, theta = Z O / m + 1 - Z, and claims over expected."""
     between = groups["variance"].loc[units.index.get_level_values("group")].to_numpy()
-    units["z"] = units["mean"] * between / (units["mean"] * between + 1.0)
+    _warn_of_bound(units, between)
+    own = units["mean"] * between
+    units["z"] = (own / (own + _process(units["mean"], units["mean_squared"], between))).where(own > 0, 0.0)
     apart = (units["claims"] / units["mean"].where(units["mean"] > 0)).fillna(1.0)
     units["theta"] = units["z"] * apart + (1.0 - units["z"])
     units["ratio"] = (units["claims"] / units["expected"].where(units["expected"] > 0)).astype(float)
     return units
+
+
+def _warn_of_bound(units: "pd.DataFrame", between: Array) -> None:
+    """Warn of units whose probabilities are so high that theta cannot have the group's variance."""
+    beyond = units["mean_squared"] * (1.0 + between) > units["mean"] * (1.0 + NEARLY)
+    if beyond.any():
+        _check.warn(
+            f"{counted(int(beyond.sum()), 'unit')} of {len(units):,} expect so many claims an order that their ratio "
+            "cannot have the variance of their group, because an order has at most one claim. Their credibility is 1. "
+            "Give groups whose merchants have similar claim probabilities, or a smaller variance."
+        )
 
 
 def _capped(uncapped: "pd.Series", before: "pd.Series", max_change: float | None) -> "pd.Series":
@@ -258,17 +331,28 @@ def _capped(uncapped: "pd.Series", before: "pd.Series", max_change: float | None
 
 
 def _variance(units: "pd.DataFrame") -> float:
-    """Return the variance between units, the root of equation 40; 0 if claims vary no more than by chance."""
-    known = units[units["mean"] > 0]
-    mean, spread = known["mean"].to_numpy(), known["spread"].to_numpy()
-    excess = (known["claims"].to_numpy() - mean) ** 2 - spread
-    value = 0.0
-    for _ in range(ROUNDS):
-        # Equation 40 solved for s2, with the weights at the previous s2.
-        weight = (mean / (spread + mean * mean * value)) ** 2
-        before, value = value, max(0.0, float((weight * excess).sum() / (weight * mean * mean).sum()))
-        if abs(value - before) <= 1e-12 + 1e-10 * value:
+    """Return the variance between units, the root of equation 40a (40 for Poisson claims), or 0 if there is none."""
+    certain = units["spread_squared"] > units["spread"] * (1.0 - NEARLY)  # theta cannot vary around such claims
+    known = units[(units["mean"] > 0) & ~certain]
+    mean, spread, squared = (known[name].to_numpy() for name in ("mean", "spread", "spread_squared"))
+    excess = (known["claims"].to_numpy() - mean) ** 2 - (spread - squared)
+    # The share of m^2 that comes from pairs of orders. A single order has none, so its share is rounding error.
+    pairs = 1.0 - squared / mean / mean
+    pairs[pairs < NEARLY] = 0.0
+    if not pairs.any():
+        return 0.0
+    # The first weights are those of Poisson claims, so that units with probabilities near 1 do not outweigh all others.
+    # Their weights change fast near 0. Whole steps could then go back and forth, so steps are halved.
+    value, total, poisson = 0.0, spread, not squared.any()
+    for k in range(ROUNDS):
+        # Equation 40a solved for s2, with the weights at the previous s2.
+        weight = (mean / total) ** 2 * pairs
+        found = max(0.0, float((weight * excess).sum() / (weight * mean * mean * pairs).sum()))
+        settled = (poisson or k > 0) and abs(found - value) <= 1e-12 + 1e-10 * found
+        value = found if poisson or settled or k == 0 else (value + found) / 2.0
+        if settled:
             break
+        total = spread + mean * mean * value - squared * (1.0 + value)
     return value
 
 
@@ -306,7 +390,14 @@ def merchant_periods(
     Returns
     -------
     pandas.DataFrame
-        Columns: merchant_id, age_days (middle of the period), orders, claims, expected, and excluded if it was given.
+        Columns: merchant_id, age_days (middle of the period), orders, claims, expected, squared_expected if an order or
+        a line of it has at most one claim in the model, and excluded if it was given.
+
+    Notes
+    -----
+    squared_expected is the sum of q^2 over orders for family bernoulli, with q the expected claims of the order as in
+    `expected`. For binomial and beta_binomial it is the sum over lines, n (q / n)^2 for an order of n lines. The fitted
+    correlation of lines is not in it, because differences between merchants contribute to this correlation.
     """
     import pandas as pd
 
@@ -323,6 +414,9 @@ def merchant_periods(
     frame = pd.DataFrame({"merchant_id": names, "period": book.age_days // days, "expected": expected})
     frame["claims"], frame["orders"] = book.claim_count, 1
     sums_of = ["orders", "claims", "expected"]
+    if FAMILIES[fitted.family].lines or fitted.family == "bernoulli":
+        frame["squared_expected"] = expected**2 / (book.line_count if FAMILIES[fitted.family].lines else 1)
+        sums_of.append("squared_expected")
     if excluded is not None:
         frame["excluded"] = _check.real_array(excluded, argument="excluded", length=book.n_orders)
         sums_of.append("excluded")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,8 @@ from freightrisk.tariff.score import LARGEST_MOD, ScoreCurve
 
 if TYPE_CHECKING:
     import pandas as pd
+
+PROCESSES = ("poisson", "bernoulli")
 
 Reader = Callable[[Mapping[str, Any]], int]
 
@@ -131,6 +134,7 @@ class ExperienceRating(EqualByContent):
         max_change: float | None = 0.25,
         min_units: int = 30,
         min_credibility: float = 0.0,
+        process: str = "poisson",
     ) -> "ExperienceRating":
         """Rate the merchants of a book around the curve of their score.
 
@@ -163,17 +167,25 @@ class ExperienceRating(EqualByContent):
             As for `merchant_experience`.
         min_credibility : float
             Merchants with a lower credibility get no modification; the curve prices them at their current score.
+        process : {"poisson", "bernoulli"}
+            Variance of a merchant's claims around its own mean. Bernoulli is for orders, or lines of orders, that claim
+            at most once. It needs a model of family bernoulli, binomial or beta_binomial. Variance between merchants
+            and credibility are then larger, above all at high claim probabilities.
         """
+        _check.one_of(process, PROCESSES, argument="process")
         periods = merchant_periods(
             book, frequency, merchant, without=[curve.name for curve in curves], lag=lag, days=days,
             excluded=excluded,
         )  # fmt: skip
         for curve in curves:
             periods["expected"] *= curve.base_factor
+        more: dict[str, Any] = {} if excluded is None else {"without_claims": ["excluded"]}
+        if process == "bernoulli":
+            more["squared_expected"] = "squared_expected"
+            periods["squared_expected"] = _squares(periods, frequency, curves)
         periods["prior"] = periods["merchant_id"].map(
             _last_prior(book, id_array(merchant, argument="merchant"), curves)
         )
-        more: dict[str, Any] = {} if excluded is None else {"without_claims": ["excluded"]}
         for name, values in (("owner", owner), ("group", group)):
             if values is not None:
                 periods[name] = periods["merchant_id"].map(by_id(dict(values), name))
@@ -333,6 +345,18 @@ class ExperienceRating(EqualByContent):
         own = f"{len(mods):,} merchants" + (f" from {mods.min():.3f} to {mods.max():.3f}" if len(mods) else "")
         scores = ", ".join(f"'{curve.name}' {curve.version}" for curve in self.curves) or "no score"
         return shown(f"ExperienceRating, version {self.version}: {own}; {scores}; off-balance {self.off_balance:.4f}")
+
+
+def _squares(periods: "pd.DataFrame", frequency: FittedModel, curves: Sequence[ScoreCurve]) -> "pd.Series":
+    """Return the squared expected claims of periods, with the average of the curves in the expectation."""
+    if "squared_expected" not in periods:
+        raise InputError(
+            f"process is 'bernoulli', but the model is of family '{frequency.family}', in which an order may have "
+            "several claims; fit family='bernoulli', 'binomial' or 'beta_binomial', or leave process='poisson'."
+        )
+    squares = periods["squared_expected"] * prod(curve.base_factor for curve in curves) ** 2
+    # The average of a curve can take probabilities near 1 above it.
+    return squares.clip(upper=periods["expected"])
 
 
 def _last_prior(book: OrderBook, merchant: NDArray[Any], curves: Sequence[ScoreCurve]) -> dict[Any, float]:
