@@ -33,6 +33,7 @@ STALLED_ROUNDS, STALLED_RESIDUAL = 6, 1e-6  # so does a change below this that n
 LARGEST_LOG_STEP = 3.0
 SHORTER, LONGER = 0.3, 2.0  # the reach of a log strength shrinks when its change turns round, and grows otherwise
 MOST_STEPS, MORE_STEPS = 20.0, 4.0  # single steps in a change; more if they keep their direction
+SLOW = 0.7  # share of the last change above which a change counts as slow, and is doubled
 HELD_STEPS, HELD_ROUNDS = 10, 10  # variances are held when so few steps are left, after so many rounds
 
 
@@ -61,7 +62,7 @@ class _Search:
         self.mixing, self.least, self.stalled = Mixing(), np.inf, 0
         self.steady, self.rounds = STEADY, 0
         self.reach, self.last = np.full(len(estimated), LARGEST_LOG_STEP), np.zeros(len(estimated))
-        self.most = np.full(len(estimated), MOST_STEPS)
+        self.most, self.push = np.full(len(estimated), MOST_STEPS), np.ones(len(estimated))
 
     def residual(self, one: Array, best: Array) -> Array:
         """Return the change to ask for, given one step of the fixed point and the best strengths of the quadratic.
@@ -76,7 +77,7 @@ class _Search:
         """Return whether the residual is as small as it can get."""
         largest = float(np.abs(residual).max())
         self.rounds += 1
-        self.steady = max(1e-10, min(STEADY, SHARE * largest))
+        self.steady = min(STEADY, SHARE * largest)
         self.least, self.stalled = (largest, 0) if largest < 0.5 * self.least else (self.least, self.stalled + 1)
         return largest < RESIDUAL or (self.stalled >= STALLED_ROUNDS and largest < STALLED_RESIDUAL)
 
@@ -88,8 +89,13 @@ class _Search:
         self.reach = np.where(turned, SHORTER * self.reach, np.minimum(LONGER * self.reach, LARGEST_LOG_STEP))
         back = residual * self.last < 0.0
         self.most = np.maximum(np.where(back, self.most / MORE_STEPS, self.most * MORE_STEPS), MOST_STEPS)
+        step = self.mixing.step(log, residual)
+        # The strengths may be far from their fixed point although each step asks for little.
+        slow = (residual * self.last > 0.0) & (np.abs(residual) > SLOW * np.abs(self.last))
+        self.push = np.where(slow, 2.0 * self.push, 1.0)
+        step = np.where(slow & (np.abs(step) < np.abs(self.push * residual)), self.push * residual, step)
         self.last = residual
-        step = np.clip(self.mixing.step(log, residual), -self.reach, self.reach)
+        step = np.clip(step, -self.reach, self.reach)
         return np.where(self.estimated, np.clip(log + step, *LOG_STRENGTHS), log + step)
 
 
@@ -119,7 +125,7 @@ def guarded(
             settled, point, strengths, unsettled = True, best.point, best.strengths, tuple(best.residual.tolist())
         move = _move(objective, point, strengths, longest)
         largest, ended = objective.largest(move), settled
-        if not settled and largest < search.steady:
+        if not settled and largest < max(search.steady, tolerance):
             log = np.log(strengths)
             residual = search.residual(*_residuals(objective, point, strengths))
             if np.abs(residual).max() < np.abs(best.residual).max():
