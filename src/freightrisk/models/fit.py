@@ -18,8 +18,8 @@ from freightrisk.errors import FitError, InputError
 from freightrisk.models.censored import solve_censored
 from freightrisk.models.design import Layout, SlotNames
 from freightrisk.models.effects import Effect, Free, Given, Interaction, given_table
-from freightrisk.models.families import FAMILIES, SMALLEST_PARAMETER, rising_sums
-from freightrisk.models.fitted import FittedModel
+from freightrisk.models.families import FAMILIES, rising_sums
+from freightrisk.models.fitted import PARAMETER_BOUNDS, FittedModel
 from freightrisk.models.fitted_effect import FittedEffect
 from freightrisk.models.inference import clustered_covariance
 from freightrisk.models.information import means
@@ -30,8 +30,6 @@ from freightrisk.models.table_model import Solution, null_problem, solve
 from freightrisk.models.terms import AnyCoding, LevelSums, coding_of, given_multiplier, level_sums, term_of
 
 LARGEST_OFFSET = 200.0
-PARAMETER_RANGE = (SMALLEST_PARAMETER, 1e3)
-CORRELATION_RANGE = (SMALLEST_PARAMETER, 1.0 - 1e-6)
 PARAMETER_ROUNDS = 50
 PARAMETER_TOLERANCE = 1e-10
 # Changes below this end the rounds once they no longer halve: a parameter near zero is known to rounding.
@@ -173,7 +171,20 @@ def fit_rows(
     fitted = report.model(null, solver.engine)
     n_censored = 0 if at_limit is None else int(at_limit.sum())
     how = replace(fitted.statistics, n_clusters=clusters, n_censored=n_censored, options=rows.options)
+    if fitted.parameter_bound == "upper" and rows.family_parameter == 0.0:
+        _warn_of_upper_bound(fitted)
     return replace(fitted, clock=book.clock, statistics=how)
+
+
+def _warn_of_upper_bound(fitted: FittedModel) -> None:
+    found = "nearly all claims belong to a few orders. Look for claims of many orders that were booked on one"
+    if FAMILIES[fitted.family].lines:
+        found = "nearly every order has all of its lines returned, or none. Count returned orders instead of lines"
+    _check.warn(
+        f"the {FAMILIES[fitted.family].parameter} of the {fitted.family} fit is at its upper bound "
+        f"{fitted.family_parameter:g}, where the likelihood still rises, so it is no estimate: {found}, or use "
+        f"family='{ESTIMATED[fitted.family][0]}' with cluster=."
+    )
 
 
 class _Solved(NamedTuple):
@@ -248,11 +259,12 @@ def correlation_given_means(problem: Problem, mean: Array) -> float:
         every = np.cumsum([(k - 1.0) / (1.0 - r + k * r) for k in range(int(n.max()))])[n.astype(int) - 1]
         return float((weight * (back + stay - every)).sum())
 
-    low, high = (float(np.log(r / (1.0 - r))) for r in CORRELATION_RANGE)
+    least, largest = PARAMETER_BOUNDS["beta_binomial"]
+    low, high = (float(np.log(r / (1.0 - r))) for r in (least, largest))
     if slope(low) <= 0.0:
-        return CORRELATION_RANGE[0]
+        return least
     if slope(high) >= 0.0:
-        return CORRELATION_RANGE[1]
+        return largest
     return float(1.0 / (1.0 + np.exp(-brentq(slope, low, high, xtol=1e-13, rtol=1e-14))))
 
 
@@ -271,10 +283,11 @@ def dispersion_given_means(problem: Problem, mean: Array) -> float:
         rest = (mean - problem.y) / (size + mean) - np.log1p(mean / size)
         return counted + float((weight * rest).sum())
 
-    low, high = np.log(PARAMETER_RANGE)
+    least, largest = PARAMETER_BOUNDS["negative_binomial"]
+    low, high = np.log(least), np.log(largest)
     if slope(low) <= 0.0 <= slope(high):
         return float(np.exp(brentq(slope, low, high, xtol=1e-13, rtol=1e-14)))
-    return PARAMETER_RANGE[0] if slope(low) > 0.0 else PARAMETER_RANGE[1]
+    return least if slope(low) > 0.0 else largest
 
 
 # Families whose parameter is estimated: the family to start from, and the parameter of largest likelihood given the
