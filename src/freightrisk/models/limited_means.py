@@ -107,7 +107,7 @@ def family_test(fitted: FittedModel) -> FamilyTest | None:
     -----
     Ratios are divided by their average, and the curve is taken at the dispersion of the residuals, the Pearson
     statistic over the number of rows. Both estimates enter the standard errors by their influence functions
-    (docs/method.md, equation 28a).
+    (docs/method.md, equation 28b).
     """
     from scipy.special import gammaincc
 
