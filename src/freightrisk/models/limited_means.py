@@ -80,7 +80,7 @@ def _binned(values: Array, octaves: tuple[int, int] | None = None) -> tuple[Arra
     return np.asarray(total[some] / count[some]), np.asarray(count[some] / len(values))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FamilyTest:
     """A fit's own limited means beside the curve of its family.
 
