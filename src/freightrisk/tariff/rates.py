@@ -86,7 +86,7 @@ def limit_table(limit: ByLevel, codings: Mapping[str, Coding]) -> Array:
     if absent and limit.default is None:
         raise InputError(
             f"the cover has no amount for {len(absent)} level(s) of factor '{limit.factor}' (first: '{absent[0]}'); "
-            f"list them{' or their parents' if nodes else ''}, or give a default."
+            f"list them{' or their parents,' if nodes else ''} or give a default."
         )
     known = [limit.default if amount is None else amount for amount in levels]
     below = (np.array(known, dtype=np.float64)[members] for members in coding.members)
