@@ -149,6 +149,8 @@ def test_what_the_tariff_takes_from_the_models():
         ("freightrisk.models.merchant_experience", "merchant_periods"),
         ("freightrisk.models.fitted", "FittedModel"),
         ("freightrisk.models.freight", "FittedSchedule"),
+        ("freightrisk.models.limited_means", "RATIOS"),
+        ("freightrisk.models.limited_means", "family_test"),
         ("freightrisk.models.lines", "expected_line_claims"),
         ("freightrisk.models.shapes", "SCALE_FAMILIES"),
         ("freightrisk.models.shapes", "ScaleShape"),

@@ -10,6 +10,7 @@ from freightrisk import (
     Factor,
     FitError,
     Free,
+    FreightRiskWarning,
     FrequencyModel,
     Given,
     Hierarchy,
@@ -34,7 +35,7 @@ def frame_of(n=3_000, seed=5):
     frame["many"] = rng.negative_binomial(1.0, 1.0 / (1.0 + mean))
     frame["once"] = (rng.random(n) < -np.expm1(-mean)).astype(int)
     frame["few"] = rng.binomial(3, 0.2, n)
-    frame["together"] = 3 * rng.binomial(1, 0.2, n)
+    frame["together"] = np.where(rng.random(n) < 0.1, 1, 3 * rng.binomial(1, 0.2, n))
     frame["one"] = 1
     frame["amount"] = rng.gamma(3.0, 4.0 * mean)
     frame["freight"] = np.where(frame["once"] > 0, frame["amount"], 0.0)
@@ -74,7 +75,10 @@ def test_the_summary_names_the_link_of_the_family(fitted, link):
 def test_the_summary_says_what_the_parameter_of_the_family_is():
     found = frequency("negative_binomial", "many")
     assert f"; dispersion of counts {found.family_parameter:.4g}\n" in found.summary()
-    assert "; no overdispersion found\n" in frequency("negative_binomial", "few").summary()
+    assert (
+        "; no overdispersion found (the estimate is at its lower bound 1e-06)\n"
+        in frequency("negative_binomial", "few").summary()
+    )
     lines = frequency("beta_binomial", "together")
     assert f"; correlation of lines {lines.family_parameter:.4g}\n" in lines.summary()
     pure = PurePremiumModel(["zone"], power=1.6).fit(book_of("once", "freight"))
@@ -205,3 +209,38 @@ def test_an_empty_list_of_names_says_none():
         FrequencyModel(["zone"]).fit(bare)
     with pytest.raises(InputError, match=r"has no factor 'zone'; it has none\."):
         FrequencyModel().fit(bare).expected_claims(bare, without=["zone"])
+
+
+# An estimated parameter at a bound of its range
+
+
+def lines_of(claims, n_lines=4):
+    frame = pd.DataFrame({"claims": claims, "n_lines": n_lines})
+    return OrderBook.from_counts(frame, claims="claims", factors=[], lines="n_lines")
+
+
+@pytest.mark.parametrize(("family", "book", "bound"), [
+    ("negative_binomial", lines_of([1, 0] * 50), "lower"),
+    ("negative_binomial", lines_of([0, 0, 1, 5] * 50), None),
+    ("beta_binomial", lines_of([1] * 50), "lower"),
+    ("beta_binomial", lines_of([0, 1, 2, 4] * 50), None),
+])  # fmt: skip
+def test_a_parameter_at_its_lower_bound_is_flagged(family, book, bound):
+    found = FrequencyModel(family=family).fit(book)
+    assert found.parameter_bound == bound
+    assert (f"at its {bound} bound" in found.summary()) == (bound is not None)
+
+
+@pytest.mark.parametrize(("family", "claims"), [
+    ("negative_binomial", [0] * 2_000 + [60_000]), ("beta_binomial", [0, 4, 0] * 50),
+])  # fmt: skip
+def test_a_parameter_at_its_upper_bound_is_flagged_and_warned_of(family, claims):
+    with pytest.warns(FreightRiskWarning, match="is at its upper bound .*, where the likelihood still rises"):
+        found = FrequencyModel(family=family).fit(lines_of(claims))
+    assert found.parameter_bound == "upper"
+    assert "(the estimate is at its upper bound" in found.summary()
+
+
+def test_families_without_an_estimated_parameter_have_no_bound():
+    assert frequency("poisson", "many").parameter_bound is None
+    assert PurePremiumModel(["zone"], power=1.01).fit(book_of("once", "freight")).parameter_bound is None

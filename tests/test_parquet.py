@@ -118,12 +118,13 @@ def test_a_wrong_row_is_named_and_leaves_no_file(tmp_path, orders):
     assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
 
 
-def test_a_weight_that_the_tariff_does_not_read_is_checked_as_in_a_frame(tmp_path, orders):
-    orders["weight_kg"] = np.where(orders["order_id"] == 5, -1.0, 1.0)
+def test_a_weight_that_the_tariff_does_not_read_is_ignored_as_in_a_frame(tmp_path, orders):
+    plain = tariff_of().price(orders)["list_fen"].tolist()
+    orders["weight_kg"] = np.where(orders["order_id"] == 5, -1.0, np.nan)
     orders.to_parquet(tmp_path / "in.parquet")
-    for price in (tariff_of().price, lambda path: price_parquet(tariff_of(), path, tmp_path / "out.parquet")):
-        with pytest.raises(InputError, match="column 'weight_kg' is outside"):
-            price(tmp_path / "in.parquet")
+    assert tariff_of().price(tmp_path / "in.parquet")["list_fen"].tolist() == plain
+    price_parquet(tariff_of(), tmp_path / "in.parquet", tmp_path / "out.parquet")
+    assert pd.read_parquet(tmp_path / "out.parquet")["list_fen"].tolist() == plain
 
 
 def test_kept_columns_of_types_that_do_not_meet_are_refused(tmp_path, orders):

@@ -340,10 +340,10 @@ def read(
     clock: str = DEFAULT_CLOCK,
     date_format: str | None = None,
 ) -> Table:
-    """Return the columns of a frame or Parquet file; from a file, only the `wanted` columns are read."""
+    """Return the columns of a frame or Parquet file; from a file, only `wanted` columns and the `key` are read."""
     if date_format is not None:
         check_date_format(date_format)
-    table, names = table_of(frame, wanted, argument)
+    table, names = table_of(frame, wanted, argument, key)
     return Table(table, argument, names, len(table), key, clock, date_format)
 
 

@@ -10,10 +10,13 @@ from freightrisk.errors import InputError
 FRAMES = "a pandas, polars or pyarrow table, or the path of a Parquet file"
 
 
-def table_of(frame: Any, wanted: Sequence[str] | None, argument: str) -> tuple[Any, list[str]]:
-    """Return a frame as a pandas or pyarrow table, and the names of all of its columns."""
+def table_of(frame: Any, wanted: Sequence[str] | None, argument: str, key: str = "") -> tuple[Any, list[str]]:
+    """Return a frame as a pandas or pyarrow table, and the names of all of its columns.
+
+    Of a file, only `wanted` columns are read, and for messages the column `key`, if it stands there once.
+    """
     if isinstance(frame, (str, Path)):
-        return _read_parquet(Path(frame), wanted, argument)
+        return _read_parquet(Path(frame), wanted, argument, key)
     if is_from(frame, "pandas") and hasattr(frame, "columns"):
         return frame, [str(name) for name in frame.columns]
     if hasattr(frame, "collect") and not hasattr(frame, "__arrow_c_stream__"):
@@ -26,7 +29,7 @@ def table_of(frame: Any, wanted: Sequence[str] | None, argument: str) -> tuple[A
         import pyarrow as pa
 
         names = list(getattr(frame, "columns", [])) if is_from(frame, "polars") else None
-        kept = [name for name in names if wanted is None or name in wanted] if names else None
+        kept = [name for name in names if wanted is None or name in wanted or name == key] if names else None
         try:
             table = frame if isinstance(frame, pa.Table) else pa.table(frame.select(kept) if kept else frame)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, TypeError) as error:
@@ -37,7 +40,7 @@ def table_of(frame: Any, wanted: Sequence[str] | None, argument: str) -> tuple[A
     raise InputError(f"{argument} is {described(frame)}; it must be {FRAMES}.")
 
 
-def _read_parquet(path: Path, wanted: Sequence[str] | None, argument: str) -> tuple[Any, list[str]]:
+def _read_parquet(path: Path, wanted: Sequence[str] | None, argument: str, key: str) -> tuple[Any, list[str]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -50,6 +53,8 @@ def _read_parquet(path: Path, wanted: Sequence[str] | None, argument: str) -> tu
         raise InputError(f"{argument} is the path '{path}', which does not exist; give {FRAMES}.")
     try:
         names = list(pq.read_schema(path).names)
+        if wanted is not None and names.count(key) == 1:
+            wanted = [*wanted, key]
         kept = None if wanted is None else [name for name in dict.fromkeys(names) if name in wanted]
         twice = [name for name in kept or [] if names.count(name) > 1]
         if twice:

@@ -58,8 +58,13 @@ def table_of(source: Any, argument: str) -> Any:
     return None if source is None else read(source, None, argument=argument).frame
 
 
-def batches(paths: Sequence[Path], wanted: set[str], batch_rows: int, use: Callable[[Any], Read]) -> Iterator[Read]:
-    """Yield the result of `use` for each batch of each file; a file without rows gives one empty batch."""
+def batches(
+    paths: Sequence[Path], wanted: set[str], batch_rows: int, use: Callable[[Any], Read], *, key: str = ""
+) -> Iterator[Read]:
+    """Yield the result of `use` for each batch of each file; a file without rows gives one empty batch.
+
+    Besides the `wanted` columns, messages use the column `key`, if it stands in the file once.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -70,7 +75,8 @@ def batches(paths: Sequence[Path], wanted: set[str], batch_rows: int, use: Calla
             # pre_buffer=False, because pyarrow would otherwise keep each whole file in memory until its end.
             file = pq.ParquetFile(path, read_dictionary=texts, pre_buffer=False)
         _columns_once(path, schema.names, wanted)
-        names, first = [name for name in schema.names if name in wanted], 0
+        by_key = {key} if schema.names.count(key) == 1 else set()
+        names, first = [name for name in schema.names if name in wanted | by_key], 0
         with file:
             for batch in _whole(path, file.iter_batches(batch_size=batch_rows, columns=names)):
                 table = pa.Table.from_batches([batch])

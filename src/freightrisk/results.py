@@ -3,7 +3,7 @@
 from freightrisk.book.claims import ClaimRecords, Reversals
 from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.datasets import SimulatedBook
-from freightrisk.models.fitted_effect import FitStatistics, FittedEffect, Nodes
+from freightrisk.models.fitted_effect import FitStatistics, FittedEffect, LimitedMeans, Nodes
 from freightrisk.models.freight import FittedSchedule
 from freightrisk.models.objective import Step
 from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers
@@ -20,6 +20,7 @@ __all__ = [
     "FitStatistics",
     "FittedEffect",
     "FittedSchedule",
+    "LimitedMeans",
     "Nodes",
     "QuoteBuffers",
     "RateTables",

@@ -1,6 +1,6 @@
 """Warnings of likely mistakes in the rows of a book: claims given twice, weights in another unit, similar levels."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,9 @@ HEAVIEST_KG = 100  # for a median; single parcels may be heavier
 LOOKED_AT = 10_000  # orders, spread over the rows
 
 
-def warn_of_grams(columns: JoinedColumns) -> None:
-    """Warn if a column whose name says kilograms must hold grams."""
-    if WEIGHT_KG not in columns.names or not columns.n_rows:
+def warn_of_grams(columns: JoinedColumns, read: Collection[str]) -> None:
+    """Warn if a column that factors `read`, and whose name says kilograms, must hold grams."""
+    if WEIGHT_KG not in read or not columns.n_rows:
         return
     try:
         known = columns.real(WEIGHT_KG)

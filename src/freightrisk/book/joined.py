@@ -15,8 +15,6 @@ from freightrisk.book.factors import Band, Declaration, Factor, Hierarchy
 from freightrisk.errors import InputError
 
 SMALLEST, LARGEST = 1e-15, 1e18  # of amounts and exposures: sums and squares of what lies between them are finite
-# Columns that must be sound wherever they are present, rated or not: (low, high).
-SOUND_COLUMNS = {"weight_kg": (0.0, np.inf), "price": (0.0, np.inf)}
 
 
 def join(
@@ -37,33 +35,20 @@ def join(
     """
     threads = _check.threads(threads)
     needed = [names.of_role(name) for name in (*also, *wanted) if name is not None]
-    limit = [*needed, names.order_id, names.merchant_id, *SOUND_COLUMNS]
+    limit = needed if merchants is None else [*needed, names.merchant_id]
     how: dict[str, Any] = {"clock": clock, "date_format": names.date_format}
     left = read(orders, limit, argument=argument, key=names.order_id, **how)
     if merchants is None:
         _check.columns_present(needed, left.names, argument=argument)
-        joined = JoinedColumns(left, threads=threads, names_of=names)
-    else:
-        right = read(merchants, limit, argument="merchants", key=names.merchant_id, **how)
-        _check.columns_present([names.merchant_id], left.names, argument="orders")
-        _check.columns_present([names.merchant_id], right.names, argument="merchants")
-        _check.columns_present(needed, [*left.names, *right.names], argument="orders and merchants")
-        rows = _merchant_rows(left, right, names.merchant_id)
-        of_merchants = [name for name in needed if name not in left.names]
-        _check_absent(left, rows, [name for name in of_merchants if name not in may_be_missing], names.merchant_id)
-        joined = JoinedColumns(left, right, rows, threads=threads, names_of=names)
-    for column, (low, high) in SOUND_COLUMNS.items():
-        if column in joined.names and column not in wanted:
-            values = joined.real(column)
-            joined.refuse(
-                np.isnan(values), f"column '{column}' is missing (NaN) in {{rows}}; every row needs a number.", column
-            )
-            joined.refuse(
-                (values < low) | (values > high),
-                f"column '{column}' is outside [{low:g}, {high:g}] in {{rows}}; correct or drop these rows.",
-                column,
-            )
-    return joined
+        return JoinedColumns(left, threads=threads, names_of=names)
+    right = read(merchants, limit, argument="merchants", key=names.merchant_id, **how)
+    _check.columns_present([names.merchant_id], left.names, argument="orders")
+    _check.columns_present([names.merchant_id], right.names, argument="merchants")
+    _check.columns_present(needed, [*left.names, *right.names], argument="orders and merchants")
+    rows = _merchant_rows(left, right, names.merchant_id)
+    of_merchants = [name for name in needed if name not in left.names]
+    _check_absent(left, rows, [name for name in of_merchants if name not in may_be_missing], names.merchant_id)
+    return JoinedColumns(left, right, rows, threads=threads, names_of=names)
 
 
 def _check_absent(orders: Table, rows: NDArray[np.int64], needed: Sequence[str], merchant_id: str) -> None:

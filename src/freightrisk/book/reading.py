@@ -46,7 +46,7 @@ def read_frames(
         may_be_missing=columns_with_missing(factors), clock=clock,
     )  # fmt: skip
     if not checked:
-        warn_of_grams(joined)
+        warn_of_grams(joined, wanted)
     day = None if as_of is None else _check.day(as_of, argument="as_of")
     kept, ship_day, left_out = _in_force(joined, names, day)
     claim_order, claim_day, amount, undone = read_claims(claims, joined, names, ship_day, checked=checked)
@@ -97,7 +97,7 @@ def read_counts(
         if name is not None:
             _check.label(name, argument=argument)
     joined = join(cells, None, wanted, names=names, also=[claims, amount, exposure, lines], argument="cells")
-    warn_of_grams(joined)
+    warn_of_grams(joined, wanted)
     counted = joined.real(claims)
     _check.in_interval(counted, column=claims, low=0.0, high=2.0**32 - 1)
     joined.refuse(

@@ -20,7 +20,7 @@ from freightrisk.book.book import OrderBook, frames_book
 from freightrisk.book.codings import Coding, code_type, line_coding
 from freightrisk.book.doubts import CLAIM_ID, check_claims, warn_of_alike
 from freightrisk.book.factors import MISSING, Band, Declaration
-from freightrisk.book.joined import SOUND_COLUMNS, columns_of, rows_of_ids
+from freightrisk.book.joined import columns_of, rows_of_ids
 from freightrisk.book.learning import all_bands, band_coding, pooled_coding, pools
 from freightrisk.book.opened import DESCRIPTION, StoredBook, open_book
 from freightrisk.book.recode import exact_sums, in_doubles
@@ -118,7 +118,7 @@ def store_book(
         _check.label(lines, argument="lines")
     batch_rows = _check.whole(batch_rows, argument="batch_rows", low=1, high=2**30)
     _check_free(final)
-    wanted = {*columns_of(factors), *SOUND_COLUMNS, order_id, merchant_id}
+    wanted = {*columns_of(factors), order_id, *(() if merchants is None else (merchant_id,))}
     wanted |= {name for name in (ship_date, exposure, lines) if name is not None}
     check_files(paths, wanted, [order_id])
     merchants = table_of(merchants, "merchants")

@@ -18,8 +18,8 @@ from freightrisk.errors import FitError, InputError
 from freightrisk.models.censored import solve_censored
 from freightrisk.models.design import Layout, SlotNames
 from freightrisk.models.effects import Effect, Free, Given, Interaction, given_table
-from freightrisk.models.families import FAMILIES, SMALLEST_PARAMETER, rising_sums
-from freightrisk.models.fitted import FittedModel
+from freightrisk.models.families import FAMILIES, rising_sums
+from freightrisk.models.fitted import PARAMETER_BOUNDS, FittedModel
 from freightrisk.models.fitted_effect import FittedEffect
 from freightrisk.models.inference import clustered_covariance
 from freightrisk.models.information import means
@@ -31,8 +31,6 @@ from freightrisk.models.table_model import Solution, null_problem, solve
 from freightrisk.models.terms import AnyCoding, LevelSums, coding_of, given_multiplier, level_sums, term_of
 
 LARGEST_OFFSET = 200.0
-PARAMETER_RANGE = (SMALLEST_PARAMETER, 1e3)
-CORRELATION_RANGE = (SMALLEST_PARAMETER, 1.0 - 1e-6)
 PARAMETER_ROUNDS = 50
 PARAMETER_TOLERANCE = 1e-10
 LARGEST_STEP = 3.0  # of the log parameter in a round
@@ -178,6 +176,8 @@ def fit_rows(
     how = replace(
         fitted.statistics, n_clusters=clusters, n_censored=n_censored, options=rows.options, unsettled=unsettled
     )
+    if fitted.parameter_bound == "upper" and rows.family_parameter == 0.0:
+        _warn_of_upper_bound(fitted)
     return replace(fitted, clock=book.clock, statistics=how)
 
 
@@ -195,6 +195,17 @@ def _unsettled(layout: Layout, changes: tuple[float, ...]) -> tuple[str, ...]:
             "others cause this; check them, or give variance=."
         )
     return tuple(asked)
+
+
+def _warn_of_upper_bound(fitted: FittedModel) -> None:
+    found = "nearly all claims belong to a few orders. Look for claims of many orders that were booked on one"
+    if FAMILIES[fitted.family].lines:
+        found = "nearly every order has all of its lines returned, or none. Count returned orders instead of lines"
+    _check.warn(
+        f"the {FAMILIES[fitted.family].parameter} of the {fitted.family} fit is at its upper bound "
+        f"{fitted.family_parameter:g}, where the likelihood still rises, so it is no estimate: {found}, or use "
+        f"family='{ESTIMATED[fitted.family][0]}' with cluster=."
+    )
 
 
 class _Solved(NamedTuple):
@@ -247,7 +258,7 @@ def fitted_parameter(problem: Problem, layout: Layout, solver: Callable[..., Sol
             return float(parameter * np.exp(asked))
         step = mixing.step(np.array([np.log(parameter)]), np.array([asked]))[0]
         # An extrapolated correlation must stay below 1, and a parameter within its range.
-        least, most = CORRELATION_RANGE if FAMILIES[problem.family].lines else PARAMETER_RANGE
+        least, most = PARAMETER_BOUNDS[problem.family]
         parameter = float(np.clip(parameter * np.exp(np.clip(step, -LARGEST_STEP, LARGEST_STEP)), least, most))
     raise FitError(
         f"the parameter of the {problem.family} family did not converge in {PARAMETER_ROUNDS} rounds (last "
@@ -274,11 +285,12 @@ def correlation_given_means(problem: Problem, mean: Array) -> float:
         every = np.cumsum([(k - 1.0) / (1.0 - r + k * r) for k in range(int(n.max()))])[n.astype(int) - 1]
         return float((weight * (back + stay - every)).sum())
 
-    low, high = (float(np.log(r / (1.0 - r))) for r in CORRELATION_RANGE)
+    least, largest = PARAMETER_BOUNDS["beta_binomial"]
+    low, high = (float(np.log(r / (1.0 - r))) for r in (least, largest))
     if slope(low) <= 0.0:
-        return CORRELATION_RANGE[0]
+        return least
     if slope(high) >= 0.0:
-        return CORRELATION_RANGE[1]
+        return largest
     return float(1.0 / (1.0 + np.exp(-brentq(slope, low, high, xtol=1e-13, rtol=1e-14))))
 
 
@@ -297,10 +309,11 @@ def dispersion_given_means(problem: Problem, mean: Array) -> float:
         rest = (mean - problem.y) / (size + mean) - np.log1p(mean / size)
         return counted + float((weight * rest).sum())
 
-    low, high = np.log(PARAMETER_RANGE)
+    least, largest = PARAMETER_BOUNDS["negative_binomial"]
+    low, high = np.log(least), np.log(largest)
     if slope(low) <= 0.0 <= slope(high):
         return float(np.exp(brentq(slope, low, high, xtol=1e-13, rtol=1e-14)))
-    return PARAMETER_RANGE[0] if slope(low) > 0.0 else PARAMETER_RANGE[1]
+    return least if slope(low) > 0.0 else largest
 
 
 # Families whose parameter is estimated: the family to start from, and the parameter of largest likelihood given the

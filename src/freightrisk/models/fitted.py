@@ -16,12 +16,15 @@ from freightrisk._types import Array
 from freightrisk.book.book import OrderBook, check_book
 from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.errors import InputError
-from freightrisk.models.families import FAMILIES, expected_response
+from freightrisk.models.families import FAMILIES, SMALLEST_PARAMETER, expected_response
 from freightrisk.models.fitted_effect import FitStatistics, FittedEffect, Nodes
 from freightrisk.models.objective import Step
 
 if TYPE_CHECKING:
     import pandas as pd
+
+PARAMETER_BOUNDS = {"negative_binomial": (SMALLEST_PARAMETER, 1e3), "beta_binomial": (SMALLEST_PARAMETER, 1.0 - 1e-6)}
+"""Least and largest estimate of a family's parameter: of a dispersion of counts, and of a correlation of lines."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -183,6 +186,16 @@ class FittedModel:
             "dispersion": self.dispersion,
         }  # fmt: skip
         return {name: value for name, value in found.items() if not (isinstance(value, float) and np.isnan(value))}
+
+    @property
+    def parameter_bound(self) -> str | None:
+        """Return "lower" or "upper" if the estimate of `family_parameter` is at a bound of its range, otherwise None.
+
+        At the lower bound, the fit found no overdispersion, or no correlation of lines. At the upper bound the
+        likelihood may still rise, so the estimate is no maximum; the fit then gives a `FreightRiskWarning`.
+        """
+        low, high = PARAMETER_BOUNDS.get(self.family, (-np.inf, np.inf))
+        return "lower" if self.family_parameter <= low else "upper" if self.family_parameter >= high else None
 
     @property
     def base(self) -> float:
@@ -352,6 +365,8 @@ class FittedModel:
         family, how = FAMILIES[self.family], self.statistics
         options = f", with {' and '.join(how.options)}" if how.options else ""
         parameter = family.parameter_text(self.family_parameter)
+        if self.parameter_bound is not None:
+            parameter += f" (the estimate is at its {self.parameter_bound} bound {self.family_parameter:g})"
         parameters, df_residual = map(_at_most_two_decimals, (self.n_rows - self.df_residual, self.df_residual))
         by = "fitted by statsmodels" if self.engine == "statsmodels" else "converged"
         lines = [

@@ -51,6 +51,31 @@ class Nodes:
 
 
 @dataclass(frozen=True)
+class LimitedMeans:
+    """What limits leave of the claims that a severity was fitted to.
+
+    Let Z be the amount of a claim over its fitted mean, divided by the average of these ratios. A tariff compares the
+    limited means of Z with the curve of the fitted family.
+
+    Parameters
+    ----------
+    n_claims : int
+        Number of claims behind the means: 65,536 of a larger book.
+    freight : tuple of float, yuan
+        Fitted mean freight in the middle of each tenth of these claims, ascending.
+    ratios : tuple of float
+        Limit over mean, from 1/8 to 32.
+    means : tuple of float
+        Average of min(Z, r) for each ratio r.
+    """
+
+    n_claims: int
+    freight: tuple[float, ...]
+    ratios: tuple[float, ...]
+    means: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class FitStatistics:
     """How well a fit describes its rows; `FittedModel` has a property of the same name for each.
 
@@ -66,6 +91,12 @@ class FitStatistics:
         Which of the optional columns "offset" and "weight" entered the fit.
     unsettled : tuple of str
         Effects whose variances are held although the restricted likelihood asks for a change. The fit warned of them.
+    largest_offset : float
+        Largest value of the `offset` of a frequency; 0 without one. A log share of reported claims is near 0 or below.
+    limited_means : LimitedMeans, optional
+        The limited means of the claims, for gamma and lognormal severities. There are none if amounts reached a limit,
+        if no amount is the amount of a single claim, or if the fit has many parameters for its claims (see
+        docs/method.md).
     """
 
     deviance: float
@@ -78,6 +109,8 @@ class FitStatistics:
     n_censored: int = 0
     options: tuple[str, ...] = ()
     unsettled: tuple[str, ...] = ()
+    largest_offset: float = 0.0
+    limited_means: LimitedMeans | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)

@@ -1,7 +1,7 @@
 """Claim frequency: the number of claims of an order."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -90,7 +90,8 @@ class FrequencyModel:
         offset : array, shape (n_orders,), optional
             Added to log lambda, for instance the log of the share of claims already reported. Element k of this array
             and of the arrays below belongs to order k of the book; an index is not read. `OrderBook.align` puts columns
-            into this sequence. Without an offset, the fit gives a `FreightRiskWarning` if orders are so young that more
+            into this sequence. A tariff prices every order at offset 0, that is, with all of its claims reported.
+            Without an offset, the fit gives a `FreightRiskWarning` if orders are so young that more
             than 5 % of the book's claims are still to be reported.
         weight : array, shape (n_orders,), optional
             Prior weights of the rows.
@@ -144,6 +145,9 @@ class FrequencyModel:
             solver=solver,
             cluster=cluster_of(cluster, book.n_orders, None),
         )
+        if offset is not None:
+            largest_offset = float(_check.numbers(offset, argument="offset").max())
+            fitted = replace(fitted, statistics=replace(fitted.statistics, largest_offset=largest_offset))
         return with_lines(fitted, book, rows) if len(trials) else fitted
 
 
@@ -181,8 +185,6 @@ def at_most_one_claim(book: OrderBook) -> OrderBook:
     InputError
         If the book was built from counts, because its amounts are means over several claims.
     """
-    from dataclasses import replace
-
     _check.instance(book, OrderBook, argument="book")
     if book.claim_weight is not None:
         raise InputError(

@@ -1,7 +1,7 @@
 """Claim severity: the ground-up return freight of a claim."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,7 @@ from freightrisk.models.censored import FAMILIES as CENSORED
 from freightrisk.models.effects import Effect
 from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_multiplier, options_of, prior_weight
 from freightrisk.models.fitted import FittedModel
+from freightrisk.models.limited_means import limited_means
 from freightrisk.models.solver import DEFAULT, Solver
 from freightrisk.models.terms import chosen_effects, keep_factors
 
@@ -72,8 +73,9 @@ class SeverityModel:
         ----------
         book : OrderBook
         offset : array, shape (n_claim_records,), optional
-            Added to log mu. Element k belongs to element k of the book's `claim_amount`. Element k of an array with
-            shape (n_orders,) belongs to order k of the book.
+            Added to log mu. Element k belongs to element k of the book's `claim_amount`, and element k of the arrays of
+            shape (n_orders,) below to order k. `Tariff.build` refuses a severity with an offset, because a tariff has
+            none.
         weight : array, shape (n_claim_records,), optional
             Prior weights. By default, the number of claims behind each amount.
         cluster : array, shape (n_orders,), optional
@@ -122,7 +124,7 @@ class SeverityModel:
             amount=book.claim_amount * claims,
             options=options_of(offset=offset, weight=weight),
         )
-        return fit_rows(
+        fitted = fit_rows(
             "severity",
             rows,
             book,
@@ -131,6 +133,8 @@ class SeverityModel:
             cluster=cluster_of(cluster, book.n_orders, book.claim_row),
             at_limit=at_limit,
         )
+        found = limited_means(fitted, rows)
+        return replace(fitted, statistics=replace(fitted.statistics, limited_means=found))
 
 
 def _at_limit(limit: ArrayLike, book: OrderBook) -> NDArray[np.bool_]:

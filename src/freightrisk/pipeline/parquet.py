@@ -13,7 +13,6 @@ from freightrisk._columns import ColumnNames, PricingColumns
 from freightrisk._parallel import Helper
 from freightrisk._parquet import NO_DATA, ahead, batches, check_files, file_bar, parquet_files, table_of
 from freightrisk._staged import staged
-from freightrisk.book.joined import SOUND_COLUMNS
 from freightrisk.errors import InputError
 from freightrisk.tariff.balances import Balances, become, check_balances
 from freightrisk.tariff.quotes import DETAIL, CodedOrders, quote_names
@@ -102,7 +101,8 @@ def price_parquet(
     threads = _check.threads(threads)
     compression = _compression(compression)
     merchants = table_of(merchants, "merchants")
-    wanted = _wanted(tariff, ColumnNames.of(columns), paths, keep, merchants)
+    names = ColumnNames.of(columns)
+    wanted = _wanted(tariff, names, paths, keep, merchants)
     known = Balances() if balances is None else balances.copy()
     totals: dict[str, int] = {"orders": 0}
 
@@ -122,7 +122,9 @@ def price_parquet(
         reading, writing = stack.enter_context(Helper()), stack.enter_context(Helper())
         bar = stack.enter_context(file_bar(paths, "pricing")) if progress else None
         buffers = [tariff.buffers(batch_rows, detail=detail, campaigns=campaigns) for _ in range(2)]
-        for k, (kept, coded) in enumerate(ahead(reading, batches(paths, wanted, batch_rows, encode))):
+        for k, (kept, coded) in enumerate(
+            ahead(reading, batches(paths, wanted, batch_rows, encode, key=names.order_id))
+        ):
             priced = tariff.pricer.price_columns(
                 coded, threads=threads, detail=detail, campaigns=campaigns, balances=known, buffers=buffers[k % 2]
             )
@@ -186,7 +188,8 @@ class _Output:
 
 def _wanted(tariff: Tariff, names: ColumnNames, paths: Sequence[Path], keep: list[str], merchants: Any) -> set[str]:
     """Return the columns to read of the orders, once every file is known to hold those that it must."""
-    wanted = {*map(names.of_role, tariff.columns_read), names.order_id, names.merchant_id, *SOUND_COLUMNS, *keep}
+    wanted = {*map(names.of_role, tariff.columns_read), *keep}
+    wanted |= set() if merchants is None else {names.merchant_id}
     wanted |= set() if names.priority is None else {names.priority}
     # The frame of merchants may hold the column of priority instead.
     by_priority = [names.priority] if names.priority is not None and tariff.in_sequence and merchants is None else []

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from freightrisk import _check
 from freightrisk._shown import repr_of
 from freightrisk._types import Array
@@ -12,7 +14,10 @@ from freightrisk.models.freight import FittedSchedule
 from freightrisk.models.shapes import SCALE_FAMILIES, ScaleShape, SeverityShape
 from freightrisk.tariff.cover import Cover, count_curve, limit_curve, line_count_curves
 from freightrisk.tariff.experience_rating import ExperienceRating
+from freightrisk.tariff.payout_check import PayoutCheck, payout_check, warn_of_shape
 from freightrisk.tariff.rates import CoverCurves, RateTables, scheduled_shares
+
+LARGEST_SHARE = float(np.log(2.0))  # a share of reported claims exceeds 1 only by claims that are reversed later
 
 
 def parts_of_models(
@@ -28,6 +33,7 @@ def parts_of_models(
         raise InputError(
             f"shape is {repr_of(shape)}; it must be a SeverityShape, such as EmpiricalShape.fit(severity, book)."
         )
+    check_offsets(frequency, severity)
     found = [_factors_of(frequency), _factors_of(severity)]
     shared = [name for name in found[0] if found[1].get(name, found[0][name]) != found[0][name]]
     if shared:
@@ -47,7 +53,7 @@ def parts_of_models(
             if score.name not in (*used, *freight.tables):
                 codings.pop(score.name, None)
     shares: dict[str, Array] = {}
-    curve = None
+    curve = check = None
     if isinstance(severity, FittedSchedule):
         if shape is not None:
             raise InputError(
@@ -56,15 +62,35 @@ def parts_of_models(
         pairs, shares = scheduled_shares(severity, cover, codings, pairs)
     elif cover.is_limited:
         curve = limit_curve(_shape_of(severity) if shape is None else shape)
+        check = None if shape is not None else payout_check(frequency, severity, cover, codings)
+        warn_of_shape(severity.family, check)
     return {
         "codings": codings,
         "frequency": claims,
         "severity": freight,
         "curves": CoverCurves(_count_curve(frequency, cover), curve, shares),
-        "provenance": _provenance(frequency, severity, shape, experience),
+        "provenance": _provenance(frequency, severity, shape, experience, check),
         "pairs": tuple(dict.fromkeys(pairs)),
         "lines": frequency.lines,
     }
+
+
+def check_offsets(frequency: FittedModel, severity: FittedModel | FittedSchedule) -> None:
+    """Refuse a severity with an offset, and warn of a frequency whose offset is no share of reported claims."""
+    if isinstance(severity, FittedModel) and "offset" in severity.statistics.options:
+        raise InputError(
+            "severity was fitted with offset=, but a tariff has no offset and would price every order at offset 0. Fit "
+            "the severity without it: give known relativities as the effect Given, and bring amounts to one price "
+            "level before the book is built."
+        )
+    largest = frequency.statistics.largest_offset
+    if largest > LARGEST_SHARE:
+        _check.warn(
+            f"frequency was fitted with an offset of up to {largest:.3g}, a factor of {np.exp(largest):.3g}, but the "
+            "tariff prices every order at offset 0. That is right for the log share of reported claims, which is near "
+            "0 or below. If the offset is the log of an exposure, build the book with exposure=. Known relativities "
+            "are the effect Given."
+        )
 
 
 def check_kind(fitted: object, wanted: str) -> None:
@@ -79,8 +105,11 @@ def _provenance(
     severity: FittedModel | FittedSchedule,
     shape: SeverityShape | None,
     experience: ExperienceRating | None,
+    check: PayoutCheck | None,
 ) -> dict[str, Any]:
     found: dict[str, Any] = {fitted.kind: fitted.provenance for fitted in (frequency, severity)}
+    if check is not None:
+        found["payout_check"] = check.provenance
     if experience is not None:
         found["experience"] = experience.provenance
     return found if shape is None else found | {"shape": str(shape)}

@@ -36,10 +36,23 @@ class ByLevel:
     factor : str
         Name of a rating factor of the tariff.
     values : mapping of level to float
-        Yuan for each level. Levels are named as in the relativities.
+        Yuan for each level. Levels are named as in the relativities. The parent of levels of a `Hierarchy` can be
+        listed too, such as "home" or "home > furniture". Its amount holds for all levels below it that are not listed,
+        seen or unseen; of several parents, the deepest decides.
     default : float, optional
-        Yuan for all levels that are not listed and for unseen levels. Without a default, every level must be listed,
-        and an unseen level gets the largest amount.
+        Yuan for all levels without an amount. Without a default, every level or a parent of it must be listed.
+
+    Notes
+    -----
+    An unseen level without an amount takes the amount that all known levels of its nearest known parent share. If they
+    differ, it takes the default, and without a default the largest of their amounts. An unseen level without a parent
+    takes the default, and without a default the largest amount of all levels.
+
+    Examples
+    --------
+    >>> from freightrisk import ByLevel
+    >>> ByLevel("category", {"home": 30.0, "home > furniture": 70.0}, default=20.0).values["home > furniture"]
+    70.0
     """
 
     factor: str

@@ -11,11 +11,9 @@ import numpy as np
 
 from freightrisk import _blocks, _check, _core, _plan, _settle
 from freightrisk._columns import ORDER_ID, value_of
-from freightrisk._intake import id_of, number_of
-from freightrisk._shown import repr_of
+from freightrisk._intake import id_of
 from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.book.factors import Band
-from freightrisk.book.joined import SOUND_COLUMNS
 from freightrisk.errors import InputError
 from freightrisk.tariff.balances import sequence_of_one
 from freightrisk.tariff.experience_rating import Reader
@@ -39,11 +37,6 @@ def codes_of(tariff: TariffRecord, order: Mapping[str, Any], *, date_format: str
     rated = [coding.encode_one(order) for coding in tariff.tabled.values()]
     if tariff.experience is not None:
         rated += tariff.experience.encode_one(order)
-    for name, (low, high) in SOUND_COLUMNS.items():
-        if name in order and name not in tariff.columns_read:
-            value = value_of(order, name, number_of)
-            if not low <= value <= high:
-                raise InputError(f"order: '{name}' is {repr_of(order[name])}, outside [{low:g}, {high:g}]; correct it.")
     return rated + [gate.encode_one(order, tariff.clock, date_format) for gate in tariff._gates]
 
 
@@ -86,7 +79,6 @@ class Quoter:
             tuple(bool(bits & flag) for flag in _settle.FLAGS.values()) for bits in range(2 ** len(_settle.FLAGS))
         ]
         self.readers = [*self._readers()]
-        self.sound = [(name, *bounds) for name, bounds in SOUND_COLUMNS.items() if name not in tariff.columns_read]
         self.rows = local()
 
     @staticmethod
@@ -109,10 +101,6 @@ class Quoter:
             codes: list[int] = []
             for read, first, second, size in self.readers:
                 codes.append(codes[first] * size + codes[second] if read is None else read(order))
-            for name, low, high in self.sound:
-                value = order.get(name, low)
-                if value.__class__ not in (float, int) or not low <= value <= min(high, LARGEST_PLAIN):
-                    return codes_of(self.tariff, order)
         except (KeyError, TypeError, InputError):  # on any problem use the slow path, which raises the full message
             return codes_of(self.tariff, order)
         return codes

@@ -15,7 +15,7 @@ from freightrisk._parallel import chunks, in_order
 from freightrisk._shown import repr_of
 from freightrisk.book.codings import CrossCoding
 from freightrisk.book.doubts import warn_of_grams
-from freightrisk.book.joined import SOUND_COLUMNS, columns_with_missing, join, unique_ids
+from freightrisk.book.joined import columns_with_missing, join, unique_ids
 from freightrisk.errors import InputError
 from freightrisk.tariff.balances import Balances, check_balances, order_ids, sequence_of, spending
 from freightrisk.tariff.one_order import Quoter, encode_one
@@ -70,7 +70,7 @@ class Pricer:
             orders, merchants, tariff.columns_read, names=names, also=[names.priority], threads=threads,
             may_be_missing=_may_be_missing(tariff), clock=tariff.clock,
         )  # fmt: skip
-        warn_of_grams(joined)
+        warn_of_grams(joined, tariff.columns_read)
         codes = {name: coding.encode(joined) for name, coding in tariff.codings.items()}
         # The table of an interaction is read by one code, which combines the codes of its two factors.
         for coding in tariff.tabled.values():
@@ -240,7 +240,7 @@ class Pricer:
         table = read(merchants, None, argument="merchants", key=names.merchant_id)
         _check.columns_present([names.merchant_id], table.names, argument="merchants")
         place = unique_ids(table, names.merchant_id).get_indexer([value_of(known, MERCHANT_ID, id_of)])[0]
-        asked = dict.fromkeys([*self.tariff.columns_read, *SOUND_COLUMNS])
+        asked = self.tariff.columns_read
         needed = [name for name in asked if name not in known and names.of_role(name) in table.names]
         for name in needed:
             table.refuse_twice(names.of_role(name))
@@ -257,7 +257,7 @@ class Pricer:
             f"order: '{names.merchant_id}' is {repr_of(known[MERCHANT_ID])}, which names no row of merchants; the "
             "merchant's columns count as missing."
         )
-        return {name: None for name in needed if name in self.tariff.columns_read} | dict(known)
+        return dict.fromkeys(needed) | dict(known)
 
     def quote(
         self, order: Any, *, merchants: Any = None, balances: Balances | None = None, names: ColumnNames = PLAIN_NAMES

@@ -8,6 +8,7 @@ import numpy as np
 from freightrisk._frozen import EqualByContent, FrozenDict
 from freightrisk._types import Array
 from freightrisk.book.codings import Coding, CrossCoding
+from freightrisk.book.factors import Path
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
@@ -61,28 +62,59 @@ class CoverCurves(EqualByContent):
 
 
 def limit_table(limit: ByLevel, codings: Mapping[str, Coding]) -> Array:
-    """Return the limit in yuan for every slot of the factor of a limit."""
+    """Return the limit in yuan for every slot of the factor of a limit, as `ByLevel` describes it."""
     if limit.factor not in codings:
         raise InputError(
             f"the cover limits by factor '{limit.factor}', which no model rates; the factors are "
             f"{', '.join(codings) or 'none'}."
         )
     coding = codings[limit.factor]
-    unknown = [level for level in limit.values if level not in coding.labels]
+    nodes = {_label(node): node for node in coding.nodes if node}
+    unknown = [level for level in limit.values if level not in coding.labels and level not in nodes]
     if unknown:
+        parents = f"; parents of levels are {', '.join(nodes)}" if nodes else ""
         raise InputError(
             f"the cover names level '{unknown[0]}' of factor '{limit.factor}'; "
-            f"its levels are {', '.join(coding.labels)}."
+            f"its levels are {', '.join(coding.labels)}{parents}."
         )
-    absent = [label for label in coding.labels if label not in limit.values]
+    given = {node: limit.values[label] for label, node in nodes.items() if label in limit.values}
+    levels = [
+        limit.values[label] if label in limit.values else _of_nearest(path, given)
+        for label, path in zip(coding.labels, coding.paths, strict=True)
+    ]
+    absent = [label for label, amount in zip(coding.labels, levels, strict=True) if amount is None]
     if absent and limit.default is None:
         raise InputError(
             f"the cover has no amount for {len(absent)} level(s) of factor '{limit.factor}' (first: '{absent[0]}'); "
-            "list them or give a default."
+            f"list them{' or their parents,' if nodes else ''} or give a default."
         )
-    # Without a default all levels have a limit, and fallback slots take the highest: unseen levels are not underpriced.
-    rest = max(limit.values.values()) if limit.default is None else limit.default
-    return np.array([limit.values.get(coding.slot_label(code), rest) for code in range(coding.n_slots)])
+    known = [limit.default if amount is None else amount for amount in levels]
+    below = (np.array(known, dtype=np.float64)[members] for members in coding.members)
+    rest = [_fallback(limit, node, given, amounts) for node, amounts in zip(coding.nodes, below, strict=True)]
+    return np.array([*known, *rest], dtype=np.float64)
+
+
+def _label(node: Path) -> str:
+    """Return the name of an inner node, spelled as the names of the levels below it begin."""
+    return " > ".join(map(str, node))
+
+
+def _of_nearest(path: Path, given: Mapping[Path, float]) -> float | None:
+    """Return the amount given for the deepest node on a path, None if there is none."""
+    return next((given[path[:depth]] for depth in range(len(path), 0, -1) if path[:depth] in given), None)
+
+
+def _fallback(limit: ByLevel, node: Path, given: Mapping[Path, float], levels: Array) -> float:
+    """Return the amount of the unseen levels of a node: the node's own, its levels' common one, the default, the most.
+
+    The largest amount is the cautious one: it does not price an unseen level too low.
+    """
+    own = _of_nearest(node, given)
+    if own is not None:
+        return own
+    if limit.default is not None and not (node and len(levels) and levels.min() == levels.max()):
+        return limit.default
+    return float(levels.max()) if len(levels) else max(limit.values.values())
 
 
 def scheduled_shares(

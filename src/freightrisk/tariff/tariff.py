@@ -95,7 +95,8 @@ class Tariff(TariffRecord):
             If both models rate a factor, the factor must have the same levels in both.
         shape : SeverityShape, optional
             Distribution of claim amounts around their mean, which determines the mean payout under a limit: an
-            `EmpiricalShape` or a `ParetoTail`. By default, the distribution of the severity's family.
+            `EmpiricalShape` or a `ParetoTail`. By default, the distribution of the severity's family. A
+            `FreightRiskWarning` then tells if its payout differs clearly from the payout by the severity's own claims.
         cover : Cover, optional
             One claim an order and no limit by default.
         loadings : Loadings, optional
