@@ -345,7 +345,7 @@ class FittedModel(FitRecord):
         >>> book = OrderBook.from_counts(cells, claims="claims", exposure="orders", factors=[Factor("channel")])
         >>> summary = FrequencyModel().fit(book).summary()
         >>> summary.header["residual df"], summary.coefficients["z"].round(2).tolist()
-        ('0', [-17.49, 5.06, nan])
+        ('0', [-17.5, 5.06, nan])
         """
         return summary_of(self)
 

@@ -93,11 +93,11 @@ def cross_validate(
     --------
     >>> import numpy as np, pandas as pd
     >>> from freightrisk import Factor, FrequencyModel, OrderBook, cross_validate
-    >>> cells = pd.DataFrame({"channel": ["shelf", "live"] * 50, "claims": [0, 1, 1, 1] * 25})
+    >>> cells = pd.DataFrame({"channel": ["shelf", "live"] * 50, "claims": [1, 2, 0, 3] * 25})
     >>> book = OrderBook.from_counts(cells, claims="claims", factors=[Factor("channel")])
-    >>> folds = cross_validate(FrequencyModel(), book, by=np.arange(100) % 4 // 2)
-    >>> folds[["fold", "train_rows", "test_rows", "actual"]].values.tolist()
-    [[0.0, 50.0, 50.0, 25.0], [1.0, 50.0, 50.0, 50.0]]
+    >>> folds = cross_validate(FrequencyModel(), book, by=np.arange(100) // 50)
+    >>> folds[["fold", "train_rows", "test_rows", "actual", "ratio"]].round(2).values.tolist()
+    [[0.0, 50.0, 50.0, 75.0, 1.0], [1.0, 50.0, 50.0, 75.0, 1.0]]
     """
     import pandas as pd
 
