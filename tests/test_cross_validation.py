@@ -83,6 +83,10 @@ def test_months_are_tested_on_the_months_before():
     assert (apart["train_rows"] + apart["test_rows"] == DATED.n_orders).all()
     ordered = cross_validate(FrequencyModel(), DATED, by=month, train="earlier")
     pd.testing.assert_frame_equal(ordered, found)
+    by_time = cross_validate(FrequencyModel(), DATED, by=pd.Series(DATED.ship_day).dt.to_period("M").dt.start_time,
+                             train="earlier")  # fmt: skip
+    assert by_time["fold"].dt.strftime("%Y-%m").tolist() == found["fold"].tolist()
+    pd.testing.assert_frame_equal(by_time.drop(columns="fold"), found.drop(columns="fold"))
 
 
 @pytest.mark.parametrize("family", EVERY)

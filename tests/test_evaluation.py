@@ -1,5 +1,7 @@
 """Deviance and log likelihood of any rows, and summaries: against the fit itself, statsmodels and scikit-learn."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +14,7 @@ from freightrisk import (
     Credibility,
     Factor,
     FitError,
+    FreightRiskWarning,
     FrequencyModel,
     Given,
     InputError,
@@ -20,6 +23,7 @@ from freightrisk import (
     SeverityModel,
     Smooth,
     Solver,
+    store_book,
 )
 from test_effects import cells, counted
 
@@ -158,6 +162,25 @@ def test_actual_and_expected_balance_on_the_fitted_rows(family):
     assert found.actual == pytest.approx(actual, rel=1e-12)
     if family in COUNTS:
         assert found.expected == pytest.approx(fitted.predict(book).sum(), rel=1e-12)
+
+
+def test_a_stored_book_is_evaluated_like_one_in_memory(tmp_path):
+    pytest.importorskip("pyarrow")
+    orders = FRAME[["channel", "zone", "insured"]].assign(order_id=range(len(FRAME)))
+    claims = pd.DataFrame({"order_id": np.repeat(np.arange(len(FRAME)), FRAME["claims"]), "freight": 8.0})
+    claims["freight"] += np.arange(len(claims)) % 7
+    orders.to_parquet(tmp_path / "orders.parquet")
+    how = {"factors": LINES, "ship_date": None, "report_date": None, "exposure": "insured", "claim_id": None}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FreightRiskWarning)  # of claims that are alike
+        memory = OrderBook.from_frames(orders, claims, **how)
+        stored = store_book(tmp_path / "book", tmp_path / "orders.parquet", claims, **how)
+    for model in (FrequencyModel(), SeverityModel(), PurePremiumModel()):
+        one, other = (model.fit(book) for book in (memory, stored))
+        assert str(one.evaluate(memory)) == str(other.evaluate(stored)) == str(one.evaluate(stored))
+        pd.testing.assert_frame_equal(
+            one.predict(memory, std_errors=True), other.predict(stored, std_errors=True), check_exact=True
+        )
 
 
 # Other libraries

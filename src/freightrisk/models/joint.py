@@ -128,13 +128,17 @@ def _tree_slots(
     count = len(tree.slots)
     for depth in range(1, len(tree.sizes)):
         slots = np.flatnonzero(depths == depth)
+        if not len(slots):
+            continue
         row, noise = nodes[depth - 1]
         rows.append(row[at[slots]])
         noises.append(noise[at[slots]])
         places[slots] = count + np.arange(len(slots))
         count += len(slots)
     beyond[depths >= 0] = _missing(variances)[depths[depths >= 0]]
-    return SlotErrors(places, beyond), np.concatenate(rows), np.concatenate(noises)
+    # The rows of the leaves may be large, so they are copied only if other rows follow.
+    whole = rows[0] if len(rows) == 1 else np.concatenate(rows)
+    return SlotErrors(places, beyond), whole, np.concatenate(noises)
 
 
 def _unseen(term: Term, coding: AnyCoding) -> tuple[Whole, Whole]:

@@ -199,7 +199,7 @@ def _groups(book: OrderBook, by: Any) -> tuple[NDArray[np.int64], list[Any]]:
     _check.refuse_rows(np.asarray(group) < 0, "by is missing in {rows}; give every order its group.")
     if len(names) > MOST_FOLDS:
         raise InputError(f"by has {len(names):,} groups; give at most {MOST_FOLDS:,}.")
-    return np.asarray(group, dtype=np.int64), np.asarray(names).tolist()
+    return np.asarray(group, dtype=np.int64), pd.Index(names).tolist()
 
 
 def _values(by: Any, n_orders: int) -> NDArray[Any]:
