@@ -74,6 +74,28 @@ def test_standard_errors_of_amounts_include_the_dispersion():
     assert list(found) == ["expected_freight", "std_error", "lower", "upper", "unseen_level"]
 
 
+@pytest.mark.parametrize("family", ["gamma", "lognormal"])
+def test_standard_errors_of_amounts_at_estimated_variances(family):
+    """The reported variances are the dispersion over the strengths, so the dense twin has exactly these strengths."""
+    frame = cells(3_000)
+    frame = frame[frame["claims"] > 0].assign(claims=1)
+    book = counted(frame, exposure=None, amount="amount")
+    fitted = SeverityModel(["channel", Credibility("category")], family=family).fit(book, solver=TIGHT)
+    assert min(fitted.variances["category"]) > 0.0
+    phi = fitted.dispersion
+    dense = Dense(book, "gamma")
+    dense.free("channel", fitted.references["channel"])
+    dense.nested("category", [phi / variance for variance in fitted.variances["category"]])
+    x = np.concatenate(dense.columns, axis=1)
+    penalty = np.zeros((x.shape[1], x.shape[1]))
+    for part, place in zip(dense.penalties[1:], dense.places.values(), strict=True):
+        penalty[place, place] = part
+    # The expected information of a gamma or lognormal row is its weight, 1.
+    covariance = phi * np.linalg.inv(x.T @ x + penalty)
+    expected = np.sqrt(np.einsum("ij,jk,ik->i", x, covariance, x))
+    np.testing.assert_allclose(fitted.predict(book, std_errors=True)["std_error"], expected, rtol=1e-9)
+
+
 def test_standard_errors_of_one_claim_an_order_are_those_of_the_dense_inverse():
     book = counted(FRAME.assign(claims=np.minimum(FRAME["claims"], 1)))
     fitted = FrequencyModel(EFFECTS, family="bernoulli").fit(book, solver=TIGHT)
