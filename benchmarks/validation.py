@@ -142,7 +142,7 @@ def fashion(folder):
     model, seconds = timed(
         lambda: FrequencyModel(effects, family="bernoulli").fit(train, solver=Solver(max_iterations=200))
     )
-    note(lines, ("freightrisk", deviance("bernoulli", held, -np.expm1(-model.predict(test))), seconds))
+    note(lines, ("freightrisk", deviance("bernoulli", held, model.predict(test)), seconds))
     codes, ahead = pd.DataFrame(dict(train.codes)), pd.DataFrame(dict(test.codes))
     brand = {True: frame["brand_id"][known].to_numpy(), False: frame["brand_id"][~known].to_numpy()}
     coarse, coarse_ahead = codes.assign(article=brand[True]), ahead.assign(article=brand[False])
@@ -184,7 +184,7 @@ def motor(folder):
     lines = [("mean of the learning rows", deviance("poisson", held, flat), 0.0)]
     for name, chosen in (("freightrisk, main effects", effects), ("freightrisk, five interactions too", more)):
         model, seconds = timed(lambda chosen=chosen: FrequencyModel(chosen).fit(train))
-        note(lines, (name, deviance("poisson", held, model.predict(test) * at_risk), seconds))
+        note(lines, (name, deviance("poisson", held, model.predict(test)), seconds))
         print(model.effects.to_string())
     codes, ahead = pd.DataFrame(dict(train.codes)), pd.DataFrame(dict(test.codes))
     names = [name for name in codes if name != "Area"]

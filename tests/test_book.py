@@ -546,7 +546,7 @@ def test_weights_in_grams_are_told(factor, tells):
 def test_what_is_no_book_and_a_book_without_orders_are_refused():
     book = build()
     fitted = FrequencyModel([]).fit(book)
-    for call in (FrequencyModel().fit, SeverityModel().fit, fitted.predict, fitted.expected_claims):
+    for call in (FrequencyModel().fit, SeverityModel().fit, fitted.rates, fitted.expected_claims):
         with pytest.raises(InputError, match="book is a DataFrame; it must be an OrderBook"):
             call(orders_frame())
     with pytest.raises(FitError, match=r"the book has no rows to fit; mature\(\) or select\(\) may have left none"):

@@ -130,6 +130,21 @@ def test_fit_repeats_the_demo_tariff(files, tmp_path):
     assert (tmp_path / "r.csv").read_bytes() == files["relativities"].read_bytes()
 
 
+def test_fit_writes_its_models(files, tmp_path):
+    out = [tmp_path / name for name in ("t.json", "frequency.json", "severity.json")]
+    code, printed = run(
+        "fit", "--config", files["config"], "--out", out[0], "--frequency", out[1], "--severity", out[2]
+    )
+    assert code == 0
+    assert printed.rstrip().endswith(f"wrote {out[0]} and {out[1]} and {out[2]}")
+    frequency, severity = map(freightrisk.load_model, out[1:])
+    assert (frequency.kind, severity.kind) == ("frequency", "severity")
+    tariff = freightrisk.load_tariff(out[0])
+    same = {"cover": tariff.cover, "loadings": tariff.loadings, "subsidies": tariff.subsidies, "name": tariff.name,
+            "floor_fen": tariff.floor_fen, "clock": tariff.clock}  # fmt: skip
+    assert freightrisk.Tariff.build(frequency, severity, **same) == tariff
+
+
 def test_options_of_fit_win_over_the_configuration(files, tmp_path):
     text = CONFIG.replace('family = "poisson"', 'family = "bernoulli"').replace('orders = "orders.parquet"', "")
     (tmp_path / "c.toml").write_text(text.replace('"claims.parquet"', '"none.parquet"'))
@@ -264,6 +279,7 @@ BAD_CALLS = [
     ("fit --config {bare} --orders {orders} --claims {claims} --out {new}/t.json", "needs a valuation date"),
     ("fit --config {config} --out {new}/t.json --relativities {new}/t.json", "another output"),
     ("fit --config {config} --out {config}", "is also an input"),
+    ("fit --config {config} --out {new}/t.json --frequency {new}/f.json --severity {new}/f.json", "another output"),
     ("fit --config {config} --claims {orders} --out {new}/t.json", "claims: missing columns"),
 ]
 

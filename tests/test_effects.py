@@ -169,7 +169,7 @@ def test_poisson_equals_a_dense_newton_solution():
     book = counted(cells())
     fitted = FrequencyModel(EFFECTS).fit(book, solver=Solver(tolerance=1e-11))
     dense = dense_of(book, fitted, "poisson").fit(book.claim_count.astype(float), book.exposure)
-    np.testing.assert_allclose(fitted.predict(book), dense.mean(), rtol=1e-9)
+    np.testing.assert_allclose(fitted.rates(book), dense.mean(), rtol=1e-9)
 
 
 def test_bernoulli_equals_a_dense_newton_solution():
@@ -178,7 +178,7 @@ def test_bernoulli_equals_a_dense_newton_solution():
     book = counted(frame)
     fitted = FrequencyModel(EFFECTS, family="bernoulli").fit(book, solver=Solver(tolerance=1e-11, max_iterations=200))
     dense = dense_of(book, fitted, "bernoulli").fit(book.claim_count.astype(float), book.exposure)
-    np.testing.assert_allclose(fitted.predict(book), dense.mean(), rtol=1e-9)
+    np.testing.assert_allclose(fitted.rates(book), dense.mean(), rtol=1e-9)
 
 
 def test_gamma_equals_a_dense_newton_solution():
@@ -187,7 +187,7 @@ def test_gamma_equals_a_dense_newton_solution():
     book = counted(frame, exposure=None, amount="amount")
     fitted = SeverityModel(EFFECTS).fit(book, solver=Solver(tolerance=1e-11, max_iterations=200))
     dense = dense_of(book, fitted, "gamma").fit(np.asarray(book.claim_amount), np.ones(len(frame)))
-    np.testing.assert_allclose(fitted.predict(book), dense.mean(), rtol=1e-7)  # dispersion settles to 1e-6
+    np.testing.assert_allclose(fitted.rates(book), dense.mean(), rtol=1e-7)  # dispersion settles to 1e-6
 
 
 def test_standard_errors_are_those_of_the_dense_inverse():
@@ -229,7 +229,7 @@ def test_two_credibility_effects_equal_a_dense_newton_solution():
     dense.nested("category", [5.0, 5.0, 5.0])
     dense.nested("merchant", [20.0])
     dense.fit(book.claim_count.astype(float), book.exposure)
-    np.testing.assert_allclose(fitted.predict(book), dense.mean(), rtol=1e-9)
+    np.testing.assert_allclose(fitted.rates(book), dense.mean(), rtol=1e-9)
     assert list(fitted.credibility("merchant")["depth"].unique()) == [1]
 
 
@@ -270,7 +270,7 @@ def test_restricted_likelihood_on_balanced_data():
 def test_fitted_claims_balance_at_every_unpenalised_level():
     book = counted(cells())
     fitted = FrequencyModel(["channel", Credibility("category"), Smooth("score"), "zone"]).fit(book)
-    expected = fitted.predict(book) * book.exposure
+    expected = fitted.rates(book) * book.exposure
     assert expected.sum() == pytest.approx(book.n_claims, rel=1e-9)
     for name in ("channel", "zone"):
         by_level = np.bincount(book.codes[name], expected)
@@ -437,7 +437,7 @@ def test_variance_zero_is_the_parent_and_variance_large_is_own_data():
     frame = cells(20_000, rate=2.0)
     book = counted(frame)
     tight = FrequencyModel([Credibility("category", variance=1e-9)]).fit(book)
-    np.testing.assert_allclose(tight.predict(book), book.n_claims / book.exposure.sum(), rtol=1e-4)
+    np.testing.assert_allclose(tight.rates(book), book.n_claims / book.exposure.sum(), rtol=1e-4)
     loose = FrequencyModel([Credibility("category", variance=1e6)]).fit(book)
     table = loose.credibility("category").query("depth == 3")
     np.testing.assert_allclose(table["rate"], table["own_rate"], rtol=1e-4)
@@ -614,7 +614,7 @@ def paired():
 def test_a_tariff_prices_an_interaction(paired):
     frame, book, frequency, tariff = paired
     priced = tariff.price(frame)
-    np.testing.assert_allclose(priced["claim_intensity"], frequency.predict(book), rtol=1e-12)
+    np.testing.assert_allclose(priced["claim_intensity"], frequency.rates(book), rtol=1e-12)
     assert tariff.quote(frame.iloc[0].to_dict())["list_fen"] == priced["list_fen"].iloc[0]
     assert "x channel x zone" in str(tariff.explain(frame.iloc[0].to_dict()))
 

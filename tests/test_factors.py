@@ -357,7 +357,7 @@ def test_coding_of_one_book_serves_another():
     assert labels_of(second, "x") == ["b", "b"]
     assert labels_of(second, "kg") == ["(2, inf)", "(-inf, 1]"]
     fitted = FrequencyModel().fit(first)
-    assert fitted.predict(second).shape == (2,)
+    assert fitted.rates(second).shape == (2,)
 
 
 def test_rare_levels_of_one_book_keep_their_pool_in_another():
@@ -381,7 +381,7 @@ def test_unseen_level_of_a_flat_factor_gets_the_mean_relativity_by_exposure():
     second = book_of({"x": ["new"]}, *first.codings.values())
     assert labels_of(second, "x") == ["(all)"]
     # The mean over the book of a model that balances is the book's own frequency.
-    assert fitted.predict(second)[0] == pytest.approx(17 / 150, rel=1e-9)
+    assert fitted.rates(second)[0] == pytest.approx(17 / 150, rel=1e-9)
 
 
 def test_unseen_leaf_gets_the_mean_of_its_nearest_known_ancestor():
@@ -395,7 +395,7 @@ def test_unseen_leaf_gets_the_mean_of_its_nearest_known_ancestor():
     second = book_of(orders, *first.codings.values())
     assert labels_of(second, "path") == ["wear > dress > (all)", "wear > (all)", "(all)", "wear > dress > mini"]
     expected = [27 / 150, 50 / 660, 51 / 730, 20 / 100]
-    np.testing.assert_allclose(fitted.predict(second), expected, rtol=1e-9)
+    np.testing.assert_allclose(fitted.rates(second), expected, rtol=1e-9)
 
 
 def test_an_ancestor_whose_leaves_were_all_pooled_hands_on_to_its_parent():
@@ -403,7 +403,7 @@ def test_an_ancestor_whose_leaves_were_all_pooled_hands_on_to_its_parent():
     first = book_of(frame, Hierarchy("path", TREE, unseen="parent", min_claims=3), exposure="insured")
     fitted = FrequencyModel().fit(first)
     second = book_of(pd.DataFrame([("wear", "shirt", "new")], columns=TREE), *first.codings.values())
-    assert fitted.predict(second)[0] == pytest.approx(50 / 660, rel=1e-9)
+    assert fitted.rates(second)[0] == pytest.approx(50 / 660, rel=1e-9)
 
 
 def test_a_level_without_rows_in_the_fitted_selection_gets_the_mean():
@@ -411,7 +411,7 @@ def test_a_level_without_rows_in_the_fitted_selection_gets_the_mean():
         {"x": list("abc"), "claims": [5, 2, 9], "insured": [10.0, 10.0, 10.0]}, Factor("x"), exposure="insured"
     )
     fitted = FrequencyModel().fit(book.select(np.array([True, True, False])))
-    np.testing.assert_allclose(fitted.predict(book), [0.5, 0.2, 0.35], rtol=1e-9)
+    np.testing.assert_allclose(fitted.rates(book), [0.5, 0.2, 0.35], rtol=1e-9)
     row = fitted.relativities.set_index("level").loc["c"]
     assert (row["exposure"], row["claims"], row["lower"]) == (0.0, 0.0, 0.0)
     assert np.isinf(row["std_error"])

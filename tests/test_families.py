@@ -101,7 +101,7 @@ def test_poisson_counts_have_no_dispersion():
     book = OrderBook.from_counts(frame, claims="claims", factors=FACTORS)
     poisson, other = (FrequencyModel(family=name).fit(book) for name in ("poisson", "negative_binomial"))
     assert other.family_parameter == pytest.approx(1e-6)
-    np.testing.assert_allclose(other.predict(book), poisson.predict(book), rtol=1e-6)
+    np.testing.assert_allclose(other.rates(book), poisson.rates(book), rtol=1e-6)
     assert other.log_likelihood == pytest.approx(poisson.log_likelihood, rel=1e-6)
 
 
@@ -109,7 +109,7 @@ def test_log_likelihoods_are_those_of_the_densities():
     for family in ("negative_binomial", "lognormal", "inverse_gaussian"):
         model, book, _ = case(family)
         fitted = model.fit(book)
-        mean = fitted.predict(book)
+        mean = fitted.rates(book)
         if family == "negative_binomial":
             m, size = mean * book.exposure, 1 / fitted.family_parameter
             known = stats.nbinom.logpmf(book.claim_count, size, size / (size + m)).sum()
@@ -143,14 +143,14 @@ def test_lognormal_predicts_means():
     book = OrderBook.from_counts(frame, claims="claims", amount="amount", factors=FACTORS)
     fitted = SeverityModel(family="lognormal").fit(book)
     assert fitted.dispersion == pytest.approx(spread**2, rel=0.02)
-    np.testing.assert_allclose(fitted.predict(book), 10 * frame["mean"], rtol=0.04)
+    np.testing.assert_allclose(fitted.rates(book), 10 * frame["mean"], rtol=0.04)
 
 
 def test_pure_premium_balances_in_total_where_the_power_is_near_one():
     model, book, _ = case("tweedie")
     near = PurePremiumModel(power=1.01).fit(book)
     total = np.bincount(book.claim_row, book.claim_amount).sum()
-    assert (near.predict(book) * book.exposure).sum() == pytest.approx(total, rel=2e-3)
+    assert (near.rates(book) * book.exposure).sum() == pytest.approx(total, rel=2e-3)
     assert model.fit(book).kind == "pure premium"
 
 
@@ -161,7 +161,7 @@ def test_penalties_enter_every_family(family):
     shrunk = replace(model, factors=factors).fit(book, solver=Solver(max_iterations=200))
     free = model.fit(book, solver=Solver(max_iterations=200))
     assert shrunk.credibility("zone")["credibility_z"].between(0.5, 1).all()
-    np.testing.assert_allclose(shrunk.predict(book), free.predict(book), rtol=0.1)
+    np.testing.assert_allclose(shrunk.rates(book), free.rates(book), rtol=0.1)
 
 
 # --- in a tariff ---------------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def test_curves_of_a_tariff_come_from_the_fitted_families():
         "negative_binomial", "lognormal", Cover(max_claims=1, limit=12.0)
     )
     priced = tariff.price(frame)
-    intensity, mean = frequency.predict(book), severity.predict(claims)
+    intensity, mean = frequency.rates(book), severity.rates(claims)
     known = expected_claims(intensity, max_claims=1, dispersion=frequency.family_parameter)
     np.testing.assert_allclose(priced["expected_claims"], known, rtol=2e-7)
     limited = limited_expected_value(mean, np.full(len(mean), 12.0), dispersion=severity.dispersion, family="lognormal")

@@ -68,33 +68,32 @@ def frequency(family, claims, **options):
 )
 def test_the_summary_names_the_link_of_the_family(fitted, link):
     model = fitted()
-    first = model.summary().splitlines()[0]
+    first = repr(model).splitlines()[0]
     assert first == f"{model.kind} model, {model.family}, {link} link, engine newton"
 
 
 def test_the_summary_says_what_the_parameter_of_the_family_is():
     found = frequency("negative_binomial", "many")
-    assert f"; dispersion of counts {found.family_parameter:.4g}\n" in found.summary()
-    assert (
-        "; no overdispersion found (the estimate is at its lower bound 1e-06)\n"
-        in frequency("negative_binomial", "few").summary()
+    assert f"; dispersion of counts {found.family_parameter:.4g}\n" in repr(found)
+    assert "; no overdispersion found (the estimate is at its lower bound 1e-06)\n" in repr(
+        frequency("negative_binomial", "few")
     )
     lines = frequency("beta_binomial", "together")
-    assert f"; correlation of lines {lines.family_parameter:.4g}\n" in lines.summary()
+    assert f"; correlation of lines {lines.family_parameter:.4g}\n" in repr(lines)
     pure = PurePremiumModel(["zone"], power=1.6).fit(book_of("once", "freight"))
-    assert "; power 1.6\n" in pure.summary()
-    assert "family parameter" not in "".join(model.summary() for model in (found, lines, pure))
+    assert "; power 1.6\n" in repr(pure)
+    assert "family parameter" not in "".join(repr(model) for model in (found, lines, pure))
 
 
 def test_the_summary_says_why_there_is_no_deviance():
-    assert "no deviance for this family; dispersion" in frequency("beta_binomial", "together").summary()
+    assert "no deviance for this family; dispersion" in repr(frequency("beta_binomial", "together"))
     limit = float(np.quantile(FRAME["amount"], 0.9))
     capped = FRAME.assign(amount=np.minimum(FRAME["amount"], limit))
     book = OrderBook.from_counts(capped, claims="one", amount="amount", factors=FACTORS)
     fitted = SeverityModel(["zone"]).fit(book, limit=limit)
     assert fitted.statistics.n_censored == 300
-    assert "no deviance, because 300 amounts reached the limit; dispersion" in fitted.summary()
-    assert "\ndeviance" in SeverityModel(["zone"]).fit(book, limit=limit + 1).summary()
+    assert "no deviance, because 300 amounts reached the limit; dispersion" in repr(fitted)
+    assert "\ndeviance" in repr(SeverityModel(["zone"]).fit(book, limit=limit + 1))
 
 
 def test_the_summary_shows_clusters_and_optional_columns():
@@ -102,36 +101,36 @@ def test_the_summary_shows_clusters_and_optional_columns():
     plain = FrequencyModel().fit(book)
     clustered = FrequencyModel().fit(book, cluster=FRAME["merchant"], offset=zeros)
     both = FrequencyModel().fit(book, offset=zeros, weight=zeros + 1.0)
-    assert "\nstandard errors allow for dependence within 40 clusters\n" in clustered.summary()
+    assert "\nstandard errors allow for dependence within 40 clusters\n" in repr(clustered)
     assert clustered.statistics.n_clusters == 40
-    assert "cluster" not in plain.summary()
-    assert plain.summary().splitlines()[0].endswith("engine newton")
-    assert clustered.summary().splitlines()[0].endswith(", with offset")
-    assert both.summary().splitlines()[0].endswith(", with offset and weight")
+    assert "cluster" not in repr(plain)
+    assert repr(plain).splitlines()[0].endswith("engine newton")
+    assert repr(clustered).splitlines()[0].endswith(", with offset")
+    assert repr(both).splitlines()[0].endswith(", with offset and weight")
 
 
 @pytest.mark.parametrize("direction", ["increasing", "decreasing"])
 def test_monotone_effects_are_shown(direction):
     for effect, shown in ((Free, ""), (Smooth, "smooth, ")):
         fitted = FrequencyModel(["zone", effect("score", monotone=direction)]).fit(book_of("many"))
-        assert f"score (4, {shown}monotone {direction})" in fitted.summary()
+        assert f"score (4, {shown}monotone {direction})" in repr(fitted)
         assert fitted.effects.set_index("factor")["monotone"].to_dict() == {"zone": "", "score": direction}
 
 
 def test_whole_numbers_are_printed_whole():
-    assert "rows 3,000; parameters 2; residual df 2,998\n" in frequency("poisson", "many").summary()
+    assert "rows 3,000; parameters 2; residual df 2,998\n" in repr(frequency("poisson", "many"))
     fitted = FrequencyModel(PARTLY).fit(book_of("many"))
     parameters = 3_000 - fitted.df_residual
-    assert f"parameters {parameters:.2f}; residual df {fitted.df_residual:,.2f}\n" in fitted.summary()
+    assert f"parameters {parameters:.2f}; residual df {fitted.df_residual:,.2f}\n" in repr(fitted)
     held = FrequencyModel([Credibility("zone", variance=1e-9)]).fit(book_of("many"))
     assert held.df_residual != round(held.df_residual)
-    assert "parameters 1; residual df 2,999\n" in held.summary()
+    assert "parameters 1; residual df 2,999\n" in repr(held)
 
 
 def test_one_step_is_a_step():
     one = FrequencyModel([]).fit(book_of("many"), solver=Solver(tolerance=0.01))
     assert len(one.steps) == 1
-    assert "converged in 1 step, last move" in one.summary()
+    assert "converged in 1 step, last move" in repr(one)
 
 
 # statsmodels
@@ -142,7 +141,7 @@ def test_statsmodels_reports_its_own_iterations():
     referee = FrequencyModel().fit(book, solver=Solver(engine="statsmodels"))
     assert len(referee.steps) > 2
     assert referee.steps[-1].largest_move <= 1e-8
-    assert f"fitted by statsmodels in {len(referee.steps)} steps, last move" in referee.summary()
+    assert f"fitted by statsmodels in {len(referee.steps)} steps, last move" in repr(referee)
     rough = FrequencyModel().fit(book, solver=Solver(engine="statsmodels", tolerance=0.01))
     assert len(rough.steps) < len(referee.steps)
 

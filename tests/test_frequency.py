@@ -125,7 +125,7 @@ def test_motor_cells_equal_statsmodels(shared_data):
 @given(cells=rating_cells())
 def test_fitted_claims_balance_in_total_and_by_every_level(cells):
     book = counted(cells)
-    expected = FrequencyModel().fit(book, solver=Solver(tolerance=TIGHT)).predict(book) * book.exposure
+    expected = FrequencyModel().fit(book, solver=Solver(tolerance=TIGHT)).rates(book) * book.exposure
     for codes in (np.zeros(len(cells), dtype=int), *book.codes.values()):
         np.testing.assert_allclose(np.bincount(codes, expected), np.bincount(codes, cells["claims"]), rtol=1e-10)
 
@@ -310,7 +310,7 @@ def test_models_read_books_of_their_own_coding_only():
         with pytest.raises(
             InputError, match="book: its coding of factor 'zone' is not the model's; select rows of the"
         ):
-            fitted.predict(book)
+            fitted.rates(book)
 
 
 def test_severity_of_a_book_without_amounts_is_refused():

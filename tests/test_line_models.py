@@ -76,7 +76,7 @@ def test_binomial_equals_statsmodels(book):
 
 def test_binomial_likelihood_is_that_of_the_density(book, frame):
     fitted = FrequencyModel(family="binomial").fit(book)
-    share = -np.expm1(-fitted.predict(book) / frame["n_lines"])
+    share = -np.expm1(-fitted.rates(book) / frame["n_lines"])
     assert fitted.log_likelihood == pytest.approx(stats.binom.logpmf(frame["claims"], frame["n_lines"], share).sum())
 
 
@@ -136,7 +136,7 @@ def test_one_line_an_order_is_a_bernoulli():
     lines, orders = FrequencyModel(family="binomial"), FrequencyModel(["zone", "category"], family="bernoulli")
     book = counted(frame)
     ours, theirs = lines.fit(book), orders.fit(book)
-    np.testing.assert_allclose(ours.predict(book), theirs.predict(book), rtol=1e-8)
+    np.testing.assert_allclose(ours.rates(book), theirs.rates(book), rtol=1e-8)
     assert ours.log_likelihood == pytest.approx(theirs.log_likelihood, rel=1e-10)
     with pytest.raises(FitError, match="no order has two lines"):
         FrequencyModel(family="beta_binomial").fit(book)
@@ -169,7 +169,7 @@ def test_balance_of_expected_claims(book, frame):
     fitted = FrequencyModel(family="binomial").fit(book)
     expected = fitted.expected_claims(book)
     assert expected.sum() == pytest.approx(frame["claims"].sum(), rel=5e-3)
-    share = -np.expm1(-fitted.predict(book) / frame["n_lines"])
+    share = -np.expm1(-fitted.rates(book) / frame["n_lines"])
     np.testing.assert_allclose(expected, frame["n_lines"] * share, rtol=1e-12)
     half = fitted.expected_claims(book, offset=np.full(book.n_orders, np.log(0.5)))
     np.testing.assert_allclose(half, frame["n_lines"] * -np.expm1(np.log1p(-share) / 2), rtol=1e-12)
@@ -190,7 +190,7 @@ def test_lines_rate_nothing_by_themselves(book, frame):
 def test_a_new_book_keeps_the_coding_of_the_lines(book, frame, together):
     later = OrderBook.from_counts(frame.head(50), claims="claims", factors=list(book.codings.values()), lines="n_lines")
     assert later.codings == book.codings
-    np.testing.assert_array_equal(together.predict(later), together.predict(book)[:50])
+    np.testing.assert_array_equal(together.rates(later), together.rates(book)[:50])
     np.testing.assert_array_equal(book.select(frame["n_lines"].to_numpy() == 5).line_count, 5)
 
 

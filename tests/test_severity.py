@@ -231,5 +231,5 @@ def test_frequency_and_severity_make_the_pure_premium_of_the_book():
     cells = pd.DataFrame({"zone": [1, 2, 3], "insured": [900.0, 500.0, 80.0], "claims": [60, 80, 9]})
     cells["amount"] = cells["claims"] * rng.uniform(5, 20, 3)
     book = counted(cells, amount="amount")
-    premium = FrequencyModel().fit(book).predict(book) * SeverityModel().fit(book).predict(book)
+    premium = FrequencyModel().fit(book).rates(book) * SeverityModel().fit(book).predict(book)
     np.testing.assert_allclose(premium * cells["insured"], cells["amount"], rtol=1e-9)

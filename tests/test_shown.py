@@ -246,8 +246,8 @@ def test_objects_are_printed_on_their_own_lines(tariff):
         ExperienceRating([], {"m": 1.0}, EVIL),
     ):
         assert signs_unseen(repr(thing)) == []
-    assert signs_unseen(fitted.summary().replace("\n", "")) == []
-    assert len(fitted.summary().splitlines()) == 7
+    assert signs_unseen(repr(fitted).replace("\n", "")) == []
+    assert len(repr(fitted).splitlines()) == 7
 
 
 def test_worksheets_are_printed_line_by_line(tariff, capsys):

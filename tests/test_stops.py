@@ -200,8 +200,9 @@ def fitting(folder, inputs):
     claims = [f"{k},{5 + k % 7},2026-01-09" for k in range(0, 200, 3)]
     (inputs / "orders.csv").write_text("\n".join(["order_id,zone,ship_date", *orders]))
     (inputs / "claims.csv").write_text("\n".join(["order_id,freight,report_date", *claims]))
-    files = ["tariff.json", "relativities.csv"]
-    out = ["--out", folder / files[0], "--relativities", folder / files[1]]
+    files = ["tariff.json", "relativities.csv", "frequency.json", "severity.json"]
+    options = ("--out", "--relativities", "--frequency", "--severity")
+    out = [part for option, file in zip(options, files, strict=True) for part in (option, folder / file)]
     return command(folder, "fit", "--config", inputs / "fit.toml", *out), files
 
 

@@ -204,7 +204,7 @@ def test_convergence_record_rises_to_the_maximum():
 
 def test_summary_names_what_was_fitted():
     fitted = FrequencyModel().fit(counted(big_cells(1_000)))
-    text = fitted.summary()
+    text = repr(fitted)
     assert repr(fitted) == text
     for part in ("frequency model, poisson", "rows 1,000", "zone (9)", "converged in", f"{fitted.deviance:,.2f}"):
         assert part in text
@@ -233,9 +233,9 @@ def test_a_model_without_factors_is_the_mean():
 def test_predictions_of_a_selection_are_those_of_its_rows():
     book = counted(big_cells(400))
     fitted, rows = FrequencyModel().fit(book), np.arange(400) % 3 == 0
-    np.testing.assert_array_equal(fitted.predict(book.select(rows)), fitted.predict(book)[rows])
+    np.testing.assert_array_equal(fitted.rates(book.select(rows)), fitted.rates(book)[rows])
     expected = fitted.base * np.prod([np.exp(table[book.codes[name]]) for name, table in fitted.tables.items()], axis=0)
-    np.testing.assert_allclose(fitted.predict(book), expected, rtol=1e-13)
+    np.testing.assert_allclose(fitted.rates(book), expected, rtol=1e-13)
 
 
 def test_a_fitted_model_does_not_change():
@@ -253,7 +253,7 @@ def test_rows_that_a_model_meets_as_fallbacks_have_a_relativity_of_their_own():
     later = pd.DataFrame({"zone": [1, 2, 1, 1], "channel": [1, 1, 3, 4], "claims": [5, 7, 20, 40]})
     book = OrderBook.from_counts(later, claims="claims", factors=list(codings))
     fitted = FrequencyModel().fit(book)
-    np.testing.assert_allclose(fitted.predict(book), [5.0, 7.0, 30.0, 30.0], rtol=1e-9)
+    np.testing.assert_allclose(fitted.rates(book), [5.0, 7.0, 30.0, 30.0], rtol=1e-9)
     assert "1 > (all)" in fitted.relativities["level"].tolist()
 
 
@@ -264,7 +264,7 @@ def test_wild_relativities_are_reached_by_halving_steps():
     cells = pd.DataFrame({"zone": [1, 2, 3, 4], "claims": [1, 50_000, 3, 1], "insured": [1e6, 1.0, 1e-3, 1e4]})
     fitted = FrequencyModel().fit(counted(cells))
     book = counted(cells)
-    np.testing.assert_allclose(fitted.predict(book) * cells["insured"], cells["claims"], rtol=1e-9)
+    np.testing.assert_allclose(fitted.rates(book) * cells["insured"], cells["claims"], rtol=1e-9)
 
 
 @pytest.mark.parametrize("rate", [1e-12, 1e-6, 1e5])

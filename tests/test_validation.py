@@ -127,7 +127,7 @@ def test_callers_index_does_not_matter():
 @given(cells=rating_cells())
 def test_a_poisson_model_meets_its_own_claims_in_every_level(cells):
     book = counted(cells)
-    expected = FrequencyModel().fit(book).predict(book) * book.exposure
+    expected = FrequencyModel().fit(book).rates(book) * book.exposure
     for name in book.codes:
         ratio = actual_vs_expected(book.claim_count, expected, weight=book.exposure, by=book.codes[name])["ratio"]
         np.testing.assert_allclose(ratio, 1.0, rtol=1e-6)

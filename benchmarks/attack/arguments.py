@@ -19,7 +19,7 @@ import pandas as pd
 import freightrisk as fr
 from benchmarks.attack.documents import check_message
 from benchmarks.attack.frames import NUMBERS, OTHERS, TEXTS, TIMES
-from benchmarks.attack.world import FACTORS, book_of, draw_orders, tariffs
+from benchmarks.attack.world import FACTORS, book_of, draw_orders, models, tariffs
 
 
 class Hostile:
@@ -137,7 +137,11 @@ def _fixed() -> dict[str, Call]:
         "select": (book.select, {"rows": np.ones(book.n_orders, dtype=bool)}),
         "ReportLag.fit": (fr.ReportLag.fit, {"book": book}),
         "at_most_one_claim": (fr.lines.at_most_one_claim, {"book": book}),
-        "predict": (frequency.predict, {"book": book}),
+        "predict": (frequency.predict, {"orders": book}),
+        "predict of a frame": (frequency.predict, {"orders": orders, "std_errors": True, "exposure": 1.0}),
+        "rates": (frequency.rates, {"book": book}),
+        "evaluate": (frequency.evaluate, {"book": book}),
+        "cross_validate": (fr.cross_validate, {"model": fr.FrequencyModel([]), "book": book, "by": 2}),
         "expected_claims of a model": (frequency.expected_claims, {"book": book}),
         "credibility": (pooled.credibility, {"factor": "zone"}),
         "buhlmann": (fr.credibility.buhlmann, {"frame": panel, "risk": "group", "value": "value"}),
@@ -161,6 +165,7 @@ def _fixed() -> dict[str, Call]:
         "allocate": (fr.campaigns.allocate, {"offers": offers, "budget_fen": 100, "seconds": 5.0}),
         "load_campaigns": (fr.campaigns.load_campaigns, {"path": "nowhere.json"}),
         "load_tariff": (fr.load_tariff, {"path": "nowhere.json"}),
+        "load_model": (fr.load_model, {"path": "nowhere.json"}),
         "open_book": (fr.open_book, {"folder": "nowhere"}),
         "Tariff.build": (fr.Tariff.build, {"frequency": frequency, "severity": severity}),
         "price": (tariff.price, {"orders": orders, "threads": 1}),
@@ -222,6 +227,7 @@ def _writers(folder: Path) -> Iterator[dict[str, Call]]:
             ),
             "store_book": (fr.store_book, stored),
             "Tariff.save": (tariff.save, {"path": folder / "tariff.json"}),
+            "FittedModel.save": (models()["free"].save, {"path": folder / "model.json"}),
             "save_campaigns": (
                 fr.campaigns.save_campaigns,
                 {"subsidies": tariff.subsidies, "path": folder / "campaigns.json"},

@@ -1,4 +1,4 @@
-"""Damaged tariff and campaign documents: the library refuses each by an error, or prices by it and every law holds."""
+"""Damaged tariff, model and campaign documents: the library refuses each by an error, or every law of its use holds."""
 
 import random
 import tempfile
@@ -10,15 +10,18 @@ from unicodedata import category
 import numpy as np
 
 from benchmarks.attack import mutations
-from benchmarks.attack.world import LIMITED_RULES, OPEN_RULES, draw_orders, tariffs
-from freightrisk import FreightRiskError, Tariff, _reference
+from benchmarks.attack.world import LIMITED_RULES, OPEN_RULES, draw_orders, models, tariffs
+from freightrisk import FittedModel, FreightRiskError, Tariff, _reference
 from freightrisk.campaigns import load_campaigns, save_campaigns
+from freightrisk.models import model_document
+from freightrisk.models.document import parse_model
 from freightrisk.tariff.document import parse_tariff
 from freightrisk.tariff.one_order import codes_of
 from freightrisk.tariff.parts import document_of
 
 STEPS = ["claim_intensity", "expected_claims", "expected_payout", "pure_premium", "technical_premium"]
 CAMPAIGN_SHARE = 0.15  # share of cases with a campaign document
+MODEL_SHARE = 0.25  # share of cases with a document of a fitted model
 TEXT_SHARE = 0.25  # share of documents damaged as bytes instead of as a tree
 KEPT_DIGEST = 0.05  # share of tariffs that keep their digest, which refuses most damage before anything else can
 
@@ -44,6 +47,11 @@ def _documents() -> dict[str, bytes]:
 
 
 @cache
+def _models() -> dict[str, bytes]:
+    return {name: model_document.document_of(fitted) for name, fitted in models().items()}
+
+
+@cache
 def _campaigns() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder, f"campaigns.{suffix}") for suffix in ("json", "yaml")]
@@ -64,7 +72,10 @@ def _records() -> list[dict[str, Any]]:
 
 def make_tariff(rng: random.Random) -> bytes:
     """Return the bytes of a damaged tariff document."""
-    text = _documents()[rng.choice(list(_documents()))]
+    return _damaged(_documents()[rng.choice(list(_documents()))], rng)
+
+
+def _damaged(text: bytes, rng: random.Random) -> bytes:
     if rng.random() < TEXT_SHARE:
         return rng.choice((mutations.damaged_text, mutations.damaged_text, mutations.repeated_key))(text, rng)
     damaged = mutations.damaged_tree(text, rng)
@@ -89,6 +100,8 @@ def case(seed: int) -> str:
     rng = random.Random(seed)
     if rng.random() < CAMPAIGN_SHARE:
         return _campaign_case(*make_campaigns(rng))
+    if rng.random() < MODEL_SHARE:
+        return _model_case(_damaged(_models()[rng.choice(list(_models()))], rng))
     try:
         tariff = parse_tariff(make_tariff(rng))
     except FreightRiskError as error:
@@ -108,6 +121,34 @@ def _campaign_case(data: bytes, suffix: str) -> str:
             check_message(error)
             return "campaigns refused"
     return _priced(tariff, thorough=True)
+
+
+def _model_case(data: bytes) -> str:
+    """Predict by the model of a document, and check every law of a prediction."""
+    try:
+        fitted = parse_model(data)
+    except FreightRiskError as error:
+        check_message(error)
+        return "model refused"
+    text = f"{fitted.summary()}{fitted!r}".replace("\n", "")
+    require(all(map(printed, text)), "a summary holds only characters that are printed")
+    saved = model_document.document_of(fitted)
+    require(model_document.document_of(parse_model(saved)) == saved, "a saved model is the same")
+    return _predicted(fitted)
+
+
+def _predicted(fitted: FittedModel) -> str:
+    try:
+        found = fitted.predict(_orders(), std_errors=True, threads=1)
+    except FreightRiskError as error:
+        check_message(error)
+        return "orders of a model refused"
+    require(len(found) == len(_orders()), "a prediction for every order")
+    rates, lower, upper = found.iloc[:, 0], found["lower"], found["upper"]
+    require(np.isfinite(rates).all() and (rates > 0.0).all(), "every rate is finite and above zero")
+    require(not found["std_error"].isna().any() or np.isnan(fitted.dispersion), "every standard error is a number")
+    require(((lower <= rates) & (rates <= upper) | lower.isna()).all(), "every rate lies within its bounds")
+    return "predicted"
 
 
 def check_message(error: FreightRiskError) -> None:

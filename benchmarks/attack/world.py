@@ -9,8 +9,11 @@ from freightrisk import (
     Band,
     ByLevel,
     Cover,
+    Credibility,
     ExperienceRating,
     Factor,
+    FittedModel,
+    Free,
     FreightSchedule,
     FrequencyModel,
     Hierarchy,
@@ -21,6 +24,7 @@ from freightrisk import (
     ScheduleSeverity,
     ScoreCurve,
     SeverityModel,
+    Smooth,
     Subsidy,
     Tariff,
 )
@@ -88,6 +92,19 @@ def book_of(n_orders: int, *, lines: bool = False) -> OrderBook:
         report_date=claimed["ship_date"] + pd.Timedelta("9D"),
     )
     return OrderBook.from_frames(orders, claims, factors=FACTORS, as_of="2026-09-01", lines="lines" if lines else None)
+
+
+@cache
+def models() -> dict[str, FittedModel]:
+    """Return fitted models by name that together have every part of a document."""
+    book, by_line = book_of(1_000), book_of(1_000, lines=True)
+    effects = [Credibility("category"), Smooth("score"), "channel", Interaction("zone", "channel")]
+    return {
+        "wide": FrequencyModel(effects).fit(book),
+        "free": FrequencyModel(["channel", "zone"], family="negative_binomial").fit(book),
+        "lines": FrequencyModel(["channel"], family="beta_binomial").fit(by_line),
+        "freight": SeverityModel(["zone", Free("weight_kg", monotone="increasing")], family="lognormal").fit(book),
+    }
 
 
 @cache

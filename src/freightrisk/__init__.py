@@ -20,8 +20,10 @@ from freightrisk.errors import (
     FreightRiskWarning,
     InputError,
     LedgerError,
+    ModelDocumentError,
     TariffDocumentError,
 )
+from freightrisk.models.document import load_model
 from freightrisk.models.effects import Credibility, Free, Given, Interaction, Smooth
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import ScheduleSeverity
@@ -33,6 +35,7 @@ from freightrisk.models.severity import SeverityModel
 from freightrisk.models.solver import Solver
 from freightrisk.pipeline.parquet import price_parquet
 from freightrisk.pipeline.settlement import Settlement
+from freightrisk.portfolio.cross_validation import cross_validate
 from freightrisk.portfolio.validation import actual_vs_expected
 from freightrisk.tariff.balances import Balances
 from freightrisk.tariff.cover import ByLevel, Cover
@@ -72,6 +75,7 @@ __all__ = [
     "Interval",
     "LedgerError",
     "Loadings",
+    "ModelDocumentError",
     "OrderBook",
     "PurePremiumModel",
     "ReportLag",
@@ -85,6 +89,8 @@ __all__ = [
     "Tariff",
     "TariffDocumentError",
     "actual_vs_expected",
+    "cross_validate",
+    "load_model",
     "load_tariff",
     "merchant_experience",
     "open_book",

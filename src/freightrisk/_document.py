@@ -9,6 +9,8 @@ is the type hint of its field:
 - A field whose default is infinite may be null or absent, because JSON has no infinity.
 - A field with ``metadata={"key": "factor"}`` stands under that key.
 - The keys of a noun in a field with ``metadata=INLINE`` stand among the keys of the noun that has the field.
+- Numbers of an `ExactFloat` or an `ExactArray` that JSON lacks are written as the texts "inf", "-inf" and "nan". An
+  `IndexArray` has whole numbers.
 - `tagged` gives each noun of a union a key and a word that identify it.
 - `sparse` leaves out the fields of a noun that have their default.
 - A noun with another layout has two methods: `as_document` returns the values by key, and the parameters of the class
@@ -25,11 +27,12 @@ from functools import cache, partial
 from math import isinf
 from pathlib import Path
 from types import GenericAlias, UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import numpy as np
 from msgspec import inspect
+from numpy.typing import NDArray
 
 from freightrisk._shown import repr_of
 from freightrisk.errors import InputError
@@ -39,6 +42,11 @@ Turn = Callable[[Any], Any]
 
 TAG, SPARSE = "__document_tag__", "__document_sparse__"
 INLINE = {"inline": True}
+EXACT, INDEX = object(), object()
+ExactFloat: TypeAlias = Annotated[float, EXACT]
+ExactArray: TypeAlias = Annotated[NDArray[np.float64], EXACT]
+IndexArray: TypeAlias = Annotated[NDArray[np.int64], INDEX]
+NO_NUMBERS = Literal["nan", "inf", "-inf"]  # what JSON has no numbers for
 
 
 def tagged(**tag: str) -> Callable[[type[Noun]], type[Noun]]:
@@ -164,6 +172,8 @@ def _made(hint: Any, whole: bool, head: type[msgspec.Struct] | None) -> _Form:
         return _Form(str, str, Path, (Path, str))
     if origin is Annotated:
         inner, mark = arguments
+        if mark is EXACT or mark is INDEX:
+            return _exact_number() if inner is float else _exact_array() if mark is EXACT else _indices()
         return _array(mark) if isinstance(mark, tuple) else _listed(_form(get_args(inner)[1], whole), mark)
     if np.ndarray in (hint, origin):
         return _array((-1,))
@@ -219,6 +229,40 @@ def _array(shape: tuple[int, ...]) -> _Form:
         parsed,
         lambda array: np.asarray(array, dtype=np.float64).tolist(),
         lambda lists: np.array(lists, dtype=np.float64).reshape(shape),
+        (np.ndarray, list),
+    )
+
+
+def _exact_number() -> _Form:
+    return _Form(float | NO_NUMBERS, _exact, float, (float, int, str))
+
+
+def _exact(value: float) -> float | str:
+    return float(value) if np.isfinite(value) else str(float(value))
+
+
+def _exact_array() -> _Form:
+    """Return the form of an array whose numbers keep every bit, infinite ones and those that are not numbers too."""
+
+    def write(array: Any) -> list[Any]:
+        values = np.asarray(array, dtype=np.float64)
+        return values.tolist() if np.isfinite(values).all() else [*map(_exact, values.tolist())]
+
+    return _Form(
+        GenericAlias(list, float | NO_NUMBERS),
+        write,
+        lambda numbers: np.array([*map(float, numbers)], dtype=np.float64),
+        (np.ndarray, list),
+    )
+
+
+def _indices() -> _Form:
+    """Return the form of an array of whole numbers."""
+    whole = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
+    return _Form(
+        GenericAlias(list, whole),
+        lambda array: np.asarray(array, dtype=np.int64).tolist(),
+        lambda numbers: np.array(numbers, dtype=np.int64),
         (np.ndarray, list),
     )
 

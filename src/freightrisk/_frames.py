@@ -1,8 +1,11 @@
 """Frames of any kind, and Parquet files, as pandas or pyarrow tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk.errors import InputError
@@ -38,6 +41,23 @@ def table_of(frame: Any, wanted: Sequence[str] | None, argument: str, key: str =
             ) from None
         return table, names or list(table.column_names)
     raise InputError(f"{argument} is {described(frame)}; it must be {FRAMES}.")
+
+
+def frame_like(columns: Mapping[str, NDArray[Any]], kind: str, index: Any) -> Any:
+    """Return columns as a frame of a kind ("pandas", "polars" or "arrow"); a pandas frame has the given index."""
+    if kind == "polars":
+        import polars as pl
+
+        # polars sums 32-bit columns in 32 bits, so a total above 21 million yuan would overflow.
+        wide = {name: v.astype(np.int64) if v.dtype == np.int32 else v for name, v in columns.items()}
+        return pl.DataFrame(wide)
+    if kind == "arrow":
+        import pyarrow as pa
+
+        return pa.table(dict(columns))
+    import pandas as pd
+
+    return pd.DataFrame(dict(columns), index=index, copy=False)
 
 
 def _read_parquet(path: Path, wanted: Sequence[str] | None, argument: str, key: str) -> tuple[Any, list[str]]:

@@ -38,7 +38,8 @@ def refuse_depth(data: bytes) -> None:
     step = np.zeros(256, dtype=np.int8)
     step[list(b"[{")] = 1
     step[list(b"]}")] = -1
-    levels = np.cumsum(step[np.frombuffer(JSON_TEXT.sub(b"", data), dtype=np.uint8)], dtype=np.int64)
+    steps = step[np.frombuffer(JSON_TEXT.sub(b"", data), dtype=np.uint8)]
+    levels = np.cumsum(steps[steps != 0], dtype=np.int64)  # of brackets alone, which are few in a list of numbers
     if levels.max(initial=0) > MOST_LEVELS:
         raise msgspec.DecodeError(TOO_DEEP)
 

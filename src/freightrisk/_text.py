@@ -113,7 +113,7 @@ def book_lines(book: OrderBook) -> Lines:
 
 def summary_lines(model: FittedModel, *, rows: str) -> Lines:
     """Return the summary of a fit, broken at the page width."""
-    first, *rest = model.summary().splitlines()
+    first, *rest = repr(model).splitlines()
     return [f"{first}, on {rows}", *(line for text in rest for line in wrapped("  " + text))]
 
 

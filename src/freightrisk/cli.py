@@ -26,6 +26,7 @@ from freightrisk._shown import counted, shown
 from freightrisk._staged import staged, uninterrupted
 from freightrisk._text import show, show_at_the_end
 from freightrisk.errors import FreightRiskError, InputError
+from freightrisk.models import model_document
 from freightrisk.pipeline.addresses import looks_like_an_address, without_addresses
 from freightrisk.tariff.document import load_tariff
 from freightrisk.tariff.parts import document_of
@@ -115,6 +116,8 @@ def _fit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--as-of", type=_day, help="valuation date, e.g. 2026-09-01 (default: as_of)")
     parser.add_argument("--out", type=Path, required=True, help="tariff document to write (JSON)")
     parser.add_argument("--relativities", type=Path, help="relativities to write (CSV)")
+    for kind in ("frequency", "severity"):
+        parser.add_argument(f"--{kind}", type=Path, help=f"{kind} model to write (JSON), for load_model")
     parser.add_argument("--date-format", help="how texts with dates are written (default: columns.date_format)")
     _encoding_option(parser)
     _threads_option(parser)
@@ -215,7 +218,8 @@ def _fit(arguments: argparse.Namespace) -> None:
     as_of = arguments.as_of or plan.as_of
     if as_of is None and max(plan.frequency.min_age_days, plan.severity.min_age_days):
         raise InputError("min_age_days needs a valuation date; give --as-of, or as_of in the configuration.")
-    outputs = [path for path in (arguments.out, arguments.relativities) if path is not None]
+    asked = (arguments.out, arguments.relativities, arguments.frequency, arguments.severity)
+    outputs = [path for path in asked if path is not None]
     check_outputs(outputs, inputs=[arguments.config, *paths.values()])
     threads = _check.threads(arguments.threads)
     encoding = arguments.encoding
@@ -226,9 +230,13 @@ def _fit(arguments: argparse.Namespace) -> None:
     show(_text.relativity_lines(fitted.frequency, fitted.severity))
     private = [arguments.out] if fitted.tariff.dither_key else []
     with staged(outputs, private=private, then=lambda: arguments.placed.extend(outputs)) as parts:
-        parts[0].write_bytes(document_of(fitted.tariff))
-        if len(parts) > 1:
-            write_report(fitted.relativities, parts[1], name=arguments.relativities)
+        place = dict(zip(outputs, parts, strict=True))
+        place[arguments.out].write_bytes(document_of(fitted.tariff))
+        if arguments.relativities is not None:
+            write_report(fitted.relativities, place[arguments.relativities], name=arguments.relativities)
+        for path, model in ((arguments.frequency, fitted.frequency), (arguments.severity, fitted.severity)):
+            if path is not None:
+                place[path].write_bytes(model_document.document_of(model))
     show_at_the_end(["", f"wrote {' and '.join(map(str, outputs))}"])
 
 

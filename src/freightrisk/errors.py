@@ -30,6 +30,10 @@ class TariffDocumentError(FreightRiskError):
     """A tariff document is damaged, has another schema, or contradicts itself."""
 
 
+class ModelDocumentError(FreightRiskError):
+    """A document of a fitted model is damaged, has another schema, or contradicts itself."""
+
+
 class FreightRiskWarning(UserWarning):
     """Something deserves a look but does not stop the work."""
 

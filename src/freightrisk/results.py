@@ -3,9 +3,12 @@
 from freightrisk.book.claims import ClaimRecords, Reversals
 from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.datasets import SimulatedBook
+from freightrisk.models.evaluation import Evaluation
 from freightrisk.models.fitted_effect import FitStatistics, FittedEffect, LimitedMeans, Nodes
 from freightrisk.models.freight import FittedSchedule
 from freightrisk.models.objective import Step
+from freightrisk.models.posterior import Posterior, SlotErrors
+from freightrisk.models.summary import ModelSummary
 from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers
 from freightrisk.tariff.rates import CoverCurves, RateTables
 from freightrisk.tariff.rounding import Rounding
@@ -17,16 +20,20 @@ __all__ = [
     "Coding",
     "CoverCurves",
     "CrossCoding",
+    "Evaluation",
     "FitStatistics",
     "FittedEffect",
     "FittedSchedule",
     "LimitedMeans",
+    "ModelSummary",
     "Nodes",
+    "Posterior",
     "QuoteBuffers",
     "RateTables",
     "Reversals",
     "Rounding",
     "SimulatedBook",
+    "SlotErrors",
     "Step",
     "Worksheet",
 ]

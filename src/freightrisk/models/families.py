@@ -25,6 +25,8 @@ class Response(NamedTuple):
 
 
 SMALLEST_PARAMETER = 1e-6  # an estimated parameter as small as this means Poisson counts, or independent lines
+# Least and largest estimate of a family's parameter: of a dispersion of counts, and of a correlation of lines
+PARAMETER_BOUNDS = {"negative_binomial": (SMALLEST_PARAMETER, 1e3), "beta_binomial": (SMALLEST_PARAMETER, 1.0 - 1e-6)}
 
 
 @dataclass(frozen=True)

@@ -18,19 +18,19 @@ from freightrisk.errors import FitError, InputError
 from freightrisk.models.censored import solve_censored
 from freightrisk.models.design import Layout, SlotNames
 from freightrisk.models.effects import Effect, Free, Given, Interaction, given_table
-from freightrisk.models.families import FAMILIES, rising_sums
-from freightrisk.models.fitted import PARAMETER_BOUNDS, FittedModel
+from freightrisk.models.families import FAMILIES, PARAMETER_BOUNDS, rising_sums
+from freightrisk.models.fitted import FittedModel
 from freightrisk.models.fitted_effect import FittedEffect
 from freightrisk.models.inference import clustered_covariance
 from freightrisk.models.information import means
 from freightrisk.models.passes import PART_ROWS, Problem
 from freightrisk.models.report import Report, filled
+from freightrisk.models.rows import total
 from freightrisk.models.solver import Solver
 from freightrisk.models.strengths import Mixing
 from freightrisk.models.table_model import Solution, null_problem, solve
 from freightrisk.models.terms import AnyCoding, LevelSums, coding_of, given_multiplier, level_sums, term_of
 
-LARGEST_OFFSET = 200.0
 PARAMETER_ROUNDS = 50
 PARAMETER_TOLERANCE = 1e-10
 LARGEST_STEP = 3.0  # of the log parameter in a round
@@ -57,7 +57,7 @@ class Rows:
     exposure, claims, amount : float64 array
         Reported by level.
     options : tuple of str
-        Names of the optional columns that entered: offset, weight.
+        Names of the optional columns that entered: exposure, offset, weight.
     """
 
     family: str
@@ -89,32 +89,6 @@ class Rows:
             family_parameter=self.family_parameter,
             trials=self.trials,
         )
-
-
-def offset_multiplier(offset: Any, n_rows: int, exposure: Array | None) -> Array:
-    """Return exposure times exp(offset), empty where both are absent."""
-    multiplier = np.empty(0) if exposure is None else exposure
-    if offset is None:
-        return multiplier
-    added = _check.real_array(offset, argument="offset", length=n_rows)
-    _check.refuse_rows(
-        np.abs(added) > LARGEST_OFFSET,
-        f"offset is outside [-{LARGEST_OFFSET:g}, {LARGEST_OFFSET:g}] in {{rows}}; it is added to a logarithm, so give "
-        "the log of a ratio.",
-    )
-    factor = np.exp(added)
-    return np.asarray(factor * multiplier) if len(multiplier) else np.asarray(factor)
-
-
-def prior_weight(weight: Any, n_rows: int) -> Array:
-    """Return the weights as an array, empty where absent."""
-    if weight is None:
-        return np.empty(0)
-    array = _check.real_array(weight, argument="weight", length=n_rows)
-    _check.refuse_rows(array < 0.0, "weight is negative in {rows}; weights are zero or more.")
-    if n_rows and not array.any():
-        raise InputError("weight is zero in every row; give some rows a weight above zero.")
-    return array
 
 
 def options_of(**columns: Any) -> tuple[str, ...]:
@@ -174,8 +148,9 @@ def fit_rows(
     fitted = report.model(null, solver.engine)
     n_censored = 0 if at_limit is None else int(at_limit.sum())
     how = replace(
-        fitted.statistics, n_clusters=clusters, n_censored=n_censored, options=rows.options, unsettled=unsettled
-    )
+        fitted.statistics, n_clusters=clusters, n_censored=n_censored, options=rows.options, unsettled=unsettled,
+        exposure=total(rows.exposure, rows.n_rows), claims=total(rows.claims, rows.n_rows),
+    )  # fmt: skip
     if fitted.parameter_bound == "upper" and rows.family_parameter == 0.0:
         _warn_of_upper_bound(fitted)
     return replace(fitted, clock=book.clock, statistics=how)

@@ -1,34 +1,41 @@
 """What a fit returns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from freightrisk import _check
-from freightrisk._frozen import FrozenDict
-from freightrisk._intake import DEFAULT_CLOCK
-from freightrisk._shown import counted, named, repr_of, shown
+from freightrisk._columns import ColumnNames, PricingColumns
+from freightrisk._plain import write_whole
+from freightrisk._shown import named, repr_of
 from freightrisk._types import Array
 from freightrisk.book.book import OrderBook, check_book
-from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.errors import InputError
-from freightrisk.models.families import FAMILIES, SMALLEST_PARAMETER, expected_response
-from freightrisk.models.fitted_effect import FitStatistics, FittedEffect, Nodes
+from freightrisk.models.evaluation import Evaluation, evaluate
+from freightrisk.models.fit_record import FitRecord
+from freightrisk.models.model_document import document_of
 from freightrisk.models.objective import Step
+from freightrisk.models.prediction import (
+    expected_of,
+    prediction_frame,
+    rates_of,
+    responses_of,
+    rows_of_book,
+    rows_of_frame,
+)
+from freightrisk.models.summary import ModelSummary, short_text, summary_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PARAMETER_BOUNDS = {"negative_binomial": (SMALLEST_PARAMETER, 1e3), "beta_binomial": (SMALLEST_PARAMETER, 1.0 - 1e-6)}
-"""Least and largest estimate of a family's parameter: of a dispersion of counts, and of a correlation of lines."""
-
 
 @dataclass(frozen=True, eq=False, repr=False)
-class FittedModel:
+class FittedModel(FitRecord):
     """A fitted sum of log tables: ``log mean = log base + sum of tables``.
 
     Parameters
@@ -50,171 +57,14 @@ class FittedModel:
     steps : tuple of Step
         Convergence record; the first steps may be on a sample of the rows.
     engine : {"newton", "statsmodels"}
+    posterior : Posterior
+        Joint covariance of intercept and all levels, for the standard errors of predictions.
     family_parameter : float
         Dispersion d of a negative binomial (variance m + d m^2), power of a Tweedie variance, or correlation of two
         lines of an order in a beta-binomial model; else 0.
     clock : str
         Time zone of the book's days.
     """
-
-    kind: str
-    family: str
-    intercept: float
-    intercept_std_error: float
-    covariance: Array
-    parameters: tuple[tuple[str, int], ...]
-    fitted_effects: Mapping[str, FittedEffect]
-    statistics: FitStatistics
-    steps: tuple[Step, ...]
-    engine: str
-    family_parameter: float = 0.0
-    clock: str = DEFAULT_CLOCK
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "fitted_effects", FrozenDict(dict(self.fitted_effects)))
-
-    # What is known of each effect, by the effect's name
-
-    @cached_property
-    def codings(self) -> Mapping[str, Coding | CrossCoding]:
-        """Return the levels of each factor in the model, and the pairs of levels of each interaction."""
-        return FrozenDict({name: effect.coding for name, effect in self.fitted_effects.items()})
-
-    @cached_property
-    def kinds(self) -> Mapping[str, str]:
-        """Return the kind of each table: free, credibility, smooth, interaction or given, or lines.
-
-        A table of kind lines is for the number of lines of an order, and its relativity is that number.
-        """
-        return FrozenDict({name: effect.kind for name, effect in self.fitted_effects.items()})
-
-    @cached_property
-    def tables(self) -> Mapping[str, Array]:
-        """Return the log relativity of each level and, behind the levels, of each fallback.
-
-        Free effects have a reference level at 0. Credibility effects and curves have relativities whose
-        exposure-weighted mean is 1.
-        """
-        return FrozenDict({name: effect.table for name, effect in self.fitted_effects.items()})
-
-    @cached_property
-    def std_errors(self) -> Mapping[str, Array]:
-        """Return the standard error of each log relativity: 0 for the reference and for given tables.
-
-        It is infinite for a level that no row had. Standard errors of penalised effects are posterior standard
-        deviations at the fitted variances.
-        """
-        return FrozenDict({name: effect.std_errors for name, effect in self.fitted_effects.items()})
-
-    @cached_property
-    def references(self) -> Mapping[str, int]:
-        """Return the code of the reference level of each free effect, the one with the most exposure."""
-        found = {name: effect.reference for name, effect in self.fitted_effects.items()}
-        return FrozenDict({name: code for name, code in found.items() if code is not None})
-
-    @cached_property
-    def exposure(self) -> Mapping[str, Array]:
-        """Return the exposure of each level in the fitted rows: orders, or claims for a severity."""
-        return FrozenDict({name: effect.exposure for name, effect in self.fitted_effects.items()})
-
-    @cached_property
-    def claims(self) -> Mapping[str, Array]:
-        """Return the claims of each level in the fitted rows."""
-        return FrozenDict({name: effect.claims for name, effect in self.fitted_effects.items()})
-
-    @cached_property
-    def amount(self) -> Mapping[str, Array]:
-        """Return the freight of each level in the fitted rows, yuan."""
-        return FrozenDict({name: effect.amount for name, effect in self.fitted_effects.items()})
-
-    @cached_property
-    def effective_parameters(self) -> Mapping[str, float]:
-        """Return the effective number of parameters of each table: all of them, less those that its penalty holds."""
-        return FrozenDict({name: effect.effective_parameters for name, effect in self.fitted_effects.items()})
-
-    @cached_property
-    def variances(self) -> Mapping[str, tuple[float, ...]]:
-        """Return the variances of each penalised effect on the log scale, from the top of a tree down."""
-        return FrozenDict({name: effect.variances for name, effect in self.fitted_effects.items() if effect.variances})
-
-    @cached_property
-    def nodes(self) -> Mapping[str, Nodes]:
-        """Return own data, parent and credibility of the nodes of each credibility effect."""
-        found = {name: effect.nodes for name, effect in self.fitted_effects.items()}
-        return FrozenDict({name: nodes for name, nodes in found.items() if nodes is not None})
-
-    # How well the fit describes its rows
-
-    @property
-    def deviance(self) -> float:
-        """Return the deviance; nan for a beta-binomial and for amounts seen through a limit, which have none."""
-        return self.statistics.deviance
-
-    @property
-    def null_deviance(self) -> float:
-        """Return the deviance of the model with a base and nothing else; nan where the deviance is."""
-        return self.statistics.null_deviance
-
-    @property
-    def log_likelihood(self) -> float:
-        """Return the log likelihood of the fitted rows."""
-        return self.statistics.log_likelihood
-
-    @property
-    def dispersion(self) -> float:
-        """Return the Pearson statistic over residual degrees of freedom.
-
-        Standard errors use it for amounts, and 1 for counts.
-        """
-        return self.statistics.dispersion
-
-    @property
-    def df_residual(self) -> float:
-        """Return the number of rows less effective parameters."""
-        return self.statistics.df_residual
-
-    @property
-    def n_rows(self) -> int:
-        """Return the number of fitted rows."""
-        return self.statistics.n_rows
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """Return what a tariff records of the fit; a deviance that is not defined is left out."""
-        found = {
-            "family": self.family, "engine": self.engine, "rows": self.n_rows, "deviance": self.deviance,
-            "dispersion": self.dispersion,
-        }  # fmt: skip
-        return {name: value for name, value in found.items() if not (isinstance(value, float) and np.isnan(value))}
-
-    @property
-    def parameter_bound(self) -> str | None:
-        """Return "lower" or "upper" if the estimate of `family_parameter` is at a bound of its range, otherwise None.
-
-        At the lower bound, the fit found no overdispersion, or no correlation of lines. At the upper bound the
-        likelihood may still rise, so the estimate is no maximum; the fit then gives a `FreightRiskWarning`.
-        """
-        low, high = PARAMETER_BOUNDS.get(self.family, (-np.inf, np.inf))
-        return "lower" if self.family_parameter <= low else "upper" if self.family_parameter >= high else None
-
-    @property
-    def base(self) -> float:
-        """Return the mean where every relativity is 1: claims an order, or yuan a claim."""
-        return float(np.exp(self.intercept))
-
-    @property
-    def aic(self) -> float:
-        """Return Akaike's criterion, of effective parameters; an estimated dispersion counts as one."""
-        return 2.0 * (self._n_parameters - self.log_likelihood)
-
-    @property
-    def bic(self) -> float:
-        """Return Schwarz's criterion."""
-        return float(np.log(self.n_rows)) * self._n_parameters - 2.0 * self.log_likelihood
-
-    @property
-    def _n_parameters(self) -> float:
-        return self.n_rows - self.df_residual + (self.family not in ("poisson", "bernoulli", "binomial"))
 
     @cached_property
     def convergence(self) -> "pd.DataFrame":
@@ -286,8 +136,8 @@ class FittedModel:
             for name in ("depth", "exposure", "claims", "own_rate", "parent_rate", "credibility_z", "rate")
         })  # fmt: skip
 
-    def predict(self, book: OrderBook) -> Array:
-        """Return the mean of every order of a book.
+    def rates(self, book: OrderBook) -> Array:
+        """Return the rate of every order of a book for one unit of exposure, whatever its exposure is.
 
         Parameters
         ----------
@@ -297,19 +147,104 @@ class FittedModel:
         Returns
         -------
         float64 array, shape (n_orders,)
-            Claim intensity per unit of exposure (of all lines of an order together), or expected ground-up freight of
-            a claim in yuan. Compare claims with `expected_claims`, which counts the exposure of each order.
+            Claim intensity (of all lines of an order together), or yuan, per unit of exposure; for a severity the
+            expected ground-up freight of a claim, yuan. To compare with claims, use `predict`.
         """
         check_book(book)
-        total = np.full(book.n_orders, self.intercept)
-        for effect in self.fitted_effects.values():
-            total += effect.table[effect.codes(book)]
-        return np.asarray(np.exp(total))
+        return rates_of(self, rows_of_book(self, book).codes, book.n_orders)
 
-    @property
-    def lines(self) -> str | None:
-        """Return the factor that counts an order's lines, None where the model is not of lines."""
-        return next((name for name, kind in self.kinds.items() if kind == "lines"), None)
+    @overload
+    def predict(self, orders: OrderBook, *, std_errors: Literal[False] = False) -> Array: ...
+
+    @overload
+    def predict(
+        self,
+        orders: Any,
+        *,
+        std_errors: bool = False,
+        exposure: str | float | None = None,
+        merchants: Any = None,
+        threads: int | None = None,
+        **columns: Unpack[PricingColumns],
+    ) -> Any: ...
+
+    def predict(
+        self,
+        orders: Any,
+        *,
+        std_errors: bool = False,
+        exposure: str | float | None = None,
+        merchants: Any = None,
+        threads: int | None = None,
+        **columns: Unpack[PricingColumns],
+    ) -> Any:
+        """Return the mean of every order: expected claims, expected yuan, or the expected freight of a claim.
+
+        Exposure counts, so the sum over a book compares with its claims. `rates` leaves exposure out.
+
+        Parameters
+        ----------
+        orders : OrderBook, or pandas, polars or pyarrow table, or path of a Parquet file
+            A book with the same codings, such as a selection of the one that was fitted. Or plain orders with the
+            columns of the model's factors, read like the orders of `Tariff.price`: by the same rules for missing and
+            unseen levels, with the same errors and warnings.
+        std_errors : bool
+            Also return the standard error of the logarithm of each order's rate.
+        exposure : str or float, optional
+            Column of plain orders with their exposure, or the exposure of each of them. It must be given if the model
+            was fitted to a book with exposure. A book has its own exposure.
+        merchants : like orders, optional
+            One row a merchant, joined by `merchant_id`, with the columns that plain orders lack.
+        threads : int, optional
+            Threads that read plain orders; all cores by default.
+        **columns
+            Names of the columns of plain orders, as for `Tariff.encode`.
+
+        Returns
+        -------
+        float64 array, shape (n_orders,), for a book without `std_errors`
+            Expected claims of a frequency (at most one for a Bernoulli model); expected ground-up freight of a claim,
+            yuan, for a severity; expected yuan of a pure premium.
+        otherwise a table of the caller's kind (pandas for a book or a path), with the caller's index
+            claim_intensity (per unit of exposure) and expected_claims of a frequency; expected_freight of a severity;
+            pure_premium (per unit of exposure) and expected_amount of a pure premium. With `std_errors`: std_error, the
+            standard error of the logarithm of the first column, and lower and upper, its 95 % bounds. unseen_level
+            says whether a factor takes a fallback.
+
+        Raises
+        ------
+        InputError
+            If columns are missing, values are missing or impossible, or the model does not know a level.
+
+        Notes
+        -----
+        Standard errors come from the joint covariance of all levels, dispersion included (docs/method.md, "The error of
+        a prediction"). A leaf of a credibility effect without data adds the variances of the effects that are not
+        known. A free level without data has an infinite standard error.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from freightrisk import Factor, FrequencyModel, OrderBook
+        >>> cells = pd.DataFrame({"channel": ["shelf", "live"], "orders": [1000.0, 500.0], "claims": [20, 40]})
+        >>> book = OrderBook.from_counts(cells, claims="claims", exposure="orders", factors=[Factor("channel")])
+        >>> fitted = FrequencyModel().fit(book)
+        >>> fitted.predict(book).round(6).tolist()
+        [20.0, 40.0]
+        >>> found = fitted.predict(pd.DataFrame({"channel": ["live"]}), exposure=2.0, std_errors=True)
+        >>> found.drop(columns="unseen_level").round(3).iloc[0].tolist()
+        [0.08, 0.16, 0.158, 0.059, 0.109]
+        """
+        std_errors = _check.flag(std_errors, argument="std_errors")
+        if isinstance(orders, OrderBook):
+            _refuse_for_a_book(exposure=exposure, merchants=merchants, threads=threads, **columns)
+            rows = rows_of_book(self, orders)
+            if not std_errors:
+                return responses_of(self, rows, rates_of(self, rows.codes, rows.n_orders))
+        else:
+            names = ColumnNames.of(columns)
+            rows = rows_of_frame(self, orders, exposure=exposure, merchants=merchants, threads=threads, names=names)
+        return prediction_frame(self, rows, std_errors=std_errors)
 
     def expected_claims(
         self, book: OrderBook, *, offset: ArrayLike | None = None, without: Sequence[str] = ()
@@ -319,7 +254,7 @@ class FittedModel:
         Parameters
         ----------
         book : OrderBook
-            As for `predict`.
+            A book with the same codings, such as a selection of the one that was fitted.
         offset : array, shape (n_orders,), optional
             Added to the log of claim intensity, such as the log share of claims already reported (`ReportLag.offset`).
         without : sequence of str
@@ -346,55 +281,92 @@ class FittedModel:
         unknown = [name for name in without if name not in self.tables]
         if unknown:
             raise InputError(f"without: the model has no factor '{unknown[0]}'; it has {named(self.tables, 'none')}.")
-        mean = self.predict(book)
-        for effect in (self.fitted_effects[name] for name in without):
-            mean *= np.exp(-effect.table[effect.codes(book)])
+        check_book(book)
+        rows = rows_of_book(self, book)
+        mean = rates_of(self, rows.codes, book.n_orders)
+        for name in without:
+            mean *= np.exp(-self.tables[name][rows.codes[name]])
         if book.exposure is not None:
             mean *= book.exposure
         if offset is not None:
             mean *= np.exp(_check.real_array(offset, argument="offset", length=book.n_orders))
-        if self.lines is None:
-            return expected_response(self.family, mean, np.empty(0))
-        counter = self.fitted_effects[self.lines]
-        trials = np.exp(counter.table)[counter.codes(book)]
-        return expected_response(self.family, mean / trials, trials)
+        return expected_of(self, rows.codes, mean)
 
-    def summary(self) -> str:
-        """Return the fit on one screen: what was fitted, how well, and how it converged."""
-        factors = ", ".join(effect.size_text(name) for name, effect in self.fitted_effects.items()) or "none"
-        family, how = FAMILIES[self.family], self.statistics
-        options = f", with {' and '.join(how.options)}" if how.options else ""
-        parameter = family.parameter_text(self.family_parameter)
-        if self.parameter_bound is not None:
-            parameter += f" (the estimate is at its {self.parameter_bound} bound {self.family_parameter:g})"
-        parameters, df_residual = map(_at_most_two_decimals, (self.n_rows - self.df_residual, self.df_residual))
-        by = "fitted by statsmodels" if self.engine == "statsmodels" else "converged"
-        lines = [
-            f"{self.kind} model, {self.family}, {family.link} link, engine {self.engine}{options}",
-            f"rows {self.n_rows:,}; parameters {parameters}; residual df {df_residual}",
-            f"factors: {factors}",
-            f"base {self.base:.6g} (intercept {self.intercept:.6f}, std error {self.intercept_std_error:.6f})",
-            f"{self._deviance_text}; dispersion {self.dispersion:.4f}{parameter and '; '}{parameter}",
-            f"log likelihood {self.log_likelihood:,.2f}; AIC {self.aic:,.2f}; BIC {self.bic:,.2f}",
-            f"{by} in {counted(len(self.steps), 'step')}, last move {self.steps[-1].largest_move:.1e}",
-        ]
-        if how.n_clusters:
-            lines.insert(4, f"standard errors allow for dependence within {counted(how.n_clusters, 'cluster')}")
-        return "\n".join(map(shown, lines))
+    def evaluate(
+        self,
+        book: OrderBook,
+        *,
+        offset: ArrayLike | None = None,
+        weight: ArrayLike | None = None,
+        threads: int | None = None,
+    ) -> Evaluation:
+        """Return how well the model describes the rows of a book: deviance, log likelihood, actual and expected.
 
-    @property
-    def _deviance_text(self) -> str:
-        """Return the deviance as the summary shows it, or why there is none."""
-        if not np.isnan(self.deviance):
-            return f"deviance {self.deviance:,.2f} (null {self.null_deviance:,.2f})"
-        if self.statistics.n_censored:
-            return f"no deviance, because {counted(self.statistics.n_censored, 'amount')} reached the limit"
-        return "no deviance for this family"
+        On the rows that were fitted, deviance and log likelihood are the fit's own, up to the solver's last step.
+
+        Parameters
+        ----------
+        book : OrderBook
+            A book with the same codings, such as orders that were held out.
+        offset, weight : array, optional
+            As for the fit of the model: one value an order, or a record of claims for a severity.
+        threads : int, optional
+            All cores by default; the result does not depend on it.
+
+        Returns
+        -------
+        Evaluation
+
+        Raises
+        ------
+        InputError
+            If the book has no rows, other codings, or claims that the family does not allow.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from freightrisk import Factor, FrequencyModel, OrderBook
+        >>> cells = pd.DataFrame({"channel": ["shelf", "live"] * 2, "claims": [0, 1, 0, 3]})
+        >>> book = OrderBook.from_counts(cells, claims="claims", factors=[Factor("channel")])
+        >>> held_out = FrequencyModel([]).fit(book.select(book.counts < 3)).evaluate(book.select(book.counts == 3))
+        >>> held_out.actual, round(held_out.expected, 3), round(held_out.deviance, 3)
+        (3.0, 0.333, 7.85)
+        """
+        return evaluate(self, book, offset=offset, weight=weight, threads=threads)
+
+    def summary(self) -> ModelSummary:
+        """Return the fit as a text with its header and its coefficients; ``repr`` is the header alone.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from freightrisk import Factor, FrequencyModel, OrderBook
+        >>> cells = pd.DataFrame({"channel": ["shelf", "live"], "orders": [1000.0, 500.0], "claims": [20, 40]})
+        >>> book = OrderBook.from_counts(cells, claims="claims", exposure="orders", factors=[Factor("channel")])
+        >>> summary = FrequencyModel().fit(book).summary()
+        >>> summary.header["residual df"], summary.coefficients["z"].round(2).tolist()
+        ('0', [-17.5, 5.06, nan])
+        """
+        return summary_of(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model as one JSON document; the file appears complete or not at all.
+
+        `load_model` reads it. The loaded model has the same numbers to the last bit, so it predicts, summarises and
+        builds tariffs exactly like this one.
+
+        Parameters
+        ----------
+        path : str or Path
+        """
+        write_whole(path, document_of(self))
 
     def __repr__(self) -> str:
-        return self.summary()
+        return short_text(self)
 
 
-def _at_most_two_decimals(value: float) -> str:
-    """Return a number with at most two decimals; a whole number has none."""
-    return f"{value:,.2f}".rstrip("0").removesuffix(".")
+def _refuse_for_a_book(**given: Any) -> None:
+    """Refuse arguments that only plain orders need."""
+    odd = next((name for name, value in given.items() if value is not None), None)
+    if odd is not None:
+        raise InputError(f"{odd} is given, but orders is an OrderBook, which is already read; leave {odd} out.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from freightrisk._document import ExactArray, ExactFloat, IndexArray
 from freightrisk._shown import counted, shown
 from freightrisk._types import Array
 from freightrisk.book.book import OrderBook
@@ -37,13 +38,13 @@ class Nodes:
 
     labels: tuple[str, ...]
     parents: tuple[str, ...]
-    depth: NDArray[np.int64]
-    exposure: Array
-    claims: Array
-    own_rate: Array
-    parent_rate: Array
-    credibility_z: Array
-    rate: Array
+    depth: IndexArray
+    exposure: ExactArray
+    claims: ExactArray
+    own_rate: ExactArray
+    parent_rate: ExactArray
+    credibility_z: ExactArray
+    rate: ExactArray
 
     def __repr__(self) -> str:
         depths = np.unique(self.depth)
@@ -88,7 +89,7 @@ class FitStatistics:
     n_censored : int
         Number of amounts at their limit, which are fitted as at least the limit; 0 without `limit=`.
     options : tuple of str
-        Which of the optional columns "offset" and "weight" entered the fit.
+        Which of the optional columns "exposure", "offset" and "weight" entered the fit.
     unsettled : tuple of str
         Effects whose variances are held although the restricted likelihood asks for a change. The fit warned of them.
     largest_offset : float
@@ -97,13 +98,19 @@ class FitStatistics:
         The limited means of the claims, for gamma and lognormal severities. There are none if amounts reached a limit,
         if no amount is the amount of a single claim, or if the fit has many parameters for its claims (see
         docs/method.md).
+    exposure, claims : float
+        Exposure (orders; lines if the relativities rate a line; claims for a severity) and claims of the fitted rows.
+    null_base : float
+        Log of the base of the model with a base and nothing else; of the median for a lognormal severity.
+    likelihood_dispersion : float
+        Dispersion at which `log_likelihood` is; 1 for counts.
     """
 
-    deviance: float
-    null_deviance: float
-    log_likelihood: float
-    dispersion: float
-    df_residual: float
+    deviance: ExactFloat
+    null_deviance: ExactFloat
+    log_likelihood: ExactFloat
+    dispersion: ExactFloat
+    df_residual: ExactFloat
     n_rows: int
     n_clusters: int = 0
     n_censored: int = 0
@@ -111,6 +118,10 @@ class FitStatistics:
     unsettled: tuple[str, ...] = ()
     largest_offset: float = 0.0
     limited_means: LimitedMeans | None = None
+    exposure: ExactFloat = 0.0
+    claims: ExactFloat = 0.0
+    null_base: ExactFloat = 0.0
+    likelihood_dispersion: ExactFloat = 1.0
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -169,6 +180,9 @@ class FittedEffect:
         n_listed = self.coding.n_levels if isinstance(self.coding, Coding) else 0
         listed = np.flatnonzero((np.arange(self.coding.n_slots) < n_listed) | (self.exposure > 0))
         log_relativity, error = self.table[listed], self.std_errors[listed]
+        with np.errstate(over="ignore"):
+            # An infinite error times zero would be NaN, so it is set aside before the exponential.
+            known = np.exp(np.where(np.isinf(error), 0.0, log_relativity + NORMAL_975 * error))
         columns = {
             "factor": name,
             "level": [self.coding.slot_label(code) for code in listed.tolist()],
@@ -176,10 +190,7 @@ class FittedEffect:
             "log_relativity": log_relativity,
             "std_error": error,
             "lower": np.exp(log_relativity - NORMAL_975 * error),
-            # An infinite error times zero would be NaN, so it is set aside before the exponential.
-            "upper": np.where(
-                np.isinf(error), np.inf, np.exp(np.where(np.isinf(error), 0.0, log_relativity + NORMAL_975 * error))
-            ),
+            "upper": np.where(np.isinf(error), np.inf, known),
             "exposure": self.exposure[listed],
             "claims": self.claims[listed],
         }

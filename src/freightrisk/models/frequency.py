@@ -1,28 +1,19 @@
 """Claim frequency: the number of claims of an order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from freightrisk import _check
-from freightrisk._mapped import largest
 from freightrisk.book.book import OrderBook, check_book
 from freightrisk.errors import InputError
 from freightrisk.models.effects import Effect
 from freightrisk.models.families import FAMILIES as FAMILIES_BY_NAME
-from freightrisk.models.fit import (
-    Rows,
-    cluster_of,
-    codes_of,
-    fit_rows,
-    offset_multiplier,
-    options_of,
-    prior_weight,
-    with_lines,
-)
+from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, options_of, with_lines
 from freightrisk.models.fitted import FittedModel
+from freightrisk.models.rows import observed
 from freightrisk.models.solver import DEFAULT, Solver
 from freightrisk.models.terms import chosen_effects, keep_factors
 from freightrisk.models.young import warn_of_young_orders
@@ -115,27 +106,23 @@ class FrequencyModel:
         """
         check_book(book)
         effects = chosen_effects(book.codings, self.factors, lines=book.lines)
-        if self.family == "bernoulli" and largest(book.counts) > 1:
-            _check.refuse_rows(
-                book.counts > 1,
-                "family='bernoulli' allows at most one claim for each order, but there are more in {rows}; "
-                "use family='poisson', or build the book with one claim for each order.",
+        if FAMILIES_BY_NAME[self.family].lines and book.lines in effects:
+            raise InputError(
+                f"factors: '{book.lines}' counts the lines, and the family already uses it; to rate by the number of "
+                f"lines too, declare Factor('size', column='{book.lines}')."
             )
+        seen = observed("frequency", self.family, book, offset=offset, weight=weight)
         if offset is None:
             warn_of_young_orders(book)
-        trials = _trials(book, effects) if FAMILIES_BY_NAME[self.family].lines else np.empty(0)
         exposure = np.ones(1) if book.exposure is None else book.exposure
         rows = Rows(
             family=self.family,
             codes=codes_of(book, effects, None),
-            response=book.counts,
-            multiplier=offset_multiplier(offset, book.n_orders, book.exposure),
-            weight=prior_weight(weight, book.n_orders),
-            trials=trials,
-            exposure=exposure * trials if len(trials) else exposure,  # the relativities rate a line
+            **seen._asdict(),
+            exposure=exposure * seen.trials if len(seen.trials) else exposure,  # the relativities rate a line
             claims=book.counts,
             amount=np.empty(0),
-            options=options_of(offset=offset, weight=weight),
+            options=options_of(exposure=book.exposure, offset=offset, weight=weight),
         )
         fitted = fit_rows(
             "frequency",
@@ -148,23 +135,7 @@ class FrequencyModel:
         if offset is not None:
             largest_offset = float(_check.numbers(offset, argument="offset").max())
             fitted = replace(fitted, statistics=replace(fitted.statistics, largest_offset=largest_offset))
-        return with_lines(fitted, book, rows) if len(trials) else fitted
-
-
-def _trials(book: OrderBook, effects: Mapping[str, Effect]) -> NDArray[np.float64]:
-    """Return the number of lines of each order; refuse orders with more claims than lines."""
-    if book.lines in effects:
-        raise InputError(
-            f"factors: '{book.lines}' counts the lines, and the family already uses it; to rate by the number of lines "
-            f"too, declare Factor('size', column='{book.lines}')."
-        )
-    trials = book.line_count.astype(np.float64)
-    _check.refuse_rows(
-        book.counts > trials,
-        f"there are more claims than '{book.lines}' in {{rows}}; a line comes back at most once, so correct one of the "
-        "two numbers.",
-    )
-    return trials
+        return with_lines(fitted, book, rows) if len(seen.trials) else fitted
 
 
 def at_most_one_claim(book: OrderBook) -> OrderBook:

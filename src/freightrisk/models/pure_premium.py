@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike
 from freightrisk import _check
 from freightrisk.book.book import OrderBook, check_amounts
 from freightrisk.models.effects import Effect
-from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_multiplier, options_of, prior_weight
+from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, options_of
 from freightrisk.models.fitted import FittedModel
+from freightrisk.models.rows import observed, order_amounts
 from freightrisk.models.solver import DEFAULT, Solver
 from freightrisk.models.terms import chosen_effects, keep_factors
 from freightrisk.models.young import warn_of_young_orders
@@ -81,22 +82,17 @@ class PurePremiumModel:
         effects = chosen_effects(book.codings, self.factors, lines=book.lines)
         if offset is None:
             warn_of_young_orders(book)
-        counts = 1.0 if book.claim_weight is None else book.claim_weight
-        amount = np.bincount(book.claim_row, book.claim_amount * counts, minlength=book.n_orders).astype(np.float64)
+        seen = observed("pure premium", "tweedie", book, offset=offset, weight=weight)
         exposure = np.ones(1) if book.exposure is None else book.exposure
-        weights = prior_weight(weight, book.n_orders)
         rows = Rows(
             family="tweedie",
             codes=codes_of(book, effects, None),
-            # The variance of a Poisson sum is proportional to exposure, so freight per unit has weight exposure.
-            response=amount / exposure,
-            multiplier=offset_multiplier(offset, book.n_orders, None),
-            weight=weights * exposure if len(weights) else np.broadcast_to(exposure, amount.shape).copy(),
+            **seen._asdict(),
             family_parameter=self.power,
             exposure=exposure,
             claims=book.counts.astype(np.float64),
-            amount=amount,
-            options=options_of(offset=offset, weight=weight),
+            amount=order_amounts(book),
+            options=options_of(exposure=book.exposure, offset=offset, weight=weight),
         )
         return fit_rows(
             "pure premium",

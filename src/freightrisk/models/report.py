@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -10,15 +9,17 @@ from numpy.typing import NDArray
 
 from freightrisk._types import Array
 from freightrisk.book.codings import Coding
-from freightrisk.book.factors import OTHER
 from freightrisk.errors import InputError
 from freightrisk.models.design import Layout, Term
 from freightrisk.models.effects import Effect
-from freightrisk.models.families import FAMILIES, Response, expected_response, tweedie_log_likelihood
+from freightrisk.models.families import FAMILIES, expected_response, tweedie_log_likelihood
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.fitted_effect import FitStatistics, FittedEffect, Nodes
 from freightrisk.models.information import dispersion_value, means, tables_of
+from freightrisk.models.joint import known_ancestor, posterior_of
+from freightrisk.models.likelihood import fit_statistics, likelihood_dispersion, response_of
 from freightrisk.models.passes import Problem
+from freightrisk.models.posterior import Posterior
 from freightrisk.models.products import forms
 from freightrisk.models.quadratic import Reduced
 from freightrisk.models.strengths import LARGEST_STRENGTH, NO_VARIANCE
@@ -66,8 +67,16 @@ class Report:
             kind=self.kind, family=self.problem.family, intercept=intercept,
             intercept_std_error=float(np.sqrt(covariance[0, 0])), covariance=covariance, parameters=parameters,
             fitted_effects=self._fitted_effects(reported, errors, {name: found for name, (found, _) in nodes.items()}),
-            statistics=self._statistics(null), steps=solution.steps, engine=engine,
+            statistics=self._statistics(null), steps=solution.steps, engine=engine, posterior=self._posterior(),
             family_parameter=self.problem.family_parameter,
+        )  # fmt: skip
+
+    def _posterior(self) -> Posterior:
+        """Return the joint covariance of intercept and levels."""
+        scaled = self.solution.covariance * self.dispersion
+        return posterior_of(
+            self.layout, self.solution.reduced, scaled if self.clustered is None else self.clustered,
+            codings=self.codings, variances=self._variances(), dispersion=self.dispersion,
         )  # fmt: skip
 
     def _fitted_effects(
@@ -103,8 +112,10 @@ class Report:
             null_deviance=fit_statistics(problem, null.objective)[0] if np.isfinite(deviance) else float("nan"),
             log_likelihood=log_likelihood,
             dispersion=problem.dispersion or dispersion_value(solution.pearson, df_residual),
-            df_residual=df_residual,
+            df_residual=float(df_residual),
             n_rows=problem.n_rows,
+            null_base=float(null.state.dense[0]),
+            likelihood_dispersion=likelihood_dispersion(problem, deviance, solution.dispersion),
         )
 
     @property
@@ -241,10 +252,8 @@ class Report:
 
     def _tweedie_log_likelihood(self, dispersion: float) -> float:
         problem = self.problem
-        weight = problem.weight if len(problem.weight) else np.ones(problem.n_rows)
-        response = Response(problem.y, weight, np.zeros(0), np.zeros(0))
         mean = means(problem, self.layout, self.solution.state)
-        return tweedie_log_likelihood(response, mean, problem.family_parameter, dispersion)
+        return tweedie_log_likelihood(response_of(problem), mean, problem.family_parameter, dispersion)
 
     def _filled(self, term: Term, table: Array, nodes: Any, intercept: float) -> Array:
         """Return a table with slots that no row determined at the rate of their parent."""
@@ -317,13 +326,7 @@ def _at_parent(
 ) -> Array:
     table = table.copy()
     for code in np.flatnonzero(~estimated).tolist():
-        node = coding.nodes[code - coding.n_levels] if code >= coding.n_levels else coding.paths[code][:-1]
-        padded = node + (OTHER,) * (len(coding.columns) - 1 - len(node))
-        known = next((found for found in (node, padded) if found in log_rates), None)
-        while known is None:
-            node = node[:-1]
-            known = node if node in log_rates else None
-        table[code] = log_rates[known] - intercept
+        table[code] = log_rates[known_ancestor(coding, code, log_rates)] - intercept
     return table
 
 
@@ -341,22 +344,3 @@ def filled(table: Array, estimated: NDArray[np.bool_], coding: Coding, exposure:
         node = coding.nodes[code - coding.n_levels] if code >= coding.n_levels else coding.paths[code][:-1]
         table[code] = means[node]
     return table
-
-
-def fit_statistics(problem: Problem, objective: float) -> tuple[float, float]:
-    """Return deviance and log likelihood from the solver's objective, adding the terms it leaves out."""
-    family = FAMILIES[problem.family]
-    if not family.counts:
-        return family.statistics(_response(problem), objective, problem.family_parameter)
-    # Of counts both are sums over rows, and rise and fall with the objective.
-    found = np.array(family.statistics(_response(next(problem.parts())), objective, problem.family_parameter))
-    for part in islice(problem.parts(), 1, None):
-        found += family.statistics(_response(part), 0.0, problem.family_parameter)
-    return float(found[0]), float(found[1])
-
-
-def _response(problem: Problem) -> Response:
-    n = problem.n_rows
-    log_multiplier = np.log(problem.multiplier) if len(problem.multiplier) else np.zeros(n)
-    weight = problem.weight if len(problem.weight) else np.ones(n)
-    return Response(problem.y, weight, log_multiplier, problem.trials if len(problem.trials) else np.ones(n))

@@ -11,9 +11,10 @@ from freightrisk.book.book import OrderBook, check_amounts
 from freightrisk.errors import FitError, InputError
 from freightrisk.models.censored import FAMILIES as CENSORED
 from freightrisk.models.effects import Effect
-from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, offset_multiplier, options_of, prior_weight
+from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, options_of
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.limited_means import limited_means
+from freightrisk.models.rows import observed
 from freightrisk.models.solver import DEFAULT, Solver
 from freightrisk.models.terms import chosen_effects, keep_factors
 
@@ -105,20 +106,17 @@ class SeverityModel:
         """
         check_amounts(book)
         effects = chosen_effects(book.codings, self.factors, lines=book.lines)
-        n_records = len(book.claim_amount)
-        counts = book.claim_weight if weight is None else prior_weight(weight, n_records)
         if limit is not None and self.family not in CENSORED:
             raise FitError(
                 f"limit: family '{self.family}' has no censored likelihood here; use family {' or '.join(CENSORED)}."
             )
         at_limit = None if limit is None else _at_limit(limit, book)
-        claims = np.ones(1) if counts is None else counts
+        seen = observed("severity", self.family, book, offset=offset, weight=weight)
+        claims = seen.weight if len(seen.weight) else np.ones(1)
         rows = Rows(
             family=self.family,
             codes=codes_of(book, effects, book.claim_row),
-            response=np.asarray(book.claim_amount),
-            multiplier=offset_multiplier(offset, n_records, None),
-            weight=np.empty(0) if counts is None else counts,
+            **seen._asdict(),
             exposure=claims,
             claims=claims,
             amount=book.claim_amount * claims,

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-from freightrisk import _check
-from freightrisk.errors import TariffDocumentError
-from freightrisk.tariff.parts import record_of
+from freightrisk.tariff.parts import SEAL, record_of
 from freightrisk.tariff.tariff import Tariff
 
 
@@ -16,12 +14,8 @@ def load_tariff(path: str | Path) -> Tariff:
     TariffDocumentError
         If the file is truncated, is not a tariff document of this version, or contradicts itself.
     """
-    path = _check.path(path, argument="path")
-    try:
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise TariffDocumentError(f"tariff document '{path}' cannot be read: {error}.") from None
-    return parse_tariff(data, source=str(path))
+    data, source = SEAL.file(path)
+    return parse_tariff(data, source=source)
 
 
 def parse_tariff(data: bytes, *, source: str = "tariff document") -> Tariff:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _blocks, _check, _settle
 from freightrisk._columns import JoinedColumns
+from freightrisk._frames import frame_like
 from freightrisk._progress import progress_bar
 from freightrisk._types import Array
 from freightrisk.errors import InputError
@@ -239,19 +240,7 @@ def index_of(joined: JoinedColumns) -> Any:
 
 def frame_of(columns: Mapping[str, NDArray[Any]], coded: CodedOrders) -> Any:
     """Return quotes as the caller's kind of frame."""
-    if coded.kind == "polars":
-        import polars as pl
-
-        # polars sums 32-bit columns in 32 bits, so a total above 21 million yuan would overflow.
-        wide = {name: v.astype(np.int64) if v.dtype == np.int32 else v for name, v in columns.items()}
-        return pl.DataFrame(wide)
-    if coded.kind == "arrow":
-        import pyarrow as pa
-
-        return pa.table(dict(columns))
-    import pandas as pd
-
-    return pd.DataFrame(dict(columns), index=coded.index, copy=False)
+    return frame_like(columns, coded.kind, coded.index)
 
 
 def with_progress(done: Any, n_orders: int) -> Any:
