@@ -213,7 +213,7 @@ def ended(seed: int, family: str) -> tuple[str, int, str]:
             return ("stopped" if "did not converge" in str(error) else "refused"), 0, str(error)
         except FreightRiskError as error:
             return "no book", 0, str(error)
-    return ("held" if fitted.statistics.unsettled else "settled"), len(fitted.steps), ""
+    return ("held" if fitted.unsettled else "settled"), len(fitted.steps), ""
 
 
 def main() -> None:

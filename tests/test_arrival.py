@@ -30,7 +30,7 @@ UNSETTLED = (4, "inverse_gaussian")  # seed and family of a book whose variances
 def gradients(fitted, book):
     """Gradient of each row, and the codes of its levels."""
     rows = book.claim_row if fitted.kind == "severity" else slice(None)
-    mean = fitted.predict(book)[rows]
+    mean = fitted.rates(book)[rows]
     trials = np.empty(0)
     exposure = np.ones(book.n_orders) if book.exposure is None else book.exposure
     weight = np.ones(len(mean))
@@ -107,7 +107,7 @@ def test_one_claim_far_above_the_mean_in_a_thin_leaf(family, times, variance):
     book = leaves_with_an_outlier(family, times)
     fitted = model_of(family, [Credibility("leaf", variance=variance)]).fit(book)
     assert len(fitted.steps) <= MOST_STEPS
-    assert fitted.statistics.unsettled == ()
+    assert fitted.unsettled == ()
 
 
 @pytest.mark.parametrize("family", ["gamma", "tweedie", "inverse_gaussian", "negative_binomial"])
@@ -126,7 +126,7 @@ def test_the_maximum_is_that_of_a_general_optimiser(family, times):
     start = np.append(np.log(y.mean()), np.zeros(101))
     found = root(slopes, start, method="hybr", options={"xtol": 1e-12})
     assert np.abs(slopes(found.x)).max() < 1e-6
-    np.testing.assert_allclose(fitted.predict(book), np.exp(found.x[0] + found.x[1:][leaf]), rtol=1e-7)
+    np.testing.assert_allclose(fitted.rates(book), np.exp(found.x[0] + found.x[1:][leaf]), rtol=1e-7)
 
 
 def test_amounts_of_every_size_in_a_few_cells_arrive():
@@ -159,7 +159,7 @@ def test_variances_that_do_not_settle_are_held_and_named():
     seed, family = UNSETTLED
     with pytest.warns(FreightRiskWarning, match="the variance of '.*' did not settle: .* a factor of") as caught:
         fitted = outlier_book(seed, family).fit()
-    named = fitted.statistics.unsettled
+    named = fitted.unsettled
     assert named
     assert any(f"'{name}'" in str(caught[0].message) for name in named)
 
@@ -182,5 +182,5 @@ def test_guards_and_plain_steps_end_at_the_same_fit(family, monkeypatch):
     monkeypatch.setattr("freightrisk.models.newton.STUCK_AFTER", 3)
     monkeypatch.setattr("freightrisk.models.newton.STUCK", 0.0)
     guarded = model.fit(book)
-    np.testing.assert_allclose(guarded.predict(book), plain.predict(book), rtol=1e-9)
+    np.testing.assert_allclose(guarded.rates(book), plain.rates(book), rtol=1e-9)
     np.testing.assert_allclose(guarded.variances["leaf"], plain.variances["leaf"], rtol=1e-7)

@@ -169,6 +169,7 @@ def test_the_law_of_documents(seed):
     assert document_of(parse_model(text)) == text
 
 
+@pytest.mark.filterwarnings("ignore:severity. the gamma curve")
 def test_a_tariff_of_loaded_models_is_the_same_tariff(tmp_path):
     book = counted(FRAME, amount="amount")
     frequency = FrequencyModel([Credibility("category"), "channel"], family="negative_binomial").fit(book)

@@ -14,26 +14,20 @@ from freightrisk._blocks cimport (
     reaches, real_out, total_of, wide_void, widen,
 )
 
-cdef enum:  # columns of values
+cdef enum:  # columns of values, and their types
     RESPONSE, MULTIPLIER, WEIGHT, TRIALS
-
-cdef enum:  # types of columns of values
-    ONES, DOUBLE, SINGLE, BYTE, SHORT, LONG
+    ONES = 0, DOUBLE, SINGLE, BYTE, SHORT, LONG
 
 NUMBERS = {"f8": DOUBLE, "f4": SINGLE, "u1": BYTE, "u2": SHORT, "u4": LONG}
 
-cdef double FARTHEST = 690.0  # exp(-690) is well above the smallest normal double
-cdef double LARGEST_ETA = 708.0  # exp(708) is finite, and exp(-708) is a normal double
+cdef double FARTHEST = 690.0, LARGEST_ETA = 708.0  # exp(708) is finite; exp(-690) and exp(-708) are normal doubles
 
 
 @cython.auto_pickle(False)
 cdef class RowValues:
     """Response, multiplicative offset, prior weight and lines of each row. The object keeps the arrays alive.
 
-    Parameters
-    ----------
-    arrays : list of four contiguous arrays
-        Each of float64, float32, uint8, uint16 or uint32. An empty array stands for ones.
+    `arrays` are four contiguous arrays of float64, float32, uint8, uint16 or uint32. An empty array stands for ones.
     """
 
     cdef const uint8_t* column[4]
@@ -86,8 +80,7 @@ cdef void bernoulli_rows(const double* eta, const double* y, const double* multi
         gradient[i] = weight[i] * mean * (y[i] - p) / p
         if observed:
             a = mean * none / p
-            # The sum a + m - 1 is m / 2 for small m, where its terms cancel.
-            past = a + mean - 1.0 if mean > 1e-3 else mean * (0.5 + mean / 12.0)
+            past = a + mean - 1.0 if mean > 1e-3 else mean * (0.5 + mean / 12.0)  # its terms cancel for small m
             information[i] = weight[i] * (y[i] * a * past + (1.0 - y[i]) * mean)
         else:
             information[i] = weight[i] * mean * (mean * none) / p
@@ -114,9 +107,9 @@ cdef wide_void gamma_rows(const double* eta, const double* y, const double* mult
 cdef void negative_binomial_rows(const double* eta, const double* y, const double* multiplier, const double* weight,
                                  const double* trials, double dispersion, bint observed, int n, double* gradient,
                                  double* information, double* likely, double* pearson) noexcept nogil:
-    """Counts with variance v = m + dispersion m^2: gradient w m (y - m) / v, expected information w m^2 / v.
+    """Counts with variance v = m + d m^2: gradient w m (y - m) / v, expected information w m^2 / v.
 
-    The observed information is the expected information times (1 + dispersion y) / (1 + dispersion m).
+    The observed information is the expected information times (1 + d y) / (1 + d m).
     """
     cdef int i
     cdef double mean, spread, residual
@@ -147,10 +140,7 @@ cdef void lognormal_rows(const double* eta, const double* y, const double* multi
 cdef void inverse_gaussian_rows(const double* eta, const double* y, const double* multiplier, const double* weight,
                                 const double* trials, double _, bint observed, int n, double* gradient,
                                 double* information, double* likely, double* pearson) noexcept nogil:
-    """Amounts with variance ~ m^3: gradient w (y - m) / m^2, expected information w / m, observed w (2y - m) / m^2.
-
-    The observed information is negative if y < m / 2.
-    """
+    """Amounts with variance ~ m^3: gradient w (y - m) / m^2, expected information w / m, observed w (2y - m) / m^2."""
     cdef int i
     cdef double rate, residual
     for i in range(n):
@@ -187,9 +177,8 @@ cdef void beta_binomial_rows(const double* eta, const double* y, const double* m
     """Returned lines y of `trials`, each with p = 1 - exp(-m), m = multiplier exp(eta); two lines have correlation r.
 
     The log likelihood is the sum of log(p (1-r) + k r) over k < y and of log((1-p) (1-r) + k r) over k < trials - y
-    (docs/method.md, equations 3 and 4). In the expected information, the squared slope of each term is weighted by the
-    probability that the term occurs. The observed information is the sum of the squared slopes of the terms that did
-    occur, less (1-m) times the gradient; with correlation it may be negative.
+    (docs/method.md, equations 3 and 4). The expected information is the sum of the squared slopes of all terms, each
+    weighted by its probability. The observed information has the terms that occur, less (1-m) times the gradient.
     """
     cdef int i, k, lines, back
     cdef double mean, p, none, apart = 1.0 - correlation, slope, first, second, chance, seen, at, share, squares
@@ -204,14 +193,12 @@ cdef void beta_binomial_rows(const double* eta, const double* y, const double* m
             share = p * apart + k * correlation
             first += 1.0 / share
             at += log(share)
-            if observed:
-                squares += (slope / share) * (slope / share)
+            squares += (slope / share) * (slope / share)
         for k in range(lines - back):
             share = none * apart + k * correlation
             second += 1.0 / share
             at += log(share)
-            if observed:
-                squares += (slope / share) * (slope / share)
+            squares += (slope / share) * (slope / share)
         gradient[i] = weight[i] * slope * (first - second)
         likely[i] = weight[i] * at
         share = y[i] - trials[i] * p
@@ -238,7 +225,6 @@ cdef void beta_binomial_rows(const double* eta, const double* y, const double* m
 
 
 # Two loops, because the branches of one loop with both bounds are not vectorised.
-
 cdef wide_void bound_above(double most, int n, real_out eta) noexcept nogil:
     cdef int i
     for i in range(n):
@@ -286,29 +272,25 @@ cdef Family KERNELS[MAX_FAMILIES]
 FAMILIES = {}
 
 
-cdef int register(str name, RowsOf rows, bint observed=False) except -1:
-    """Give a family the next number. A new family needs its rows, the rows of its slow twin and one line below."""
-    need(len(FAMILIES) < MAX_FAMILIES, "too many families")
-    KERNELS[len(FAMILIES)] = Family(rows, observed)
-    FAMILIES[name] = len(FAMILIES)
+cdef int register(str name, RowsOf rows, bint both=True) except -1:
+    """Give a family the next number, and another one with the observed information if it has `both`."""
+    cdef int observed
+    for observed in range(2 if both else 1):
+        need(len(FAMILIES) < MAX_FAMILIES, "too many families")
+        KERNELS[len(FAMILIES)] = Family(rows, observed == 1)
+        FAMILIES[name + "_observed" if observed else name] = len(FAMILIES)
     return 0
 
 
 # A cast turns outputs that promise not to overlap (`real_out`) into plain pointers, as the other families take them.
-register("poisson", <RowsOf>poisson_rows)
+register("poisson", <RowsOf>poisson_rows, both=False)
 register("bernoulli", bernoulli_rows)
-register("bernoulli_observed", bernoulli_rows, observed=True)
 register("gamma", <RowsOf>gamma_rows)
-register("gamma_observed", <RowsOf>gamma_rows, observed=True)
 register("negative_binomial", negative_binomial_rows)
-register("negative_binomial_observed", negative_binomial_rows, observed=True)
-register("lognormal", lognormal_rows)
+register("lognormal", lognormal_rows, both=False)
 register("inverse_gaussian", inverse_gaussian_rows)
-register("inverse_gaussian_observed", inverse_gaussian_rows, observed=True)
 register("tweedie", tweedie_rows)
-register("tweedie_observed", tweedie_rows, observed=True)
 register("beta_binomial", beta_binomial_rows)
-register("beta_binomial_observed", beta_binomial_rows, observed=True)
 
 
 cdef struct FitBlock:

@@ -148,12 +148,13 @@ def fit_rows(
     fitted = report.model(null, solver.engine)
     n_censored = 0 if at_limit is None else int(at_limit.sum())
     how = replace(
-        fitted.statistics, n_clusters=clusters, n_censored=n_censored, options=rows.options, unsettled=unsettled,
+        fitted.statistics, n_clusters=clusters, n_censored=n_censored, options=rows.options,
         exposure=total(rows.exposure, rows.n_rows), claims=total(rows.claims, rows.n_rows),
     )  # fmt: skip
     if fitted.parameter_bound == "upper" and rows.family_parameter == 0.0:
         _warn_of_upper_bound(fitted)
-    return replace(fitted, clock=book.clock, statistics=how)
+    known = {name: replace(effect, settled=name not in unsettled) for name, effect in fitted.fitted_effects.items()}
+    return replace(fitted, clock=book.clock, statistics=how, fitted_effects=known)
 
 
 def _unsettled(layout: Layout, changes: tuple[float, ...]) -> tuple[str, ...]:

@@ -163,6 +163,11 @@ class FitRecord:
         return "lower" if self.family_parameter <= low else "upper" if self.family_parameter >= high else None
 
     @property
+    def unsettled(self) -> tuple[str, ...]:
+        """Return the effects whose variances are held although the restricted likelihood asks for a change."""
+        return tuple(name for name, effect in self.fitted_effects.items() if not effect.settled)
+
+    @property
     def base(self) -> float:
         """Return the mean where every relativity is 1: claims an order, or yuan a claim."""
         return float(np.exp(self.intercept))

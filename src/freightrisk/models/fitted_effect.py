@@ -90,8 +90,6 @@ class FitStatistics:
         Number of amounts at their limit, which are fitted as at least the limit; 0 without `limit=`.
     options : tuple of str
         Which of the optional columns "exposure", "offset" and "weight" entered the fit.
-    unsettled : tuple of str
-        Effects whose variances are held although the restricted likelihood asks for a change. The fit warned of them.
     largest_offset : float
         Largest value of the `offset` of a frequency; 0 without one. A log share of reported claims is near 0 or below.
     limited_means : LimitedMeans, optional
@@ -115,7 +113,6 @@ class FitStatistics:
     n_clusters: int = 0
     n_censored: int = 0
     options: tuple[str, ...] = ()
-    unsettled: tuple[str, ...] = ()
     largest_offset: float = 0.0
     limited_means: LimitedMeans | None = None
     exposure: ExactFloat = 0.0
@@ -145,6 +142,8 @@ class FittedEffect:
         Nodes of a credibility effect.
     monotone : {"increasing", "decreasing"}, optional
         Direction that a free or smooth effect of a band was held to.
+    settled : bool
+        False if the variances are held although the restricted likelihood asks for a change. The fit warned of it.
     """
 
     coding: Coding | CrossCoding
@@ -159,6 +158,7 @@ class FittedEffect:
     reference: int | None = None
     nodes: Nodes | None = None
     monotone: str | None = None
+    settled: bool = True
 
     def __repr__(self) -> str:
         return shown(f"FittedEffect: {self.size_text(self.coding.name)}")

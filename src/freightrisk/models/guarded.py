@@ -34,7 +34,7 @@ LARGEST_LOG_STEP = 3.0
 SHORTER, LONGER = 0.3, 2.0  # the reach of a log strength shrinks when its change turns round, and grows otherwise
 MOST_STEPS, MORE_STEPS = 20.0, 4.0  # single steps in a change; more if they keep their direction
 SLOW = 0.7  # share of the last change above which a change counts as slow, and is doubled
-HELD_STEPS, HELD_ROUNDS = 10, 10  # variances are held when so few steps are left, after so many rounds
+HELD_STEPS, HELD_ROUNDS = 12, 3  # variances are held when so few steps are left, after so many rounds
 
 
 class _Point:
