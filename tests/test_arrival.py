@@ -24,7 +24,7 @@ from freightrisk import (
 from freightrisk.errors import FitError
 from freightrisk.models.families import row_gradients
 
-UNSETTLED = (4, "inverse_gaussian")  # seed and family of a book whose variances do not settle
+UNSETTLED = (30, "inverse_gaussian")  # seed and family of a book whose variances do not settle
 
 
 def gradients(fitted, book):

@@ -102,7 +102,8 @@ def test_standard_errors_of_one_claim_an_order_are_those_of_the_dense_inverse():
     dense = whole_dense(book, "bernoulli", fitted).fit(book.claim_count.astype(float), book.exposure)
     found = fitted.predict(book, std_errors=True)
     np.testing.assert_allclose(found["std_error"], log_errors(dense), rtol=1e-9)
-    np.testing.assert_allclose(found["expected_claims"], -np.expm1(-dense.mean() * BOOK.exposure), rtol=1e-9)
+    mean = fitted.off_balance * dense.mean() * BOOK.exposure
+    np.testing.assert_allclose(found["expected_claims"], -np.expm1(-mean), rtol=1e-9)
 
 
 @pytest.mark.parametrize("eliminated", ["category", "merchant"])
@@ -196,9 +197,10 @@ def test_errors_of_counts_and_pure_premiums_are_those_of_statsmodels(model, clai
     found = fitted.predict(frame, exposure="insured", std_errors=True)
     linear = theirs.get_prediction(design(frame), offset=np.zeros(len(frame)), which="linear")
     np.testing.assert_allclose(found["std_error"], linear.se, rtol=1e-9)
-    np.testing.assert_allclose(np.log(found.iloc[:, 0]), linear.predicted, rtol=1e-9)
+    own = replace(fitted, off_balance=1.0).predict(frame, exposure="insured")
+    np.testing.assert_allclose(np.log(own.iloc[:, 0]), linear.predicted, rtol=1e-9)
     expected = theirs.predict() * (exposure if is_amount else 1.0)
-    np.testing.assert_allclose(found.iloc[:, 1], expected, rtol=1e-9)
+    np.testing.assert_allclose(own.iloc[:, 1], expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +215,8 @@ def test_errors_of_amounts_are_those_of_statsmodels(family, theirs):
     linear = result.get_prediction(x, which="linear")
     found = fitted.predict(book, std_errors=True)
     np.testing.assert_allclose(found["std_error"], linear.se, rtol=1e-8)
-    np.testing.assert_allclose(np.log(found["expected_freight"]), linear.predicted, rtol=1e-9)
+    own = np.log(found["expected_freight"] / fitted.off_balance)
+    np.testing.assert_allclose(own, linear.predicted, rtol=1e-9)
 
 
 def test_both_engines_give_the_same_errors():

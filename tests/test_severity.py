@@ -2,6 +2,8 @@
 
 # ruff: noqa: E501 -- one line for each bad call
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -92,7 +94,7 @@ def test_log_likelihood_is_that_of_gamma_densities_with_the_dispersion_of_the_de
     # As R's logLik.glm: dispersion = deviance / sum of weights, each log density times its weight.
     fitted = SeverityModel().fit(gamma_book(cells), solver=Solver(tolerance=TIGHT))
     weight, amount = cells["claims"].to_numpy(), (cells["amount"] / cells["claims"]).to_numpy()
-    mean = fitted.predict(gamma_book(cells))
+    mean = replace(fitted, off_balance=1.0).predict(gamma_book(cells))
     dispersion = fitted.deviance / weight.sum()
     if dispersion > 1e-9:
         densities = stats.gamma.logpdf(amount, 1 / dispersion, scale=mean * dispersion)
@@ -103,10 +105,11 @@ def test_log_likelihood_is_that_of_gamma_densities_with_the_dispersion_of_the_de
 
 
 @given(cells=rating_cells())
-def test_actual_over_fitted_amounts_balance_in_total_and_by_every_level(cells):
+def test_ratios_of_amounts_to_their_likelihood_means_balance_by_every_level_and_amounts_in_total(cells):
     book = gamma_book(cells)
-    mean = SeverityModel().fit(book, solver=Solver(tolerance=TIGHT)).predict(book)
-    ratio = cells["amount"] / mean
+    fitted = SeverityModel().fit(book, solver=Solver(tolerance=TIGHT))
+    assert (cells["claims"] * fitted.predict(book)).sum() == pytest.approx(cells["amount"].sum(), rel=1e-12)
+    ratio = cells["amount"] / replace(fitted, off_balance=1.0).predict(book)
     for codes in (np.zeros(len(cells), dtype=int), *book.codes.values()):
         np.testing.assert_allclose(np.bincount(codes, ratio), np.bincount(codes, cells["claims"]), rtol=1e-9)
 

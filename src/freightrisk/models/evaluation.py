@@ -108,7 +108,7 @@ def evaluate(
     if not FAMILIES[record.family].counts:
         log_likelihood = log_likelihood_at(fitted, deviance, means[0], record.statistics.likelihood_dispersion)
     weights = ones(seen.weight)
-    expected = expected_response(record.family, means[0] * np.exp(lift), seen.trials)
+    expected = expected_response(record.family, means[0] * np.exp(lift) * record.off_balance, seen.trials)
     return Evaluation(
         rows=len(seen.response),
         weight=float(np.broadcast_to(weights, seen.response.shape).sum()),

@@ -53,6 +53,8 @@ class Family:
         Whether the response counts the returned lines of an order.
     kernel : str, optional
         The kernel's family, if its name differs.
+    balanced : bool
+        Whether expected responses add up to the observed ones at the maximum of the likelihood.
     parameter : str
         What the parameter is; empty for a family without one.
     none_found : str
@@ -67,6 +69,7 @@ class Family:
     counts: bool = False
     lines: bool = False
     kernel: str | None = None
+    balanced: bool = False
     parameter: str = ""
     none_found: str = ""
 
@@ -93,7 +96,7 @@ class Family:
 FAMILIES = {
     family.name: family
     for family in (
-        Family("poisson", counts=True),
+        Family("poisson", counts=True, balanced=True),
         Family("bernoulli", "bernoulli_observed", counts=True),
         Family(
             "negative_binomial",

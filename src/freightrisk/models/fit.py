@@ -15,6 +15,7 @@ from freightrisk._types import Array
 from freightrisk.book.book import OrderBook
 from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.errors import FitError, InputError
+from freightrisk.models.balance import off_balance
 from freightrisk.models.censored import solve_censored
 from freightrisk.models.design import Layout, SlotNames
 from freightrisk.models.effects import Effect, Free, Given, Interaction, given_table
@@ -154,7 +155,8 @@ def fit_rows(
     if fitted.parameter_bound == "upper" and rows.family_parameter == 0.0:
         _warn_of_upper_bound(fitted)
     known = {name: replace(effect, settled=name not in unsettled) for name, effect in fitted.fitted_effects.items()}
-    return replace(fitted, clock=book.clock, statistics=how, fitted_effects=known)
+    balance = 1.0 if n_censored else off_balance(found.problem, layout, found.solution.state, report.lift)
+    return replace(fitted, clock=book.clock, statistics=how, fitted_effects=known, off_balance=balance)
 
 
 def _unsettled(layout: Layout, changes: tuple[float, ...]) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ class FitRecord:
     posterior: Posterior
     family_parameter: float = 0.0
     clock: str = DEFAULT_CLOCK
+    off_balance: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fitted_effects", FrozenDict(dict(self.fitted_effects)))

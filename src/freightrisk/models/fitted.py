@@ -64,6 +64,11 @@ class FittedModel(FitRecord):
         lines of an order in a beta-binomial model; else 0.
     clock : str
         Time zone of the book's days.
+    off_balance : float
+        Observed over expected responses of the fitted rows: claims of a frequency, yuan of a severity or a pure
+        premium. Rates, predictions and tariffs are multiplied by it, so that their total is the observed one. It is 1
+        for Poisson counts, whose likelihood has this balance, and for amounts seen through a limit, whose total is not
+        observed. Base, relativities, deviance and log likelihood are those of the likelihood, without this factor.
     """
 
     @cached_property
@@ -138,6 +143,8 @@ class FittedModel(FitRecord):
 
     def rates(self, book: OrderBook) -> Array:
         """Return the rate of every order of a book for one unit of exposure, whatever its exposure is.
+
+        It is the base times the relativities of the order, times `off_balance`.
 
         Parameters
         ----------

@@ -168,9 +168,8 @@ def _move(objective: Objective, point: _Point, strengths: Array, longest: float)
         move = objective.move(objective.reduced(point.expected, strengths, bounded=state, longest=longest), state)
     if objective.largest(move) > LONGEST or point.observed is None:
         return move
-    seen = objective.reduced(point.observed, strengths)
-    if not all((pivot.pivot > 0.0).all() for pivot in seen.pivots):
-        seen = objective.reduced(point.observed, strengths, bounded=state, longest=longest)
+    # Without a bound on moves, this only keeps the curvature of each node above zero.
+    seen = objective.reduced(point.observed, strengths, bounded=state, longest=np.inf)
     closer = objective.move(replace(seen, matrix=_positive(seen, plain, state)), state)
     return closer if objective.largest(closer) <= LONGEST else move
 

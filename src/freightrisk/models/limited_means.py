@@ -58,7 +58,7 @@ def _sampled(fitted: FittedModel, rows: Rows) -> tuple[Array, Array]:
         linear = np.full(length, fitted.intercept)
         for name, effect in fitted.fitted_effects.items():
             linear += effect.table[rows.codes[name][piece]]
-        mean = np.exp(linear)
+        mean = fitted.off_balance * np.exp(linear)
         if len(rows.multiplier):
             mean *= rows.multiplier[piece]
         # The average of several claims spreads less than one claim.

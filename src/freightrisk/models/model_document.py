@@ -73,6 +73,7 @@ class ModelPart:
     family_parameter: float
     engine: str
     clock: str
+    off_balance: float
     intercept: float
     intercept_std_error: ExactFloat
     factors: Annotated[Mapping[str, Coding], "name"]
@@ -112,6 +113,7 @@ def _part_of(fitted: FitRecord) -> ModelPart:
         family_parameter=fitted.family_parameter,
         engine=fitted.engine,
         clock=fitted.clock,
+        off_balance=fitted.off_balance,
         intercept=fitted.intercept,
         intercept_std_error=fitted.intercept_std_error,
         factors={one.name: one for effect in fitted.fitted_effects.values() for one in effect.coding.factors},
@@ -142,6 +144,7 @@ def _fields(part: ModelPart) -> dict[str, Any]:
     _intake.check_clock(part.clock)
     _check.number(part.intercept, argument="intercept", low=-LARGEST_LOG, high=LARGEST_LOG)
     _check.number(part.family_parameter, argument="family_parameter", low=0.0, high=1e9)
+    _check.number(part.off_balance, argument="off_balance", low=0.0, high=1e9, open_low=True)
     is_counted = FAMILIES[part.family].counts
     if is_counted != (part.kind == "frequency") or (part.family == "tweedie") != (part.kind == "pure premium"):
         raise InputError(f"the family of a {part.kind} model is '{part.family}', which such a model does not have.")
@@ -166,7 +169,7 @@ def _fields(part: ModelPart) -> dict[str, Any]:
         "covariance": covariance, "parameters": part.parameters, "fitted_effects": effects,
         "statistics": _statistics(part.statistics), "steps": _steps(part.steps), "engine": part.engine,
         "posterior": _posterior(part, covariance, effects, has_dispersion),
-        "family_parameter": part.family_parameter, "clock": part.clock,
+        "family_parameter": part.family_parameter, "clock": part.clock, "off_balance": part.off_balance,
     }  # fmt: skip
 
 

@@ -63,8 +63,8 @@ def log_sums(base: float, record: FitRecord, codes: Mapping[str, NDArray[Any]], 
 
 
 def rates_of(record: FitRecord, codes: Mapping[str, NDArray[Any]], n_rows: int) -> Array:
-    """Return the rate of each row: claims or yuan per unit of exposure, or yuan a claim."""
-    return np.asarray(np.exp(log_sums(record.intercept, record, codes, n_rows)))
+    """Return the rate of each row, off-balance included: claims or yuan per unit of exposure, or yuan a claim."""
+    return np.asarray(record.off_balance * np.exp(log_sums(record.intercept, record, codes, n_rows)))
 
 
 def expected_of(record: FitRecord, codes: Mapping[str, NDArray[Any]], mean: Array) -> Array:

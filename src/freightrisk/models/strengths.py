@@ -59,7 +59,9 @@ def estimate_strengths(
         reduced = reduce(quadratic, layout, labels, np.exp(log), near=near)
         if layout.n_tree_groups == 1 and near is None:
             near = reduced
-        ahead = reduced if moving is None else reduce(moving, layout, labels, np.exp(log))
+        ahead = (
+            reduced if moving is None else reduce(moving, layout, labels, np.exp(log), bounded=state, longest=np.inf)
+        )
         target = np.log(dispersion) - np.log(_variances(reduced, layout, state.plus(ahead.move(state))))
         move = np.where(given, 0.0, np.clip(target, *LOG_STRENGTHS) - log)
         largest = float(np.abs(move).max())

@@ -86,6 +86,7 @@ def _header(record: FitRecord) -> dict[str, str]:
             "optional columns": " and ".join(how.options),
             "clusters": f"{how.n_clusters:,}" if how.n_clusters else "",
             "amounts at the limit": f"{how.n_censored:,}" if how.n_censored else "",
+            "off-balance": f"{record.off_balance:.6g}" if record.off_balance != 1.0 else "",
             "unsettled variances": ", ".join(record.unsettled),
         }.items()
         if text
@@ -173,6 +174,8 @@ def short_text(record: FitRecord) -> str:
     ]
     if how.n_clusters:
         lines.insert(4, f"standard errors allow for dependence within {counted(how.n_clusters, 'cluster')}")
+    if record.off_balance != 1.0:
+        lines.append(f"off-balance {record.off_balance:.6g}, in rates, predictions and tariffs")
     if record.unsettled:
         lines.append(f"variances that did not settle: {', '.join(record.unsettled)}")
     return "\n".join(map(shown, lines))

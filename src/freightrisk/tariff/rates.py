@@ -34,8 +34,9 @@ class RateTables(EqualByContent):
 
     @classmethod
     def of(cls, fitted: FittedModel | FittedSchedule) -> "RateTables":
-        """Return the base and relativities of a fitted model."""
-        return cls(fitted.base, {name: np.exp(table) for name, table in fitted.tables.items()})
+        """Return the base, with the off-balance factor, and the relativities of a fitted model."""
+        balance = fitted.off_balance if isinstance(fitted, FittedModel) else 1.0
+        return cls(fitted.base * balance, {name: np.exp(table) for name, table in fitted.tables.items()})
 
 
 @dataclass(frozen=True, eq=False)
