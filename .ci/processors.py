@@ -108,6 +108,8 @@ def fit(folder: Path, out: Path) -> None:
     book = fr.OrderBook.from_frames(few, later, factors=factors, as_of=told["as_of"])
     capped = later.assign(freight=later["freight"].clip(upper=12.0))
     limited = fr.OrderBook.from_frames(few, capped, factors=factors, as_of=told["as_of"])
+    far = later.assign(freight=np.where(np.arange(len(later)) == 7, 1e4, later["freight"]))
+    wild = fr.OrderBook.from_frames(few, far, factors=factors, as_of=told["as_of"])
     tree, curve = fr.Credibility("category"), fr.Smooth("weight_kg")
     counts, amounts = fr.FrequencyModel, fr.SeverityModel
     plain = ["channel", "zone", "weight_kg"]
@@ -124,6 +126,7 @@ def fit(folder: Path, out: Path) -> None:
         "lognormal": amounts([tree, "zone", curve], family="lognormal").fit(book),
         "inverse Gaussian": amounts([tree, "zone", curve], family="inverse_gaussian").fit(book),
         "censored": amounts([tree, "zone", curve]).fit(limited, limit=12.0),
+        "gamma, outlier": amounts([tree, "zone", curve]).fit(wild),
     }
     values = {}
     for name, fitted in fits.items():

@@ -19,6 +19,7 @@ from freightrisk import (
     OrderBook,
     SeverityModel,
     Tariff,
+    load_model,
 )
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -78,6 +79,22 @@ def test_the_factor_enters_the_tariff_and_the_document(tmp_path):
     np.testing.assert_allclose(priced["claim_intensity"], frequency.predict(orders)["claim_intensity"], rtol=1e-12)
     np.testing.assert_allclose(priced["expected_payout"], severity.predict(orders)["expected_freight"], rtol=1e-12)
     assert f"off-balance {frequency.off_balance:.6g}" in repr(frequency)
+    frequency.save(tmp_path / "frequency.json")
+    assert load_model(tmp_path / "frequency.json").off_balance == frequency.off_balance
+
+
+@pytest.mark.parametrize(("per", "thin"), [(2, True), (30, False)])
+def test_variances_from_thin_leaves_are_flagged_because_they_are_too_small(per, thin):
+    found = []
+    for seed in range(4):
+        book, _ = thin_users(4_000 // per, per, seed=seed)
+        fitted = FrequencyModel([Credibility("user")], family="bernoulli").fit(book)
+        assert (fitted.thin == ("user",)) == thin == ("because leaves are thin: user" in repr(fitted))
+        found.append(fitted.variances["user"][0] / 0.64)
+    # docs/method.md, Thin leaves, has the figures
+    assert (0.25 < np.mean(found) < 0.55) if thin else (0.8 < np.mean(found) < 1.1)
+    given = FrequencyModel([Credibility("user", variance=0.64)], family="bernoulli").fit(book)
+    assert given.thin == ()
 
 
 def test_weights_and_offsets_count():

@@ -18,7 +18,7 @@ from freightrisk.errors import FitError, InputError
 from freightrisk.models.balance import off_balance
 from freightrisk.models.censored import solve_censored
 from freightrisk.models.design import Layout, SlotNames
-from freightrisk.models.effects import Effect, Free, Given, Interaction, given_table
+from freightrisk.models.effects import Credibility, Effect, Free, Given, Interaction, given_table
 from freightrisk.models.families import FAMILIES, PARAMETER_BOUNDS, rising_sums
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.fitted_effect import FittedEffect
@@ -34,6 +34,7 @@ from freightrisk.models.terms import AnyCoding, LevelSums, coding_of, given_mult
 
 PARAMETER_ROUNDS = 50
 PARAMETER_TOLERANCE = 1e-10
+THIN = 5.0  # claims a leaf below which an estimated variance is too small by more than a tenth (docs/method.md)
 LARGEST_STEP = 3.0  # of the log parameter in a round
 # Changes below this end the rounds once they no longer halve: a parameter near zero is known to rounding.
 PARAMETER_NOISE = 1e-7
@@ -154,7 +155,11 @@ def fit_rows(
     )  # fmt: skip
     if fitted.parameter_bound == "upper" and rows.family_parameter == 0.0:
         _warn_of_upper_bound(fitted)
-    known = {name: replace(effect, settled=name not in unsettled) for name, effect in fitted.fitted_effects.items()}
+    thin = _thin(fitted, effects) if FAMILIES[rows.family].counts else ()
+    known = {
+        name: replace(effect, doubts=("unsettled",) * (name in unsettled) + ("thin",) * (name in thin))
+        for name, effect in fitted.fitted_effects.items()
+    }
     balance = 1.0 if n_censored else off_balance(found.problem, layout, found.solution.state, report.lift)
     return replace(fitted, clock=book.clock, statistics=how, fitted_effects=known, off_balance=balance)
 
@@ -173,6 +178,16 @@ def _unsettled(layout: Layout, changes: tuple[float, ...]) -> tuple[str, ...]:
             "others cause this; check them, or give variance=."
         )
     return tuple(asked)
+
+
+def _thin(fitted: FittedModel, effects: Mapping[str, Effect]) -> tuple[str, ...]:
+    """Return the effects of leaves whose variance was estimated from few claims each."""
+    return tuple(
+        name
+        for name, effect in effects.items()
+        if isinstance(effect, Credibility | Interaction) and effect.variance is None
+        and fitted.claims[name].sum() < THIN * fitted.fitted_effects[name].n_exposed
+    )  # fmt: skip
 
 
 def _warn_of_upper_bound(fitted: FittedModel) -> None:

@@ -166,7 +166,12 @@ class FitRecord:
     @property
     def unsettled(self) -> tuple[str, ...]:
         """Return the effects whose variances are held although the restricted likelihood asks for a change."""
-        return tuple(name for name, effect in self.fitted_effects.items() if not effect.settled)
+        return tuple(name for name, effect in self.fitted_effects.items() if "unsettled" in effect.doubts)
+
+    @property
+    def thin(self) -> tuple[str, ...]:
+        """Return the effects whose variances come from thin leaves of counts, and are too small."""
+        return tuple(name for name, effect in self.fitted_effects.items() if "thin" in effect.doubts)
 
     @property
     def base(self) -> float:

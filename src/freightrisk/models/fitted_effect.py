@@ -121,6 +121,9 @@ class FitStatistics:
     likelihood_dispersion: ExactFloat = 1.0
 
 
+DOUBTS = ("unsettled", "thin")
+
+
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class FittedEffect:
     """The table of one effect and what the fit knows of it; each array has an entry for each slot of the coding.
@@ -142,8 +145,10 @@ class FittedEffect:
         Nodes of a credibility effect.
     monotone : {"increasing", "decreasing"}, optional
         Direction that a free or smooth effect of a band was held to.
-    settled : bool
-        False if the variances are held although the restricted likelihood asks for a change. The fit warned of it.
+    doubts : tuple of str
+        "unsettled" if the variances are held although the restricted likelihood asks for a change; the fit warned of
+        it. "thin" if the variances were estimated from counts with fewer than 5 claims a leaf; they are then too small,
+        by up to half (docs/method.md, Thin leaves).
     """
 
     coding: Coding | CrossCoding
@@ -158,7 +163,7 @@ class FittedEffect:
     reference: int | None = None
     nodes: Nodes | None = None
     monotone: str | None = None
-    settled: bool = True
+    doubts: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return shown(f"FittedEffect: {self.size_text(self.coding.name)}")

@@ -21,7 +21,7 @@ from freightrisk.book.codings import Coding, CrossCoding, line_coding
 from freightrisk.errors import InputError, ModelDocumentError
 from freightrisk.models.families import FAMILIES
 from freightrisk.models.fit_record import FitRecord
-from freightrisk.models.fitted_effect import FitStatistics, FittedEffect, Nodes
+from freightrisk.models.fitted_effect import DOUBTS, FitStatistics, FittedEffect, Nodes
 from freightrisk.models.objective import Step
 from freightrisk.models.posterior import Posterior, SlotErrors
 
@@ -52,6 +52,7 @@ class EffectPart:
     monotone: str | None
     nodes: Nodes | None
     errors: SlotErrors | None
+    doubts: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +122,7 @@ def _part_of(fitted: FitRecord) -> ModelPart:
             EffectPart(
                 name, tuple(one.name for one in effect.coding.factors), effect.kind, effect.table, effect.std_errors,
                 effect.exposure, effect.claims, effect.amount, effect.effective_parameters, effect.variances,
-                effect.reference, effect.monotone, effect.nodes, posterior.effects.get(name),
+                effect.reference, effect.monotone, effect.nodes, posterior.effects.get(name), effect.doubts,
             )
             for name, effect in fitted.fitted_effects.items()
         ),
@@ -192,6 +193,8 @@ def _effect(part: EffectPart, factors: Mapping[str, Coding], has_dispersion: boo
     _spread(part.std_errors, f"std_errors {of}", has_dispersion)
     if part.reference is not None:
         _check.whole(part.reference, argument=f"reference {of}", low=0, high=coding.n_slots - 1)
+    for doubt in part.doubts:
+        _check.one_of(doubt, DOUBTS, argument=f"doubts {of}")
     if part.monotone is not None:
         _check.one_of(part.monotone, ("increasing", "decreasing"), argument=f"monotone {of}")
     if part.kind == "lines":
@@ -205,6 +208,7 @@ def _effect(part: EffectPart, factors: Mapping[str, Coding], has_dispersion: boo
         coding=coding, kind=part.kind, table=part.table, std_errors=part.std_errors, exposure=part.exposure,
         claims=part.claims, amount=part.amount, effective_parameters=part.effective_parameters,
         variances=part.variances, reference=part.reference, nodes=part.nodes, monotone=part.monotone,
+        doubts=part.doubts,
     )  # fmt: skip
 
 

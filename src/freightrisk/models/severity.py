@@ -32,7 +32,8 @@ class SeverityModel:
     family : {"gamma", "lognormal", "inverse_gaussian"}
         All families have a log link.
 
-        - Gamma: the coefficient of variation is the same at every level. Fitted amounts balance at every level.
+        - Gamma: the coefficient of variation is the same at every level. Ratios of amounts to their means average 1 at
+          every free level. Amounts themselves balance in total alone (`FittedModel.off_balance`).
         - Lognormal: the coefficient of variation is also the same at every level. The model is fitted to the logs.
           Predictions are means, which exceed the medians by the factor exp(half the variance of the log).
         - Inverse Gaussian: the variance grows with the cube of the mean. Its spread around the mean therefore differs

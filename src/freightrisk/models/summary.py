@@ -88,6 +88,7 @@ def _header(record: FitRecord) -> dict[str, str]:
             "amounts at the limit": f"{how.n_censored:,}" if how.n_censored else "",
             "off-balance": f"{record.off_balance:.6g}" if record.off_balance != 1.0 else "",
             "unsettled variances": ", ".join(record.unsettled),
+            "variances from thin leaves": ", ".join(record.thin),
         }.items()
         if text
     }
@@ -178,6 +179,8 @@ def short_text(record: FitRecord) -> str:
         lines.append(f"off-balance {record.off_balance:.6g}, in rates, predictions and tariffs")
     if record.unsettled:
         lines.append(f"variances that did not settle: {', '.join(record.unsettled)}")
+    if record.thin:
+        lines.append(f"variances too small, because leaves are thin: {', '.join(record.thin)}")
     return "\n".join(map(shown, lines))
 
 
