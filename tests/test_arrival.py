@@ -1,5 +1,7 @@
 """A fit whose maximum exists arrives, also with outliers; one that cannot arrive names what keeps it from it."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +17,7 @@ from freightrisk import (
     FreightRiskError,
     FreightRiskWarning,
     FrequencyModel,
+    Interaction,
     OrderBook,
     PurePremiumModel,
     SeverityModel,
@@ -24,6 +27,7 @@ from freightrisk import (
 from freightrisk.errors import FitError
 from freightrisk.models.families import row_gradients
 
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 UNSETTLED = (30, "inverse_gaussian")  # seed and family of a book whose variances do not settle
 
 
@@ -210,3 +214,19 @@ def test_order_of_rows_and_threads_change_nothing(family):
     assert abs(one.intercept - other.intercept) < 1e-9 * one.intercept_std_error
     # The standard error of a log variance of 60 leaves is about 0.2.
     assert abs(np.log(one.variances["leaf"][0] / other.variances["leaf"][0])) < 1e-6 * 0.2
+
+
+@pytest.mark.parametrize("family", ["gamma", "inverse_gaussian"])
+def test_curves_beside_an_interaction_arrive_on_the_freight_of_a_marketplace(family):
+    path = SHARED / "marketplace_freight" / "order_items.parquet"
+    if not path.exists():
+        pytest.skip("no shared data")
+    items = pd.read_parquet(path)
+    items = items[(items["freight_value"] > 0) & items["product_weight_g"].notna()].head(20_000).assign(claims=1)
+    items["volume"] = items[["product_length_cm", "product_height_cm", "product_width_cm"]].prod(axis=1)
+    factors = [Band(name, 40) for name in ("product_weight_g", "volume", "price")]
+    book = OrderBook.from_counts(items, claims="claims", amount="freight_value", factors=factors)
+    effects = [*map(Smooth, ("product_weight_g", "volume", "price")), Interaction("product_weight_g", "volume")]
+    fitted = SeverityModel(effects, family=family).fit(book)
+    assert len(fitted.steps) < MOST_STEPS
+    assert fitted.unsettled == ()
