@@ -37,7 +37,7 @@ def test_clustered_errors_of_amounts_are_the_sandwich_around_the_expected_inform
     frame, book = book_of(amount=True)
     fitted = SeverityModel().fit(book, cluster=frame["merchant"], solver=Solver(tolerance=1e-11))
     x = np.column_stack([np.ones(len(frame)), *((book.codes[name] == code) for name, code in fitted.parameters)])
-    scores = (np.asarray(book.claim_amount) / fitted.predict(book) - 1.0)[:, None] * x
+    scores = (np.asarray(book.claim_amount) * fitted.off_balance / fitted.predict(book) - 1.0)[:, None] * x
     totals = pd.DataFrame(scores).groupby(frame["merchant"].to_numpy()).sum().to_numpy()
     inverse, n, k = np.linalg.inv(x.T @ x), *x.shape
     known = inverse @ totals.T @ totals @ inverse * 60 / 59 * (n - 1) / (n - k)

@@ -497,7 +497,7 @@ def test_buyers_of_a_fashion_shop_differ(shared_data):
     products = (sums["claims"] - sums["expected"]) ** 2 - sums["own"]
     assert products.sum() / (sums["expected"] ** 2 - sums["squared"]).sum() == pytest.approx(0.166, abs=0.002)
     # A tariff multiplies the claim intensity by the modification.
-    intensity, returned = fitted.predict(ahead), later["returned"].to_numpy() == 1
+    intensity, returned = fitted.rates(ahead), later["returned"].to_numpy() == 1
     before, after = (
         deviance(returned, -np.expm1(-intensity * later["user_id"].map(rating.merchants["experience_mod"]).to_numpy()))
         for rating in (poisson, found)
