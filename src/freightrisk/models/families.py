@@ -41,8 +41,8 @@ class Family:
     observed : str, optional
         The kernel's family with the observed information, if this is not the expected information.
     prefers_observed : bool
-        Whether all steps near the maximum use the observed information, because it is positive everywhere and costs no
-        more. They are then exact Newton steps.
+        Whether all steps near the maximum use the observed information, because it costs no more. They are then exact
+        Newton steps.
     has_dispersion : bool
         Whether a dispersion multiplies the variance.
     constant : bool
@@ -53,6 +53,8 @@ class Family:
         Whether the response counts the returned lines of an order.
     kernel : str, optional
         The kernel's family, if its name differs.
+    concave : bool
+        Whether the observed information is positive everywhere.
     balanced : bool
         Whether expected responses add up to the observed ones at the maximum of the likelihood.
     parameter : str
@@ -69,6 +71,7 @@ class Family:
     counts: bool = False
     lines: bool = False
     kernel: str | None = None
+    concave: bool = True
     balanced: bool = False
     parameter: str = ""
     none_found: str = ""
@@ -109,6 +112,7 @@ FAMILIES = {
         Family(
             "beta_binomial",
             "beta_binomial_observed",
+            concave=False,
             counts=True,
             lines=True,
             parameter="correlation of lines",
@@ -116,7 +120,7 @@ FAMILIES = {
         ),
         Family("gamma", "gamma_observed", prefers_observed=True, has_dispersion=True, constant=True),
         Family("lognormal", has_dispersion=True, constant=True),
-        Family("inverse_gaussian", "inverse_gaussian_observed", has_dispersion=True),
+        Family("inverse_gaussian", "inverse_gaussian_observed", concave=False, has_dispersion=True),
         Family("tweedie", "tweedie_observed", prefers_observed=True, has_dispersion=True, parameter="power"),
     )
 }

@@ -5,8 +5,10 @@ not contract if the observed information is more than twice the expected informa
 in a thin leaf is enough. The steps here have three guards:
 
 - the observed information near the maximum, also while the variances are estimated;
-- a bound on the move of each parameter (docs/method.md, equation 12a);
+- a bound on the move of each parameter;
 - variances that move only while the other parameters are near their maximum, by accelerated steps.
+
+docs/method.md describes them under "Guarded steps".
 """
 
 from dataclasses import replace
@@ -34,7 +36,8 @@ LARGEST_LOG_STEP = 3.0
 SHORTER, LONGER = 0.3, 2.0  # the reach of a log strength shrinks when its change turns round, and grows otherwise
 MOST_STEPS, MORE_STEPS = 20.0, 4.0  # single steps in a change; more if they keep their direction
 SLOW = 0.7  # share of the last change above which a change counts as slow, and is doubled
-HELD_STEPS, HELD_ROUNDS = 12, 3  # variances are held when so few steps are left, after so many rounds
+HELD_STEPS, HELD_ROUNDS = 12, 3  # variances are held when so few steps are left, after so many rounds,
+HELD_MOST = 30  # if there were at least so many steps to take
 
 
 class _Point:
@@ -112,7 +115,7 @@ def guarded(
 ) -> Run:
     """Return the maximum reached from a state in at most `most` further steps, which are added to `steps`.
 
-    If the search for the variances has not ended when HELD_STEPS steps are left, the variances are held where the
+    If the search for the variances has not ended when only HELD_STEPS steps are left, the variances are held where the
     restricted likelihood asked for the smallest change. `Run.unsettled` then has that change of each log strength.
     """
     groups = objective.layout.groups
@@ -121,7 +124,7 @@ def guarded(
     best, unsettled = _Best(np.full(len(groups), np.inf), point, strengths), ()
     longest = LONGEST
     for left in range(most, 0, -1):
-        if not settled and left <= HELD_STEPS and search.rounds >= HELD_ROUNDS:
+        if not settled and left <= HELD_STEPS and search.rounds >= HELD_ROUNDS and most >= HELD_MOST:
             settled, point, strengths, unsettled = True, best.point, best.strengths, tuple(best.residual.tolist())
         move = _move(objective, point, strengths, longest)
         largest, ended = objective.largest(move), settled
@@ -170,7 +173,9 @@ def _move(objective: Objective, point: _Point, strengths: Array, longest: float)
         return move
     # Without a bound on moves, this only keeps the curvature of each node above zero.
     seen = objective.reduced(point.observed, strengths, bounded=state, longest=np.inf)
-    closer = objective.move(replace(seen, matrix=_positive(seen, plain, state)), state)
+    if not objective.family.concave:
+        seen = replace(seen, matrix=_positive(seen, plain, state))
+    closer = objective.move(seen, state)
     return closer if objective.largest(closer) <= LONGEST else move
 
 
