@@ -27,6 +27,10 @@ from freightrisk import (
 from freightrisk.errors import FitError
 from freightrisk.models.families import row_gradients
 
+# Books with wild amounts have a large off-balance factor.
+pytestmark = pytest.mark.filterwarnings("ignore:the (amounts|claims) of the fitted rows")
+
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 UNSETTLED = (30, "inverse_gaussian")  # seed and family of a book whose variances do not settle
 
@@ -164,7 +168,7 @@ def test_a_fit_without_a_finite_maximum_names_the_level_that_runs_away(family):
 
 def test_variances_that_do_not_settle_are_held_and_named():
     seed, family = UNSETTLED
-    with pytest.warns(FreightRiskWarning, match="the variance of '.*' did not settle: .* a factor of") as caught:
+    with pytest.warns(FreightRiskWarning, match="of '.*' did not settle: .* a factor of") as caught:
         fitted = outlier_book(seed, family).fit()
     named = fitted.unsettled
     assert named

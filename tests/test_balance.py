@@ -15,6 +15,7 @@ from freightrisk import (
     Credibility,
     Factor,
     FreightRiskError,
+    FreightRiskWarning,
     FrequencyModel,
     OrderBook,
     SeverityModel,
@@ -89,7 +90,7 @@ def test_variances_from_thin_leaves_are_flagged_because_they_are_too_small(per, 
     for seed in range(4):
         book, _ = thin_users(4_000 // per, per, seed=seed)
         fitted = FrequencyModel([Credibility("user")], family="bernoulli").fit(book)
-        assert (fitted.thin == ("user",)) == thin == ("because leaves are thin: user" in repr(fitted))
+        assert (fitted.thin == ("user",)) == thin == ("from thin leaves, too small: user" in repr(fitted))
         found.append(fitted.variances["user"][0] / 0.64)
     # docs/method.md, Thin leaves, has the figures
     assert (0.25 < np.mean(found) < 0.55) if thin else (0.8 < np.mean(found) < 1.1)
@@ -124,3 +125,14 @@ def test_thousands_of_thin_accounts_of_a_fashion_shop_are_in_balance():
     fitted = FrequencyModel([Credibility("user_id")], family="bernoulli").fit(book)
     assert fitted.predict(book).sum() == pytest.approx(lines["returned"].sum(), rel=1e-12)
     assert abs(replace(fitted, off_balance=1.0).predict(book).sum() / lines["returned"].sum() - 1.0) > 0.01
+
+
+def test_a_factor_far_from_one_is_warned_of():
+    rng = np.random.default_rng(9)
+    amounts = rng.lognormal(2.5, 0.5, 600)
+    amounts[3] *= 10_000.0
+    book = OrderBook.from_counts(pd.DataFrame({"zone": "near", "n": 1, "amount": amounts}), claims="n", amount="amount",
+                                 factors=[Factor("zone")])  # fmt: skip
+    with pytest.warns(FreightRiskWarning, match=r"the amounts of the fitted rows are [\d.]+ times"):
+        fitted = SeverityModel([], family="lognormal").fit(book)
+    assert fitted.off_balance > 5.0

@@ -1,7 +1,7 @@
 """Text for people: control characters become escapes, and cells that a spreadsheet would run get an apostrophe."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from itertools import chain, islice
 from typing import Any
@@ -88,6 +88,12 @@ def counted(count: int, noun: str) -> str:
 def named(names: Iterable[object], none: str) -> str:
     """Return names with commas between them, or the text `none` if there are no names."""
     return ", ".join(map(str, names)) or none
+
+
+def first_of(names: Collection[object], most: int = 20) -> str:
+    """Return the first names with commas between them, and how many more there are."""
+    shown_names = ", ".join(map(str, islice(names, most)))
+    return f"{shown_names} and {len(names) - most:,} more" if len(names) > most else shown_names
 
 
 def cell(text: str) -> str:

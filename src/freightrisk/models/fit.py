@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._parallel import chunks
-from freightrisk._shown import counted, repr_of
+from freightrisk._shown import counted, named, repr_of
 from freightrisk._types import Array
 from freightrisk.book.book import OrderBook
 from freightrisk.book.codings import Coding, CrossCoding
@@ -34,6 +34,8 @@ from freightrisk.models.terms import AnyCoding, LevelSums, coding_of, given_mult
 
 PARAMETER_ROUNDS = 50
 PARAMETER_TOLERANCE = 1e-10
+SETTLED_CHANGE = 1e-3  # of a log variance, far below its standard error: no doubt worth a warning
+LEAST_BALANCE, MOST_BALANCE = 0.8, 1.25  # an off-balance factor beyond these is warned of
 THIN = 5.0  # claims a leaf below which an estimated variance is too small by more than a tenth (docs/method.md)
 LARGEST_STEP = 3.0  # of the log parameter in a round
 # Changes below this end the rounds once they no longer halve: a parameter near zero is known to rounding.
@@ -161,6 +163,8 @@ def fit_rows(
         for name, effect in fitted.fitted_effects.items()
     }
     balance = 1.0 if n_censored else off_balance(found.problem, layout, found.solution.state, report.lift)
+    if not LEAST_BALANCE <= balance <= MOST_BALANCE:
+        _warn_of_balance(kind, rows.family, balance)
     return replace(fitted, clock=book.clock, statistics=how, fitted_effects=known, off_balance=balance)
 
 
@@ -168,14 +172,15 @@ def _unsettled(layout: Layout, changes: tuple[float, ...]) -> tuple[str, ...]:
     """Return the effects whose variances are held although the restricted likelihood asks for a change, and warn."""
     asked: dict[str, float] = {}
     for group, change in zip(layout.groups, map(abs, changes), strict=False):
-        if change > 0.0:
+        if change > SETTLED_CHANGE:
             asked[group.term] = max(asked.get(group.term, 0.0), change)
     if asked:
-        largest = max(asked, key=lambda name: asked[name])
+        one = len(asked) == 1
         _check.warn(
-            f"the variance of '{largest}' did not settle: the fit holds it where the restricted likelihood asks for "
-            f"the smallest change, a factor of {np.exp(asked[largest]):.4g}. A few amounts or counts far above the "
-            "others cause this; check them, or give variance=."
+            f"{'the variance' if one else 'variances'} of {named(map(repr, asked), '')} did not settle: the fit holds "
+            f"{'it' if one else 'them'} where the restricted likelihood asks for the smallest change, a factor of "
+            f"{np.exp(max(asked.values())):.4g}. A few amounts or counts far above the others cause this. Check them, "
+            "give solver=Solver(max_iterations=...) with a larger number, or give the effect its variance=."
         )
     return tuple(asked)
 
@@ -188,6 +193,16 @@ def _thin(fitted: FittedModel, effects: Mapping[str, Effect]) -> tuple[str, ...]
         if isinstance(effect, Credibility | Interaction) and effect.variance is None
         and fitted.claims[name].sum() < THIN * fitted.fitted_effects[name].n_exposed
     )  # fmt: skip
+
+
+def _warn_of_balance(kind: str, family: str, balance: float) -> None:
+    what = "claims" if kind == "frequency" else "amounts"
+    _check.warn(
+        f"the {what} of the fitted rows are {balance:.4g} times those that the {family} likelihood expects, and every "
+        f"rate is multiplied by this off-balance factor. A few {what} far above the others, or another distribution "
+        "than the family's, cause this; check them, or choose another family. dataclasses.replace(fitted, "
+        "off_balance=1.0) is the model without the factor."
+    )
 
 
 def _warn_of_upper_bound(fitted: FittedModel) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ROUNDS = 200  # at most, of the fixed point for the variance
 NEARLY = 1e-9  # relative rounding error of a sum of squares
+SQUARED = "squared_expected"  # column of `merchant_periods`
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -165,6 +166,11 @@ def merchant_experience(
     if not isinstance(periods, pd.DataFrame):
         raise InputError(f"periods is a {type(periods).__name__}; give a pandas DataFrame.")
     _check.columns_present(wanted, list(map(str, periods.columns)), argument="periods")
+    if squared_expected is None and SQUARED in periods.columns:
+        _check.warn(
+            f"periods has the column '{SQUARED}', for orders that claim at most once, but the variance is that of "
+            f"Poisson claims; give squared_expected='{SQUARED}', or drop the column."
+        )
     if max_change is not None:
         max_change = _check.number(max_change, argument="max_change", low=0.0, high=10.0)
     weight = _recency(periods, age_days, half_life_days)
@@ -415,8 +421,8 @@ def merchant_periods(
     frame["claims"], frame["orders"] = book.claim_count, 1
     sums_of = ["orders", "claims", "expected"]
     if FAMILIES[fitted.family].lines or fitted.family == "bernoulli":
-        frame["squared_expected"] = expected**2 / (book.line_count if FAMILIES[fitted.family].lines else 1)
-        sums_of.append("squared_expected")
+        frame[SQUARED] = expected**2 / (book.line_count if FAMILIES[fitted.family].lines else 1)
+        sums_of.append(SQUARED)
     if excluded is not None:
         frame["excluded"] = _check.real_array(excluded, argument="excluded", length=book.n_orders)
         sums_of.append("excluded")

@@ -156,11 +156,11 @@ def prediction_frame(record: FitRecord, rows: CodedRows, *, std_errors: bool) ->
     """Return the predictions for orders as a frame of their kind; see `FittedModel.predict`."""
     rates = rates_of(record, rows.codes, rows.n_orders)
     columns: dict[str, NDArray[Any]] = {RATES[record.kind]: rates}
-    if record.kind in EXPECTED:
-        columns[EXPECTED[record.kind]] = responses_of(record, rows, rates)
     if std_errors:
         error = np.sqrt(record.posterior.variances_of(rows.codes, rows.n_orders))
         with np.errstate(over="ignore"):
             lower, upper = rates * np.exp(-NORMAL_975 * error), rates * np.exp(NORMAL_975 * error)
-        columns |= {"std_error": error, "lower": lower, "upper": upper}
+        columns |= {"std_error": error, "lower": lower, "upper": upper}  # of the rate, so they stand beside it
+    if record.kind in EXPECTED:
+        columns[EXPECTED[record.kind]] = responses_of(record, rows, rates)
     return frame_like(columns | {"unseen_level": rows.unseen}, rows.kind, rows.index)

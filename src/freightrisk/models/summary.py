@@ -178,9 +178,9 @@ def short_text(record: FitRecord) -> str:
     if record.off_balance != 1.0:
         lines.append(f"off-balance {record.off_balance:.6g}, in rates, predictions and tariffs")
     if record.unsettled:
-        lines.append(f"variances that did not settle: {', '.join(record.unsettled)}")
+        lines.append(f"unsettled variances: {', '.join(record.unsettled)}")
     if record.thin:
-        lines.append(f"variances too small, because leaves are thin: {', '.join(record.thin)}")
+        lines.append(f"variances from thin leaves, too small: {', '.join(record.thin)}")
     return "\n".join(map(shown, lines))
 
 

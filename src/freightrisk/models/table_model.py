@@ -138,8 +138,8 @@ def _arrived(objective: Objective, state: State, solver: Solver) -> Run:
     raise FitError(
         f"the {objective.problem.family} fit did not converge in {counted(solver.max_iterations, 'iteration')}: "
         f"{objective.layout.slot_name(base, tables, objective.labels)} still moves by "
-        f"{objective.largest(found.move):.2g}; pool levels with few claims (min_claims=), or give "
-        "solver=Solver(max_iterations=...) with a larger number."
+        f"{objective.largest(found.move):.2g}; pool levels with few claims (min_claims=), look for "
+        "amounts or counts far above the others, or give solver=Solver(max_iterations=...) with a larger number."
     )
 
 

@@ -183,6 +183,8 @@ class ExperienceRating(EqualByContent):
         if process == "bernoulli":
             more["squared_expected"] = "squared_expected"
             periods["squared_expected"] = _squares(periods, frequency, curves)
+        else:
+            periods = periods.drop(columns="squared_expected", errors="ignore")
         periods["prior"] = periods["merchant_id"].map(
             _last_prior(book, id_array(merchant, argument="merchant"), curves)
         )

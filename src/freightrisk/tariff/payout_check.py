@@ -74,7 +74,7 @@ def warn_of_shape(family: str, check: PayoutCheck | None) -> None:
     )
     _check.warn(
         f"severity: the {family} curve pays {_percent(check.difference)} under the limits of this cover than the "
-        f"{check.n_claims:,} claims of its own book (standard error {check.std_error:.1%}).{spread} "
+        f"ratios of {check.n_claims:,} claims to their means do (standard error {check.std_error:.1%}).{spread} "
         f"Amounts are not {family} around their means; give their own shape: Tariff.build(..., "
         "shape=EmpiricalShape.fit(severity, book)), from freightrisk.shapes."
     )

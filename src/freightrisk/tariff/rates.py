@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from freightrisk._frozen import EqualByContent, FrozenDict
+from freightrisk._shown import first_of
 from freightrisk._types import Array
 from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.book.factors import Path
@@ -73,10 +74,10 @@ def limit_table(limit: ByLevel, codings: Mapping[str, Coding]) -> Array:
     nodes = {_label(node): node for node in coding.nodes if node}
     unknown = [level for level in limit.values if level not in coding.labels and level not in nodes]
     if unknown:
-        parents = f"; parents of levels are {', '.join(nodes)}" if nodes else ""
+        parents = f"; parents of levels are {first_of(nodes)}" if nodes else ""
         raise InputError(
-            f"the cover names level '{unknown[0]}' of factor '{limit.factor}'; "
-            f"its levels are {', '.join(coding.labels)}{parents}."
+            f"the cover names level '{unknown[0]}' of factor '{limit.factor}'; its levels are "
+            f"{first_of(coding.labels)}{parents}."
         )
     given = {node: limit.values[label] for label, node in nodes.items() if label in limit.values}
     levels = [
