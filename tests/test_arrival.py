@@ -168,7 +168,7 @@ def test_a_fit_without_a_finite_maximum_names_the_level_that_runs_away(family):
 
 def test_variances_that_do_not_settle_are_held_and_named():
     seed, family = UNSETTLED
-    with pytest.warns(FreightRiskWarning, match="of '.*' did not settle: .* a factor of") as caught:
+    with pytest.warns(FreightRiskWarning, match="the variances of '.*' did not settle: .* a factor of") as caught:
         fitted = outlier_book(seed, family).fit()
     named = fitted.unsettled
     assert named

@@ -22,6 +22,7 @@ from freightrisk import (
     Tariff,
     load_model,
 )
+from freightrisk.errors import FitError
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -136,3 +137,30 @@ def test_a_factor_far_from_one_is_warned_of():
     with pytest.warns(FreightRiskWarning, match=r"the amounts of the fitted rows are [\d.]+ times"):
         fitted = SeverityModel([], family="lognormal").fit(book)
     assert fitted.off_balance > 5.0
+
+
+@pytest.mark.parametrize("claims", [[1, 1, 1, 1, 0], [1, 1, 0, 1, 0], [0, 0, 0, 0, 1]])
+@pytest.mark.parametrize("family", ["bernoulli", "binomial"])
+@pytest.mark.filterwarnings("ignore:the claims of the fitted rows")
+def test_exposures_of_a_day_and_of_a_year_have_a_factor(claims, family):
+    # A Newton step from the likelihood's total would leave the range of a double here.
+    rows = pd.DataFrame({"zone": "near", "exposure": [1.0, 1.0, 1.0, 365.0, 365.0], "claims": claims, "lines": 2})
+    lines = {"lines": "lines"} if family == "binomial" else {}
+    book = OrderBook.from_counts(rows, claims="claims", exposure="exposure", factors=[Factor("zone")], **lines)
+    fitted = FrequencyModel([], family=family).fit(book)
+    assert fitted.predict(book).sum() == pytest.approx(sum(claims), rel=1e-10)
+
+
+def test_a_mean_that_is_not_finite_is_refused():
+    rows = pd.DataFrame({"zone": ["near"], "n": [1], "amount": [5.0]})
+    book = OrderBook.from_counts(rows, claims="n", amount="amount", factors=[Factor("zone")])
+    with pytest.raises(FitError, match=r"the lognormal fit has no finite mean: .* too few rows for the levels"):
+        SeverityModel([], family="lognormal").fit(book)
+
+
+def test_claims_of_weight_zero_are_no_claims():
+    book = OrderBook.from_counts(
+        pd.DataFrame({"zone": ["near"] * 3, "n": [1, 0, 0]}), claims="n", factors=[Factor("zone")]
+    )
+    with pytest.raises(FitError, match="there are no claims in 3 rows"):
+        FrequencyModel([]).fit(book, weight=[0.0, 1.0, 1.0])

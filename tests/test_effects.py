@@ -24,6 +24,7 @@ from freightrisk import (
     Tariff,
     load_tariff,
 )
+from freightrisk.errors import FitError
 from freightrisk.models.design import Layout, Tree, free_term, nested_term
 from freightrisk.models.passes import Passes, sorted_by_leaf
 from freightrisk.models.quadratic import Quadratic, State, reduce
@@ -680,3 +681,10 @@ def test_bad_declarations_are_refused(make, message):
 def test_statsmodels_refuses_penalties_and_orders(effect):
     with pytest.raises(InputError, match="engine='statsmodels' fits only free and given effects"):
         FrequencyModel([effect]).fit(counted(cells(300, rate=2.0)), solver=Solver(engine="statsmodels"))
+
+
+def test_a_level_that_a_monotone_band_determines_is_named():
+    rows = pd.DataFrame({"zone": ["near", "far"] * 50, "price": [10.0, 50.0] * 50, "claims": [1, 2] * 50})
+    book = OrderBook.from_counts(rows, claims="claims", factors=[Factor("zone"), Band("price", [20.0])])
+    with pytest.raises(FitError, match="is a combination of other levels"):
+        FrequencyModel(["zone", Free("price", monotone="increasing")]).fit(book)

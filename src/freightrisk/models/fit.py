@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._parallel import chunks
-from freightrisk._shown import counted, named, repr_of
+from freightrisk._shown import counted, repr_of
 from freightrisk._types import Array
 from freightrisk.book.book import OrderBook
 from freightrisk.book.codings import Coding, CrossCoding
@@ -18,8 +18,9 @@ from freightrisk.errors import FitError, InputError
 from freightrisk.models.balance import off_balance
 from freightrisk.models.censored import solve_censored
 from freightrisk.models.design import Layout, SlotNames
-from freightrisk.models.effects import Credibility, Effect, Free, Given, Interaction, given_table
+from freightrisk.models.effects import Effect, Free, Given, Interaction, given_table
 from freightrisk.models.families import FAMILIES, PARAMETER_BOUNDS, rising_sums
+from freightrisk.models.fit_doubts import thin_effects, unsettled_effects, warn_of_balance, warn_of_upper_bound
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.fitted_effect import FittedEffect
 from freightrisk.models.inference import clustered_covariance
@@ -34,9 +35,7 @@ from freightrisk.models.terms import AnyCoding, LevelSums, coding_of, given_mult
 
 PARAMETER_ROUNDS = 50
 PARAMETER_TOLERANCE = 1e-10
-SETTLED_CHANGE = 1e-3  # of a log variance, far below its standard error: no doubt worth a warning
 LEAST_BALANCE, MOST_BALANCE = 0.8, 1.25  # an off-balance factor beyond these is warned of
-THIN = 5.0  # claims a leaf below which an estimated variance is too small by more than a tenth (docs/method.md)
 LARGEST_STEP = 3.0  # of the log parameter in a round
 # Changes below this end the rounds once they no longer halve: a parameter near zero is known to rounding.
 PARAMETER_NOISE = 1e-7
@@ -139,7 +138,7 @@ def fit_rows(
     layout = Layout(terms)
     labels = {name: _Labels(codings[name]) for name in layout.names}
     found = _solved(rows.problem(layout, given), layout, labels, solver, at_limit)
-    unsettled = _unsettled(layout, found.solution.unsettled)
+    unsettled = unsettled_effects(layout, found.solution.unsettled)
     null = solve(null_problem(found.problem), Layout(()), {}, solver=solver)
     clustered, clusters = None, 0
     if cluster is not None:
@@ -156,64 +155,22 @@ def fit_rows(
         exposure=total(rows.exposure, rows.n_rows), claims=total(rows.claims, rows.n_rows),
     )  # fmt: skip
     if fitted.parameter_bound == "upper" and rows.family_parameter == 0.0:
-        _warn_of_upper_bound(fitted)
-    thin = _thin(fitted, effects) if FAMILIES[rows.family].counts else ()
+        warn_of_upper_bound(fitted, ESTIMATED[fitted.family][0])
+    thin = thin_effects(fitted, effects) if FAMILIES[rows.family].counts else ()
     known = {
         name: replace(effect, doubts=("unsettled",) * (name in unsettled) + ("thin",) * (name in thin))
         for name, effect in fitted.fitted_effects.items()
     }
     balance = 1.0 if n_censored else off_balance(found.problem, layout, found.solution.state, report.lift)
-    if not LEAST_BALANCE <= balance <= MOST_BALANCE:
-        _warn_of_balance(kind, rows.family, balance)
-    return replace(fitted, clock=book.clock, statistics=how, fitted_effects=known, off_balance=balance)
-
-
-def _unsettled(layout: Layout, changes: tuple[float, ...]) -> tuple[str, ...]:
-    """Return the effects whose variances are held although the restricted likelihood asks for a change, and warn."""
-    asked: dict[str, float] = {}
-    for group, change in zip(layout.groups, map(abs, changes), strict=False):
-        if change > SETTLED_CHANGE:
-            asked[group.term] = max(asked.get(group.term, 0.0), change)
-    if asked:
-        one = len(asked) == 1
-        _check.warn(
-            f"{'the variance' if one else 'variances'} of {named(map(repr, asked), '')} did not settle: the fit holds "
-            f"{'it' if one else 'them'} where the restricted likelihood asks for the smallest change, a factor of "
-            f"{np.exp(max(asked.values())):.4g}. A few amounts or counts far above the others cause this. Check them, "
-            "give solver=Solver(max_iterations=...) with a larger number, or give the effect its variance=."
+    if not (np.isfinite(fitted.intercept) and np.isfinite(balance) and balance > 0.0):
+        raise FitError(
+            f"the {rows.family} fit has no finite mean: its base is {fitted.base:g} and its dispersion "
+            f"{fitted.dispersion:g}. There are too few rows for the levels, or weights or offsets are too large; pool "
+            "levels, or correct the weights."
         )
-    return tuple(asked)
-
-
-def _thin(fitted: FittedModel, effects: Mapping[str, Effect]) -> tuple[str, ...]:
-    """Return the effects of leaves whose variance was estimated from few claims each."""
-    return tuple(
-        name
-        for name, effect in effects.items()
-        if isinstance(effect, Credibility | Interaction) and effect.variance is None
-        and fitted.claims[name].sum() < THIN * fitted.fitted_effects[name].n_exposed
-    )  # fmt: skip
-
-
-def _warn_of_balance(kind: str, family: str, balance: float) -> None:
-    what = "claims" if kind == "frequency" else "amounts"
-    _check.warn(
-        f"the {what} of the fitted rows are {balance:.4g} times those that the {family} likelihood expects, and every "
-        f"rate is multiplied by this off-balance factor. A few {what} far above the others, or another distribution "
-        "than the family's, cause this; check them, or choose another family. dataclasses.replace(fitted, "
-        "off_balance=1.0) is the model without the factor."
-    )
-
-
-def _warn_of_upper_bound(fitted: FittedModel) -> None:
-    found = "nearly all claims belong to a few orders. Look for claims of many orders that were booked on one"
-    if FAMILIES[fitted.family].lines:
-        found = "nearly every order has all of its lines returned, or none. Count returned orders instead of lines"
-    _check.warn(
-        f"the {FAMILIES[fitted.family].parameter} of the {fitted.family} fit is at its upper bound "
-        f"{fitted.family_parameter:g}, where the likelihood still rises, so it is no estimate: {found}, or use "
-        f"family='{ESTIMATED[fitted.family][0]}' with cluster=."
-    )
+    if not LEAST_BALANCE <= balance <= MOST_BALANCE:
+        warn_of_balance(kind, rows.family, balance)
+    return replace(fitted, clock=book.clock, statistics=how, fitted_effects=known, off_balance=balance)
 
 
 class _Solved(NamedTuple):
@@ -406,7 +363,11 @@ def _refuse_empty_fit(
 ) -> None:
     if not rows.n_rows and FAMILIES[rows.family].counts:
         raise FitError("the book has no rows to fit; mature() or select() may have left none. Keep some orders.")
-    if not any(rows.response[start:stop].any() for start, stop in chunks(rows.n_rows, PART_ROWS)):
+    counts_rows = len(rows.weight) == rows.n_rows  # a row of weight 0 does not count
+    if not any(
+        (rows.response[start:stop] * (rows.weight[start:stop] > 0.0 if counts_rows else True)).any()
+        for start, stop in chunks(rows.n_rows, PART_ROWS)
+    ):
         raise FitError(f"there are no claims in {counted(rows.n_rows, 'row')} to fit; a model needs some.")
     if not FAMILIES[rows.family].counts:
         return

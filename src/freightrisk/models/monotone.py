@@ -42,6 +42,7 @@ def monotone_move(reduced: Reduced, state: State, monotone: Constraints) -> Stat
     from scipy.linalg import cholesky, solve_triangular
     from scipy.optimize import nnls
 
+    _ = reduced.factor  # raises for a level that others determine, and names it
     right, sides = reduced.right_side(state)
     basis, bound = monotone.basis, monotone.positive
     matrix = basis.T @ reduced.matrix @ basis
