@@ -179,7 +179,11 @@ def merchant_experience(
         raise InputError(
             f"periods: '{merchant}' is missing in {counted(int(rows['merchant'].isna().sum()), 'row')}; give each one."
         )
-    rows["group"] = "(all)" if group is None else periods[group].to_numpy()
+    rows["group"] = "(all)" if group is None else id_array(periods[group], argument=f"periods column '{group}'")
+    if rows["group"].isna().any():
+        raise InputError(
+            f"periods: '{group}' is missing in {counted(int(rows['group'].isna().sum()), 'row')}; give each one."
+        )
     rows["unit"] = rows["merchant"] if owner is None else id_array(periods[owner], argument="owner")
     rows["unit"] = rows["unit"].where(pd.notna(rows["unit"]), rows["merchant"])
     reported = _column(periods, claims)
@@ -193,8 +197,18 @@ def merchant_experience(
     rows["prior"] = 1.0 if prior is None else _column(periods, prior)
     rows["second"] = weight * rows["expected"]
     rows["squared"], rows["second_squared"] = weight * squared, weight * weight * squared
-    rows["previous"] = np.nan if previous is None else periods[previous].to_numpy(dtype=np.float64)
+    rows["previous"] = np.nan if previous is None else _previous(periods, previous)
     return _rate(rows, max_change, min_units, variance)
+
+
+def _previous(periods: "pd.DataFrame", name: str) -> Array:
+    """Return the modifications in force; a missing value is a merchant without one."""
+    values = _check.numbers(periods[name].to_numpy(), argument=f"periods column '{name}'").astype(np.float64)
+    _check.refuse_rows(
+        ~np.isnan(values) & ~((values > 0.0) & np.isfinite(values)),
+        f"periods: '{name}' is not a finite modification above zero in {{rows}}; leave it missing for new merchants.",
+    )
+    return values
 
 
 def _column(periods: "pd.DataFrame", name: str) -> Array:
