@@ -240,7 +240,7 @@ class FittedModel(FitRecord):
         [20.0, 40.0]
         >>> found = fitted.predict(pd.DataFrame({"channel": ["live"]}), exposure=2.0, std_errors=True)
         >>> found.drop(columns="unseen_level").round(3).iloc[0].tolist()
-        [0.08, 0.16, 0.158, 0.059, 0.109]
+        [0.08, 0.158, 0.059, 0.109, 0.16]
         """
         std_errors = _check.flag(std_errors, argument="std_errors")
         if isinstance(orders, OrderBook):
