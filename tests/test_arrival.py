@@ -1,7 +1,5 @@
 """A fit whose maximum exists arrives, also with outliers; one that cannot arrive names what keeps it from it."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,7 +29,6 @@ from freightrisk.models.families import row_gradients
 pytestmark = pytest.mark.filterwarnings("ignore:the (amounts|claims) of the fitted rows")
 
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 UNSETTLED = (30, "inverse_gaussian")  # seed and family of a book whose variances do not settle
 
 
@@ -53,10 +50,8 @@ def gradients(fitted, book):
         if fitted.family == "lognormal":
             mean = mean * np.exp(-0.5 * fitted.dispersion)  # a lognormal model rates medians
     else:
-        y, weight = (
-            np.bincount(book.claim_row, book.claim_amount * book.claim_weight, book.n_orders) / exposure,
-            exposure,
-        )
+        total = np.bincount(book.claim_row, book.claim_amount * book.claim_weight, book.n_orders)
+        y, weight = total / exposure, exposure
     return weight * row_gradients(fitted.family, y, mean, fitted.family_parameter, trials)
 
 
@@ -97,11 +92,8 @@ def leaves_with_an_outlier(family, times, seed=1):
 def model_of(family, effects):
     if family == "tweedie":
         return PurePremiumModel(effects, power=1.5)
-    return (
-        FrequencyModel(effects, family=family)
-        if family == "negative_binomial"
-        else SeverityModel(effects, family=family)
-    )
+    model = FrequencyModel if family == "negative_binomial" else SeverityModel
+    return model(effects, family=family)
 
 
 @pytest.mark.parametrize(
@@ -221,11 +213,8 @@ def test_order_of_rows_and_threads_change_nothing(family):
 
 
 @pytest.mark.parametrize("family", ["gamma", "inverse_gaussian"])
-def test_curves_beside_an_interaction_arrive_on_the_freight_of_a_marketplace(family):
-    path = SHARED / "marketplace_freight" / "order_items.parquet"
-    if not path.exists():
-        pytest.skip("no shared data")
-    items = pd.read_parquet(path)
+def test_curves_beside_an_interaction_arrive_on_the_freight_of_a_marketplace(family, shared_data):
+    items = pd.read_parquet(shared_data / "marketplace_freight" / "order_items.parquet")
     items = items[(items["freight_value"] > 0) & items["product_weight_g"].notna()].head(20_000).assign(claims=1)
     items["volume"] = items[["product_length_cm", "product_height_cm", "product_width_cm"]].prod(axis=1)
     factors = [Band(name, 40) for name in ("product_weight_g", "volume", "price")]

@@ -1,7 +1,6 @@
 """Expected responses of every family add up to the observed ones, by one factor that tariffs price with."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,8 +22,6 @@ from freightrisk import (
     load_model,
 )
 from freightrisk.errors import FitError
-
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @pytest.mark.filterwarnings("ignore::freightrisk.FreightRiskWarning")
@@ -116,11 +113,8 @@ def test_amounts_at_a_limit_have_no_factor():
     assert SeverityModel([]).fit(book, limit=15.0).off_balance == 1.0
 
 
-def test_thousands_of_thin_accounts_of_a_fashion_shop_are_in_balance():
-    path = SHARED / "fashion_returns" / "order_lines.parquet"
-    if not path.exists():
-        pytest.skip("no shared data")
-    lines = pd.read_parquet(path)
+def test_thousands_of_thin_accounts_of_a_fashion_shop_are_in_balance(shared_data):
+    lines = pd.read_parquet(shared_data / "fashion_returns" / "order_lines.parquet")
     book = OrderBook.from_counts(lines.assign(returned=lines["returned"].astype(int)), claims="returned",
                                  factors=[Factor("user_id")])  # fmt: skip
     fitted = FrequencyModel([Credibility("user_id")], family="bernoulli").fit(book)

@@ -20,13 +20,12 @@ from numpy.typing import NDArray
 
 from freightrisk._types import Array
 from freightrisk.errors import FitError
-from freightrisk.models.objective import Objective, Run, Step
+from freightrisk.models.objective import MOST_HALVINGS, Objective, Run, Step
 from freightrisk.models.quadratic import LONGEST, Quadratic, Reduced, State
 from freightrisk.models.strengths import LOG_STRENGTHS, STRENGTH_STEPS, STRENGTH_TOLERANCE, Mixing
 
 FARTHEST = 8.0  # longest bounded move of a parameter; the bound doubles from LONGEST while steps need no halving
 LEAST_CURVATURE = 1e-2  # share of the expected information below which a direction is bounded too
-MOST_HALVINGS = 30
 # The search for the variances
 STEADY = 0.3  # the variances change only when no parameter asks for a larger move,
 SHARE = 0.1  # nor for a larger share of the last change that the variances asked for

@@ -8,12 +8,11 @@ import numpy as np
 from freightrisk._types import Array
 from freightrisk.models.guarded import guarded
 from freightrisk.models.information import gradients_of
-from freightrisk.models.objective import Objective, Run, Step
+from freightrisk.models.objective import MOST_HALVINGS, Objective, Run, Step
 from freightrisk.models.passes import Sums
 from freightrisk.models.quadratic import Quadratic, Reduced, State, curved
 from freightrisk.models.strengths import STRENGTH_TOLERANCE
 
-MOST_HALVINGS = 30
 NEAR = 0.5  # smaller moves may use the observed information; larger moves of leaves are shortened (equation 11)
 SETTLED = 1e-6  # variances are fixed after a smaller relative change
 STALE = 1e-2  # steps smaller than this may reuse the information matrix of the previous pass

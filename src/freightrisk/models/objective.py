@@ -18,6 +18,7 @@ from freightrisk.models.strengths import STRENGTH_STEPS, estimate_strengths
 Pieces: TypeAlias = list[tuple[int, int]] | None
 
 FIRST_VARIANCE = 0.1
+MOST_HALVINGS = 30  # of a move
 
 
 @dataclass(frozen=True)

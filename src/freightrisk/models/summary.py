@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -141,12 +141,12 @@ def _table_lines(table: "pd.DataFrame") -> Iterator[str]:
         yield (label.ljust(first) + numbers).rstrip()
 
 
-def _cells(row: object) -> list[str]:
+def _cells(row: Any) -> list[str]:
     """Return the numbers of a coefficient; z and p stay empty if they are not defined."""
     found = [getattr(row, name) for name in ("log_relativity", "std_error", "z", "p_value", "relativity")]
     texts = [f"{value:.4f}" for value in found[:2]]
     texts += ["" if np.isnan(found[2]) else f"{found[2]:.3f}", "" if np.isnan(found[3]) else f"{found[3]:.3f}"]
-    return [*texts, *(f"{value:.4g}" for value in (found[4], row.lower, row.upper))]  # type: ignore[attr-defined]
+    return [*texts, *(f"{value:.4g}" for value in (found[4], row.lower, row.upper))]
 
 
 def _cut(label: str) -> str:
