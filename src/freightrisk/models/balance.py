@@ -39,6 +39,8 @@ def off_balance(problem: Problem, layout: Layout, state: State, lift: float) -> 
     if FAMILIES[problem.family].link == "log":
         expected = excess(lift) + actual
         return actual / expected if expected > 0.0 else float("nan")
+    if excess(0.0) == 0.0:  # also if every claim is certain, so that any larger factor is a root too
+        return 1.0
     reach = FIRST_REACH
     while reach < FARTHEST and (excess(-reach) > 0.0 or excess(reach) < 0.0):
         reach = min(4.0 * reach, FARTHEST)
