@@ -1,6 +1,6 @@
 """A fit as data: its tables, errors and statistics, and the properties that follow from them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -31,13 +31,26 @@ class FitRecord:
     statistics: FitStatistics
     steps: tuple[Step, ...]
     engine: str
-    posterior: Posterior
+    joint: Posterior | Callable[[], Posterior]
     family_parameter: float = 0.0
     clock: str = DEFAULT_CLOCK
     off_balance: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fitted_effects", FrozenDict(dict(self.fitted_effects)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"joint": self.posterior}  # a copy needs no part of the solution that it came from
+
+    @cached_property
+    def posterior(self) -> Posterior:
+        """Return the joint covariance of intercept and all levels, for the standard errors of predictions.
+
+        It is computed when it is first asked for, because for many leaves it takes as long as a few steps of the fit.
+        """
+        found = self.joint() if callable(self.joint) else self.joint
+        object.__setattr__(self, "joint", found)
+        return found
 
     # What is known of each effect, by the effect's name
 

@@ -57,8 +57,8 @@ class FittedModel(FitRecord):
     steps : tuple of Step
         Convergence record; the first steps may be on a sample of the rows.
     engine : {"newton", "statsmodels"}
-    posterior : Posterior
-        Joint covariance of intercept and all levels, for the standard errors of predictions.
+    joint : Posterior or callable
+        What `posterior` returns, or a function without arguments that computes it.
     family_parameter : float
         Dispersion d of a negative binomial (variance m + d m^2), power of a Tweedie variance, or correlation of two
         lines of an order in a beta-binomial model; else 0.

@@ -169,7 +169,7 @@ def _fields(part: ModelPart) -> dict[str, Any]:
         "intercept_std_error": _spread([part.intercept_std_error], "intercept_std_error", has_dispersion)[0].item(),
         "covariance": covariance, "parameters": part.parameters, "fitted_effects": effects,
         "statistics": _statistics(part.statistics), "steps": _steps(part.steps), "engine": part.engine,
-        "posterior": _posterior(part, covariance, effects, has_dispersion),
+        "joint": _posterior(part, covariance, effects, has_dispersion),
         "family_parameter": part.family_parameter, "clock": part.clock, "off_balance": part.off_balance,
     }  # fmt: skip
 

@@ -1,7 +1,8 @@
 """What is reported of a solution: tables with fallbacks, standard errors, variances, and the nodes of a tree."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -67,15 +68,15 @@ class Report:
             kind=self.kind, family=self.problem.family, intercept=intercept,
             intercept_std_error=float(np.sqrt(covariance[0, 0])), covariance=covariance, parameters=parameters,
             fitted_effects=self._fitted_effects(reported, errors, {name: found for name, (found, _) in nodes.items()}),
-            statistics=self._statistics(null), steps=solution.steps, engine=engine, posterior=self._posterior(),
+            statistics=self._statistics(null), steps=solution.steps, engine=engine, joint=self._posterior(),
             family_parameter=self.problem.family_parameter,
         )  # fmt: skip
 
-    def _posterior(self) -> Posterior:
-        """Return the joint covariance of intercept and levels."""
+    def _posterior(self) -> Callable[[], Posterior]:
+        """Return a function that computes the joint covariance of intercept and levels."""
         scaled = self.solution.covariance * self.dispersion
-        return posterior_of(
-            self.layout, self.solution.reduced, scaled if self.clustered is None else self.clustered,
+        return partial(
+            posterior_of, self.layout, self.solution.reduced, scaled if self.clustered is None else self.clustered,
             codings=self.codings, variances=self._variances(), dispersion=self.dispersion,
         )  # fmt: skip
 
