@@ -53,7 +53,8 @@ def clustered_covariance(problem: Problem, layout: Layout, solution: Solution, c
         place = np.zeros(layout.terms[0].n_slots, dtype=np.int64)
         place[layout.tree.slots] = np.arange(len(layout.tree.slots))
         leaves = by_cluster(place[problem.codes[layout.terms[0].name]], len(layout.tree.slots))
-        gradients -= leaves @ solution.reduced.paths()[0]
+        rows, scale, _ = solution.reduced.paths()
+        gradients -= (leaves if scale is None else leaves.multiply(scale)) @ rows
     n, k = problem.n_rows, float(solution.edf.sum())
     if count < 2 or n - k <= 0:
         raise InputError(

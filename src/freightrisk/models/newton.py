@@ -1,6 +1,6 @@
 """Newton's method on the gradient and information that the kernel accumulates over codes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -9,20 +9,15 @@ from freightrisk._types import Array
 from freightrisk.models.guarded import guarded
 from freightrisk.models.information import gradients_of
 from freightrisk.models.objective import MOST_HALVINGS, Objective, Run, Step
-from freightrisk.models.passes import Sums
 from freightrisk.models.quadratic import Quadratic, Reduced, State, curved
-from freightrisk.models.strengths import STRENGTH_TOLERANCE
+from freightrisk.models.strength_search import Place, StrengthSearch
 
-NEAR = 0.5  # smaller moves may use the observed information; larger moves of leaves are shortened (equation 11)
-SETTLED = 1e-6  # variances are fixed after a smaller relative change
+NEAR = 0.5  # smaller moves may use the observed information; larger moves of leaves are curved (equation 11)
 STALE = 1e-2  # steps smaller than this may reuse the information matrix of the previous pass
-UNSETTLED = 1e-5  # the same while variances are estimated: a reused matrix then moves them by less than SETTLED
 SLOW = 0.25  # a constant information is given up after a move larger than this share of the previous move
 CONTRACTED = 0.1  # an observed information is reused while a move is smaller than this share of the previous move
-LAST_MOVE = 1e-11  # a fit with estimated variances ends if their last estimate asks for no larger move
 LONG = 5.0  # in logs; a plain step that far may end beyond the maximum, where the information is useless
 STUCK_AFTER, STUCK_STEPS, STUCK = 6, 3, 0.25  # guards take over if three steps do not shrink the moves to a quarter
-STALLED = 0.5  # it also ends if this move is larger than this share of its last value, because of rounding
 
 
 class _Held(NamedTuple):
@@ -33,124 +28,127 @@ class _Held(NamedTuple):
     age: int
 
 
-@dataclass(frozen=True)
 class Newton:
-    """Newton's method for one objective."""
+    """A run of Newton's method for one objective, from a state."""
 
-    objective: Objective
+    def __init__(self, objective: Objective, state: State) -> None:
+        self.objective, self.state = objective, state
+        self.sums = objective.over(state)
+        self.held = _Held(objective.quadratic(self.sums), False, 0)
+        # The expected information of some families is the same at every state.
+        self.constant = (self.held.quadratic, self.sums.information) if objective.family.constant else None
+        self.search = StrengthSearch(objective)
+        self.reduced: Reduced | None = None
+        self.before = np.inf  # largest move of the last step
+        self.steps: list[Step] = []
 
-    def run(self, state: State, tolerance: float, max_iterations: int) -> Run:
-        """Return the maximum reached from a state."""
-        sums = self.objective.over(state)
-        first = (self.objective.quadratic(sums), sums.information)
-        held = _Held(first[0], False, 0)
-        reduced: Reduced | None = None
-        strengths, settled, before, asked = self.objective.first_strengths(), self.objective.ridge > 0.0, np.inf, np.inf
-        steps: list[Step] = []
+    def run(self, tolerance: float, max_iterations: int) -> Run:
+        """Return the maximum reached."""
+        objective, search = self.objective, self.search
         for taken in range(max_iterations):
-            quadratic = held.quadratic if held.age == 0 else self._with_gradients(held.quadratic, sums)
-            near = None if reduced is None else reduced.serves(quadratic)
-            if settled or not self.objective.layout.groups:
-                reduced, settled = self.objective.reduced(quadratic, strengths, near=near), True
-            else:
-                exact = max(STRENGTH_TOLERANCE, min(1e-2, before * before))
-                reduced = self.objective.at_best(quadratic, state, sums.totals, strengths, exact, near=near)
-                change = float(np.abs(np.log(reduced.strengths / strengths)).max())
-                strengths, settled = reduced.strengths, change < SETTLED and before < STALE
-            move = self._curved_move(reduced, state)
-            value, largest = self.objective.penalised(sums, state, strengths), self.objective.largest(move)
-            if self.objective.ridge == 0.0 and _is_stuck(steps, largest):
-                return guarded(self.objective, state, strengths, tolerance, max_iterations - taken, steps)
-            if largest < tolerance and settled:
-                quadratic, sums, information = self._expected(quadratic, held, first, sums, state)
-                ended = True
-                if self.objective.estimates_variances:
-                    # The strengths come from an earlier pass, and their error depends on the last bits of its sums.
-                    # Only the best strengths for this quadratic are the same on every machine.
-                    reduced = self.objective.at_best(quadratic, state, sums.totals, strengths, STRENGTH_TOLERANCE)
-                    move, strengths = self.objective.move(reduced, state), reduced.strengths
-                    largest = self.objective.largest(move)
-                    ended = largest < LAST_MOVE or largest > STALLED * asked
-                if ended:
-                    steps.append(Step(self.objective.n_rows, value, largest, 0))
-                    totals = sums.totals.copy()
-                    return Run(state.plus(move), quadratic, information, totals, strengths, tuple(steps), move, True)
-                held, asked = _Held(quadratic, False, 0), largest
-                value = self.objective.penalised(sums, state, strengths)
-            observed, full = self._next(held, settled, largest, before)
-            if np.isfinite(asked) and largest < tolerance:  # the fit is about to end on the expected information
-                observed, full = False, not self.objective.family.constant
-            state, sums, halvings = self._raised(state, move, value, strengths, observed=observed, full=full)
-            held, before = self._held_after(held, sums, observed=observed, full=full), largest
-            steps.append(Step(self.objective.n_rows, value, largest, halvings))
-        return Run(state, *first, sums.totals, strengths, tuple(steps), move, False)
+            place = self._place()
+            near = self.reduced and self.reduced.serves(place.quadratic)
+            self.reduced = search.reduced(place, self.before, near)
+            del near
+            move = self._curved_move(self.reduced)
+            largest = objective.largest(move)
+            if objective.ridge == 0.0 and _is_stuck(self.steps, largest):
+                return guarded(objective, self.state, search.strengths, tolerance, max_iterations - taken, self.steps)
+            value = objective.penalised(self.sums, self.state, search.strengths)
+            if largest < tolerance and search.settled:
+                place, information = self._expected(place)
+                self.reduced = search.last(place, self.before, self.reduced)
+                move = objective.move(self.reduced, self.state)
+                largest = objective.largest(move)
+                if search.ended:
+                    self.steps.append(Step(objective.n_rows, value, largest, 0))
+                    return self._ended(place, information, move)
+                value = objective.penalised(self.sums, self.state, search.strengths)
+            del place
+            self._step(move, value, largest, *self._next(largest, tolerance))
+        return self._ended(self._place(), self.sums.information, move, converged=False)
 
-    def _raised(
-        self, state: State, move: State, value: float, strengths: Array, *, observed: bool, full: bool
-    ) -> tuple[State, Sums, int]:
-        """Return the state after a move, halved until it does not lower the objective, its sums and the halvings."""
+    def _place(self) -> Place:
+        """Return the state with the quadratic for the next step."""
+        held = self.held
+        quadratic = held.quadratic if held.age == 0 else self._with_gradients(held.quadratic)
+        is_fresh = not held.observed and (held.age == 0 or self.constant is not None)
+        return Place(self.state, quadratic, self.sums.totals, is_fresh)
+
+    def _ended(self, place: Place, information: Array, move: State, *, converged: bool = True) -> Run:
+        state = self.state.plus(move) if converged else self.state
+        reduced = self.reduced if self.reduced and self.reduced.quadratic is place.quadratic else None
+        return Run(
+            state, place.quadratic, information, self.sums.totals.copy(), self.search.strengths, tuple(self.steps),
+            move, converged, reduced=reduced,
+        )  # fmt: skip
+
+    def _step(self, move: State, value: float, largest: float, observed: bool, full: bool) -> None:
+        """Move the state, by halves until the objective is not lower, and take the information for the next step."""
         halvings = 0
         while True:
-            trial = state.plus(move, 0.5**halvings)
-            found = self.objective.over(trial, observed=observed, full=full)
-            reached = self.objective.penalised(found, trial, strengths)
+            trial = self.state.plus(move, 0.5**halvings)
+            sums = self.objective.over(trial, observed=observed, full=full)
+            reached = self.objective.penalised(sums, trial, self.search.strengths)
             if self.objective.rises(value, reached) or halvings == MOST_HALVINGS:
-                return trial, found, halvings
+                break
             halvings += 1
-
-    def _held_after(self, held: _Held, sums: Sums, *, observed: bool, full: bool) -> _Held:
-        """Return the information for the next step: from the last pass if it was full, else the held information."""
+        self.state, self.sums, self.before = trial, sums, largest
+        self.steps.append(Step(self.objective.n_rows, value, largest, halvings))
         if full:
-            return _Held(self.objective.quadratic(sums), observed, 0)
-        return held._replace(age=held.age + 1)
+            del self.held  # the next quadratic may take the memory of this one
+            self.reduced = self.search.best = None
+            self.held = _Held(self.objective.quadratic(sums), observed, 0)
+        else:
+            self.held = self.held._replace(age=self.held.age + 1)
 
-    def _expected(
-        self,
-        quadratic: Quadratic,
-        held: _Held,
-        first: tuple[Quadratic, Array],
-        sums: Sums,
-        state: State,
-    ) -> tuple[Quadratic, Sums, Array]:
-        """Return the quadratic at a state with the expected information, the sums, and the information of each level.
+    def _expected(self, place: Place) -> tuple[Place, Array]:
+        """Return the state with its expected information, and the information of each level.
 
         Standard errors use the expected information, as in statsmodels.
         """
-        if self.objective.family.constant:
-            return self._with_gradients(first[0], sums), sums, first[1]
-        if held.age or held.observed:
-            sums = self.objective.over(state)
-            quadratic = self.objective.quadratic(sums)
-        return quadratic, sums, sums.information
+        if self.constant is not None:
+            quadratic, information = self.constant
+            quadratic = self._with_gradients(quadratic)
+            self.held = _Held(quadratic, False, 0)
+            return place._replace(quadratic=quadratic, is_fresh=True), information
+        if not place.is_fresh:
+            self.sums = self.objective.over(self.state)
+            self.held = _Held(self.objective.quadratic(self.sums), False, 0)
+            place = self._place()
+        return place, self.sums.information
 
-    def _next(self, held: _Held, settled: bool, largest: float, before: float) -> tuple[bool, bool]:
+    def _next(self, largest: float, tolerance: float) -> tuple[bool, bool]:
         """Return whether the next pass takes the observed information, and whether it takes pairs of levels at all.
 
         A pass without pairs gives the gradient only and costs less than half. It is enough in two cases. If the
         information is constant, it is enough until steps are small or shrink slowly. Near the maximum, one step with
         the information of the previous pass is as good as a Newton step. With the observed information, further such
-        steps follow while each is much smaller than the last.
+        steps follow while each is much smaller than the last. Strengths that still move need a new information.
         """
-        family = self.objective.family
+        family, held, settled = self.objective.family, self.held, self.search.settled
+        near_end = largest < tolerance or (family.observed is None and largest * largest < tolerance * self.before)
+        if settled and near_end and self.objective.moves_strengths:  # about to end, on the expected information
+            return False, not family.constant
         observed = settled and family.prefers_observed and largest < NEAR
         if family.constant and not held.observed:
-            if not observed or STALE < largest < SLOW * before:
+            if not observed or STALE < largest < SLOW * self.before:
                 return False, False
             return True, True
-        close = largest < (STALE if settled else UNSETTLED) and held.observed == observed
-        if close and (held.age == 0 or (observed and largest < CONTRACTED * before)):
+        close = settled and largest < STALE and held.observed == observed
+        if close and (held.age == 0 or (observed and largest < CONTRACTED * self.before)):
             return observed, False
         return observed, True
 
-    def _with_gradients(self, quadratic: Quadratic, sums: Sums) -> Quadratic:
-        gradient, leaf_gradient = gradients_of(self.objective.layout, sums)
+    def _with_gradients(self, quadratic: Quadratic) -> Quadratic:
+        gradient, leaf_gradient = gradients_of(self.objective.layout, self.sums)
         return replace(quadratic, gradient=gradient, leaf_gradient=leaf_gradient)
 
-    def _curved_move(self, reduced: Reduced, state: State) -> State:
-        """Return the move to the maximum of a quadratic; in a count model, a long move is shortened (equation 11)."""
-        move = self.objective.move(reduced, state)
+    def _curved_move(self, reduced: Reduced) -> State:
+        """Return the move to the maximum of a quadratic; in a count model, long moves are curved (equation 11)."""
+        move = self.objective.move(reduced, self.state)
         if self.objective.family.counts and self.objective.largest(move) > NEAR:
-            return curved(reduced, move)
+            return curved(reduced, move, down=self.objective.family.name == "poisson")
         return move
 
 

@@ -34,7 +34,8 @@ class Step:
 class Run(NamedTuple):
     """The state at which Newton's method ended, with the expected information at this state and the last move.
 
-    `unsettled` is the change of each log strength that the restricted likelihood still asks for.
+    `unsettled` is the change of each log strength that the restricted likelihood still asks for. `reduced` is the
+    quadratic with penalties of these strengths, where the run has it.
     """
 
     state: State
@@ -46,6 +47,7 @@ class Run(NamedTuple):
     move: State
     converged: bool
     unsettled: tuple[float, ...] = ()
+    reduced: Reduced | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,12 @@ class Objective:
         """Return whether the run estimates a variance; a run with a ridge does not."""
         return self.ridge == 0.0 and any(group.variance is None for group in self.layout.groups)
 
+    @property
+    def moves_strengths(self) -> bool:
+        """Return whether strengths change in the run: estimated variances, or given ones at an estimated dispersion."""
+        estimated = self.family.has_dispersion and not self.problem.dispersion
+        return self.estimates_variances or (self.ridge == 0.0 and bool(self.layout.groups) and estimated)
+
     def over(self, state: State, *, observed: bool = False, full: bool = True) -> Sums:
         """Return the sums of a pass at a state."""
         return self.passes.over(*tables_of(self.layout, state), self.pieces, observed=observed, full=full)
@@ -125,6 +133,7 @@ class Objective:
         near: Reduced | None = None,
         moving: Quadratic | None = None,
         rounds: int = STRENGTH_STEPS,
+        again: bool = True,
     ) -> Reduced:
         """Return the quadratic at the strengths that are best for it (equation 12).
 
@@ -136,7 +145,7 @@ class Objective:
         start = np.where(free, strengths, given)
         return estimate_strengths(
             quadratic, self.layout, self.labels, state, start, dispersion, tolerance=tolerance, near=near,
-            moving=moving, rounds=rounds,
+            moving=moving, rounds=rounds, again=again,
         )  # fmt: skip
 
     def dispersion_at(self, quadratic: Quadratic, totals: Array, strengths: Array) -> float:

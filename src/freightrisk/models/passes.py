@@ -192,7 +192,9 @@ class Passes:
 
 def sorted_by_leaf(problem: Problem, leaves: str, names: tuple[str, ...], threads: int) -> Problem:
     """Return the problem with its rows sorted by leaf; rows of one leaf keep their order."""
-    by_leaf = np.argsort(problem.codes[leaves], kind="stable")
+    column = problem.codes[leaves]
+    small = column.astype(np.uint16) if problem.sizes[leaves] <= 2**16 else column  # numpy sorts 16 bits by radix
+    by_leaf = np.argsort(small, kind="stable")
     arrays = [*problem.arrays, *(problem.codes[name] for name in names)]
 
     def sort(k: int, _: int) -> NDArray[Any]:

@@ -16,12 +16,13 @@ import numpy as np
 from freightrisk._types import Array
 from freightrisk.errors import FitError
 from freightrisk.models.design import Layout, SlotNames, Tree
-from freightrisk.models.products import squares
+from freightrisk.models.products import combination, products, squares
 
 ALIASED = 1e-9  # a squared pivot, at unit diagonal, below which a level is a combination of other levels
 LONGEST = 1.0  # bound on a parameter's move, in logs
 LEAST_SHARE = 0.1  # of a penalty: the least curvature of a bounded move
 CURVED_STEPS = 6  # of Newton's method, in one unknown for each leaf
+HIGHEST = 1e100  # a straight move up is taken to be no longer
 
 
 class State(NamedTuple):
@@ -128,7 +129,7 @@ class Reduced:
         for depth in reversed(range(len(self.pivots))):
             pivot = self.pivots[depth]
             side = gradient - self.strengths[depth] * state.nodes[depth]
-            right = right - pivot.cross.T @ (side / pivot.pivot)
+            right = right - combination(side / pivot.pivot, pivot.cross, self.quadratic.threads)
             sides.append(side)
             if depth and self.tree is not None:
                 gradient = self.tree.sums[depth] @ (gradient - pivot.credibility * side)
@@ -148,7 +149,8 @@ class Reduced:
         nodes: list[Array] = []
         path = np.zeros(1)
         for pivot, side, parent in zip(self.pivots, sides, self.tree.parents if self.tree else (), strict=True):
-            nodes.append((side - pivot.information * path[parent] - pivot.cross @ dense) / pivot.pivot)
+            beside = products(pivot.cross, dense, self.quadratic.threads)
+            nodes.append((side - pivot.information * path[parent] - beside) / pivot.pivot)
             path = path[parent] + nodes[-1]
         return tuple(nodes)
 
@@ -168,18 +170,21 @@ class Reduced:
             row, noise = own if above is None else own + above, (1.0 - z) ** 2 * noise + 1.0 / pivot.pivot
         return traces
 
-    def paths(self) -> tuple[Array, Array]:
-        """Return the row and the noise variance of the path down to each leaf.
+    def paths(self) -> tuple[Array, Array | None, Array]:
+        """Return the rows, their factors and the noise variance of the paths down to the leaves.
 
-        In the posterior, the sum of the effects on a path is minus its row times the dense parameters, plus noise.
+        In the posterior, the sum of the effects on a path is minus its row times the dense parameters, plus noise. In
+        a tree of one depth, the rows are those of the cross-information, and the factors make paths of them.
         """
+        if len(self.pivots) == 1:
+            return self.pivots[0].cross, 1.0 / self.pivots[0].pivot, 1.0 / self.pivots[0].pivot
         row: Array | None = None
         noise = np.zeros(1)
         for pivot, parent in zip(self.pivots, self.tree.parents if self.tree else (), strict=True):
             above = None if row is None else row[parent]
             row = pivot.own(above) if above is None else pivot.own(above) + above
             noise = (1.0 - pivot.credibility) ** 2 * noise[parent] + 1.0 / pivot.pivot
-        return (np.empty((0, len(self.matrix))) if row is None else row), noise
+        return (np.empty((0, len(self.matrix))) if row is None else row), None, noise
 
 
 def _trace(square: Array, covariance: Array, noise: Array) -> Array:
@@ -242,22 +247,24 @@ def reduce(
     return Reduced(quadratic, tree, matrix, tuple(pivots[::-1]), penalty, strengths, (layout, labels))
 
 
-def curved(reduced: Reduced, move: State) -> State:
-    """Return a step of a count model in which the leaves' upward moves are shortened to their own maxima.
+def curved(reduced: Reduced, move: State, *, down: bool) -> State:
+    """Return a step of a count model in which the moves of the leaves lead to their own maxima.
 
     Given all other parameters, a leaf with information h, strength s and straight move d has its maximum at the u that
-    solves h (exp(u) - 1) + s u = (h + s) d (docs/method.md, equation 11). If d > 0, u is below d. Moves down are kept.
+    solves h (exp(u) - 1) + s u = (h + s) d (docs/method.md, equation 11). It is below d. This is exact for Poisson
+    counts. For other counts, moves down are kept, because their information falls less than the mean; `down` is false.
     """
     if not reduced.pivots:
         return move
     information, d = reduced.pivots[-1].information, move.nodes[-1]
     strength = reduced.strengths[len(reduced.pivots) - 1]
-    up = np.maximum(d, 0.0)
-    u = np.log1p(up)  # the solution without penalty, s = 0
+    up = np.minimum(np.maximum(d, 0.0), HIGHEST)
+    u = np.where(d > 0.0, np.log1p(up), d)  # for d > 0, the solution without penalty, s = 0
+    d = np.where(d > 0.0, up, d)
     for _ in range(CURVED_STEPS):
         means = information * np.exp(u)
-        u -= (means - information + strength * u - (information + strength) * up) / (means + strength)
-    return State(move.dense, (*move.nodes[:-1], np.where(d > 0.0, u, d)))
+        u -= (means - information + strength * u - (information + strength) * d) / (means + strength)
+    return State(move.dense, (*move.nodes[:-1], u if down else np.where(d > 0.0, u, d)))
 
 
 def factorise(matrix: Array, layout: Layout, labels: Mapping[str, SlotNames]) -> tuple[Array, Array]:

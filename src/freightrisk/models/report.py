@@ -21,7 +21,7 @@ from freightrisk.models.joint import known_ancestor, posterior_of
 from freightrisk.models.likelihood import fit_statistics, likelihood_dispersion, response_of
 from freightrisk.models.passes import Problem
 from freightrisk.models.posterior import Posterior
-from freightrisk.models.products import forms
+from freightrisk.models.products import combination, forms
 from freightrisk.models.quadratic import Reduced
 from freightrisk.models.strengths import LARGEST_STRENGTH, NO_VARIANCE
 from freightrisk.models.table_model import Solution
@@ -304,10 +304,10 @@ def credibility_by_depth(tree: Any, information: Array, strengths: Array) -> lis
 
 def tree_errors(reduced: Reduced, covariance: Array, pull: Array | None) -> tuple[Array, Array, float]:
     """Return the variance of each leaf less the mean that `pull` weighs, and that mean's row and variance of noise."""
-    row, noise = reduced.paths()
+    rows, scale, noise = reduced.paths()
     threads = reduced.quadratic.threads
     if pull is None:
-        return forms(row, covariance, threads) + noise, np.zeros(row.shape[1]), 0.0
+        return forms(rows, covariance, threads, scale=scale) + noise, np.zeros(rows.shape[1]), 0.0
     tree, pulls = reduced.tree, [pull]
     if tree is None:
         raise InputError("there is no tree.")
@@ -317,9 +317,8 @@ def tree_errors(reduced: Reduced, covariance: Array, pull: Array | None) -> tupl
     for pivot, weight, parent in zip(reduced.pivots, pulls[::-1], tree.parents, strict=True):
         total += float((weight * weight / pivot.pivot).sum())
         shared = weight / pivot.pivot + (1.0 - pivot.credibility) * shared[parent]
-    mean = pull @ row
-    row -= mean
-    return forms(row, covariance, threads) + noise - 2.0 * shared + total, mean, total
+    mean = combination(pull if scale is None else pull * scale, rows, threads)
+    return forms(rows, covariance, threads, scale=scale, shift=mean) + noise - 2.0 * shared + total, mean, total
 
 
 def _at_parent(

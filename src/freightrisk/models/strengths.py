@@ -34,6 +34,7 @@ def estimate_strengths(
     near: Reduced | None = None,
     moving: Quadratic | None = None,
     rounds: int = STRENGTH_STEPS,
+    again: bool = True,
 ) -> Reduced:
     """Return the quadratic at the strengths that maximise its restricted likelihood; given variances are kept.
 
@@ -44,7 +45,8 @@ def estimate_strengths(
     linearly. For a one-level tree, the leaf sums are rescaled until the strength has moved too far for the tolerance.
     If `near` is given (a reduction with the same information), its leaf sums serve first. If `moving` is given (the
     quadratic with the observed information), it determines the effects, and `quadratic` determines their posterior
-    variances alone. The iteration ends after `rounds` rounds at the latest.
+    variances alone. The iteration ends after `rounds` rounds at the latest. Without `again`, rescaled sums are not
+    checked: the strengths have an error of up to NEAR_ERROR times the log distance that they moved.
 
     References
     ----------
@@ -68,10 +70,10 @@ def estimate_strengths(
         # Near the solution, rounding keeps the moves from getting smaller. A stalled move ends the iteration too.
         least, stalled = (largest, 0) if largest < 0.5 * least else (least, stalled + 1)
         rounding = stalled >= STALLED_STEPS and largest < STALLED_MOVE
-        if rounding or largest < (tolerance if near is None else STRENGTH_TOLERANCE):
+        if rounding or largest < tolerance:
             log = log + move
             # Rescaled sums have an error that grows with the distance. If it is too large, sum again and go on.
-            if near is None or NEAR_ERROR * abs(log[0] - np.log(near.strengths[0])) < tolerance:
+            if near is None or not again or NEAR_ERROR * abs(log[0] - np.log(near.strengths[0])) < tolerance:
                 break
             mixing, near, least, stalled = Mixing(), None, np.inf, 0
             continue
@@ -81,15 +83,16 @@ def estimate_strengths(
 
 
 class Mixing:
-    """Anderson mixing: the combination of the last steps with the smallest residual."""
+    """Anderson mixing: the combination of the last `most` steps with the smallest residual."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MIXED) -> None:
+        self.most = most
         self.points: list[Array] = []
         self.moves: list[Array] = []
 
     def step(self, point: Array, move: Array) -> Array:
         """Return the step from a point whose plain step is `move`."""
-        self.points, self.moves = [*self.points, point][-MIXED:], [*self.moves, move][-MIXED:]
+        self.points, self.moves = [*self.points, point][-self.most :], [*self.moves, move][-self.most :]
         if len(self.moves) == 1:
             return move
         moves, points = np.diff(self.moves, axis=0).T, np.diff(self.points, axis=0).T

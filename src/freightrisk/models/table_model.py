@@ -102,7 +102,7 @@ def _solve(
             problem, dense, labels, constraints(dense), Passes(problem, dense, threads),
             pieces=_sample_pieces(problem.n_rows), ridge=1.0,
         )  # fmt: skip
-        sample = Newton(few).run(State(state.dense, ()), 1e-3, 8)
+        sample = Newton(few, State(state.dense, ())).run(1e-3, 8)
         state, steps = State(sample.state.dense, nodes), sample.steps
     objective = Objective(problem, layout, labels, constraints(layout), Passes(problem, layout, threads))
     none = np.zeros(len(layout.groups), dtype=bool)
@@ -118,7 +118,9 @@ def _solve(
     steps += found.steps
     unsettled = max(unsettled, found.unsettled, key=lambda changes: max(map(abs, changes), default=0.0))
     strengths = np.where(none, LARGEST_STRENGTH, found.strengths)
-    reduced = reduce(found.quadratic, layout, labels, strengths)
+    reduced = found.reduced
+    if reduced is None or none.any():
+        reduced = reduce(found.quadratic, layout, labels, strengths)
     covariance = covariance_of(reduced, found.state, objective.monotone)
     edf = effective_parameters(reduced, layout, covariance)
     return Solution(
@@ -131,7 +133,7 @@ def _solve(
 
 def _arrived(objective: Objective, state: State, solver: Solver) -> Run:
     """Return the run of Newton's method from a state, or raise with the level that still moves most."""
-    found = Newton(objective).run(state, solver.tolerance, solver.max_iterations)
+    found = Newton(objective, state).run(solver.tolerance, solver.max_iterations)
     if found.converged:
         return found
     base, tables = tables_of(objective.layout, found.move)
