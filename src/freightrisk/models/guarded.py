@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from freightrisk._types import Array
 from freightrisk.errors import FitError
+from freightrisk.models.monotone import on_face
 from freightrisk.models.objective import MOST_HALVINGS, Objective, Run, Step
 from freightrisk.models.quadratic import LONGEST, Quadratic, Reduced, State
 from freightrisk.models.strengths import LOG_STRENGTHS, STRENGTH_STEPS, STRENGTH_TOLERANCE, Mixing
@@ -185,20 +186,22 @@ def _move(objective: Objective, point: _Point, strengths: Array, longest: float)
         return move
     # Without a bound on moves, this only keeps the curvature of each node above zero.
     curved = objective.reduced(point.observed, strengths, bounded=state, longest=np.inf)
-    closer = objective.move(replace(curved, matrix=_positive(curved, plain, state)), state)
-    return closer if objective.largest(closer) <= LONGEST else move
+    matrix = curved.matrix if objective.monotone is None else on_face(curved, plain, state, objective.monotone)
+    closer = objective.move(replace(curved, matrix=_positive(matrix, curved, plain, state)), state)
+    length = objective.largest(closer)
+    return closer if length <= LONGEST else closer.times(LONGEST / length)
 
 
-def _positive(seen: Reduced, expected: Reduced, state: State) -> Array:
-    """Return the matrix of a quadratic with negative curvatures turned round, and with bounded moves.
+def _positive(matrix: Array, seen: Reduced, expected: Reduced, state: State) -> Array:
+    """Return a matrix for a quadratic with negative curvatures turned round, and with bounded moves.
 
     The observed information of some families may be negative. A step from a saddle must then lead away from it. Each
     direction's curvature is raised until its own move is at most LONGEST, as in `reduce`.
     """
     scale = np.sqrt(np.diag(expected.matrix))
-    values, vectors = np.linalg.eigh(seen.matrix / np.outer(scale, scale))
+    values, vectors = np.linalg.eigh(matrix / np.outer(scale, scale))
     if values[0] > LEAST_CURVATURE:
-        return seen.matrix
+        return matrix
     right = seen.right_side(state)[0]
     longest = np.abs(vectors / scale[:, None]).max(axis=0) * np.abs(vectors.T @ (right / scale))
     raised = np.maximum(np.maximum(np.abs(values), longest / LONGEST), LEAST_CURVATURE**2)

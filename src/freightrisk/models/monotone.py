@@ -60,11 +60,38 @@ def monotone_move(reduced: Reduced, state: State, monotone: Constraints) -> Stat
     return State(dense, reduced.back(dense, sides))
 
 
+def _held(state: State, monotone: Constraints) -> NDArray[np.bool_]:
+    """Return the increments that the monotone constraint holds at 0."""
+    increments = monotone.inverse @ state.dense
+    return np.asarray(monotone.positive & (increments <= 1e-9 * (1.0 + np.abs(state.dense).max())))
+
+
+def on_face(seen: Reduced, expected: Reduced, state: State, monotone: Constraints) -> Array:
+    """Return the matrix of a quadratic with the curvature of held increments taken from the expected information.
+
+    The observed information may be negative in the direction of an increment that is held at 0. Such a direction says
+    nothing about the maximum. The curvature that the free parameters leave to it is that of the expected information.
+    If the free parameters themselves have a negative curvature, the matrix is returned as it is.
+    """
+    held = _held(state, monotone)
+    matrix, other = (monotone.basis.T @ one.matrix @ monotone.basis for one in (seen, expected))
+    free = ~held
+    if not held.any() or not np.linalg.eigvalsh(matrix[np.ix_(free, free)])[0] > 0.0:
+        return seen.matrix
+    left = other[np.ix_(held, held)] - _absorbed(other, free, held)
+    matrix[np.ix_(held, held)] = _absorbed(matrix, free, held) + left
+    return np.asarray(monotone.inverse.T @ matrix @ monotone.inverse)
+
+
+def _absorbed(matrix: Array, free: NDArray[np.bool_], held: NDArray[np.bool_]) -> Array:
+    """Return the information of held increments that the free parameters absorb."""
+    beside = matrix[np.ix_(free, held)]
+    return np.asarray(beside.T @ np.linalg.solve(matrix[np.ix_(free, free)], beside))
+
+
 def covariance_of(reduced: Reduced, state: State, monotone: Constraints | None) -> Array:
     """Return the covariance of the dense parameters; bands that the monotone constraint holds equal move together."""
     if monotone is None:
         return reduced.covariance
-    increments = monotone.inverse @ state.dense
-    held = monotone.positive & (increments <= 1e-9 * (1.0 + np.abs(state.dense).max()))
-    basis = monotone.basis[:, ~held]
+    basis = monotone.basis[:, ~_held(state, monotone)]
     return np.asarray(basis @ np.linalg.solve(basis.T @ reduced.matrix @ basis, basis.T))

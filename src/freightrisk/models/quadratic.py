@@ -36,6 +36,10 @@ class State(NamedTuple):
         nodes = tuple(old + share * new for old, new in zip(self.nodes, move.nodes, strict=True))
         return State(self.dense + share * move.dense, nodes)
 
+    def times(self, share: float) -> "State":
+        """Return a share of a move."""
+        return State(share * self.dense, tuple(share * nodes for nodes in self.nodes))
+
     def minus(self, other: "State") -> "State":
         """Return the move from another state to this one."""
         return self.plus(other, -1.0)
