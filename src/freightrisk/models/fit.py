@@ -1,7 +1,7 @@
 """The fit that frequency and severity share: rows and effects in, a `FittedModel` out."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -27,11 +27,11 @@ from freightrisk.models.inference import clustered_covariance
 from freightrisk.models.information import means
 from freightrisk.models.passes import PART_ROWS, Problem
 from freightrisk.models.report import Report, filled
-from freightrisk.models.rows import total
+from freightrisk.models.rows import Rows, total
 from freightrisk.models.solver import Solver
 from freightrisk.models.strengths import Mixing
 from freightrisk.models.table_model import Solution, null_problem, solve
-from freightrisk.models.terms import AnyCoding, LevelSums, coding_of, given_multiplier, level_sums, term_of
+from freightrisk.models.terms import AnyCoding, LevelSums, coding_of, level_sums, term_of
 
 PARAMETER_ROUNDS = 50
 PARAMETER_TOLERANCE = 1e-10
@@ -39,59 +39,6 @@ LEAST_BALANCE, MOST_BALANCE = 0.8, 1.25  # an off-balance factor beyond these is
 LARGEST_STEP = 3.0  # of the log parameter in a round
 # Changes below this end the rounds once they no longer halve: a parameter near zero is known to rounding.
 PARAMETER_NOISE = 1e-7
-
-
-def _ones() -> Array:
-    """Return the array that stands for a column of ones."""
-    return np.empty(0)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Rows:
-    """The rows that a model is fitted on; empty arrays stand for ones.
-
-    Parameters
-    ----------
-    family : str
-    codes : mapping of str to array
-        Codes of each effect's table.
-    response, multiplier, weight, trials, family_parameter
-        As for `Problem`, without the given tables in `multiplier`.
-    exposure, claims, amount : float64 array
-        Reported by level.
-    options : tuple of str
-        Names of the optional columns that entered: exposure, offset, weight.
-    """
-
-    family: str
-    codes: Mapping[str, NDArray[Any]]
-    response: NDArray[Any]
-    exposure: Array
-    claims: NDArray[Any]
-    amount: Array
-    multiplier: Array = field(default_factory=_ones)
-    weight: Array = field(default_factory=_ones)
-    trials: Array = field(default_factory=_ones)
-    family_parameter: float = 0.0
-    options: tuple[str, ...] = ()
-
-    @property
-    def n_rows(self) -> int:
-        """Return the number of rows."""
-        return len(self.response)
-
-    def problem(self, layout: Layout, given: Mapping[str, Array]) -> Problem:
-        """Return the rows as the solver takes them: the codes of estimated tables, with given ones in the offset."""
-        return Problem(
-            family=self.family,
-            codes={name: self.codes[name] for name in layout.names},
-            sizes={term.name: term.n_slots for term in layout.terms},
-            response=self.response,
-            multiplier=given_multiplier(self.multiplier, given, self.codes, self.n_rows),
-            weight=self.weight,
-            family_parameter=self.family_parameter,
-            trials=self.trials,
-        )
 
 
 def options_of(**columns: Any) -> tuple[str, ...]:
@@ -119,13 +66,8 @@ def fit_rows(
     effects: Mapping[str, Effect],
     *,
     solver: Solver,
-    cluster: Any = None,
-    at_limit: NDArray[np.bool_] | None = None,
 ) -> FittedModel:
-    """Return the fitted model of some rows.
-
-    `cluster` has a value for each row, and `at_limit` says which responses are known only to be at least that.
-    """
+    """Return the fitted model of some rows."""
     _check.instance(solver, Solver, argument="solver")
     codings = {name: coding_of(effect, book.codings) for name, effect in effects.items()}
     sums = {
@@ -137,19 +79,19 @@ def fit_rows(
     terms = tuple(term_of(effect, codings[name], sums[name]) for name, effect in effects.items() if name not in given)
     layout = Layout(terms)
     labels = {name: _Labels(codings[name]) for name in layout.names}
-    found = _solved(rows.problem(layout, given), layout, labels, solver, at_limit)
+    found = _solved(rows.problem(layout, given), layout, labels, solver, rows.at_limit)
     unsettled = unsettled_effects(layout, found.solution.unsettled)
     null = solve(null_problem(found.problem), Layout(()), {}, solver=solver)
     clustered, clusters = None, 0
-    if cluster is not None:
-        clusters_by_row = _cluster_codes(cluster)
+    if rows.cluster is not None:
+        clusters_by_row = _cluster_codes(rows.cluster)
         clustered = clustered_covariance(found.problem, layout, found.solution, clusters_by_row)
         clusters = int(clusters_by_row.max()) + 1
     report = Report(
         kind, found.problem, layout, found.solution, effects, codings, sums, given, clustered, found.log_likelihood
     )
     fitted = report.model(null, solver.engine)
-    n_censored = 0 if at_limit is None else int(at_limit.sum())
+    n_censored = 0 if rows.at_limit is None else int(rows.at_limit.sum())
     how = replace(
         fitted.statistics, n_clusters=clusters, n_censored=n_censored, options=rows.options,
         exposure=total(rows.exposure, rows.n_rows), claims=total(rows.claims, rows.n_rows),
@@ -293,7 +235,8 @@ def with_lines(fitted: FittedModel, book: OrderBook, rows: Rows) -> FittedModel:
     """Return a model of lines as one of orders: with the number of lines as a given table."""
     name = str(book.lines)
     coding = book.codings[name]
-    sums = level_sums(book.codes[name], coding.n_slots, rows.exposure, rows.claims, rows.amount)
+    codes = book.codes[name] if rows.kept is None else book.codes[name][rows.kept]
+    sums = level_sums(codes, coding.n_slots, rows.exposure, rows.claims, rows.amount)
     counter = FittedEffect(
         coding=coding,
         kind="lines",
@@ -363,11 +306,7 @@ def _refuse_empty_fit(
 ) -> None:
     if not rows.n_rows and FAMILIES[rows.family].counts:
         raise FitError("the book has no rows to fit; mature() or select() may have left none. Keep some orders.")
-    counts_rows = len(rows.weight) == rows.n_rows  # a row of weight 0 does not count
-    if not any(
-        (rows.response[start:stop] * (rows.weight[start:stop] > 0.0 if counts_rows else True)).any()
-        for start, stop in chunks(rows.n_rows, PART_ROWS)
-    ):
+    if not any(rows.response[start:stop].any() for start, stop in chunks(rows.n_rows, PART_ROWS)):
         raise FitError(f"there are no claims in {counted(rows.n_rows, 'row')} to fit; a model needs some.")
     if not FAMILIES[rows.family].counts:
         return

@@ -29,6 +29,15 @@ def response_of(problem: Problem) -> Response:
     return Response(problem.y, weight, log_multiplier, problem.trials if len(problem.trials) else np.ones(n))
 
 
+def log_lift(family: str, dispersion: float, rows_per_weight: float) -> float:
+    """Return the log of mean over median of a lognormal amount; 0 for other families, which are fitted to means.
+
+    The log of a row of weight w has variance dispersion / w. The lift is half the mean of these variances, weighted by
+    w: half the dispersion times the number of rows over the sum of their weights (docs/method.md, equation 2b).
+    """
+    return 0.5 * dispersion * rows_per_weight if family == "lognormal" else 0.0
+
+
 def likelihood_dispersion(problem: Problem, deviance: float, dispersion: float) -> float:
     """Return the dispersion at which the log likelihood of a fit is: 1 for counts.
 

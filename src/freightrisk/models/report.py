@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,12 @@ from freightrisk.models.fitted import FittedModel
 from freightrisk.models.fitted_effect import FitStatistics, FittedEffect, Nodes
 from freightrisk.models.information import dispersion_value, means, tables_of
 from freightrisk.models.joint import known_ancestor, posterior_of
-from freightrisk.models.likelihood import fit_statistics, likelihood_dispersion, response_of
+from freightrisk.models.likelihood import fit_statistics, likelihood_dispersion, log_lift, response_of
 from freightrisk.models.passes import Problem
 from freightrisk.models.posterior import Posterior
 from freightrisk.models.products import forms
 from freightrisk.models.quadratic import Reduced
+from freightrisk.models.rows import total
 from freightrisk.models.strengths import LARGEST_STRENGTH, NO_VARIANCE
 from freightrisk.models.table_model import Solution
 from freightrisk.models.terms import AnyCoding, LevelSums, bands_of, tree_of
@@ -123,10 +125,14 @@ class Report:
         """Return the dispersion by which covariances are scaled: 1 for counts."""
         return self.solution.dispersion if FAMILIES[self.problem.family].has_dispersion else 1.0
 
-    @property
+    @cached_property
     def lift(self) -> float:
-        """Return the log of mean over median of a lognormal, half the variance of the log; 0 for other families."""
-        return 0.5 * self.solution.dispersion if self.problem.family == "lognormal" else 0.0
+        """Return the log of mean over median of a lognormal; 0 for other families."""
+        weight = self.problem.weight
+        # Behind a limit, a weight repeats its row.
+        plain = self.censored_log_likelihood is not None or not len(weight)
+        share = 1.0 if plain else self.problem.n_rows / total(weight, self.problem.n_rows)
+        return log_lift(self.problem.family, self.solution.dispersion, share)
 
     def _centre(self, term: Term, table: Array) -> float:
         """Return the log of the exposure-weighted mean relativity."""
