@@ -308,6 +308,8 @@ def _refuse_empty_fit(
         raise FitError("the book has no rows to fit; mature() or select() may have left none. Keep some orders.")
     if not any(rows.response[start:stop].any() for start, stop in chunks(rows.n_rows, PART_ROWS)):
         raise FitError(f"there are no claims in {counted(rows.n_rows, 'row')} to fit; a model needs some.")
+    if rows.at_limit is not None:
+        _refuse_hidden_amounts(rows, rows.at_limit, effects, codings)
     if not FAMILIES[rows.family].counts:
         return
     most = rows.trials if len(rows.trials) else np.ones(1)
@@ -331,6 +333,31 @@ def _refuse_empty_fit(
 
 def _levels_have(count: int) -> str:
     return f"{counted(count, 'level')} {'has' if count == 1 else 'have'}"
+
+
+def _refuse_hidden_amounts(
+    rows: Rows, at_limit: NDArray[np.bool_], effects: Mapping[str, Effect], codings: Mapping[str, AnyCoding]
+) -> None:
+    """Refuse amounts that are all at their limit, of the book or of a free level, because any larger mean fits."""
+    if at_limit.all():
+        found = "the only amount is at its" if rows.n_rows == 1 else f"all {rows.n_rows:,} amounts are at their"
+        raise FitError(
+            f"limit: {found} limit, so that no amount shows how much freight lies behind it. Fit the amounts before "
+            "the limit was applied, or leave limit= out to fit the amounts paid."
+        )
+    for name, effect in effects.items():
+        if not isinstance(effect, Free) or effect.monotone is not None:  # a neighbour bounds a monotone level
+            continue
+        n_slots = codings[name].n_slots
+        amounts, hidden = (np.bincount(codes, minlength=n_slots) for codes in
+                           (rows.codes[name], rows.codes[name][at_limit]))  # fmt: skip
+        above = np.flatnonzero((amounts > 0) & (amounts == hidden))
+        if len(above):
+            shown = ", ".join(f"'{codings[name].slot_label(code)}'" for code in above[:5].tolist())
+            raise FitError(
+                f"factor '{name}': all amounts of {counted(len(above), 'level')} are at their limit (first: {shown}), "
+                f"so a free relativity would be infinite; pool levels, or use Credibility('{name}')."
+            )
 
 
 def _refuse_certain_claims(rows: Rows, name: str, coding: AnyCoding) -> None:

@@ -101,7 +101,8 @@ class SeverityModel:
         InputError
             If an argument has the wrong shape, or amounts exceed their limit.
         FitError
-            As for `FrequencyModel.fit`, or if `limit` is given and the family has no likelihood behind a limit.
+            As for `FrequencyModel.fit`. If `limit` is given, also if the family has no likelihood behind a limit, or if
+            all amounts, of the book or of a free level, are at their limit.
 
         Notes
         -----
