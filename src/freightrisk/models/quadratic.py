@@ -21,6 +21,7 @@ from freightrisk.models.products import squares
 ALIASED = 1e-9  # a squared pivot, at unit diagonal, below which a level is a combination of other levels
 LONGEST = 1.0  # bound on a parameter's move, in logs
 LEAST_SHARE = 0.1  # of a penalty: the least curvature of a bounded move
+LEAST_INFORMATION, LARGEST_MOVE, LARGEST_EXPONENT = 1e-100, 1e100, 400.0  # keep these steps in the range of a double
 CURVED_STEPS = 6  # of Newton's method, in one unknown for each leaf
 
 
@@ -252,11 +253,16 @@ def curved(reduced: Reduced, move: State) -> State:
         return move
     information, d = reduced.pivots[-1].information, move.nodes[-1]
     strength = reduced.strengths[len(reduced.pivots) - 1]
-    up = np.maximum(d, 0.0)
-    u = np.log1p(up)  # the solution without penalty, s = 0
+    up = np.clip(d, 0.0, LARGEST_MOVE)
+    # The root lies between the solution without penalty and the smaller of d and log(1 + d) + log(1 + s / h). A step of
+    # Newton's method may leave this range, up to where exp overflows.
+    least = u = np.log1p(up)
+    share = np.log1p(strength / np.maximum(information, LEAST_INFORMATION))
+    most = np.minimum(np.minimum(up, least + share), LARGEST_EXPONENT)
     for _ in range(CURVED_STEPS):
         means = information * np.exp(u)
-        u -= (means - information + strength * u - (information + strength) * up) / (means + strength)
+        step = (means - information + strength * u - (information + strength) * up) / (means + strength)
+        u = np.clip(u - step, least, most)
     return State(move.dense, (*move.nodes[:-1], np.where(d > 0.0, u, d)))
 
 
