@@ -253,13 +253,10 @@ def cluster_of(cluster: Any, n_orders: int, rows: NDArray[np.int64] | None) -> A
     """Return the cluster of each row that is fitted, given that of each order."""
     if cluster is None:
         return None
-    try:
-        values = np.asarray(cluster)
-    except Exception:  # of whatever class the values are
-        raise InputError(f"cluster is {repr_of(cluster)}; give one value for each of {n_orders:,} orders.") from None
+    values = _check.groups(cluster, argument="cluster", length=n_orders)
     if values.shape != (n_orders,):
-        raise InputError(f"cluster has shape {values.shape}; give one value for each of {n_orders:,} orders.")
-    values = values.astype(values.dtype.newbyteorder("="), copy=False)  # pandas takes numbers of this machine alone
+        found = f"cluster is {repr_of(cluster)}" if values.ndim == 0 else f"cluster has shape {values.shape}"
+        raise InputError(f"{found}; give one value for each of {n_orders:,} orders.")
     return values if rows is None else values[rows]
 
 
