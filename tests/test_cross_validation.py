@@ -288,7 +288,8 @@ def test_a_pure_premium_is_checked_too():
 THIRDS = np.arange(900) % 3
 SAME_GROUPS = {
     "float16": THIRDS.astype(np.float16), "float32": THIRDS.astype(np.float32),
-    "longdouble": THIRDS.astype("longdouble"), "another byte order": THIRDS.astype(">i4"), "nullable": pd.array(THIRDS, dtype="Int64"),
+    "longdouble": THIRDS.astype("longdouble"), "another byte order": THIRDS.astype(">i4"),
+    "nullable": pd.array(THIRDS, dtype="Int64"),
     "masked without a gap": np.ma.array(THIRDS), "categorical": pd.Categorical(THIRDS), "text": THIRDS.astype(str),
     "objects": THIRDS.astype(object), "strings": pd.array(THIRDS.astype(str), dtype="string"),
     "another index": pd.Series(THIRDS, index=np.arange(900)[::-1]),
