@@ -32,7 +32,8 @@ class Evaluation:
         Deviance of the model, and of a model with the fit's overall mean and nothing else. Both are nan for a
         beta-binomial, which has no deviance in closed form; use `log_likelihood`.
     log_likelihood : float
-        Log likelihood of the rows at the fit's parameters and dispersion.
+        Log likelihood of the rows at the fit's parameters and dispersion. It is nan if the fit is of amounts without
+        residuals, such as a flat fee: its dispersion is 0, so amounts have no density. Use the deviance.
     actual, expected : float
         Claims, or freight in yuan, of the rows and as the model expects them.
 

@@ -15,7 +15,7 @@ from freightrisk._types import Array
 from freightrisk.book.book import OrderBook
 from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.errors import FitError, InputError
-from freightrisk.models.balance import off_balance
+from freightrisk.models.balance import FARTHEST, off_balance
 from freightrisk.models.censored import solve_censored
 from freightrisk.models.design import Layout, SlotNames
 from freightrisk.models.effects import Effect, Free, Given, Interaction, given_table
@@ -103,10 +103,12 @@ def fit_rows(
         name: replace(effect, doubts=("unsettled",) * (name in unsettled) + ("thin",) * (name in thin))
         for name, effect in fitted.fitted_effects.items()
     }
-    balance = 1.0 if n_censored else off_balance(found.problem, layout, found.solution.state, report.lift)
-    if not (np.isfinite(fitted.intercept) and np.isfinite(balance) and balance > 0.0):
+    balance = float("nan")
+    if abs(fitted.intercept) <= FARTHEST:
+        balance = 1.0 if n_censored else off_balance(found.problem, layout, found.solution.state, report.lift)
+    if not (np.isfinite(balance) and balance > 0.0):
         raise FitError(
-            f"the {rows.family} fit has no finite mean: its base is {fitted.base:g} and its dispersion "
+            f"the {rows.family} fit has no finite mean: the log of its base is {fitted.intercept:g} and its dispersion "
             f"{fitted.dispersion:g}. There are too few rows for the levels, or weights or offsets are too large; pool "
             "levels, or correct the weights."
         )

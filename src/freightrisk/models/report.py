@@ -117,7 +117,7 @@ class Report:
             df_residual=float(df_residual),
             n_rows=problem.n_rows,
             null_base=float(null.state.dense[0]),
-            likelihood_dispersion=likelihood_dispersion(problem, deviance, solution.dispersion),
+            likelihood_dispersion=likelihood_dispersion(problem, deviance, solution.dispersion, log_likelihood),
         )
 
     @property
@@ -169,7 +169,7 @@ class Report:
             pull = self._pull(term, tables[term.name])[layout.tree.slots] if term.centred else None
             errors[term.name] = np.full(term.n_slots, np.inf)
             found, mean_row, mean_variance = tree_errors(self.solution.reduced, self.solution.covariance, pull)
-            errors[term.name][layout.tree.slots] = np.sqrt(found * dispersion)
+            errors[term.name][layout.tree.slots] = np.sqrt(np.maximum(found * dispersion, 0.0))
             rows[0] -= mean_row
             extra = mean_variance * dispersion
         for term, start in zip(layout.dense, layout.starts.tolist(), strict=False):
