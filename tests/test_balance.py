@@ -156,5 +156,5 @@ def test_claims_of_weight_zero_are_no_claims():
     book = OrderBook.from_counts(
         pd.DataFrame({"zone": ["near"] * 3, "n": [1, 0, 0]}), claims="n", factors=[Factor("zone")]
     )
-    with pytest.raises(FitError, match="there are no claims in 3 rows"):
+    with pytest.raises(FitError, match="there are no claims in 2 rows"):
         FrequencyModel([]).fit(book, weight=[0.0, 1.0, 1.0])

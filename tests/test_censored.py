@@ -6,7 +6,7 @@ import pytest
 from scipy import optimize, special, stats
 
 from freightrisk import Credibility, Factor, FitError, InputError, OrderBook, SeverityModel, Solver
-from freightrisk.models.censored import _dispersion
+from freightrisk.models.censored import _dispersion, _mills
 from freightrisk.models.passes import Problem
 
 ZONES = ("near", "far", "remote")
@@ -123,13 +123,13 @@ def test_errors_are_wider_than_without_a_limit_and_hold_the_truth():
 
 
 def test_far_limits_do_not_underflow():
-    from freightrisk.models.censored import _gamma_hazard, _mills
+    from freightrisk.models.censored import _gamma_hazard
 
     x = np.array([50.0, 700.0, 900.0, 1e5])
     known = np.array([float(special.gammaincc(2.5, 50.0))])
     assert _gamma_hazard(2.5, x)[0] == pytest.approx(stats.gamma.pdf(50.0, 2.5) * 50.0 / known[0], rel=1e-10)
     assert np.all(_gamma_hazard(2.5, x) > x - 2.5)
-    np.testing.assert_allclose(_mills(np.array([0.0, 30.0])), [np.sqrt(2 / np.pi), 30.0333], rtol=1e-5)
+    np.testing.assert_allclose(_mills(np.array([0.0, 30.0]))[0], [np.sqrt(2 / np.pi), 30.0333], rtol=1e-5)
 
 
 def test_bad_calls_are_refused():
@@ -148,3 +148,56 @@ def test_bad_calls_are_refused():
     many = OrderBook.from_counts(frame.assign(claims=2), claims="claims", amount="amount", factors=[Factor("zone")])
     with pytest.raises(InputError, match="means of several"):
         SeverityModel().fit(many, limit=1e3)
+
+
+# Limits that say nothing, or nothing but
+
+
+@pytest.mark.parametrize("family", ["gamma", "lognormal"])
+@pytest.mark.parametrize("effects", [["zone"], [Credibility("zone", variance=0.3)]])
+@pytest.mark.parametrize("spread", [0.5, 1e-3])
+def test_a_limit_far_below_the_mean_says_nothing(family, effects, spread):
+    frame = amounts_of(300, seed=4, family=family, spread=spread)
+    limits = np.full(len(frame), 18.0)
+    tiny = frame.head(40).assign(amount=1e-6)
+    both = pd.concat([frame, tiny])
+    fits = []
+    for rows, most in ((frame, limits), (both, np.append(limits, np.full(40, 1e-6)))):
+        book = OrderBook.from_counts(
+            rows.assign(amount=np.minimum(rows["amount"], most)), claims="claims", amount="amount",
+            factors=[Factor("zone")],
+        )  # fmt: skip
+        fits.append(SeverityModel(effects, family=family).fit(book, limit=most))
+    one, other = fits
+    assert other.dispersion == pytest.approx(one.dispersion, rel=1e-6)
+    first, second = (fitted.predict(frame.head(30), std_errors=True) for fitted in fits)
+    pd.testing.assert_frame_equal(first, second, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("family", ["gamma", "lognormal"])
+def test_amounts_that_are_all_at_their_limit_are_refused(family):
+    frame = amounts_of(60, family=family)
+    with pytest.raises(FitError, match="all 60 amounts are at their limit, so that no amount shows"):
+        SeverityModel(family=family).fit(book_of(frame, 1e-3), limit=1e-3)
+    hidden = frame.assign(amount=np.where(frame["zone"] == "far", 30.0, np.minimum(frame["amount"], 29.0)))
+    with pytest.raises(FitError, match=r"factor 'zone': all amounts of 1 level are at their limit \(first: 'far'\)"):
+        SeverityModel(family=family).fit(book_of(hidden, 30.0), limit=30.0)
+    assert np.isfinite(SeverityModel([Credibility("zone")], family=family).fit(book_of(hidden), limit=30.0).base)
+    weight = (frame["amount"] >= 9.0).astype(float)  # the amounts below the limit do not count
+    count = int(weight.sum())
+    with pytest.raises(FitError, match=f"all {count} amounts are at their limit"):
+        SeverityModel([], family=family).fit(book_of(frame, 9.0), limit=9.0, weight=weight)
+
+
+def test_the_mills_ratio_keeps_its_digits():
+    z = np.array([-60.0, -8.0, -1.0, 0.0, 1.0])
+    mills, beyond = _mills(z)
+    np.testing.assert_allclose(mills, stats.norm.pdf(z) / stats.norm.sf(z), rtol=1e-13, atol=1e-300)
+    np.testing.assert_allclose(beyond, mills - z, rtol=1e-15)
+    z = np.array([8.0, 60.0, 290.0, 310.0, 1e4, 1e8])
+    exact = np.zeros(len(z))
+    for k in range(400, 0, -1):  # Laplace's continued fraction of M - z
+        exact = k / (z + exact)
+    mills, beyond = _mills(z)
+    np.testing.assert_allclose(mills, z + exact, rtol=1e-14)
+    np.testing.assert_allclose(beyond, exact, rtol=1e-10)

@@ -254,6 +254,17 @@ GROUPS = np.zeros(900, dtype=int)
         (lambda: cross_validate(MODEL, BOOK, by=GROUPS[:3]), r"by is an array of shape \(3,\)"),
         (lambda: cross_validate(MODEL, BOOK, by=[None, *range(899)]), "by is missing in 1 row"),
         (lambda: cross_validate(MODEL, BOOK, by=np.array([{}] * 900)), "by has groups that cannot be ordered"),
+        (
+            lambda: cross_validate(MODEL, BOOK, by=[1, "1"] * 450),
+            "by has groups that cannot be ordered, or that are of se",
+        ),
+        (lambda: cross_validate(MODEL, BOOK, by=np.arange(900) * 1j), "by has groups that cannot be ordered"),
+        (
+            lambda: cross_validate(MODEL, BOOK, by=np.ma.array(GROUPS, mask=np.arange(900) < 2)),
+            "by is missing in 2 rows",
+        ),
+        (lambda: cross_validate(MODEL, BOOK, by=pd.array([None] + [1] * 899, dtype="Int64")), "by is missing in 1 row"),
+        (lambda: cross_validate(MODEL, BOOK, by=pd.Categorical([None] + [1] * 899)), "by is missing in 1 row"),
         (lambda: cross_validate(MODEL, BOOK, train="later"), "train is 'later'; it must be one of"),
         (lambda: cross_validate(MODEL, BOOK, train="earlier"), "random folds have no order"),
         (lambda: cross_validate(MODEL, BOOK, rng=3), "rng is 3; it must be a Generator"),
@@ -272,3 +283,38 @@ def test_a_pure_premium_is_checked_too():
     book = counted(FRAME, amount="amount")
     found = cross_validate(PurePremiumModel(["channel"]), book, by=3)
     assert found["actual"].sum() == pytest.approx(FRAME["amount"].sum(), rel=1e-9)
+
+
+THIRDS = np.arange(900) % 3
+SAME_GROUPS = {
+    "float16": THIRDS.astype(np.float16), "float32": THIRDS.astype(np.float32),
+    "longdouble": THIRDS.astype("longdouble"), "another byte order": THIRDS.astype(">i4"),
+    "nullable": pd.array(THIRDS, dtype="Int64"),
+    "masked without a gap": np.ma.array(THIRDS), "categorical": pd.Categorical(THIRDS), "text": THIRDS.astype(str),
+    "objects": THIRDS.astype(object), "strings": pd.array(THIRDS.astype(str), dtype="string"),
+    "another index": pd.Series(THIRDS, index=np.arange(900)[::-1]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SAME_GROUPS)
+def test_the_type_of_groups_changes_no_fold(kind):
+    known = cross_validate(MODEL, BOOK, by=THIRDS)
+    found = cross_validate(MODEL, BOOK, by=SAME_GROUPS[kind])
+    assert [int(name) for name in found["fold"]] == [0, 1, 2]
+    pd.testing.assert_frame_equal(found.drop(columns="fold"), known.drop(columns="fold"))
+    plain = MODEL.fit(BOOK, cluster=THIRDS)
+    assert MODEL.fit(BOOK, cluster=SAME_GROUPS[kind]).intercept_std_error == plain.intercept_std_error
+
+
+def test_narrow_floats_are_their_shortest_decimals():
+    for narrow in (np.float16, np.float32):
+        found = cross_validate(MODEL, BOOK, by=(THIRDS + 0.1).astype(narrow))
+        assert found["fold"].tolist() == [0.1, 1.1, 2.1]
+
+
+def test_an_ordered_categorical_has_its_own_order():
+    names = pd.Categorical(np.array(["q4", "q1", "q2"])[THIRDS], categories=["q4", "q3", "q1", "q2"], ordered=True)
+    found = cross_validate(MODEL, BOOK, by=names, train="earlier")
+    assert found["fold"].tolist() == ["q1", "q2"]
+    assert found["train_rows"].tolist() == [300, 600]
+    assert cross_validate(MODEL, BOOK, by=pd.Series(names), train="earlier").equals(found)

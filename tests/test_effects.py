@@ -27,7 +27,7 @@ from freightrisk import (
 from freightrisk.errors import FitError
 from freightrisk.models.design import Layout, Tree, free_term, nested_term
 from freightrisk.models.passes import Passes, sorted_by_leaf
-from freightrisk.models.quadratic import Quadratic, State, reduce
+from freightrisk.models.quadratic import Pivot, Quadratic, Reduced, State, curved, reduce
 from freightrisk.models.strengths import _variances, estimate_strengths
 
 FACTORS = (
@@ -688,3 +688,30 @@ def test_a_level_that_a_monotone_band_determines_is_named():
     book = OrderBook.from_counts(rows, claims="claims", factors=[Factor("zone"), Band("price", [20.0])])
     with pytest.raises(FitError, match="is a combination of other levels"):
         FrequencyModel(["zone", Free("price", monotone="increasing")]).fit(book)
+
+
+@given(
+    move=st.lists(st.sampled_from([-3.0, -0.4, 0.0, 1e-9, 0.4, 3.0, 40.0, 800.0, 1e5, 1e300]), min_size=1, max_size=6),
+    log_information=st.floats(-300.0, 20.0),
+    log_strength=st.floats(-12.0, 12.0),
+    down=st.booleans(),
+)
+@example(move=[1e5], log_information=-20.0, log_strength=8.0, down=False)  # a step from the left overflowed
+def test_a_curved_step_lies_between_its_bounds(move, log_information, log_strength, down):
+    d, h, s = np.array(move), np.full(len(move), 10.0**log_information), 10.0**log_strength
+    tree = Tree(np.arange(len(d)), (np.zeros(len(d), int),))
+    layout = Layout((nested_term("leaf", "credibility", len(d), tree, [None], centred=True),))
+    pivot = Pivot(h, h + s, h / (h + s), np.zeros((len(d), 1)))
+    empty = Quadratic(np.zeros(1), np.eye(1), np.zeros(len(d)), h, np.zeros((len(d), 1)))
+    reduced = Reduced(empty, layout.tree, np.eye(1), (pivot,), np.zeros(1), np.array([s]), (layout, {}))
+    u = curved(reduced, State(np.zeros(1), (d,)), down=down).nodes[0]
+    up = d > 0.0
+    if down:
+        assert ((2.0 * d[~up] <= u[~up]) & (u[~up] <= d[~up])).all()
+    else:
+        assert np.array_equal(u[~up], d[~up])
+    assert (u[up] <= d[up]).all()
+    assert (u[up] >= np.log1p(np.minimum(d[up], 1e100)) * (1.0 - 1e-12)).all()
+    near = (up | down) & (-0.5 < d) & (d <= 3.0) & (s <= h)
+    u, d, h = u[near], d[near], h[near]
+    assert (np.abs(h * np.expm1(u) + s * u - (h + s) * d) <= 1e-6 * (h + s) * np.abs(d)).all()

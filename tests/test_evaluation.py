@@ -26,6 +26,7 @@ from freightrisk import (
     Solver,
     store_book,
 )
+from freightrisk.inference import likelihood_ratio_test
 from test_effects import cells, counted
 
 # Books with wild amounts have a large off-balance factor.
@@ -119,6 +120,42 @@ def test_censored_amounts_have_the_likelihood_of_the_fits_dispersion():
 
     expected = gamma.logpdf(y, shape, scale=mean / shape).sum()
     assert fitted.evaluate(whole).log_likelihood == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("family", [*AMOUNTS, "tweedie"])
+@settings(max_examples=10)
+@given(amount=st.floats(1e-6, 1e12), others=st.floats(0.5, 2.0), weight=st.sampled_from([1.0, 1e-3, 1e6]))
+def test_amounts_without_residuals_have_no_likelihood(family, amount, others, weight):
+    frame = pd.DataFrame({"zone": ["near", "far"] * 20, "claims": 1, "amount": amount})
+    books = [
+        OrderBook.from_counts(rows, claims="claims", amount="amount", factors=[Factor("zone")])
+        for rows in (frame, frame.assign(amount=amount * others))
+    ]
+    model = PurePremiumModel() if family == "tweedie" else SeverityModel(family=family)
+    fitted = model.fit(books[0], weight=np.full(40, weight))
+    assert np.isnan([fitted.log_likelihood, fitted.aic, fitted.bic]).all()
+    assert fitted.statistics.likelihood_dispersion == 0.0
+    assert "no log likelihood, because the amounts equal their fitted means" in repr(fitted)
+    for book in books:
+        found = fitted.evaluate(book)
+        assert np.isnan(found.log_likelihood)
+        assert np.isfinite(found.deviance)
+    smaller = replace(model, factors=[]).fit(books[0], weight=np.full(40, weight))
+    with pytest.raises(InputError, match="the larger model has no residual"):
+        likelihood_ratio_test(smaller, fitted)
+
+
+@pytest.mark.parametrize("family", [*AMOUNTS, "tweedie"])
+@pytest.mark.parametrize("spread", [1e-2, 1e-4])
+def test_a_small_spread_has_a_likelihood(family, spread):
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame(
+        {"zone": ["near", "far"] * 200, "claims": 1, "amount": 9.0 * np.exp(rng.normal(0, spread, 400))}
+    )
+    book = OrderBook.from_counts(frame, claims="claims", amount="amount", factors=[Factor("zone")])
+    model = PurePremiumModel() if family == "tweedie" else SeverityModel(family=family)
+    normal = -400 * (0.5 * np.log(2 * np.pi * np.e) + np.log(9.0 * spread))  # every family is close to normal
+    assert model.fit(book).log_likelihood == pytest.approx(normal, abs=40.0)
 
 
 # Laws

@@ -22,7 +22,7 @@ from freightrisk import (
     Solver,
     Tariff,
 )
-from freightrisk.models.families import Response, tweedie_log_likelihood
+from freightrisk.models.families import Response, log_wright_of, tweedie_log_likelihood
 from freightrisk.shapes import expected_claims, limited_expected_value
 
 FACTORS = [Factor("zone"), Factor("channel"), Band("score", [1.0, 2.0, 3.0])]
@@ -222,3 +222,28 @@ def test_no_limit_curve_for_an_inverse_gaussian():
 def test_bad_powers_are_refused(power):
     with pytest.raises(InputError, match="power"):
         PurePremiumModel(power=power)
+
+
+@pytest.mark.parametrize(
+    ("a", "log_x"), [(99.0, 605.0), (99.0, 900.0), (60.0, 700.0), (45.0, 690.0), (2.0, -700.0), (30.0, -900.0)]
+)
+def test_wrights_function_beyond_the_range_of_a_double_is_its_series(a, log_x):
+    from scipy.special import gammaln, logsumexp
+
+    k = np.arange(1.0, 400_000.0)
+    exact = logsumexp(k * log_x - gammaln(k + 1.0) - gammaln(a * k))
+    found = log_wright_of(a, np.array([np.exp(0.5 * log_x / a)]), np.array([np.exp(-0.5 * log_x)]))
+    assert found[0] == pytest.approx(exact, rel=1e-9)
+
+
+@pytest.mark.parametrize("size", [1e3, 1e5])
+def test_large_amounts_have_a_likelihood_at_a_power_near_one(size):
+    rng = np.random.default_rng(4)
+    claims = np.maximum(rng.poisson(size, 400), 1)
+    frame = pd.DataFrame({"zone": "near", "claims": claims, "amount": rng.gamma(5.0 * claims, 1.0)})
+    book = OrderBook.from_counts(frame, claims="claims", amount="amount", factors=[Factor("zone")])
+    fitted = PurePremiumModel([], power=1.01).fit(book)
+    mean = fitted.predict(book)[0]
+    deviation = np.sqrt(fitted.dispersion * mean**1.01)
+    normal = -0.5 * ((frame["amount"] - mean) / deviation) ** 2 - np.log(deviation * np.sqrt(2.0 * np.pi))
+    assert fitted.log_likelihood == pytest.approx(normal.sum(), abs=400 / np.sqrt(size))

@@ -139,5 +139,7 @@ def test_bad_comparisons_are_refused():
         FrequencyModel().fit(book, cluster=[1, 2])
     with pytest.raises(InputError, match="two clusters or more"):
         FrequencyModel().fit(book, cluster=np.zeros(book.n_orders))
+    with pytest.raises(InputError, match="cluster has groups that cannot be ordered, or that are of several kinds"):
+        FrequencyModel().fit(book, cluster=[1, "1"] * (book.n_orders // 2) + [1] * (book.n_orders % 2))
     with pytest.raises(InputError, match="cluster is missing in 1 row "):
         FrequencyModel().fit(book, cluster=[None] + ["m"] * (book.n_orders - 1))

@@ -515,6 +515,24 @@ BAD = [
     ({"before": [1.0, -1.0]}, {"previous": "before"}, r"not a finite modification above zero in 1 row \(first: 1\)"),
     ({"merchant_id": [None, "b"]}, {}, "'merchant_id' is missing in 1 row"),
     ({"prior": [0.0, 1.0]}, {"prior": "prior"}, "the prior of a merchant is zero"),
+    ({"prior": [1e308, 1.0]}, {"prior": "prior"}, "'prior' is outside its range in 1 row .*from 1e-09 to 1e\\+09"),
+    ({"expected": [1e300, 1.0]}, {}, "'expected' is outside its range in 1 row .*0, or from 1e-15 to 1e\\+15"),
+    ({"expected": [5e-324, 1.0]}, {}, "'expected' is outside its range in 1 row"),
+    ({"claims": [1e200, 1.0]}, {}, "'claims' is outside its range in 1 row"),
+    ({"before": [1e-300, 1.0]}, {"previous": "before"}, "'before' is not a finite modification above zero in 1 row"),
+    (
+        {"merchant_id": "a", "prior": [0.8, 1.2]},
+        {"prior": "prior"},
+        r"'prior' differs between periods of 1 merchant \(first: 'a' has 0.8 and 1.2\)",
+    ),
+    (
+        {"merchant_id": 7, "before": [0.8, 1.2]},
+        {"previous": "before"},
+        r"'before' differs .*\(first: 7 has 0.8 and 1.2",
+    ),
+    ({"merchant_id": 7, "who": ["x", "y"]}, {"owner": "who"}, r"'who' differs .*\(first: 7 has 'x' and 'y'"),
+    ({}, {"squared_expected": 0}, "the name of a column is 0; it must be a non-empty"),
+    ({"squared": [np.inf, 1.0]}, {"squared_expected": "squared"}, "'squared'.* is not finite"),
     ({"age": [0.0, 1.0]}, {"age_days": "age"}, "go together"),
     ({}, {"max_change": -0.1}, "max_change"),
     ({"squared": [5.0, 1.0]}, {"squared_expected": "squared"}, "'squared' exceeds the expected claims in 1 row"),
@@ -535,3 +553,24 @@ def test_bad_calls_are_refused(columns, options, message):
     frame = pd.DataFrame({"merchant_id": ["a", "b"], "claims": [3, 2], "expected": [2.0, 3.0]}).assign(**columns)
     with pytest.raises(InputError, match=message):
         merchant_experience(frame, **options)
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 2**16), scale=st.sampled_from([1e-15, 1e-6, 1e6, 1e14]), short=st.booleans())
+def test_numbers_at_the_ends_of_their_ranges_have_finite_results(seed, scale, short):
+    rng = np.random.default_rng(seed)
+    n = 40
+    frame = pd.DataFrame({"merchant_id": np.repeat(np.arange(n // 4), 4), "expected": rng.uniform(1.0, 9.0, n) * scale})
+    frame["claims"] = np.where(
+        rng.random(n) < 0.5, np.clip(frame["expected"] * rng.uniform(0.0, 2.0, n), 1e-15, 1e15), 0
+    )
+    frame["prior"] = np.repeat(rng.choice([1e-9, 1.0, 1e9], n // 4), 4)
+    frame["age"] = rng.choice([0.0, 30.0, 4_000.0], n)
+    frame["before"] = np.repeat(rng.choice([1e-9, 1.0, 1e9], n // 4), 4)
+    options = {"prior": "prior", "age_days": "age", "half_life_days": 1e-3 if short else 90.0, "previous": "before"}
+    rated = merchant_experience(frame, **options)
+    assert np.isfinite(rated.merchants[["credibility_z", "uncapped_mod", "experience_mod"]]).all(axis=None)
+    assert rated.merchants["credibility_z"].between(0.0, 1.0).all()
+    shuffled = merchant_experience(frame.sample(frac=1.0, random_state=seed), **options)
+    for name in ("credibility_z", "experience_mod"):
+        np.testing.assert_allclose(shuffled.merchants[name], rated.merchants[name], rtol=1e-6, atol=1e-12)

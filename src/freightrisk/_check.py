@@ -253,6 +253,36 @@ def numbers(values: ArrayLike, *, argument: str) -> NDArray[np.float64]:
         raise InputError(f"{argument} is not an array of numbers; give one number for each row.") from None
 
 
+def groups(values: Any, *, argument: str, length: int) -> NDArray[Any]:
+    """Return the group of each order as an array of this machine's types; of the wrong shape, (), if there is none.
+
+    A narrow float stands for its shortest decimal.
+    """
+    import pandas as pd
+
+    try:
+        array = np.asarray(values)
+        listed = isinstance(values, list | tuple) and array.dtype.kind in "US"
+        if listed and not all(isinstance(value, str | bytes) for value in values):
+            array = np.asarray(values, dtype=object)  # numpy spells the numbers among texts, so that 1 becomes "1"
+        kinds = "" if array.dtype.kind != "O" else pd.api.types.infer_dtype(array.ravel(), skipna=True)
+    except Exception:  # converting objects of any class may raise any error
+        return np.empty(())
+    if array.shape != (length,):
+        return array
+    if np.ma.isMaskedArray(values):
+        refuse_rows(np.ma.getmaskarray(values), f"{argument} is missing in {{rows}}; give every order its group.")
+    if array.dtype.kind in "cV" or kinds in ("mixed", "mixed-integer", "complex"):
+        raise InputError(
+            f"{argument} has groups that cannot be ordered, or that are of several kinds; give numbers, texts or days "
+            "for all orders."
+        )
+    if array.dtype.kind == "f":
+        exact = array.dtype.itemsize >= np.dtype(np.float64).itemsize
+        return array.astype(np.float64) if exact else array.astype(str).astype(np.float64)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
 def day(value: Any, *, argument: str) -> np.datetime64:
     """Return a date, a time or an ISO text as a day; a time with a zone keeps the day of that zone."""
     result = np.datetime64("NaT", "D")

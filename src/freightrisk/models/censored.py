@@ -21,6 +21,8 @@ from freightrisk.models.table_model import Solution
 FAMILIES = ("gamma", "lognormal")
 ROUNDS = 100
 LOG_DISPERSIONS = (np.log(1e-6), np.log(1e3))
+LEAST_INFORMATION = 1e-250  # of a row that is certain to reach its limit, so that averages by level stay defined
+FAR = 300.0  # standard deviations; beyond them the expansion of M - z is exact to 1e-13
 ROUGH = 1e-4  # tolerance of the first search, in log dispersion
 APART = 0.02  # step of the differences, in log dispersion
 # Central differences over 1, 2 and 3 times APART. Their weighted sum is 60 APART times the slope, and the
@@ -73,7 +75,11 @@ def solve_censored(
         if max(abs(after[0] - before[0]), float(np.abs(after[1] - before[1]).max(initial=0.0))) < tolerance:
             mean = means(problem, layout, solution.state)
             return pseudo, solution, _Likelihood(problem, mean, at_limit).at(dispersion)
-    raise FitError(f"the censored {problem.family} fit did not converge in {ROUNDS} rounds; pool thin levels.")
+    raise FitError(
+        f"the censored {problem.family} fit did not converge in {ROUNDS} rounds; {int(at_limit.sum()):,} of "
+        f"{len(at_limit):,} amounts are at their limit. Pool levels with few amounts below it, or leave limit= out to "
+        "fit the amounts paid."
+    )
 
 
 def _pseudo(problem: Problem, mean: Array, at_limit: NDArray[np.bool_], dispersion: float) -> Problem:
@@ -85,15 +91,16 @@ def _pseudo(problem: Problem, mean: Array, at_limit: NDArray[np.bool_], dispersi
         shape = 1.0 / dispersion
         x = shape * limit / middle
         h = _gamma_hazard(shape, x)
-        gradient, information = h / shape, h * np.maximum(shape - x + h, 1e-12) / shape
-        response[at_limit] = middle * (1.0 + gradient / information)
+        # The score over the information is 1 / (a - x + h). The hazard h cancels, and may underflow to 0.
+        slope = np.maximum(shape - x + h, 1e-12)
+        information = h * slope / shape
+        response[at_limit] = middle * (1.0 + 1.0 / slope)
     else:
         deviation = np.sqrt(dispersion)
-        z = np.log(limit / middle) / deviation
-        mills = _mills(z)
-        gradient, information = deviation * mills, mills * np.maximum(mills - z, 1e-12)
-        response[at_limit] = middle * np.exp(gradient / information)
-    weight[at_limit] *= information
+        mills, slope = _mills(np.log(limit / middle) / deviation)
+        information = mills * slope
+        response[at_limit] = middle * np.exp(deviation / slope)
+    weight[at_limit] *= np.maximum(information, LEAST_INFORMATION)
     return replace(problem, response=response, weight=weight, dispersion=dispersion)
 
 
@@ -108,11 +115,13 @@ def _gamma_hazard(shape: float, x: Array) -> Array:
     return np.asarray(np.where(far, x - shape + 1.0 + (shape - 1.0) / x, value))
 
 
-def _mills(z: Array) -> Array:
-    """Return the inverse Mills ratio: the normal density over the upper tail probability."""
-    from scipy.special import log_ndtr
+def _mills(z: Array) -> tuple[Array, Array]:
+    """Return the inverse Mills ratio M, the normal density over the upper tail probability, and M - z."""
+    from scipy.special import erfcx
 
-    return np.asarray(np.exp(-0.5 * z * z - 0.5 * np.log(2.0 * np.pi) - log_ndtr(-z)))
+    mills = np.asarray(np.sqrt(2.0 / np.pi) / erfcx(z * np.sqrt(0.5)))
+    beyond = np.maximum(z, FAR) ** -2.0  # the difference M - z loses its digits there: M - z = 1/z - 2/z^3 + 10/z^5 ...
+    return mills, np.where(z > FAR, np.sqrt(beyond) * (1.0 - beyond * (2.0 - 10.0 * beyond)), mills - z)
 
 
 def _dispersion(problem: Problem, mean: Array, at_limit: NDArray[np.bool_], near: float | None) -> float:

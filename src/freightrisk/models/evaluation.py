@@ -1,6 +1,7 @@
 """How well a fit describes the rows of any book: deviance and log likelihood, and claims or freight over expected."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +12,10 @@ from freightrisk.errors import InputError
 from freightrisk.models.design import Layout
 from freightrisk.models.families import FAMILIES, expected_response
 from freightrisk.models.fit_record import FitRecord
-from freightrisk.models.likelihood import fit_statistics, log_likelihood_at
+from freightrisk.models.likelihood import fit_statistics, log_lift, log_likelihood_at
 from freightrisk.models.passes import Passes, Problem
 from freightrisk.models.prediction import book_codes, log_sums
-from freightrisk.models.rows import observed
+from freightrisk.models.rows import Observed, observed, weighted_rows
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,15 @@ class Evaluation:
     Parameters
     ----------
     rows : int
-        Rows of the book: orders, or records of claims for a severity.
+        Rows of the book with a weight above 0: orders, or records of claims for a severity.
     weight : float
         Sum of the rows' weights: prior weights for counts, claims for a severity, exposure for a pure premium.
     deviance, null_deviance : float
         Deviance of the model, and of a model with the fit's overall mean and nothing else. Both are nan for a
         beta-binomial, which has no deviance in closed form; use `log_likelihood`.
     log_likelihood : float
-        Log likelihood of the rows at the fit's parameters and dispersion.
+        Log likelihood of the rows at the fit's parameters and dispersion. It is nan if the fit is of amounts without
+        residuals, such as a flat fee: its dispersion is 0, so amounts have no density. Use the deviance.
     actual, expected : float
         Claims, or freight in yuan, of the rows and as the model expects them.
 
@@ -87,9 +89,14 @@ def evaluate(
     seen = observed(record.kind, record.family, book, offset=offset, weight=weight)
     if not len(seen.response):
         raise InputError(f"the book has no {'claims' if record.kind == 'severity' else 'rows'} to evaluate.")
-    rows = book.claim_row if record.kind == "severity" else slice(None)
+    rows: Any = book.claim_row if record.kind == "severity" else slice(None)
+    kept = weighted_rows(seen.weight)
+    if kept is not None:  # a row of weight 0 has no likelihood, whatever its response or mean is
+        seen = Observed(*(column[kept] if len(column) else column for column in seen))
+        rows = rows[kept] if record.kind == "severity" else kept
     # A lognormal fit is of medians, and the intercept is that of means.
-    lift = 0.5 * record.dispersion if record.family == "lognormal" else 0.0
+    known = record.statistics
+    lift = log_lift(record.family, known.dispersion, 1.0 if known.n_censored else known.n_rows / known.claims)
     # The relativities of a model of lines rate one line, so the number of lines is left out.
     left_out = {name for name, kind in record.kinds.items() if kind == "lines"}
     fitted_tables = {name for name, kind in record.kinds.items() if kind != "given"}

@@ -24,6 +24,11 @@ class Response(NamedTuple):
     trials: Array
 
 
+# Amounts whose squared relative deviations average less than this equal their means but for rounding. They have no
+# density.
+NO_SPREAD = 1e-14
+LOG_RANGE = 600.0  # of arguments of Wright's Bessel function
+MOST_MIDDLE = 1e5  # index of the largest term of its series, up to which terms are added up
 SMALLEST_PARAMETER = 1e-6  # an estimated parameter as small as this means Poisson counts, or independent lines
 # Least and largest estimate of a family's parameter: of a dispersion of counts, and of a correlation of lines
 PARAMETER_BOUNDS = {"negative_binomial": (SMALLEST_PARAMETER, 1e3), "beta_binomial": (SMALLEST_PARAMETER, 1.0 - 1e-6)}
@@ -92,6 +97,7 @@ class Family:
         """Return deviance and log likelihood.
 
         The log likelihood is at the maximum likelihood dispersion; for gamma, at the deviance over the sum of weights.
+        It is NaN for amounts that equal their means, because these have no density.
         """
         return _STATISTICS[self.name](response, objective, parameter)
 
@@ -175,9 +181,11 @@ def _negative_binomial(response: Response, objective: float, dispersion: float) 
 def _gamma(response: Response, objective: float, __: float) -> tuple[float, float]:
     y, weight, log_multiplier, _ = response
     deviance = 2.0 * (float((weight * (log_multiplier - np.log(y))).sum()) - float(weight.sum()) - objective)
-    size = float(weight.sum()) / deviance if deviance > 0 else np.inf  # the shape of docs/method.md, below equation 8
-    if not np.isfinite(size):
-        return deviance, float("inf")
+    total = float(weight.sum())
+    # The rounding error of the deviance grows with the logs.
+    if not deviance > NO_SPREAD * (total + float((weight * np.abs(log_multiplier - np.log(y))).sum())):
+        return deviance, float("nan")
+    size = total / deviance  # the shape of docs/method.md, below equation 8
     constant = weight * (
         size * np.log(size) - _log_gamma(np.array(size)) + (size - 1.0) * np.log(y) - size * log_multiplier
     )
@@ -185,22 +193,25 @@ def _gamma(response: Response, objective: float, __: float) -> tuple[float, floa
 
 
 def _lognormal(response: Response, objective: float, _: float) -> tuple[float, float]:
-    return -2.0 * objective, _normal_likelihood(response, -2.0 * objective, 1.0)
+    none = NO_SPREAD * float(response.weight.sum())
+    return -2.0 * objective, _normal_likelihood(response, -2.0 * objective, 1.0, none)
 
 
 def _inverse_gaussian(response: Response, objective: float, _: float) -> tuple[float, float]:
-    deviance = float((response.weight / response.y).sum()) - 2.0 * objective
-    return deviance, _normal_likelihood(response, deviance, 1.5)
+    saturated = float((response.weight / response.y).sum())
+    deviance = saturated - 2.0 * objective
+    return deviance, _normal_likelihood(response, deviance, 1.5, NO_SPREAD * saturated)
 
 
-def _normal_likelihood(response: Response, deviance: float, power: float) -> float:
+def _normal_likelihood(response: Response, deviance: float, power: float, none: float) -> float:
     """Return the log likelihood of rows with weighted squares that sum to `deviance` and a density ~ y ** -power.
 
+    It is NaN if the deviance is at most `none`.
     The dispersion is the maximum likelihood estimate, deviance over rows.
     """
     y, weight, *_ = (part[response.weight > 0] for part in response)
-    if deviance <= 0.0:
-        return float("inf")
+    if not deviance > none:
+        return float("nan")
     constant = float((0.5 * np.log(weight) - power * np.log(y)).sum())
     return constant - 0.5 * len(y) * (float(np.log(2.0 * np.pi * deviance / len(y))) + 1.0)
 
@@ -242,17 +253,52 @@ def tweedie_log_likelihood(response: Response, mean: Array, power: float, disper
     ----------
     Dunn and Smyth 2005, equation 6.
     """
-    from scipy.special import log_wright_bessel
-
     y, weight, *_ = response
     kept = weight > 0
     y, weight, mean = y[kept], weight[kept], mean[kept]
+    if not dispersion > NO_SPREAD * float((weight * mean ** (2.0 - power)).mean()):
+        return float("nan")
     phi = dispersion / weight
     total = float(((y * mean ** (1.0 - power) / (1.0 - power) - mean ** (2.0 - power) / (2.0 - power)) / phi).sum())
     some = y > 0
     a = (2.0 - power) / (power - 1.0)
-    x = (y[some] / ((power - 1.0) * phi[some])) ** a / ((2.0 - power) * phi[some])
-    return total + float((log_wright_bessel(a, 0.0, x) - np.log(y[some])).sum())
+    log_wright = log_wright_of(a, y[some] / ((power - 1.0) * phi[some]), (2.0 - power) * phi[some])
+    return total + float((log_wright - np.log(y[some])).sum())
+
+
+def log_wright_of(a: float, ratio: Array, divisor: Array) -> Array:
+    """Return the log of Wright's Bessel function, the sum of x ** k / (k! Gamma(a k)), at x = ratio ** a / divisor.
+
+    Beyond LOG_RANGE, x leaves the range of a double. For small x the first term is the sum. For large x the terms
+    around the largest one are added up, or taken as a normal curve if there are many; its relative error is below 1e-5.
+    """
+    from scipy.special import gammaln, log_wright_bessel
+
+    log_x = a * np.log(ratio) - np.log(divisor)
+    plain = (np.abs(log_x) <= LOG_RANGE) & (np.abs(a * np.log(ratio)) <= LOG_RANGE)
+    x = np.exp(np.clip(log_x, -LOG_RANGE, LOG_RANGE))
+    x[plain] = ratio[plain] ** a / divisor[plain]
+    found = np.asarray(log_wright_bessel(a, 0.0, x))
+    small, large = log_x < -LOG_RANGE, log_x > LOG_RANGE
+    found[small] = log_x[small] - float(gammaln(a))
+    middle = np.exp((log_x[large] - a * np.log(a)) / (1.0 + a))  # the largest term, by Stirling's formula
+    deviation = np.sqrt(middle / (1.0 + a))
+
+    def term(k: Array, log_x: Array) -> Array:
+        return np.asarray(k * log_x - gammaln(k + 1.0) - gammaln(a * k))
+
+    values, few = np.log(deviation * np.sqrt(2.0 * np.pi)) + term(middle, log_x[large]), middle < MOST_MIDDLE
+    first = np.maximum(np.round(middle[few]), 1.0)
+    steps = np.arange(1.0, 12.0 * float(deviation[few].max(initial=0.0)) + 20.0)
+    near, top = log_x[large][few], term(first, log_x[large][few])
+    sums = np.ones(len(first))
+    for step in steps:
+        sums += np.exp(term(first + step, near) - top)
+        below = first > step
+        sums[below] += np.exp(term(first[below] - step, near[below]) - top[below])
+    values[few] = top + np.log(sums)
+    found[large] = values
+    return found
 
 
 def expected_response(family: str, mean: Array, trials: Array) -> Array:

@@ -1,7 +1,7 @@
 """The fit that frequency and severity share: rows and effects in, a `FittedModel` out."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from freightrisk._types import Array
 from freightrisk.book.book import OrderBook
 from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.errors import FitError, InputError
-from freightrisk.models.balance import off_balance
+from freightrisk.models.balance import FARTHEST, off_balance
 from freightrisk.models.censored import solve_censored
 from freightrisk.models.design import Layout, SlotNames
 from freightrisk.models.effects import Effect, Free, Given, Interaction, given_table
@@ -27,11 +27,11 @@ from freightrisk.models.inference import clustered_covariance
 from freightrisk.models.information import means
 from freightrisk.models.passes import PART_ROWS, Problem
 from freightrisk.models.report import Report, filled
-from freightrisk.models.rows import total
+from freightrisk.models.rows import Rows, total
 from freightrisk.models.solver import Solver
 from freightrisk.models.strengths import Mixing
 from freightrisk.models.table_model import Solution, null_problem, solve
-from freightrisk.models.terms import AnyCoding, LevelSums, coding_of, given_multiplier, level_sums, term_of
+from freightrisk.models.terms import AnyCoding, LevelSums, coding_of, level_sums, term_of
 
 PARAMETER_ROUNDS = 50
 PARAMETER_TOLERANCE = 1e-10
@@ -39,59 +39,6 @@ LEAST_BALANCE, MOST_BALANCE = 0.8, 1.25  # an off-balance factor beyond these is
 LARGEST_STEP = 3.0  # of the log parameter in a round
 # Changes below this end the rounds once they no longer halve: a parameter near zero is known to rounding.
 PARAMETER_NOISE = 1e-7
-
-
-def _ones() -> Array:
-    """Return the array that stands for a column of ones."""
-    return np.empty(0)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Rows:
-    """The rows that a model is fitted on; empty arrays stand for ones.
-
-    Parameters
-    ----------
-    family : str
-    codes : mapping of str to array
-        Codes of each effect's table.
-    response, multiplier, weight, trials, family_parameter
-        As for `Problem`, without the given tables in `multiplier`.
-    exposure, claims, amount : float64 array
-        Reported by level.
-    options : tuple of str
-        Names of the optional columns that entered: exposure, offset, weight.
-    """
-
-    family: str
-    codes: Mapping[str, NDArray[Any]]
-    response: NDArray[Any]
-    exposure: Array
-    claims: NDArray[Any]
-    amount: Array
-    multiplier: Array = field(default_factory=_ones)
-    weight: Array = field(default_factory=_ones)
-    trials: Array = field(default_factory=_ones)
-    family_parameter: float = 0.0
-    options: tuple[str, ...] = ()
-
-    @property
-    def n_rows(self) -> int:
-        """Return the number of rows."""
-        return len(self.response)
-
-    def problem(self, layout: Layout, given: Mapping[str, Array]) -> Problem:
-        """Return the rows as the solver takes them: the codes of estimated tables, with given ones in the offset."""
-        return Problem(
-            family=self.family,
-            codes={name: self.codes[name] for name in layout.names},
-            sizes={term.name: term.n_slots for term in layout.terms},
-            response=self.response,
-            multiplier=given_multiplier(self.multiplier, given, self.codes, self.n_rows),
-            weight=self.weight,
-            family_parameter=self.family_parameter,
-            trials=self.trials,
-        )
 
 
 def options_of(**columns: Any) -> tuple[str, ...]:
@@ -119,13 +66,8 @@ def fit_rows(
     effects: Mapping[str, Effect],
     *,
     solver: Solver,
-    cluster: Any = None,
-    at_limit: NDArray[np.bool_] | None = None,
 ) -> FittedModel:
-    """Return the fitted model of some rows.
-
-    `cluster` has a value for each row, and `at_limit` says which responses are known only to be at least that.
-    """
+    """Return the fitted model of some rows."""
     _check.instance(solver, Solver, argument="solver")
     codings = {name: coding_of(effect, book.codings) for name, effect in effects.items()}
     sums = {
@@ -137,19 +79,19 @@ def fit_rows(
     terms = tuple(term_of(effect, codings[name], sums[name]) for name, effect in effects.items() if name not in given)
     layout = Layout(terms)
     labels = {name: _Labels(codings[name]) for name in layout.names}
-    found = _solved(rows.problem(layout, given), layout, labels, solver, at_limit)
+    found = _solved(rows.problem(layout, given), layout, labels, solver, rows.at_limit)
     unsettled = unsettled_effects(layout, found.solution.unsettled)
     null = solve(null_problem(found.problem), Layout(()), {}, solver=solver)
     clustered, clusters = None, 0
-    if cluster is not None:
-        clusters_by_row = _cluster_codes(cluster)
+    if rows.cluster is not None:
+        clusters_by_row = _cluster_codes(rows.cluster)
         clustered = clustered_covariance(found.problem, layout, found.solution, clusters_by_row)
         clusters = int(clusters_by_row.max()) + 1
     report = Report(
         kind, found.problem, layout, found.solution, effects, codings, sums, given, clustered, found.log_likelihood
     )
     fitted = report.model(null, solver.engine)
-    n_censored = 0 if at_limit is None else int(at_limit.sum())
+    n_censored = 0 if rows.at_limit is None else int(rows.at_limit.sum())
     how = replace(
         fitted.statistics, n_clusters=clusters, n_censored=n_censored, options=rows.options,
         exposure=total(rows.exposure, rows.n_rows), claims=total(rows.claims, rows.n_rows),
@@ -161,10 +103,12 @@ def fit_rows(
         name: replace(effect, doubts=("unsettled",) * (name in unsettled) + ("thin",) * (name in thin))
         for name, effect in fitted.fitted_effects.items()
     }
-    balance = 1.0 if n_censored else off_balance(found.problem, layout, found.solution.state, report.lift)
-    if not (np.isfinite(fitted.intercept) and np.isfinite(balance) and balance > 0.0):
+    balance = float("nan")
+    if abs(fitted.intercept) <= FARTHEST:
+        balance = 1.0 if n_censored else off_balance(found.problem, layout, found.solution.state, report.lift)
+    if not (np.isfinite(balance) and balance > 0.0):
         raise FitError(
-            f"the {rows.family} fit has no finite mean: its base is {fitted.base:g} and its dispersion "
+            f"the {rows.family} fit has no finite mean: the log of its base is {fitted.intercept:g} and its dispersion "
             f"{fitted.dispersion:g}. There are too few rows for the levels, or weights or offsets are too large; pool "
             "levels, or correct the weights."
         )
@@ -293,7 +237,8 @@ def with_lines(fitted: FittedModel, book: OrderBook, rows: Rows) -> FittedModel:
     """Return a model of lines as one of orders: with the number of lines as a given table."""
     name = str(book.lines)
     coding = book.codings[name]
-    sums = level_sums(book.codes[name], coding.n_slots, rows.exposure, rows.claims, rows.amount)
+    codes = book.codes[name] if rows.kept is None else book.codes[name][rows.kept]
+    sums = level_sums(codes, coding.n_slots, rows.exposure, rows.claims, rows.amount)
     counter = FittedEffect(
         coding=coding,
         kind="lines",
@@ -310,13 +255,10 @@ def cluster_of(cluster: Any, n_orders: int, rows: NDArray[np.int64] | None) -> A
     """Return the cluster of each row that is fitted, given that of each order."""
     if cluster is None:
         return None
-    try:
-        values = np.asarray(cluster)
-    except Exception:  # of whatever class the values are
-        raise InputError(f"cluster is {repr_of(cluster)}; give one value for each of {n_orders:,} orders.") from None
+    values = _check.groups(cluster, argument="cluster", length=n_orders)
     if values.shape != (n_orders,):
-        raise InputError(f"cluster has shape {values.shape}; give one value for each of {n_orders:,} orders.")
-    values = values.astype(values.dtype.newbyteorder("="), copy=False)  # pandas takes numbers of this machine alone
+        found = f"cluster is {repr_of(cluster)}" if values.ndim == 0 else f"cluster has shape {values.shape}"
+        raise InputError(f"{found}; give one value for each of {n_orders:,} orders.")
     return values if rows is None else values[rows]
 
 
@@ -363,12 +305,10 @@ def _refuse_empty_fit(
 ) -> None:
     if not rows.n_rows and FAMILIES[rows.family].counts:
         raise FitError("the book has no rows to fit; mature() or select() may have left none. Keep some orders.")
-    counts_rows = len(rows.weight) == rows.n_rows  # a row of weight 0 does not count
-    if not any(
-        (rows.response[start:stop] * (rows.weight[start:stop] > 0.0 if counts_rows else True)).any()
-        for start, stop in chunks(rows.n_rows, PART_ROWS)
-    ):
+    if not any(rows.response[start:stop].any() for start, stop in chunks(rows.n_rows, PART_ROWS)):
         raise FitError(f"there are no claims in {counted(rows.n_rows, 'row')} to fit; a model needs some.")
+    if rows.at_limit is not None:
+        _refuse_hidden_amounts(rows, rows.at_limit, effects, codings)
     if not FAMILIES[rows.family].counts:
         return
     most = rows.trials if len(rows.trials) else np.ones(1)
@@ -392,6 +332,31 @@ def _refuse_empty_fit(
 
 def _levels_have(count: int) -> str:
     return f"{counted(count, 'level')} {'has' if count == 1 else 'have'}"
+
+
+def _refuse_hidden_amounts(
+    rows: Rows, at_limit: NDArray[np.bool_], effects: Mapping[str, Effect], codings: Mapping[str, AnyCoding]
+) -> None:
+    """Refuse amounts that are all at their limit, of the book or of a free level, because any larger mean fits."""
+    if at_limit.all():
+        found = "the only amount is at its" if rows.n_rows == 1 else f"all {rows.n_rows:,} amounts are at their"
+        raise FitError(
+            f"limit: {found} limit, so that no amount shows how much freight lies behind it. Fit the amounts before "
+            "the limit was applied, or leave limit= out to fit the amounts paid."
+        )
+    for name, effect in effects.items():
+        if not isinstance(effect, Free) or effect.monotone is not None:  # a neighbour bounds a monotone level
+            continue
+        n_slots = codings[name].n_slots
+        amounts, hidden = (np.bincount(codes, minlength=n_slots) for codes in
+                           (rows.codes[name], rows.codes[name][at_limit]))  # fmt: skip
+        above = np.flatnonzero((amounts > 0) & (amounts == hidden))
+        if len(above):
+            shown = ", ".join(f"'{codings[name].slot_label(code)}'" for code in above[:5].tolist())
+            raise FitError(
+                f"factor '{name}': all amounts of {counted(len(above), 'level')} are at their limit (first: {shown}), "
+                f"so a free relativity would be infinite; pool levels, or use Credibility('{name}')."
+            )
 
 
 def _refuse_certain_claims(rows: Rows, name: str, coding: AnyCoding) -> None:

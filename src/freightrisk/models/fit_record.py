@@ -136,7 +136,7 @@ class FitRecord:
 
     @property
     def log_likelihood(self) -> float:
-        """Return the log likelihood of the fitted rows."""
+        """Return the log likelihood; nan for amounts that equal their fitted means, because they have no density."""
         return self.statistics.log_likelihood
 
     @property

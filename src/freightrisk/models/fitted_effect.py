@@ -101,7 +101,7 @@ class FitStatistics:
     null_base : float
         Log of the base of the model with a base and nothing else; of the median for a lognormal severity.
     likelihood_dispersion : float
-        Dispersion at which `log_likelihood` is; 1 for counts.
+        Dispersion at which `log_likelihood` is; 1 for counts, 0 if amounts equal their means and have no likelihood.
     """
 
     deviance: ExactFloat

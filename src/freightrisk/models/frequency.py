@@ -11,9 +11,9 @@ from freightrisk.book.book import OrderBook, check_book
 from freightrisk.errors import InputError
 from freightrisk.models.effects import Effect
 from freightrisk.models.families import FAMILIES as FAMILIES_BY_NAME
-from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, options_of, with_lines
+from freightrisk.models.fit import cluster_of, codes_of, fit_rows, options_of, with_lines
 from freightrisk.models.fitted import FittedModel
-from freightrisk.models.rows import observed
+from freightrisk.models.rows import Rows, observed
 from freightrisk.models.solver import DEFAULT, Solver
 from freightrisk.models.terms import chosen_effects, keep_factors
 from freightrisk.models.young import warn_of_young_orders
@@ -85,7 +85,7 @@ class FrequencyModel:
             Without an offset, the fit gives a `FreightRiskWarning` if orders are so young that more
             than 5 % of the book's claims are still to be reported.
         weight : array, shape (n_orders,), optional
-            Prior weights of the rows.
+            Prior weights of the rows, 0 or more. A row of weight 0 is left out of the fit.
         cluster : array, shape (n_orders,), optional
             Groups of orders that share influences beyond their factors, such as merchants. Standard errors then allow
             for any dependence within a cluster. The levels of an eliminated credibility effect keep the standard errors
@@ -123,17 +123,12 @@ class FrequencyModel:
             claims=book.counts,
             amount=np.empty(0),
             options=options_of(exposure=book.exposure, offset=offset, weight=weight),
-        )
-        fitted = fit_rows(
-            "frequency",
-            rows,
-            book,
-            effects,
-            solver=solver,
             cluster=cluster_of(cluster, book.n_orders, None),
-        )
+        ).of_weight()
+        fitted = fit_rows("frequency", rows, book, effects, solver=solver)
         if offset is not None:
-            largest_offset = float(_check.numbers(offset, argument="offset").max())
+            offsets = _check.numbers(offset, argument="offset")
+            largest_offset = float((offsets if rows.kept is None else offsets[rows.kept]).max())
             fitted = replace(fitted, statistics=replace(fitted.statistics, largest_offset=largest_offset))
         return with_lines(fitted, book, rows) if len(seen.trials) else fitted
 

@@ -141,6 +141,11 @@ def likelihood_ratio_test(smaller: FittedModel, larger: FittedModel) -> NestedTe
             f"{parameters[0]:.6g}; give the model with fewer parameters first."
         )
     if FAMILIES[larger.family].has_dispersion:
+        if larger.statistics.likelihood_dispersion == 0.0 or not larger.dispersion > 0.0:
+            raise InputError(
+                "the larger model has no residual, because its amounts equal their fitted means or it has as many "
+                "parameters as rows; a test needs an estimate of the dispersion, so give a model with fewer parameters."
+            )
         statistic = (smaller.deviance - larger.deviance) / freedom / larger.dispersion
         p_value = float(f.sf(statistic, freedom, larger.df_residual))
         return NestedTest("F", float(statistic), float(freedom), p_value)

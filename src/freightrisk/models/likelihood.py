@@ -29,14 +29,25 @@ def response_of(problem: Problem) -> Response:
     return Response(problem.y, weight, log_multiplier, problem.trials if len(problem.trials) else np.ones(n))
 
 
-def likelihood_dispersion(problem: Problem, deviance: float, dispersion: float) -> float:
-    """Return the dispersion at which the log likelihood of a fit is: 1 for counts.
+def log_lift(family: str, dispersion: float, rows_per_weight: float) -> float:
+    """Return the log of mean over median of a lognormal amount; 0 for other families, which are fitted to means.
+
+    The log of a row of weight w has variance dispersion / w. The lift is half the mean of these variances, weighted by
+    w: half the dispersion times the number of rows over the sum of their weights (docs/method.md, equation 2b).
+    """
+    return 0.5 * dispersion * rows_per_weight if family == "lognormal" else 0.0
+
+
+def likelihood_dispersion(problem: Problem, deviance: float, dispersion: float, log_likelihood: float) -> float:
+    """Return the dispersion at which the log likelihood of a fit is: 1 for counts, 0 for amounts without one.
 
     For gamma, lognormal and inverse Gaussian amounts it is the estimate of `FAMILIES`; for Tweedie amounts, and behind
     a limit, the dispersion of the fit.
     """
     if FAMILIES[problem.family].counts:
         return 1.0
+    if np.isnan(log_likelihood):
+        return 0.0
     if problem.family == "tweedie" or np.isnan(deviance):
         return dispersion
     weight = problem.weight if len(problem.weight) else np.ones(problem.n_rows)
@@ -59,7 +70,7 @@ def log_likelihood_at(problem: Problem, deviance: float, mean: Array, dispersion
     if problem.family == "tweedie":
         return tweedie_log_likelihood(response, mean, problem.family_parameter, dispersion)
     if not dispersion > 0.0:  # a fit without any residual
-        return float("inf") if deviance <= 0.0 else float("-inf")
+        return float("nan")
     if problem.family == "gamma":
         size = 1.0 / dispersion
         saturated = w.sum() * (size * np.log(size) - float(gammaln(size)) - size) - (w * np.log(y)).sum()

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk._types import Array
-from freightrisk.models.fit import Rows
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.fitted_effect import LimitedMeans
+from freightrisk.models.rows import Rows
 from freightrisk.models.shapes import FEWEST_AMOUNTS, SCALE_FAMILIES, ScaleShape
 
 SAMPLE_ROWS = 2**16  # of more claims, this many are compared; the error of a limited mean is then about 0.1 %

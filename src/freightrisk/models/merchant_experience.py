@@ -16,12 +16,22 @@ from freightrisk.book.maturity import ReportLag
 from freightrisk.errors import InputError
 from freightrisk.models.families import FAMILIES
 from freightrisk.models.fitted import FittedModel
+from freightrisk.models.merchant_columns import (
+    NEARLY,
+    column,
+    known_ids,
+    previous_mods,
+    priors,
+    recency,
+    refuse_several,
+    squares,
+    sums,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ROUNDS = 200  # at most, of the fixed point for the variance
-NEARLY = 1e-9  # relative rounding error of a sum of squares
 SQUARED = "squared_expected"  # column of `merchant_periods`
 
 
@@ -100,11 +110,13 @@ def merchant_experience(
         Column with the category group. Each group has its own variance. A unit belongs to the group in which it has
         most expected claims.
     owner : str, optional
-        Column with the owner. Merchants of one owner are one unit. A missing value is a merchant without an owner.
+        Column with the owner. Merchants of one owner are one unit. A missing value is a merchant without an owner. All
+        periods of a merchant must have the same owner, and the same value in the next two columns.
     prior : str, optional
         Column with g(score), the merchant's relativity by score; 1 by default.
     previous : str, optional
-        Column with the modification in force. The new modification differs from it by at most `max_change`.
+        Column with the modification in force, missing if there is none. The new modification differs from it by at
+        most `max_change`.
     max_change : float or None
         Largest change per update, as a share; None for no cap.
     min_units : int
@@ -119,7 +131,8 @@ def merchant_experience(
     Raises
     ------
     InputError
-        If a column is missing, a count is negative, `without_claims` exceeds `claims`, or `squared_expected` exceeds
+        If a column is missing, a count is negative or outside its range, a merchant has two owners, priors or
+        modifications in force, `without_claims` exceeds `claims`, or `squared_expected` exceeds
         what orders with at most one claim can have.
 
     Notes
@@ -173,77 +186,26 @@ def merchant_experience(
         )
     if max_change is not None:
         max_change = _check.number(max_change, argument="max_change", low=0.0, high=10.0)
-    weight = _recency(periods, age_days, half_life_days)
-    rows = pd.DataFrame({"merchant": id_array(periods[merchant], argument=f"periods column '{merchant}'")})
-    if rows["merchant"].isna().any():
-        raise InputError(
-            f"periods: '{merchant}' is missing in {counted(int(rows['merchant'].isna().sum()), 'row')}; give each one."
-        )
-    rows["group"] = "(all)" if group is None else id_array(periods[group], argument=f"periods column '{group}'")
-    if rows["group"].isna().any():
-        raise InputError(
-            f"periods: '{group}' is missing in {counted(int(rows['group'].isna().sum()), 'row')}; give each one."
-        )
+    weight = recency(periods, age_days, half_life_days)
+    rows = pd.DataFrame({"merchant": known_ids(periods, merchant)})
+    rows["group"] = "(all)" if group is None else known_ids(periods, group)
     rows["unit"] = rows["merchant"] if owner is None else id_array(periods[owner], argument="owner")
     rows["unit"] = rows["unit"].where(pd.notna(rows["unit"]), rows["merchant"])
-    reported = _column(periods, claims)
+    reported = sums(periods, claims)
     for name in without_claims:
-        reported = reported - _column(periods, name)
+        reported = reported - column(periods, name)
     _check.refuse_rows(reported < 0.0, f"periods: {list(without_claims)} exceed '{claims}' in {{rows}}; correct them.")
-    at_risk = _column(periods, expected) - (0.0 if without_expected is None else _column(periods, without_expected))
+    at_risk = sums(periods, expected) - (0.0 if without_expected is None else column(periods, without_expected))
     _check.refuse_rows(at_risk < 0.0, f"periods: '{without_expected}' exceeds '{expected}' in {{rows}}; correct them.")
-    squared = np.zeros(len(rows)) if squared_expected is None else _squared(periods, squared_expected, at_risk)
+    squared = np.zeros(len(rows)) if squared_expected is None else squares(periods, squared_expected, at_risk)
     rows["claims"], rows["expected"] = weight * reported, weight * at_risk
-    rows["prior"] = 1.0 if prior is None else _column(periods, prior)
+    rows["prior"] = 1.0 if prior is None else priors(periods, prior)
     rows["second"] = weight * rows["expected"]
     rows["squared"], rows["second_squared"] = weight * squared, weight * weight * squared
-    rows["previous"] = np.nan if previous is None else _previous(periods, previous)
+    rows["previous"] = np.nan if previous is None else previous_mods(periods, previous)
+    named = {"unit": owner, "prior": prior, "previous": previous}
+    refuse_several(rows, {column: name for column, name in named.items() if name is not None})
     return _rate(rows, max_change, min_units, variance)
-
-
-def _previous(periods: "pd.DataFrame", name: str) -> Array:
-    """Return the modifications in force; a missing value is a merchant without one."""
-    values = _check.numbers(periods[name].to_numpy(), argument=f"periods column '{name}'").astype(np.float64)
-    _check.refuse_rows(
-        ~np.isnan(values) & ~((values > 0.0) & np.isfinite(values)),
-        f"periods: '{name}' is not a finite modification above zero in {{rows}}; leave it missing for new merchants.",
-    )
-    return values
-
-
-def _column(periods: "pd.DataFrame", name: str) -> Array:
-    values = _check.real_array(periods[name].to_numpy(), argument=f"periods column '{name}'", length=len(periods))
-    _check.refuse_rows(values < 0.0, f"periods: '{name}' is negative in {{rows}}; it must be zero or more.")
-    return values
-
-
-def _recency(periods: "pd.DataFrame", age_days: str | None, half_life_days: float | None) -> Array:
-    """Return the recency weights of equation 39."""
-    if (age_days is None) != (half_life_days is None):
-        raise InputError(
-            "age_days and half_life_days go together; give both, the column of ages and the age that counts half."
-        )
-    if age_days is None or half_life_days is None:
-        return np.ones(len(periods))
-    half_life_days = _check.number(half_life_days, argument="half_life_days", low=0.0, high=1e5, open_low=True)
-    return np.asarray(0.5 ** (_column(periods, age_days) / half_life_days))
-
-
-def _squared(periods: "pd.DataFrame", name: str, at_risk: Array) -> Array:
-    """Return the sums of squares; refuse sums that no set of orders with at most one expected claim each can have."""
-    values = _column(periods, name)
-    _check.refuse_rows(
-        values > at_risk * (1.0 + NEARLY),
-        f"periods: '{name}' exceeds the expected claims in {{rows}}; it must be the sum of the squared expected claims "
-        "of orders, and each order expects at most one claim. If only the number of orders is known, give the square "
-        "of the expected claims over this number.",
-    )
-    _check.refuse_rows(
-        values > at_risk**2 * (1.0 + NEARLY),
-        f"periods: '{name}' exceeds the square of the expected claims in {{rows}}; a sum of squares is at most the "
-        "square of the sum. Compute both over the same orders.",
-    )
-    return values
 
 
 def _rate(rows: "pd.DataFrame", max_change: float | None, min_units: int, variance: float | None) -> MerchantExperience:
@@ -288,8 +250,6 @@ def _merchant_sums(rows: "pd.DataFrame") -> "pd.DataFrame":
     by_merchant = rows.groupby("merchant", sort=True)
     merchants = by_merchant[["claims", "expected", "second", "squared", "second_squared"]].sum()
     merchants[["unit", "prior", "previous"]] = by_merchant[["unit", "prior", "previous"]].last()
-    if (merchants["prior"] <= 0.0).any():
-        raise InputError("periods: the prior of a merchant is zero; a relativity must be above zero.")
     shares = rows.groupby(["unit", "group"], sort=True)["expected"].sum().reset_index()
     largest = shares.sort_values(["unit", "expected"], kind="stable").groupby("unit").last()["group"]
     merchants["group"] = largest.loc[merchants["unit"]].to_numpy()

@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike
 from freightrisk import _check
 from freightrisk.book.book import OrderBook, check_amounts
 from freightrisk.models.effects import Effect
-from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, options_of
+from freightrisk.models.fit import cluster_of, codes_of, fit_rows, options_of
 from freightrisk.models.fitted import FittedModel
-from freightrisk.models.rows import observed, order_amounts
+from freightrisk.models.rows import Rows, observed, order_amounts
 from freightrisk.models.solver import DEFAULT, Solver
 from freightrisk.models.terms import chosen_effects, keep_factors
 from freightrisk.models.young import warn_of_young_orders
@@ -93,12 +93,6 @@ class PurePremiumModel:
             claims=book.counts.astype(np.float64),
             amount=order_amounts(book),
             options=options_of(exposure=book.exposure, offset=offset, weight=weight),
-        )
-        return fit_rows(
-            "pure premium",
-            rows,
-            book,
-            effects,
-            solver=solver,
             cluster=cluster_of(cluster, book.n_orders, None),
-        )
+        ).of_weight()
+        return fit_rows("pure premium", rows, book, effects, solver=solver)

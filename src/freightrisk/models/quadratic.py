@@ -21,8 +21,8 @@ from freightrisk.models.products import combination, products, squares
 ALIASED = 1e-9  # a squared pivot, at unit diagonal, below which a level is a combination of other levels
 LONGEST = 1.0  # bound on a parameter's move, in logs
 LEAST_SHARE = 0.1  # of a penalty: the least curvature of a bounded move
+LEAST_INFORMATION, LARGEST_MOVE, LARGEST_EXPONENT = 1e-100, 1e100, 400.0  # keep these steps in the range of a double
 CURVED_STEPS = 6  # of Newton's method, in one unknown for each leaf
-HIGHEST = 1e100  # a straight move up is taken to be no longer
 
 
 class State(NamedTuple):
@@ -262,12 +262,18 @@ def curved(reduced: Reduced, move: State, *, down: bool) -> State:
         return move
     information, d = reduced.pivots[-1].information, move.nodes[-1]
     strength = reduced.strengths[len(reduced.pivots) - 1]
-    up = np.minimum(np.maximum(d, 0.0), HIGHEST)
-    u = np.where(d > 0.0, np.log1p(up), d)  # for d > 0, the solution without penalty, s = 0
-    d = np.where(d > 0.0, up, d)
+    d = np.clip(d, -LARGEST_MOVE, LARGEST_MOVE)
+    # If d > 0, the root lies between the solution without penalty and the smaller of d and log(1 + d) + log(1 + s / h).
+    # A step of Newton's method may leave this range, up to where exp overflows. A move down is at most doubled.
+    up = np.maximum(d, 0.0)
+    share = np.log1p(strength / np.maximum(information, LEAST_INFORMATION))
+    most = np.minimum(np.minimum(d, np.log1p(up) + share), LARGEST_EXPONENT)
+    least = np.where(d > 0.0, np.log1p(up), 2.0 * d)
+    u = np.where(d > 0.0, least, d)
     for _ in range(CURVED_STEPS):
         means = information * np.exp(u)
-        u -= (means - information + strength * u - (information + strength) * d) / (means + strength)
+        step = (means - information + strength * u - (information + strength) * d) / (means + strength)
+        u = np.clip(u - step, least, most)
     return State(move.dense, (*move.nodes[:-1], u if down else np.where(d > 0.0, u, d)))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,12 @@ from freightrisk.models.fitted import FittedModel
 from freightrisk.models.fitted_effect import FitStatistics, FittedEffect, Nodes
 from freightrisk.models.information import dispersion_value, means, tables_of
 from freightrisk.models.joint import known_ancestor, posterior_of
-from freightrisk.models.likelihood import fit_statistics, likelihood_dispersion, response_of
+from freightrisk.models.likelihood import fit_statistics, likelihood_dispersion, log_lift, response_of
 from freightrisk.models.passes import Problem
 from freightrisk.models.posterior import Posterior
 from freightrisk.models.products import combination, forms
 from freightrisk.models.quadratic import Reduced
+from freightrisk.models.rows import total
 from freightrisk.models.strengths import LARGEST_STRENGTH, NO_VARIANCE
 from freightrisk.models.table_model import Solution
 from freightrisk.models.terms import AnyCoding, LevelSums, bands_of, tree_of
@@ -116,7 +117,7 @@ class Report:
             df_residual=float(df_residual),
             n_rows=problem.n_rows,
             null_base=float(null.state.dense[0]),
-            likelihood_dispersion=likelihood_dispersion(problem, deviance, solution.dispersion),
+            likelihood_dispersion=likelihood_dispersion(problem, deviance, solution.dispersion, log_likelihood),
         )
 
     @property
@@ -124,10 +125,14 @@ class Report:
         """Return the dispersion by which covariances are scaled: 1 for counts."""
         return self.solution.dispersion if FAMILIES[self.problem.family].has_dispersion else 1.0
 
-    @property
+    @cached_property
     def lift(self) -> float:
-        """Return the log of mean over median of a lognormal, half the variance of the log; 0 for other families."""
-        return 0.5 * self.solution.dispersion if self.problem.family == "lognormal" else 0.0
+        """Return the log of mean over median of a lognormal; 0 for other families."""
+        weight = self.problem.weight
+        # Behind a limit, a weight repeats its row.
+        plain = self.censored_log_likelihood is not None or not len(weight)
+        share = 1.0 if plain else self.problem.n_rows / total(weight, self.problem.n_rows)
+        return log_lift(self.problem.family, self.solution.dispersion, share)
 
     def _centre(self, term: Term, table: Array) -> float:
         """Return the log of the exposure-weighted mean relativity."""
@@ -164,7 +169,7 @@ class Report:
             pull = self._pull(term, tables[term.name])[layout.tree.slots] if term.centred else None
             errors[term.name] = np.full(term.n_slots, np.inf)
             found, mean_row, mean_variance = tree_errors(self.solution.reduced, self.solution.covariance, pull)
-            errors[term.name][layout.tree.slots] = np.sqrt(found * dispersion)
+            errors[term.name][layout.tree.slots] = np.sqrt(np.maximum(found * dispersion, 0.0))
             rows[0] -= mean_row
             extra = mean_variance * dispersion
         for term, start in zip(layout.dense, layout.starts.tolist(), strict=False):

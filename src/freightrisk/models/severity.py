@@ -11,10 +11,10 @@ from freightrisk.book.book import OrderBook, check_amounts
 from freightrisk.errors import FitError, InputError
 from freightrisk.models.censored import FAMILIES as CENSORED
 from freightrisk.models.effects import Effect
-from freightrisk.models.fit import Rows, cluster_of, codes_of, fit_rows, options_of
+from freightrisk.models.fit import cluster_of, codes_of, fit_rows, options_of
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.limited_means import limited_means
-from freightrisk.models.rows import observed
+from freightrisk.models.rows import Rows, observed
 from freightrisk.models.solver import DEFAULT, Solver
 from freightrisk.models.terms import chosen_effects, keep_factors
 
@@ -35,7 +35,8 @@ class SeverityModel:
         - Gamma: the coefficient of variation is the same at every level. Ratios of amounts to their means average 1 at
           every free level. Amounts themselves balance in total alone (`FittedModel.off_balance`).
         - Lognormal: the coefficient of variation is also the same at every level. The model is fitted to the logs.
-          Predictions are means, which exceed the medians by the factor exp(half the variance of the log).
+          Predictions are means. They exceed the medians by the factor exp(half the variance of the log) for single
+          claims, and by less for means of several claims (docs/method.md, equation 2b).
         - Inverse Gaussian: the variance grows with the cube of the mean. Its spread around the mean therefore differs
           from level to level, so a tariff with a limit needs a shape besides: ``Tariff.build(..., shape=)``, such as
           `freightrisk.shapes.EmpiricalShape`. The argument `limit` of `fit` is refused.
@@ -79,7 +80,8 @@ class SeverityModel:
             shape (n_orders,) below to order k. `Tariff.build` refuses a severity with an offset, because a tariff has
             none.
         weight : array, shape (n_claim_records,), optional
-            Prior weights. By default, the number of claims behind each amount.
+            Prior weights, 0 or more. By default, the number of claims behind each amount. An amount of weight 0 is left
+            out of the fit. With `limit`, a weight repeats its row.
         cluster : array, shape (n_orders,), optional
             As for `FrequencyModel.fit`.
         limit : float or array, shape (n_orders,), optional
@@ -99,7 +101,8 @@ class SeverityModel:
         InputError
             If an argument has the wrong shape, or amounts exceed their limit.
         FitError
-            As for `FrequencyModel.fit`, or if `limit` is given and the family has no likelihood behind a limit.
+            As for `FrequencyModel.fit`. If `limit` is given, also if the family has no likelihood behind a limit, or if
+            all amounts, of the book or of a free level, are at their limit.
 
         Notes
         -----
@@ -122,16 +125,10 @@ class SeverityModel:
             claims=claims,
             amount=book.claim_amount * claims,
             options=options_of(offset=offset, weight=weight),
-        )
-        fitted = fit_rows(
-            "severity",
-            rows,
-            book,
-            effects,
-            solver=solver,
             cluster=cluster_of(cluster, book.n_orders, book.claim_row),
             at_limit=at_limit,
-        )
+        ).of_weight()
+        fitted = fit_rows("severity", rows, book, effects, solver=solver)
         found = limited_means(fitted, rows)
         return replace(fitted, statistics=replace(fitted.statistics, limited_means=found))
 

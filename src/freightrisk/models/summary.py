@@ -170,7 +170,9 @@ def short_text(record: FitRecord) -> str:
         f"factors: {factors}",
         f"base {record.base:.6g} (intercept {record.intercept:.6f}, std error {record.intercept_std_error:.6f})",
         f"{deviance}; dispersion {record.dispersion:.4f}{parameter and '; '}{parameter}",
-        f"log likelihood {record.log_likelihood:,.2f}; AIC {record.aic:,.2f}; BIC {record.bic:,.2f}",
+        f"log likelihood {record.log_likelihood:,.2f}; AIC {record.aic:,.2f}; BIC {record.bic:,.2f}"
+        if np.isfinite(record.log_likelihood)
+        else "no log likelihood, because the amounts equal their fitted means",
         f"{by} in {counted(len(record.steps), 'step')}, last move {record.steps[-1].largest_move:.1e}",
     ]
     if how.n_clusters:

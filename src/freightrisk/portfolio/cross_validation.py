@@ -55,7 +55,8 @@ def cross_validate(
     book : OrderBook
     by : int, "ship_month" or array, shape (n_orders,)
         The folds: a number of random folds of equal size, the months of shipment, or a group for each order, such as
-        its merchant (`OrderBook.align` takes a column of the orders).
+        its merchant (`OrderBook.align` takes a column of the orders). Groups have the order of their values, and those
+        of an ordered categorical the order of its categories.
     train : {"earlier", "others"}, optional
         The orders to which the model of a fold is fitted: those of earlier groups only, or those of all other groups.
         With "earlier" the first group is never tested. By default "earlier" for months, and otherwise "others".
@@ -191,7 +192,14 @@ def _groups(book: OrderBook, by: Any) -> tuple[NDArray[np.int64], list[Any]]:
             raise InputError("by is 'ship_month', but the book has no days of shipment; build it with ship_date=.")
         values: Any = book.ship_day.astype("datetime64[M]").astype(str)
     else:
-        values = _values(by, book.n_orders)
+        values = _check.groups(by, argument="by", length=book.n_orders)
+        if values.shape != (book.n_orders,):
+            shown = repr_of(by) if values.ndim == 0 else f"an array of shape {values.shape}"
+            raise InputError(
+                f"by is {shown}; give a number of folds, 'ship_month', or one group for each of {book.n_orders:,} "
+                "orders."
+            )
+        values = _ordered(by, values)
     try:
         group, names = pd.factorize(values, sort=True)
     except TypeError:
@@ -202,14 +210,11 @@ def _groups(book: OrderBook, by: Any) -> tuple[NDArray[np.int64], list[Any]]:
     return np.asarray(group, dtype=np.int64), pd.Index(names).tolist()
 
 
-def _values(by: Any, n_orders: int) -> NDArray[Any]:
-    try:
-        values = np.asarray(by)
-    except Exception:  # of whatever class the values are
-        values = np.empty(())
-    if values.shape != (n_orders,):
-        raise InputError(
-            f"by is {repr_of(by) if np.ndim(values) == 0 else f'an array of shape {values.shape}'}; give a number of "
-            f"folds, 'ship_month', or one group for each of {n_orders:,} orders."
-        )
-    return values
+def _ordered(by: Any, values: NDArray[Any]) -> Any:
+    """Return groups with the order that an ordered categorical gives them, if they are one."""
+    import pandas as pd
+
+    dtype = getattr(by, "dtype", None)
+    if not isinstance(dtype, pd.CategoricalDtype) or not dtype.ordered:
+        return values
+    return pd.Categorical(by).remove_unused_categories()
