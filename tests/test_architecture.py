@@ -145,6 +145,7 @@ def test_what_the_tariff_takes_from_the_models():
     }
     assert taken == {
         ("freightrisk.models.merchant_experience", "MerchantExperience"),
+        ("freightrisk.models.merchant_experience", "PROCESSES"),
         ("freightrisk.models.merchant_experience", "merchant_experience"),
         ("freightrisk.models.merchant_experience", "merchant_periods"),
         ("freightrisk.models.fitted", "FittedModel"),
