@@ -105,6 +105,16 @@ def test_bands_agree_with_pandas(values, edges):
     assert ours == pd.cut(values, [-np.inf, *edges, np.inf], right=True, labels=False).tolist()
 
 
+@given(st.lists(st.integers(1, 10**6).map(lambda k: k / 100), min_size=2, max_size=300), st.integers(2, 40))
+def test_edges_at_quantiles_are_values_without_rounding_errors(values, bands):
+    coding = book_of({"kg": values}, Band("kg", bands)).codings["kg"]
+    for edge in coding.edges:
+        below, above = max(v for v in values if v <= edge + 1e-9), min(v for v in values if v >= edge - 1e-9)
+        assert below <= edge <= above
+        if above - below < 1e-9:
+            assert edge == below  # 195, and not 195.00000000000003
+
+
 def test_empty_bands_are_merged_with_their_neighbour():
     coding = book_of({"kg": [0.5, 0.7, 5.0]}, Band("kg", [1, 2, 3, 9])).codings["kg"]
     assert coding.edges == (1.0,)

@@ -13,6 +13,9 @@ from freightrisk.book.levels import band_values, observed_paths, refuse_missing
 from freightrisk.book.recode import exact_sums, in_doubles, looked_up
 from freightrisk.errors import InputError
 
+EDGE_DIGITS = 12
+EDGE_ULPS = 4.0  # an edge as near as this to a number of 12 digits differs from it by rounding only
+
 
 def learn(
     declared: Declaration,
@@ -150,7 +153,10 @@ def _learn_band(
 
 
 def _quantile_edges(values: NDArray[np.float64], bands: int) -> tuple[float, ...]:
-    edges = np.unique(np.quantile(values, np.arange(1, bands) / bands)) if len(values) else np.array([])
+    edges = np.quantile(values, np.arange(1, bands) / bands) if len(values) else np.array([])
+    # Between two values of 195 the interpolation may end at 195.00000000000003, or just below 195.
+    near = np.array([float(f"{edge:.{EDGE_DIGITS}g}") for edge in edges])
+    edges = np.unique(np.where(np.abs(near - edges) <= EDGE_ULPS * np.spacing(np.abs(edges)), near, edges))
     # An edge at the largest value would leave the last band empty.
     return tuple(edges[edges < values.max(initial=-np.inf)].tolist())
 
