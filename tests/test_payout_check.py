@@ -25,7 +25,7 @@ from freightrisk import (
 )
 from freightrisk.models.limited_means import RATIOS, SAMPLE_ROWS, family_test
 from freightrisk.shapes import EmpiricalShape, ParetoTail, ScaleShape
-from freightrisk.tariff.payout_check import payout_check
+from freightrisk.tariff.payout_check import UNLIKELY, payout_check
 
 SPREADS = {
     "gamma": lambda rng, n: rng.gamma(2.0, 0.5, n),
@@ -79,6 +79,9 @@ def build(book, cover, family="gamma", shape=None, **more):
 def doubted(book, family="gamma"):
     """Return whether a tariff would warn under any limit from half to five times the mean freight."""
     severity = SeverityModel(["zone"], family=family).fit(book, solver=Solver(threads=1))
+    test = family_test(severity)
+    if test is None or test.p_value >= UNLIKELY:
+        return False  # under every limit
     covers = [Cover(limit=float(ratio * MEANS.mean())) for ratio in LIMITS]
     return any(payout_check(severity, severity, cover, severity.codings).is_doubtful for cover in covers)
 
