@@ -98,7 +98,7 @@ def warn_of_shape(family: str, check: PayoutCheck | None) -> None:
     _check.warn(
         f"severity: the {family} curve pays {_percent(check.difference)} under {limits} yuan than the claims that the "
         f"severity was fitted to: {check.expected:.4g} yuan a claim instead of {check.paid:.4g} "
-        f"({check.n_claims:,} claims, standard error {check.std_error:.1%}).{spread} Amounts are not {family} around "
+        f"({check.n_claims:,} claims, standard error {check.std_error:.2%}).{spread} Amounts are not {family} around "
         "their means; give their own shape: Tariff.build(..., shape=EmpiricalShape.fit(severity, book)), from "
         "freightrisk.shapes."
     )
