@@ -145,9 +145,11 @@ def test_what_the_tariff_takes_from_the_models():
     }
     assert taken == {
         ("freightrisk.models.merchant_experience", "MerchantExperience"),
+        ("freightrisk.models.merchant_experience", "PROCESSES"),
         ("freightrisk.models.merchant_experience", "merchant_experience"),
         ("freightrisk.models.merchant_experience", "merchant_periods"),
         ("freightrisk.models.fitted", "FittedModel"),
+        ("freightrisk.models.fitted_effect", "LimitedMeans"),
         ("freightrisk.models.freight", "FittedSchedule"),
         ("freightrisk.models.limited_means", "RATIOS"),
         ("freightrisk.models.limited_means", "family_test"),

@@ -57,7 +57,7 @@ def gradients(fitted, book):
 
 @pytest.mark.filterwarnings("ignore::freightrisk.FreightRiskWarning")
 @pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10_000))
 def test_books_with_outliers_arrive_at_a_maximum(family, seed):
     try:

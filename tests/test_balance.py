@@ -26,7 +26,7 @@ from freightrisk.errors import FitError
 
 @pytest.mark.filterwarnings("ignore::freightrisk.FreightRiskWarning")
 @pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(20_000, 30_000))
 def test_expected_responses_add_up_to_the_observed_ones(family, seed):
     try:

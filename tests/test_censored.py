@@ -107,11 +107,11 @@ def test_penalties_work_with_a_limit():
 
 
 def test_errors_are_wider_than_without_a_limit_and_hold_the_truth():
-    # Score statistics over 40 books: the 95 % interval of far over near holds the truth in most.
+    # Score statistics over 25 books: the 95 % interval of far over near holds the truth in most.
     held = 0
-    for seed in range(40):
+    for seed in range(25):
         book = book_of(amounts_of(1_000, seed=seed), 14.0)
-        fitted = SeverityModel().fit(book, limit=14.0)
+        fitted = SeverityModel().fit(book, limit=14.0, solver=Solver(threads=1))
         coding = book.codings["zone"]
         codes = {path[0]: k for k, path in enumerate(coding.paths)}
         reference = coding.paths[fitted.references["zone"]][0]
@@ -119,7 +119,7 @@ def test_errors_are_wider_than_without_a_limit_and_hold_the_truth():
         other = next(zone for zone in ZONES if zone != reference)
         gap = fitted.tables["zone"][codes[other]] - np.log(means[other] / means[reference])
         held += abs(gap) < 1.96 * fitted.std_errors["zone"][codes[other]]
-    assert held >= 33
+    assert held >= 21
 
 
 def test_far_limits_do_not_underflow():

@@ -315,7 +315,7 @@ BY_ZONE = ByLevel("zone", {"near": 8.0})
                 severity=rate_tables([], None, 1.0),
                 cover=Cover(limit=BY_ZONE),
             ),
-            r"no amount for 2 level\(s\) of factor 'zone' \(first: 'city'\); list them or give a default",
+            r"no amount for 2 levels of factor 'zone' \(first: 'city'\); list them or give a default",
         ),
         (
             lambda: put_together(

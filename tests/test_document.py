@@ -255,7 +255,7 @@ DAMAGE = [
     (set_at("cover", "first_weight_fee", "factor", "colour"), "limits by factor 'colour', which no model rates"),
     (
         drop("cover", "first_weight_fee", "values", "far"),
-        r"no amount for 1 level\(s\) of factor 'zone' \(first: 'far'\)",
+        r"no amount for 1 level of factor 'zone' \(first: 'far'\)",
     ),
     (set_at("cover", "first_weight_fee", "values", "moon", 9.0), "names level 'moon' of factor 'zone'"),
     (set_at("count_curve", 3, [1.0, 0.0]), r"Expected `array` of length 4.* at `\$.count_curve\[3\]`"),

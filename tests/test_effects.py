@@ -712,6 +712,6 @@ def test_a_curved_step_lies_between_its_bounds(move, log_information, log_streng
         assert np.array_equal(u[~up], d[~up])
     assert (u[up] <= d[up]).all()
     assert (u[up] >= np.log1p(np.minimum(d[up], 1e100)) * (1.0 - 1e-12)).all()
-    near = (up | down) & (-0.5 < d) & (d <= 3.0) & (s <= h)
+    near = (up | down) & (d > -0.5) & (d <= 3.0) & (s <= h)
     u, d, h = u[near], d[near], h[near]
     assert (np.abs(h * np.expm1(u) + s * u - (h + s) * d) <= 1e-6 * (h + s) * np.abs(d)).all()

@@ -437,9 +437,7 @@ def test_process_variance_of_orders_that_claim_at_most_once(history):
     periods["squared_expected"] *= curve.base_factor**2
     scores = orders.groupby("merchant_id")["experience_score"].first()
     periods["prior"] = curve.at(periods["merchant_id"].map(scores))
-    known = merchant_experience(
-        periods, prior="prior", squared_expected="squared_expected", age_days="age_days", half_life_days=60.0
-    )
+    known = merchant_experience(periods, prior="prior", process="bernoulli", age_days="age_days", half_life_days=60.0)
     assert rated.mods == pytest.approx(known.merchants["experience_mod"].to_dict(), rel=1e-12)
     assert rated.rated.groups["variance"].iloc[0] > poisson.rated.groups["variance"].iloc[0] > 0
     with pytest.raises(InputError, match="the model is of family 'poisson', in which an order may have several claims"):

@@ -5,6 +5,7 @@
 import enum
 import math
 import warnings
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -103,6 +104,18 @@ def test_bands_agree_with_pandas(values, edges):
     coding = book_of({"kg": every_band}, Band("kg", edges)).codings["kg"]
     ours = [coding.encode_one({"kg": value}) for value in values]
     assert ours == pd.cut(values, [-np.inf, *edges, np.inf], right=True, labels=False).tolist()
+
+
+@given(st.lists(st.integers(1, 10**5), min_size=2, max_size=300), st.sampled_from([2, 4, 5, 8, 10, 20]))
+def test_edges_at_quantiles_are_decimals_without_rounding_errors(cents, bands):
+    coding = book_of({"kg": np.array(cents) / 100}, Band("kg", bands)).codings["kg"]
+    ordered = sorted(cents)
+    exact = set()
+    for k in range(1, bands):
+        low, rest = divmod(k * (len(cents) - 1), bands)
+        step = ordered[min(low + 1, len(cents) - 1)] - ordered[low]
+        exact.add(float(Fraction(ordered[low] * bands + step * rest, 100 * bands)))
+    assert set(coding.edges) <= exact  # 195.0, and not 195.00000000000003
 
 
 def test_empty_bands_are_merged_with_their_neighbour():

@@ -126,9 +126,48 @@ def test_parents_limit_the_freight_of_a_schedule():
     np.testing.assert_allclose(priced["expected_payout"], [40.0, 40.0, 20.0], rtol=1e-12)
 
 
+@given(
+    leaves=st.sets(st.sampled_from(LEAVES), min_size=2),
+    values=st.dictionaries(paths, amounts, min_size=1),
+    default=amounts,
+)
+def test_a_listed_level_has_its_amount_or_is_refused(leaves, values, default):
+    # A cover that is accepted pays what the contract lists, for levels of the book and for levels never sold.
+    coding = tree_coding(TREE, tuple(sorted(leaves)))
+    limit = ByLevel("category", {named(path): amount for path, amount in values.items()}, default=default)
+    known = {path: amount for path, amount in values.items() if path in {*coding.paths, *coding.nodes}}
+    try:
+        table = limit_table(limit, {"category": coding})
+    except InputError:
+        of_known = ByLevel("category", {named(path): one for path, one in known.items()} or {"x": 1.0}, default=default)
+        assume(known)
+        table = limit_table(of_known, {"category": coding})
+        unsold = [path for path in values if path not in known]
+        assert any(values[path] != table[coding.code_of((*path, "1", "1")[:3])] for path in unsold)
+        return
+    for path, amount in values.items():
+        if len(path) == 3:
+            assert table[coding.code_of(path)] == amount
+
+
+def test_a_leaf_that_was_never_sold_may_be_listed_with_its_parents_amount():
+    book = furniture()
+    models = FrequencyModel().fit(book), SeverityModel().fit(book)
+    limit = ByLevel("category", {"furniture": 72.13, "furniture > pouf": 72.13}, default=24.99)
+    covers = [Cover(max_claims=None, limit=one) for one in (PARENT, limit)]
+    one, two = (Tariff.build(*models, cover=cover).price(NEW)["expected_payout"] for cover in covers)
+    np.testing.assert_array_equal(one, two)
+
+
 @pytest.mark.parametrize(("limit", "match"), [
+    (ByLevel("category", {"furniture": 72.0, "furniture > pouf": 90.0}, default=20.0),
+     "like every other unseen level below 'furniture', and their limit is 72: .* or give 'furniture' its amount"),
+    (ByLevel("category", {"toys > kite": 90.0}, default=20.0),
+     "like every other unseen level, and their limit is 20: .* or give default= its amount"),
+    (ByLevel("category", {"clothes": 9.0, "furniture > sofa": 1.0, "furniture > table": 1.0}),
+     "no amount for 1 level of factor 'category' .first: 'furniture > lamp'"),
     (ByLevel("category", {"furnitur": 5.0}, default=1.0), "names level 'furnitur' .*parents .* clothes, furniture"),
-    (ByLevel("category", {"furniture": 5.0}), r"no amount for 2 level.*'clothes > dress'.* or their parents"),
+    (ByLevel("category", {"furniture": 5.0}), r"no amount for 2 levels of .*'clothes > dress'.* or their parents"),
     (ByLevel("category", {"furniture > (all)": 5.0}, default=1.0), "names level"),
 ])  # fmt: skip
 def test_bad_levels_are_refused(limit, match):

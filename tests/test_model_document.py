@@ -101,6 +101,8 @@ def test_every_family_comes_back_to_the_bit(family, with_options):
     loaded = again(fitted)
     same(loaded, fitted)
     assert document_of(loaded) == document_of(fitted)
+    assert loaded == fitted
+    assert hash(loaded) == hash(fitted)
     np.testing.assert_array_equal(loaded.predict(book), fitted.predict(book))
     pd.testing.assert_frame_equal(
         loaded.predict(book, std_errors=True), fitted.predict(book, std_errors=True), check_exact=True
@@ -145,6 +147,13 @@ def test_a_fit_without_residual_degrees_of_freedom_comes_back():
     fitted = SeverityModel().fit(book)
     assert np.isnan(fitted.dispersion)
     same(again(fitted), fitted)
+
+
+def test_models_are_equal_if_their_content_is():
+    fitted = FrequencyModel(["channel"]).fit(BOOK)
+    assert fitted == FrequencyModel(["channel"]).fit(BOOK)
+    for other in (FrequencyModel(["zone"]).fit(BOOK), replace(fitted, off_balance=1.5), "model", None):
+        assert fitted != other
 
 
 def test_odd_levels_and_pooled_levels_come_back():

@@ -447,6 +447,11 @@ FREIGHT = SeverityModel(["zone"]).fit(counted(CLAIMS, exposure=None, amount="amo
         (lambda: FITTED.predict(FRAME), "exposure is absent, but the model was fitted to orders with an exposure"),
         (lambda: FITTED.predict(FRAME, exposure=0.0), r"exposure is 0.0; it must be a finite number in \(0, 1e\+18\]"),
         (lambda: FITTED.predict(FRAME, exposure="units"), "missing column 'units'"),
+        (
+            lambda: FITTED.predict(FRAME, exposure=FRAME["claims"]),
+            "^exposure is a Series; name the column of the orders",
+        ),
+        (lambda: FITTED.predict(FRAME, exposure=[1.0]), "^exposure is a list; name the column of the orders"),
         (lambda: FITTED.predict(FRAME, exposure=""), "exposure is ''; it must be a non-empty string"),
         (lambda: FITTED.predict(FRAME.assign(insured=-1.0), exposure="insured"), "'insured' must be above 0"),
         (lambda: FITTED.predict(FRAME[["zone"]], exposure=1.0), "missing column 'channel'"),

@@ -13,6 +13,9 @@ from freightrisk.book.levels import band_values, observed_paths, refuse_missing
 from freightrisk.book.recode import exact_sums, in_doubles, looked_up
 from freightrisk.errors import InputError
 
+EDGE_DIGITS = 12
+EDGE_ULPS = 4.0  # an edge as near as this to a number of 12 digits differs from it by rounding only
+
 
 def learn(
     declared: Declaration,
@@ -150,9 +153,18 @@ def _learn_band(
 
 
 def _quantile_edges(values: NDArray[np.float64], bands: int) -> tuple[float, ...]:
-    edges = np.unique(np.quantile(values, np.arange(1, bands) / bands)) if len(values) else np.array([])
+    if not len(values):
+        return ()
+    # The place of each edge in whole numbers: `np.quantile` ends at 195.00000000000003 between 190 and 200.
+    low, rest = np.divmod(np.arange(1, bands) * (len(values) - 1), bands)
+    ordered = np.partition(values, np.unique([low, low + (rest > 0)]))
+    start, stop = ordered[low], ordered[low + (rest > 0)]
+    edges = start + (stop - start) * (rest / bands)
+    near = np.array([float(f"{edge:.{EDGE_DIGITS}g}") for edge in edges])
+    slack = EDGE_ULPS * np.spacing(np.maximum(np.abs(start), np.abs(stop)))
+    edges = np.unique(np.where((rest > 0) & (np.abs(near - edges) <= slack), near, edges))
     # An edge at the largest value would leave the last band empty.
-    return tuple(edges[edges < values.max(initial=-np.inf)].tolist())
+    return tuple(edges[edges < values.max()].tolist())
 
 
 def _merge_bands(

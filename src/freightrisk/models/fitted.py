@@ -360,7 +360,7 @@ class FittedModel(FitRecord):
         """Write the model as one JSON document; the file appears complete or not at all.
 
         `load_model` reads it. The loaded model has the same numbers to the last bit, so it predicts, summarises and
-        builds tariffs exactly like this one.
+        builds tariffs exactly like this one. It is equal (`==`) to this one: models are equal if their documents are.
 
         Parameters
         ----------
@@ -370,6 +370,14 @@ class FittedModel(FitRecord):
 
     def __repr__(self) -> str:
         return short_text(self)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self is other or document_of(self) == document_of(other)
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.family, self.intercept, tuple(self.fitted_effects)))
 
 
 def _refuse_for_a_book(**given: Any) -> None:

@@ -55,24 +55,34 @@ class Nodes:
 class LimitedMeans:
     """What limits leave of the claims that a severity was fitted to.
 
-    Let Z be the amount of a claim over its fitted mean, divided by the average of these ratios. A tariff compares the
-    limited means of Z with the curve of the fitted family.
+    The claims are grouped by their fitted mean, into at most ten groups. Amounts are scaled so that their total is the
+    total of the fitted means. A limit of r stands for r times the average mean of a group.
 
     Parameters
     ----------
     n_claims : int
         Number of claims behind the means: 65,536 of a larger book.
+    shares : tuple of float
+        Share of these claims in each group.
     freight : tuple of float, yuan
-        Fitted mean freight in the middle of each tenth of these claims, ascending.
+        Average fitted mean freight of each group, ascending.
     ratios : tuple of float
-        Limit over mean, from 1/8 to 32.
+        The limits r, from 1/8 to 32.
+    paid : tuple of tuples of float
+        For each group the average of min(amount, limit) at each r, over the average mean of the group.
+    expected : tuple of tuples of float
+        The same by the curve of the family, at the fitted mean of each claim and the dispersion of the residuals.
     means : tuple of float
-        Average of min(Z, r) for each ratio r.
+        Average of min(Z, r) over all claims, where Z is a claim's amount over its fitted mean, divided by the average
+        of these ratios.
     """
 
     n_claims: int
+    shares: tuple[float, ...]
     freight: tuple[float, ...]
     ratios: tuple[float, ...]
+    paid: tuple[tuple[float, ...], ...]
+    expected: tuple[tuple[float, ...], ...]
     means: tuple[float, ...]
 
 

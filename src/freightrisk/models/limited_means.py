@@ -1,6 +1,6 @@
 """The limited means of a fit's own claims, and their distance from the curve of the fitted family."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,13 @@ MOST_PARAMETERS = 0.1  # for a claim; residuals of a fit with more have another 
 FLAT = 1e-6  # distributions with a smaller dispersion differ by less than 0.05 % under any limit
 OCTAVES = (-10, 10)  # of ratios that bins tell apart
 BINS = 64  # of an octave; the ratios of the grid are edges of bins
+MEANS = 16  # bins of fitted means in an octave
+GROUPS = 10
+DIGITS = 8  # of the numbers that a fit keeps
 GRID = (-3, 5)  # octaves of the grid
 PLACES = 8  # of the grid in an octave
 ONE = 1023  # exponent of the double 1
-BIN_SHIFT = 46  # bits of a double below its exponent and the number of its bin
-TENTHS = (np.arange(10) + 0.5) / 10.0
+FRACTION_BITS = 52  # of a double
 STEP = 0.01  # relative, of differences in the dispersion
 TESTED = 5  # most ratios that the test of the family takes together
 TESTED_WITHIN = 0.02  # of the family's amounts lie beyond the ratios that are tested, at either end
@@ -36,23 +38,68 @@ def limited_means(fitted: FittedModel, rows: Rows) -> LimitedMeans | None:
     crowded = rows.n_rows - fitted.df_residual > MOST_PARAMETERS * rows.n_rows
     if fitted.family not in SCALE_FAMILIES or fitted.statistics.n_censored or crowded:
         return None
-    ratio, mean = _sampled(fitted, rows)
-    if len(ratio) < FEWEST_AMOUNTS:
+    dispersion = residual_dispersion(fitted)
+    amount, mean = _sampled(fitted, rows)
+    if len(amount) < FEWEST_AMOUNTS or not dispersion > FLAT:
         return None
-    points, shares = _binned(ratio / ratio.mean(), OCTAVES)
-    freight, claims = _binned(mean)
-    middle = np.minimum(np.searchsorted(np.cumsum(claims), TENTHS), len(freight) - 1)
-    means = shares @ np.minimum(points[:, None], RATIOS)
-    return LimitedMeans(len(ratio), *(tuple(found.tolist()) for found in (freight[middle], RATIOS, means)))
+    _, place = np.unique(_bin_of(mean, MEANS), return_inverse=True)
+    claims, total = np.bincount(place), np.bincount(place, mean)
+    middle = (np.cumsum(claims) - claims / 2.0) / len(mean)
+    group = np.unique((GROUPS * middle).astype(int), return_inverse=True)[1]
+    shares = np.bincount(group, claims).astype(np.float64)
+    freight = np.bincount(group, total) / shares
+    amount = amount * (mean.sum() / amount.sum())
+    paid = _limited(amount / freight[group[place]], group[place])
+    curve = ScaleShape(dispersion, fitted.family).limited(np.outer(freight[group] * claims / total, RATIOS))
+    expected = [np.bincount(group, total * column) / (shares * freight) for column in curve.T]
+    ratio = amount / mean
+    means = _limited(ratio / ratio.mean(), np.zeros(len(ratio), dtype=np.int64))[0]
+    return LimitedMeans(
+        n_claims=len(amount),
+        shares=_kept(shares / len(amount)),
+        freight=_kept(freight),
+        ratios=tuple(RATIOS.tolist()),
+        paid=tuple(map(_kept, paid)),
+        expected=tuple(map(_kept, np.transpose(expected))),
+        means=_kept(means),
+    )
+
+
+def residual_dispersion(fitted: FittedModel) -> float:
+    """Return the dispersion of the residuals: they spread less than amounts, because the fit follows them."""
+    statistics = fitted.statistics
+    return statistics.dispersion * statistics.df_residual / statistics.n_rows
+
+
+def _kept(values: Array) -> tuple[float, ...]:
+    return tuple(float(f"{value:.{DIGITS}g}") for value in values)
+
+
+def _bin_of(values: Array, bins: int) -> NDArray[np.int64]:
+    """Return the number of the bin of each value above zero, counted through the octaves, of which 1 begins one."""
+    shift = FRACTION_BITS - (bins.bit_length() - 1)
+    found: NDArray[np.int64] = (values.view(np.int64) >> shift) - ONE * bins
+    return found
+
+
+def _limited(ratio: Array, group: NDArray[np.int64]) -> Array:
+    """Return the average of min(ratio, r) in each group at each r of RATIOS, which are edges of bins."""
+    first, size = OCTAVES[0] * BINS, (OCTAVES[1] - OCTAVES[0]) * BINS
+    cell = group * size + np.clip(_bin_of(ratio, BINS) - first, 0, size - 1)
+    n_cells = size * (int(group.max()) + 1)
+    count, total = (np.bincount(cell, weight, n_cells).reshape(-1, size) for weight in (None, ratio))
+    edge = _bin_of(RATIOS, BINS) - first - 1
+    above = count.sum(axis=1, keepdims=True) - np.cumsum(count, axis=1)[:, edge]
+    return np.asarray((np.cumsum(total, axis=1)[:, edge] + RATIOS * above) / count.sum(axis=1, keepdims=True))
 
 
 def _sampled(fitted: FittedModel, rows: Rows) -> tuple[Array, Array]:
-    """Return amount over fitted mean, and the mean, of all single claims, or of pieces spread over a large book."""
+    """Return amount and fitted mean of all single claims, or of pieces spread over a large book."""
     starts, length = [0], rows.n_rows
     if rows.n_rows > SAMPLE_ROWS:
         length = SAMPLE_PIECE
         starts = np.linspace(0, rows.n_rows - length, SAMPLE_ROWS // length).astype(int).tolist()
-    ratios, means = [], []
+    amounts, means = [], []
     for start in starts:
         piece = slice(start, start + length)
         linear = np.full(length, fitted.intercept)
@@ -63,21 +110,9 @@ def _sampled(fitted: FittedModel, rows: Rows) -> tuple[Array, Array]:
             mean *= rows.multiplier[piece]
         # The average of several claims spreads less than one claim.
         single = rows.weight[piece] == 1.0 if len(rows.weight) else slice(None)
-        ratios.append((rows.response[piece] / mean)[single])
+        amounts.append(rows.response[piece][single])
         means.append(mean[single])
-    return np.concatenate(ratios), np.concatenate(means)
-
-
-def _binned(values: Array, octaves: tuple[int, int] | None = None) -> tuple[Array, Array]:
-    """Return the means of the bins that hold values above zero, ascending, and the share of values in each."""
-    place: NDArray[np.int64] = values.view(np.int64) >> BIN_SHIFT
-    if octaves is not None:
-        low, high = ((ONE + octave) * BINS for octave in octaves)
-        place = np.clip(place, low, high - 1)
-    place = place - place.min()
-    count, total = np.bincount(place), np.bincount(place, values)
-    some = count > 0
-    return np.asarray(total[some] / count[some]), np.asarray(count[some] / len(values))
+    return np.concatenate(amounts), np.concatenate(means)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,18 +121,54 @@ class FamilyTest:
 
     Parameters
     ----------
-    own, curve : float64 arrays
+    own, curve : float64 array
         Average of min(Z, r) of the claims, and E[min(Z, r)] of the family, at each of RATIOS.
-    std_errors : float64 array
-        Standard errors of own less curve, if the family is right.
+    below : float64 array
+        E[Z; Z < r] of the family at each of RATIOS: what the curve gains if the mean rises by its own size.
     p_value : float
         Chance of such a distance, if the family is right.
+    of_own, of_both, slope : float64 array
+        Variance of one claim's influence on own limited means, its covariance with the claim's influence on the
+        dispersion, and the derivative of the curve by the dispersion.
+    of_dispersion : float
+        Variance of one claim's influence on the dispersion.
+    n_claims, n_rows : int
+        Claims behind own limited means, and behind the dispersion.
     """
 
     own: Array
     curve: Array
-    std_errors: Array
+    below: Array
     p_value: float
+    of_own: Array
+    of_both: Array
+    slope: Array
+    of_dispersion: float
+    n_claims: int
+    n_rows: int
+
+    @property
+    def std_errors(self) -> Array:
+        """Return the standard errors of own less curve at each of RATIOS, if the family is right."""
+        of_curve = self.slope * (self.slope * self.of_dispersion - 2.0 * self.of_both)
+        return np.sqrt(np.maximum(self.of_own / self.n_claims + of_curve / self.n_rows, 0.0))
+
+    def std_error(self, share: Array, mean: Array, ratio: Array) -> float:
+        """Return the standard error of the mean payout of groups of claims, less the payout by the curve.
+
+        Parameters
+        ----------
+        share : float64 array
+            Share of claims in each group.
+        mean : float64 array
+            Mean freight of each group.
+        ratio : float64 array
+            Limit over mean freight.
+        """
+        own, both, slope = (np.interp(ratio, RATIOS, values) for values in (self.of_own, self.of_both, self.slope))
+        common = float(share @ (mean * slope))
+        of_curve = common * (common * self.of_dispersion - 2.0 * float(share @ (mean * both)))
+        return float(np.sqrt(max(float(share @ (mean * mean * own)) / self.n_claims + of_curve / self.n_rows, 0.0)))
 
 
 def family_test(fitted: FittedModel) -> FamilyTest | None:
@@ -111,35 +182,39 @@ def family_test(fitted: FittedModel) -> FamilyTest | None:
     """
     from scipy.special import gammaincc
 
-    statistics, known = fitted.statistics, fitted.statistics.limited_means
-    dispersion = statistics.dispersion * statistics.df_residual / statistics.n_rows
-    if known is None or not dispersion > FLAT:
+    known, n_rows = fitted.statistics.limited_means, fitted.statistics.n_rows
+    if known is None:
         return None
-    shape = ScaleShape(dispersion, fitted.family)
+    shape = ScaleShape(residual_dispersion(fitted), fitted.family)
     own, curve = np.array(known.means), shape.limited(RATIOS)
-    of_own, of_curve = _influence(shape)
     # The dispersion comes from all rows, and own limited means from the claims that are compared.
-    variance = (of_own * of_own).sum(axis=0) / known.n_claims
-    variance += ((of_curve - 2.0 * of_own) * of_curve).sum(axis=0) / statistics.n_rows
-    errors, above = np.sqrt(np.maximum(variance, 0.0)), shape.above(RATIOS)
+    of_own, of_dispersion, slope = _influence(shape)
+    above = shape.above(RATIOS)
+    test = FamilyTest(
+        own, curve, curve - RATIOS * above, 1.0, (of_own * of_own).sum(axis=0), of_dispersion @ of_own, slope,
+        float(of_dispersion @ of_dispersion), known.n_claims, n_rows,
+    )  # fmt: skip
+    errors = test.std_errors
     inside = np.flatnonzero((above > TESTED_WITHIN) & (above < 1.0 - TESTED_WITHIN) & (errors > 0.0))
     if not len(inside):
         return None
     tested = inside[np.unique(np.linspace(0, len(inside) - 1, TESTED).round().astype(int))]
-    of_own, of_curve = of_own[:, tested] / errors[tested], of_curve[:, tested] / errors[tested]
-    mixed = of_own.T @ of_curve
-    covariance = of_own.T @ of_own / known.n_claims + (of_curve.T @ of_curve - mixed - mixed.T) / statistics.n_rows
+    of_own, slope = of_own[:, tested] / errors[tested], slope[tested] / errors[tested]
+    mixed = np.outer(of_dispersion @ of_own, slope)
+    covariance = of_own.T @ of_own / known.n_claims
+    covariance += (np.outer(slope, slope) * test.of_dispersion - mixed - mixed.T) / n_rows
     sizes, directions = np.linalg.eigh(covariance)
     kept = sizes > INDEPENDENT
     along = (directions.T @ ((own - curve)[tested] / errors[tested]))[kept]
     distance = float((along * along / sizes[kept]).sum())
-    return FamilyTest(own, curve, errors, float(gammaincc(kept.sum() / 2.0, distance / 2.0)))
+    return replace(test, p_value=float(gammaincc(kept.sum() / 2.0, distance / 2.0)))
 
 
-def _influence(shape: ScaleShape) -> tuple[Array, Array]:
-    """Return what one claim adds to own limited means and to the curve, a row for each bin of the family.
+def _influence(shape: ScaleShape) -> tuple[Array, Array, Array]:
+    """Return what one claim adds to own limited means and to the dispersion, and the curve's derivative by it.
 
-    Each row is multiplied by the root of the bin's share of claims, so that sums of squares are variances.
+    Each row, for a bin of the family, is multiplied by the root of the bin's share of claims, so that sums of squares
+    are variances.
     """
     low, high = (ScaleShape(shape.dispersion * (1.0 + k * STEP), shape.family).limited(RATIOS) for k in (-1.0, 1.0))
     slope = (high - low) / (2.0 * STEP * shape.dispersion)
@@ -151,7 +226,7 @@ def _influence(shape: ScaleShape) -> tuple[Array, Array]:
     of_dispersion = spread * spread - shares @ (spread * spread)
     if shape.family == "gamma":  # the average ratio enters the Pearson statistic too; the average log does not
         of_dispersion -= 2.0 * (shares @ (spread * spread)) * spread
-    return root[:, None] * of_own, np.outer(root * of_dispersion, slope)
+    return root[:, None] * of_own, root * of_dispersion, slope
 
 
 def _family_bins(shape: ScaleShape) -> tuple[Array, Array]:

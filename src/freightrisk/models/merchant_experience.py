@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 ROUNDS = 200  # at most, of the fixed point for the variance
 SQUARED = "squared_expected"  # column of `merchant_periods`
+PROCESSES = ("poisson", "bernoulli")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -70,7 +71,8 @@ def merchant_experience(
     merchant: str = "merchant_id",
     claims: str = "claims",
     expected: str = "expected",
-    squared_expected: str | None = None,
+    process: str = "poisson",
+    squared_expected: str = SQUARED,
     without_claims: Sequence[str] = (),
     without_expected: str | None = None,
     age_days: str | None = None,
@@ -92,12 +94,13 @@ def merchant_experience(
     merchant, claims, expected : str
         Columns: the merchant, its claims O, and its expected claims E. E is the expectation of the model without the
         score, for the same orders at the same maturity.
-    squared_expected : str, optional
-        Column with the sum of q^2 over the orders behind `expected`, where q is the expected claims of one order. It
-        makes the process variance Bernoulli: each order has at most one claim. `merchant_periods` computes the column
-        for a model of family bernoulli, binomial or beta_binomial. If only the number of orders n is known, use
-        E^2 / n, the smallest possible sum: the variance s2 and Z are then too low rather than too high. By default the
-        process variance is Poisson.
+    process : {"poisson", "bernoulli"}
+        Variance of a unit's claims around its own mean, as in `ExperienceRating.of`. Bernoulli is for orders, or lines
+        of orders, that claim at most once. It reads the column `squared_expected`.
+    squared_expected : str
+        Column with the sum of q^2 over the orders behind `expected`, where q is the expected claims of one order.
+        `merchant_periods` computes it for a model of family bernoulli, binomial or beta_binomial. If only the number of
+        orders n is known, use E^2 / n, the smallest possible sum: s2 and Z are then too low rather than too high.
     without_claims : sequence of str
         Columns of claims that `claims` includes but that do not count, such as confirmed fraud and reversed claims.
     without_expected : str, optional
@@ -160,11 +163,10 @@ def merchant_experience(
     >>> rated.merchants["credibility_z"].round(3).tolist(), rated.merchants["experience_mod"].round(3).tolist()
     ([0.667, 0.5, 0.333], [1.333, 0.75, 0.667])
 
-    These 35 expected claims came from 70 orders of clothes, and each order can return once. Own experience then tells
-    more:
+    These 35 expected claims came from 70 orders that each return at most once. Own experience then tells more:
 
     >>> periods["squared"] = periods["expected"] ** 2 / [40, 20, 10]
-    >>> rated = merchant_experience(periods, squared_expected="squared", variance=0.1)
+    >>> rated = merchant_experience(periods, process="bernoulli", squared_expected="squared", variance=0.1)
     >>> rated.merchants["credibility_z"].round(3).tolist()
     [0.816, 0.69, 0.526]
     """
@@ -174,16 +176,15 @@ def merchant_experience(
     min_units = _check.whole(min_units, argument="min_units", low=1, high=10**9)
     if variance is not None:
         variance = _check.number(variance, argument="variance", low=0.0, high=1e9)
-    more = (squared_expected, without_expected, age_days, group, owner, prior, previous)
+    _check.one_of(process, PROCESSES, argument="process")
+    bernoulli = process == "bernoulli"
+    more = (squared_expected if bernoulli else None, without_expected, age_days, group, owner, prior, previous)
     wanted += [name for name in more if name is not None]
     if not isinstance(periods, pd.DataFrame):
         raise InputError(f"periods is a {type(periods).__name__}; give a pandas DataFrame.")
     _check.columns_present(wanted, list(map(str, periods.columns)), argument="periods")
-    if squared_expected is None and SQUARED in periods.columns:
-        _check.warn(
-            f"periods has the column '{SQUARED}', for orders that claim at most once, but the variance is that of "
-            f"Poisson claims; give squared_expected='{SQUARED}', or drop the column."
-        )
+    if not bernoulli:
+        _check_poisson(periods.columns, squared_expected)
     if max_change is not None:
         max_change = _check.number(max_change, argument="max_change", low=0.0, high=10.0)
     weight = recency(periods, age_days, half_life_days)
@@ -197,7 +198,7 @@ def merchant_experience(
     _check.refuse_rows(reported < 0.0, f"periods: {list(without_claims)} exceed '{claims}' in {{rows}}; correct them.")
     at_risk = sums(periods, expected) - (0.0 if without_expected is None else column(periods, without_expected))
     _check.refuse_rows(at_risk < 0.0, f"periods: '{without_expected}' exceeds '{expected}' in {{rows}}; correct them.")
-    squared = np.zeros(len(rows)) if squared_expected is None else squares(periods, squared_expected, at_risk)
+    squared = squares(periods, squared_expected, at_risk) if bernoulli else np.zeros(len(rows))
     rows["claims"], rows["expected"] = weight * reported, weight * at_risk
     rows["prior"] = 1.0 if prior is None else priors(periods, prior)
     rows["second"] = weight * rows["expected"]
@@ -206,6 +207,14 @@ def merchant_experience(
     named = {"unit": owner, "prior": prior, "previous": previous}
     refuse_several(rows, {column: name for column, name in named.items() if name is not None})
     return _rate(rows, max_change, min_units, variance)
+
+
+def _check_poisson(columns: "pd.Index", squared_expected: str) -> None:
+    told = f"process is 'poisson', which does not read '{squared_expected}'; give process='bernoulli', or leave it out."
+    if squared_expected != SQUARED:
+        raise InputError(told)
+    if SQUARED in columns:  # made by `merchant_periods` for orders that claim at most once
+        _check.warn(f"periods: {told}")
 
 
 def _rate(rows: "pd.DataFrame", max_change: float | None, min_units: int, variance: float | None) -> MerchantExperience:

@@ -1,6 +1,6 @@
 """What a fit predicts for orders: of a book, or of a plain frame that is read as a tariff reads it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,6 +124,11 @@ def _exposure_column(record: FitRecord, exposure: str | float | None) -> str | N
         raise InputError("exposure is given, but a severity is the freight of a claim; leave exposure out.")
     if isinstance(exposure, str):
         return _check.label(exposure, argument="exposure")
+    if isinstance(exposure, Sized):  # a column instead of its name
+        raise InputError(
+            f"exposure is a {type(exposure).__name__}; name the column of the orders that holds it, such as "
+            "predict(orders.assign(exposure=...), exposure='exposure'), or give one number for all orders."
+        )
     if exposure is not None:
         _check.number(exposure, argument="exposure", low=0.0, high=1e18, open_low=True)
     elif "exposure" in record.statistics.options:

@@ -12,6 +12,7 @@ from freightrisk._progress import progress_bar
 from freightrisk._shown import counted, repr_of
 from freightrisk.book.book import OrderBook, check_book
 from freightrisk.errors import FreightRiskError, InputError
+from freightrisk.models.fitted import FittedModel
 from freightrisk.models.frequency import FrequencyModel
 from freightrisk.models.pure_premium import PurePremiumModel
 from freightrisk.models.severity import SeverityModel
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 Model: TypeAlias = FrequencyModel | SeverityModel | PurePremiumModel
 MODELS = (FrequencyModel, SeverityModel, PurePremiumModel)
+NAMES = dict(zip(("frequency", "severity", "pure premium"), (model.__name__ for model in MODELS), strict=True))
 SHIP_MONTH = "ship_month"
 MOST_FOLDS = 10_000
 SEED = 0  # of random folds without a generator, so that the same call always has the same folds
@@ -103,6 +105,11 @@ def cross_validate(
     import pandas as pd
 
     check_book(book)
+    if isinstance(model, FittedModel):
+        raise InputError(
+            f"model is a fitted {model.kind} model, but every fold needs a fit of its own; give the model "
+            f"before its fit, such as {NAMES[model.kind]}(...)."
+        )
     if not isinstance(model, MODELS):
         raise InputError(f"model is {repr_of(model)}; give a FrequencyModel, a SeverityModel or a PurePremiumModel.")
     _check.instance(solver, Solver, argument="solver")

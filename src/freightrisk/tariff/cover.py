@@ -48,6 +48,10 @@ class ByLevel:
     differ, it takes the default, and without a default the largest of their amounts. An unseen level without a parent
     takes the default, and without a default the largest amount of all levels.
 
+    A level that the book never had may be listed too, with its parents, such as "home > lamp". A tariff prices all
+    unseen levels of one parent alike. So the amount must be the one that the unseen levels of its parent take; any
+    other amount is refused. To change it, give the parent an amount, or for a factor without parents the default.
+
     Examples
     --------
     >>> from freightrisk import ByLevel

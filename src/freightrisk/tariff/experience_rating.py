@@ -22,14 +22,13 @@ from freightrisk.book.maturity import ReportLag
 from freightrisk.book.recode import Places, looked_up
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
-from freightrisk.models.merchant_experience import MerchantExperience, merchant_experience, merchant_periods
+from freightrisk.models.merchant_experience import PROCESSES, MerchantExperience, merchant_experience, merchant_periods
 from freightrisk.tariff.rates import RateTables
 from freightrisk.tariff.score import LARGEST_MOD, ScoreCurve
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PROCESSES = ("poisson", "bernoulli")
 
 Reader = Callable[[Mapping[str, Any]], int]
 
@@ -168,9 +167,10 @@ class ExperienceRating(EqualByContent):
         min_credibility : float
             Merchants with a lower credibility get no modification; the curve prices them at their current score.
         process : {"poisson", "bernoulli"}
-            Variance of a merchant's claims around its own mean. Bernoulli is for orders, or lines of orders, that claim
-            at most once. It needs a model of family bernoulli, binomial or beta_binomial. Variance between merchants
-            and credibility are then larger, above all at high claim probabilities.
+            Variance of a merchant's claims around its own mean, as for `merchant_experience`. Bernoulli is for orders,
+            or lines of orders, that claim at most once. It needs a model of family bernoulli, binomial or
+            beta_binomial. Variance between merchants and credibility are then larger, above all at high claim
+            probabilities.
         """
         _check.one_of(process, PROCESSES, argument="process")
         periods = merchant_periods(
@@ -181,7 +181,6 @@ class ExperienceRating(EqualByContent):
             periods["expected"] *= curve.base_factor
         more: dict[str, Any] = {} if excluded is None else {"without_claims": ["excluded"]}
         if process == "bernoulli":
-            more["squared_expected"] = "squared_expected"
             periods["squared_expected"] = _squares(periods, frequency, curves)
         else:
             periods = periods.drop(columns="squared_expected", errors="ignore")
@@ -198,8 +197,7 @@ class ExperienceRating(EqualByContent):
         if half_life_days is not None:
             more |= {"age_days": "age_days", "half_life_days": half_life_days}
         rated = merchant_experience(
-            periods, prior="prior", max_change=max_change, min_units=min_units,
-            **more,
+            periods, prior="prior", process=process, max_change=max_change, min_units=min_units, **more,
         )  # fmt: skip
         low = _check.number(min_credibility, argument="min_credibility", low=0.0, high=1.0)
         kept = rated.merchants[rated.merchants["credibility_z"] >= low]

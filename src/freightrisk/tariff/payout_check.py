@@ -9,6 +9,7 @@ from freightrisk import _check
 from freightrisk._types import Array
 from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.models.fitted import FittedModel
+from freightrisk.models.fitted_effect import LimitedMeans
 from freightrisk.models.limited_means import RATIOS, family_test
 from freightrisk.tariff.cover import Cover
 from freightrisk.tariff.rates import limit_table
@@ -16,46 +17,66 @@ from freightrisk.tariff.rates import limit_table
 SMALLEST = 0.005  # of the payout; a smaller difference is less than other errors of a tariff
 UNLIKELY = 1e-3  # a family is doubted if its own claims would be as far away as rarely as this
 ERRORS = 2.0  # a difference of fewer standard errors has no known direction
+TENTHS = 10
 
 
 @dataclass(frozen=True)
 class PayoutCheck:
-    """How far the payout of a family's curve is from the payout by the claims' own limited means.
+    """What a tariff expects of the claims of its severity under the limits of a cover, beside what these claims leave.
 
     Parameters
     ----------
-    difference : float
-        Payout of the curve over payout by own limited means, less 1, under the limits of a cover.
+    limits : (float, float), yuan
+        Smallest and largest limit.
+    expected, paid : float, yuan a claim
+        Payout by the curve of the family at the fitted means, and payout of the claims themselves.
+    of_shape : float
+        Their difference over `paid`, without the part that follows from the groups' means, which are not a family's.
     std_error : float
+        Standard error of `of_shape`, if the family is right.
     distance : float
-        Average size of the difference at the limits of single claims, over the average payout.
+        Average size of the same difference over tenths of the claims by limit over mean, over `paid`.
+    distance_error : float
+        The same average of the standard errors of the tenths.
     p_value : float
-        Chance of such own limited means, if the family is right.
+        Chance of such limited means, if the family is right.
     n_claims : int
     lowest, highest : (float, float)
-        Limit over mean, and the difference there, where the curve pays least and most beside own limited means.
+        Limit over mean, and difference, of the tenth where the curve pays least and most beside the claims.
     """
 
-    difference: float
+    limits: tuple[float, float]
+    expected: float
+    paid: float
+    of_shape: float
     std_error: float
     distance: float
+    distance_error: float
     p_value: float
     n_claims: int
     lowest: tuple[float, float]
     highest: tuple[float, float]
 
     @property
+    def difference(self) -> float:
+        """Return expected over paid, less 1."""
+        return self.expected / self.paid - 1.0
+
+    @property
     def is_doubtful(self) -> bool:
         """Return whether the family is wrong and its curve moves the payout by an amount that matters."""
-        matters = self.distance > max(SMALLEST, ERRORS * self.std_error)
-        return bool(self.p_value < UNLIKELY and matters)
+        total = abs(self.of_shape) > max(SMALLEST, ERRORS * self.std_error)
+        tenths = self.distance > max(SMALLEST, ERRORS * self.distance_error)
+        return bool(self.p_value < UNLIKELY and (total or tenths))
 
     @property
     def provenance(self) -> dict[str, float]:
         """Return what a tariff records of the check."""
         return {
-            "difference": self.difference, "std_error": self.std_error, "distance": self.distance,
-            "p_value": self.p_value, "claims": float(self.n_claims),
+            "lowest_limit": self.limits[0], "highest_limit": self.limits[1],
+            "expected": self.expected, "paid": self.paid,
+            "difference": self.difference, "of_shape": self.of_shape, "std_error": self.std_error,
+            "distance": self.distance, "p_value": self.p_value, "claims": float(self.n_claims),
         }  # fmt: skip
 
 
@@ -68,15 +89,18 @@ def warn_of_shape(family: str, check: PayoutCheck | None) -> None:
         ""
         if low == high
         else (
-            f" The difference runs from {_percent(under)} at a limit of {low:.2g} times the mean freight to "
-            f"{_percent(over)} at {high:.2g} times."
+            f" By tenths of the claims, the difference runs from {_percent(under)} at a limit of {low:.2g} times the "
+            f"mean freight to {_percent(over)} at {high:.2g} times."
         )
     )
+    least, most = (f"{limit:.4g}" for limit in check.limits)
+    limits = f"a limit of {least}" if least == most else f"limits of {least} to {most}"
     _check.warn(
-        f"severity: the {family} curve pays {_percent(check.difference)} under the limits of this cover than the "
-        f"ratios of {check.n_claims:,} claims to their means do (standard error {check.std_error:.1%}).{spread} "
-        f"Amounts are not {family} around their means; give their own shape: Tariff.build(..., "
-        "shape=EmpiricalShape.fit(severity, book)), from freightrisk.shapes."
+        f"severity: the {family} curve pays {_percent(check.difference)} under {limits} yuan than the claims that the "
+        f"severity was fitted to: {check.expected:.4g} yuan a claim instead of {check.paid:.4g} "
+        f"({check.n_claims:,} claims, standard error {check.std_error:.2%}).{spread} Amounts are not {family} around "
+        "their means; give their own shape: Tariff.build(..., shape=EmpiricalShape.fit(severity, book)), from "
+        "freightrisk.shapes."
     )
 
 
@@ -98,8 +122,9 @@ def payout_check(
 
     Notes
     -----
-    A claim's limit over its mean is taken for each tenth of the fitted means, and for each level of the factors of the
-    limits. Levels have their share of claims and their average freight. Factors count as independent of each other.
+    A flat limit is compared with the claims themselves, group by group of the fitted means. For limits by level, each
+    level has its share of claims and its average freight, and takes the limited means of the group whose fitted mean is
+    nearest. Factors count as independent of each other.
     """
     test, known = family_test(severity), severity.statistics.limited_means
     if test is None or known is None:
@@ -110,22 +135,87 @@ def payout_check(
         most, mean, part = _levels((severity, frequency), factor, np.minimum.reduce(tables))
         limit = np.minimum.outer(limit, most).ravel()
         freight, share = np.multiply.outer(freight, mean).ravel(), np.multiply.outer(share, part).ravel()
-    means = np.multiply.outer(freight, known.freight).ravel()
-    ratio = np.clip(np.repeat(limit, len(known.freight)) / means, RATIOS[0], RATIOS[-1])
-    weight = np.repeat(share, len(known.freight)) * means
-    own, curve, error = (np.interp(ratio, RATIOS, values) for values in (test.own, test.curve, test.std_errors))
-    relative = curve / own - 1.0
-    paid = float(weight @ own)
-    least, largest = int(relative.argmin()), int(relative.argmax())
+    means = np.multiply.outer(freight, _within(freight, share, known)).ravel()
+    shares = np.multiply.outer(share, known.shares).ravel()
+    ratio = np.clip(np.repeat(limit, len(known.shares)) / means, RATIOS[0], RATIOS[-1])
+    (paid, gained), (expected, due) = (_of_groups(known, means, ratio, table) for table in (known.paid, known.expected))
+    total = float(shares @ (means * paid))
+    error, below = (np.interp(ratio, RATIOS, values) for values in (test.std_errors, test.below))
+    of_shape = means * (expected - paid - below * (due - gained))
+    tenths = _Tenths.of(shares, ratio, means * paid, means * expected, of_shape, means * error)
     return PayoutCheck(
-        difference=float(weight @ (curve - own)) / paid,
-        std_error=float(weight @ error) / paid,  # as if the errors at all ratios were one error
-        distance=float(weight @ np.abs(curve - own)) / paid,
+        limits=(float(limit.min()), float(limit.max())),
+        expected=float(shares @ (means * expected)),
+        paid=total,
+        of_shape=float(shares @ of_shape) / total,
+        std_error=test.std_error(shares, means, ratio) / total,
+        distance=float(np.abs(tenths.of_shape).sum()) / total,
+        distance_error=float(tenths.error.sum()) / total,
         p_value=test.p_value,
         n_claims=known.n_claims,
-        lowest=(float(ratio[least]), float(relative[least])),
-        highest=(float(ratio[largest]), float(relative[largest])),
+        lowest=tenths.at(int(tenths.difference.argmin())),
+        highest=tenths.at(int(tenths.difference.argmax())),
     )
+
+
+def _within(freight: Array, share: Array, known: LimitedMeans) -> Array:
+    """Return the mean freight of the groups of one level, beside the level's average.
+
+    Means spread over all levels as they do in the book. Levels explain a part of this spread, and the groups of one
+    level have the rest.
+    """
+    groups, shares = np.log(known.freight), np.array(known.shares)
+    between, every = _spread(np.log(freight), share), _spread(groups, shares)
+    left = np.sqrt(max(every - between, 0.0) / every) if every > 0.0 else 1.0
+    means = np.exp(left * groups)
+    return np.asarray(means * (float(shares @ np.array(known.freight)) / float(shares @ means)))
+
+
+def _spread(values: Array, share: Array) -> float:
+    away = values - share @ values
+    return float(share @ (away * away))
+
+
+def _of_groups(
+    known: LimitedMeans, means: Array, ratio: Array, table: Sequence[Sequence[float]]
+) -> tuple[Array, Array]:
+    """Return the value at each ratio, and at the highest, from the table of the group whose fitted mean is nearest."""
+    freight = np.array(known.freight)
+    group = np.searchsorted(np.sqrt(freight[1:] * freight[:-1]), means)
+    found = np.empty(len(means))
+    for one, values in enumerate(table):
+        found[group == one] = np.interp(ratio[group == one], RATIOS, values)
+    return found, np.array([values[-1] for values in table])[group]
+
+
+@dataclass(frozen=True, eq=False)
+class _Tenths:
+    """Tenths of the claims by limit over mean: the payouts, the standard errors and the average ratio of each."""
+
+    paid: Array
+    expected: Array
+    of_shape: Array
+    error: Array
+    ratio: Array
+
+    @classmethod
+    def of(cls, share: Array, ratio: Array, *payouts: Array) -> "_Tenths":
+        order = np.argsort(ratio, kind="stable")
+        middle = np.cumsum(share[order]) - share[order] / 2.0
+        tenth = np.unique((TENTHS * middle / share.sum()).astype(int), return_inverse=True)[1]
+        columns = [(share * value)[order] for value in (ratio, *payouts)]
+        part = np.bincount(tenth, share[order]).astype(np.float64)
+        of_ratio, paid, expected, of_shape, error = (
+            np.bincount(tenth, column).astype(np.float64) for column in columns
+        )
+        return cls(paid, expected, of_shape, error / np.sqrt(part), of_ratio / part)
+
+    @property
+    def difference(self) -> Array:
+        return self.expected / self.paid - 1.0
+
+    def at(self, place: int) -> tuple[float, float]:
+        return float(self.ratio[place]), float(self.difference[place])
 
 
 def _levels(models: Sequence[FittedModel], factor: str, limit: Array) -> tuple[Array, Array, Array]:
@@ -135,7 +225,7 @@ def _levels(models: Sequence[FittedModel], factor: str, limit: Array) -> tuple[A
     share = claims[some] / claims.sum()
     mean = np.ones(len(share))
     if amount.any():
-        mean = np.exp(np.log(amount[some] / claims[some] * claims.sum() / amount.sum()).round(1))
+        mean = np.exp(np.log(amount[some] / claims[some] * claims.sum() / amount.sum()).round(2))
     groups, place = np.unique(np.stack([limit[some], mean]), axis=1, return_inverse=True)
     return groups[0], groups[1], np.bincount(place.ravel(), share).astype(np.float64)
 
