@@ -103,18 +103,25 @@ def fit_rows(
         name: replace(effect, doubts=("unsettled",) * (name in unsettled) + ("thin",) * (name in thin))
         for name, effect in fitted.fitted_effects.items()
     }
-    balance = float("nan")
-    if abs(fitted.intercept) <= FARTHEST:
-        balance = 1.0 if n_censored else off_balance(found.problem, layout, found.solution.state, report.lift)
-    if not (np.isfinite(balance) and balance > 0.0):
-        raise FitError(
-            f"the {rows.family} fit has no finite mean: the log of its base is {fitted.intercept:g} and its dispersion "
-            f"{fitted.dispersion:g}. There are too few rows for the levels, or weights or offsets are too large; pool "
-            "levels, or correct the weights."
-        )
+    balance = _balance(found, layout, fitted, report.lift)
     if not LEAST_BALANCE <= balance <= MOST_BALANCE:
         warn_of_balance(kind, rows.family, balance)
     return replace(fitted, clock=book.clock, statistics=how, fitted_effects=known, off_balance=balance)
+
+
+def _balance(found: "_Solved", layout: Layout, fitted: FittedModel, lift: float) -> float:
+    """Return the off-balance factor; refuse a fit without a finite mean."""
+    balance = float("nan")
+    if abs(fitted.intercept) <= FARTHEST:
+        censored = found.log_likelihood is not None
+        balance = 1.0 if censored else off_balance(found.problem, layout, found.solution.state, lift)
+    if not (np.isfinite(balance) and balance > 0.0):
+        raise FitError(
+            f"the {fitted.family} fit has no finite mean: the log of its base is {fitted.intercept:g} and its "
+            f"dispersion {fitted.dispersion:g}. There are too few rows for the levels, or weights or offsets are too "
+            "large; pool levels, or correct the weights."
+        )
+    return balance
 
 
 class _Solved(NamedTuple):
