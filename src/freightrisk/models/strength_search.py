@@ -83,8 +83,13 @@ class StrengthSearch:
         return self._mixed(best)
 
     def _best(self, place: Place, tolerance: float, near: Reduced | None) -> Reduced:
-        """Return the quadratic with its best strengths; sums over leaves that were rescaled are not checked."""
+        """Return the quadratic with its best strengths.
+
+        Sums over leaves may be rescaled from an earlier reduction, if its strengths are close enough for the tolerance.
+        """
         state, quadratic, totals, _ = place
+        if near is not None and NEAR_ERROR * abs(np.log(self.strengths[0] / near.strengths[0])) > tolerance:
+            near = None
         return self.objective.at_best(quadratic, state, totals, self.strengths, tolerance, near=near, again=False)
 
     def _change(self, best: Reduced) -> float:
