@@ -29,7 +29,7 @@ from freightrisk.models.families import row_gradients
 pytestmark = pytest.mark.filterwarnings("ignore:the (amounts|claims) of the fitted rows")
 
 
-UNSETTLED = (6, "inverse_gaussian")  # seed and family of a book whose variances do not settle
+UNSETTLED = (6, "inverse_gaussian")  # seed and family of a book whose variances settle slowly, if at all
 
 
 def gradients(fitted, book):
@@ -158,7 +158,10 @@ def test_a_fit_without_a_finite_maximum_names_the_level_that_runs_away(family):
         FrequencyModel([Smooth("price", order=2)], family=family).fit(book)
 
 
-def test_variances_that_do_not_settle_are_held_and_named():
+def test_variances_that_do_not_settle_are_held_and_named(monkeypatch):
+    # Whether the search settles at last depends on the last bits of sums. So it is cut short after its first round.
+    monkeypatch.setattr("freightrisk.models.guarded.HELD_ROUNDS", 1)
+    monkeypatch.setattr("freightrisk.models.guarded.HELD_STEPS", MOST_STEPS)
     seed, family = UNSETTLED
     with pytest.warns(FreightRiskWarning, match="the variances of '.*' did not settle: .* a factor of") as caught:
         fitted = outlier_book(seed, family).fit()
