@@ -22,7 +22,7 @@ def decided(draws: Draws, funnel: FunnelTruth, claims: pd.DataFrame, *, detected
     """Return the claims with decision, reason, dates and appeals; `detected` is the chance that a ring is found out."""
     place = claims["place"].to_numpy()
     fraud = draws.happens("fraud", place, detected)
-    refused = fraud | draws.happens("refused", place, funnel.refused_share * (detected == 0.0))
+    refused = fraud | draws.happens("refused", place, funnel.refused_share)
     by_buyer = refused & ~fraud & draws.happens("appeal", place, funnel.buyer_appeal_share)
     by_merchant = ~refused & draws.happens("appeal", place, funnel.merchant_appeal_share)
     accepted = (by_buyer | by_merchant) & draws.happens("success", place, funnel.appeal_success)

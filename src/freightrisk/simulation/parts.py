@@ -225,9 +225,10 @@ class FunnelTruth:
     merge_share : float, 0 to 1, default 0.7
         Probability that a further line of an order is picked up in the parcel of its first line (合单取件).
     official_share : float, 0 to 1, default 0.9
-        Share of the parcels of claims that official logistics pick up (官方取件). Illustrative.
+        Share of the parcels that official logistics pick up (官方取件), apart from returns that the buyer sends outside
+        the cover. Illustrative.
     refused_share : float, 0 to 1, default 0.03
-        Share of the claims that are refused at first, apart from rings. Illustrative.
+        Share of the claims that are refused at first for another reason than fraud. Illustrative.
     buyer_appeal_share, merchant_appeal_share : float, 0 to 1, default 0.3 and 0.04
         Share of the refused claims that the buyer appeals, and of the paid claims that the merchant appeals.
         Illustrative.
