@@ -544,6 +544,19 @@ def test_members_of_a_ring_share_attributes_that_nobody_else_has(full):
     assert age_days.between(1, 90).all()
 
 
+def test_more_rings_leave_the_first_as_they_are_and_few_shops_suffice_if_they_are_large():
+    actors = {"lines": LineTruth(), "buyers": BuyerTruth()}
+    few, more = (
+        simulate_book(30_000, seed=6, n_merchants=12, **actors, rings=RingTruth(n_rings=n, members=3, shops=5))
+        for n in (2, 4)
+    )
+    assert_same(more.truth.actors.rings.head(2), few.truth.actors.rings)
+    assert_same(more.buyers.head(len(few.buyers)), few.buyers)
+    first = few.truth.actors.orders["ring_id"] > 0
+    assert_same(more.orders[first], few.orders[first])
+    assert (more.truth.actors.rings["n_shops"] <= 5).all()
+
+
 def test_rings_claim_at_the_planted_rate(full):
     facts = full.truth.actors.orders
     placed = (facts["ring_id"] > 0).to_numpy()
@@ -764,11 +777,23 @@ def test_books_that_cannot_be_are_refused(arguments, match):
     ("kind", "values", "match"),
     [
         (LineTruth, {"correlation": 1.0}, r"LineTruth: correlation is 1\.0; .*\[0, 0\.99\]"),
-        (FunnelTruth, {"retained_share": 0.6, "refund_only_share": 0.5}, "1 - retained_share - refund_only_share is"),
-        (FunnelTruth, {"causes": {"no_reason": 0.5}}, "the sum of causes is 0.5"),
-        (FunnelTruth, {"causes": {"new": 1.0}}, "merchant_fault: missing column 'new'"),
+        (
+            FunnelTruth,
+            {"retained_share": 0.6, "refund_only_share": 0.5},
+            "retained_share and refund_only_share add up to 1.1; together",
+        ),
+        (
+            FunnelTruth,
+            {"causes": {"no_reason": 0.5}},
+            r"causes add up to 0\.5; the shares of all causes must add up to 1",
+        ),
+        (FunnelTruth, {"causes": {"new": 1.0}}, "merchant_fault has no probability for 'new'; give one"),
         (FunnelTruth, {"causes": {"no_reason": 2.0}}, "causes of 'no_reason' is 2.0"),
-        (OptInTruth, {"outside_campaigns_share": 0.7, "only_campaigns_share": 0.6}, r"only_campaigns_share is 1\.2999"),
+        (
+            OptInTruth,
+            {"outside_campaigns_share": 0.7, "only_campaigns_share": 0.6},
+            r"only_campaigns_share add up to 1\.3; together",
+        ),
         (BuyerTruth, {"dormitory_size": 1}, "dormitory_size is 1"),
         (RingTruth, {"members": 2.5}, "members is 2.5"),
     ],

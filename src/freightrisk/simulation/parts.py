@@ -6,6 +6,7 @@ from typing import Any
 
 from freightrisk import _check
 from freightrisk._frozen import FrozenDict
+from freightrisk.errors import InputError
 
 CAUSES = {"no_reason": 0.60, "size_or_colour": 0.20, "quality": 0.10, "damaged": 0.06, "wrong_goods": 0.04}
 MERCHANT_FAULT = {"no_reason": 0.0, "size_or_colour": 0.1, "quality": 0.6, "damaged": 0.3, "wrong_goods": 0.9}
@@ -28,6 +29,14 @@ def _wholes(part: object, *, low: int, high: int, **names: Any) -> None:
     for name, value in names.items():
         value = _check.whole(value, argument=f"{type(part).__name__}: {name}", low=low, high=high)
         object.__setattr__(part, name, value)
+
+
+def _together(part: object, *names: str, high: float) -> None:
+    total = sum(getattr(part, name) for name in names)
+    if total > high:
+        raise InputError(
+            f"{type(part).__name__}: {' and '.join(names)} add up to {total:g}; together they must be at most {high:g}."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +228,7 @@ class FunnelTruth:
     retained_share : float, 0 to 1, default 0.13
         Share of the requests that are withdrawn after a negotiation (one merchant reported over 13 %).
     refund_only_share : float, 0 to 1, default 0.3
-        Share of the requests that are refunded without a return. Both shares together stay below 1.
+        Share of the requests that are refunded without a return. Both shares together are at most 0.99.
     outside_share : float, 0 to 0.99, default 0.25
         Share of the returns that the buyer sends outside the cover, without a claim.
     merge_share : float, 0 to 1, default 0.7
@@ -268,8 +277,7 @@ class FunnelTruth:
         _shares(self, "retained_share", "refund_only_share", "merge_share", "official_share", "refused_share")
         _shares(self, "buyer_appeal_share", "merchant_appeal_share", "appeal_success")
         _shares(self, "outside_share", high=0.99)
-        rest = 1.0 - self.retained_share - self.refund_only_share
-        _check.number(rest, argument="FunnelTruth: 1 - retained_share - refund_only_share", low=0.01, high=1.0)
+        _together(self, "retained_share", "refund_only_share", high=0.99)
         for name in ("causes", "merchant_fault"):
             given = _check.mapping(getattr(self, name), argument=f"FunnelTruth: {name}")
             label = f"FunnelTruth: {name}"
@@ -281,8 +289,14 @@ class FunnelTruth:
             }
             object.__setattr__(self, name, FrozenDict(shares))
         total = sum(self.causes.values())
-        _check.number(total, argument="FunnelTruth: the sum of causes", low=1.0 - 1e-9, high=1.0 + 1e-9)
-        _check.columns_present(self.causes, list(self.merchant_fault), argument="FunnelTruth: merchant_fault")
+        if abs(total - 1.0) > 1e-9:
+            raise InputError(f"FunnelTruth: causes add up to {total:g}; the shares of all causes must add up to 1.")
+        absent = [cause for cause in self.causes if cause not in self.merchant_fault]
+        if absent:
+            raise InputError(
+                f"FunnelTruth: merchant_fault has no probability for {', '.join(map(repr, absent))}; give one for each "
+                "cause."
+            )
 
     @property
     def claim_share(self) -> float:
@@ -331,7 +345,5 @@ class OptInTruth:
     def __post_init__(self) -> None:
         _shares(self, "never_share", high=0.99)
         _shares(self, "late_share", "outside_campaigns_share", "only_campaigns_share", "left_share")
-        both = self.outside_campaigns_share + self.only_campaigns_share
-        label = "OptInTruth: outside_campaigns_share + only_campaigns_share"
-        _check.number(both, argument=label, low=0.0, high=1.0)
+        _together(self, "outside_campaigns_share", "only_campaigns_share", high=1.0)
         _numbers(self, low=-10.0, high=10.0, selection=self.selection)
