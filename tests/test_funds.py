@@ -4,10 +4,13 @@ import datetime as dt
 import json
 import os
 import pickle
+import re
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,8 +19,21 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import test_ledger
 from forks import fork
-from freightrisk import Balances, Fund, Ledger, LedgerError, Settlement, Subsidy, Tariff, load_tariff
+from freightrisk import (
+    Balances,
+    Fund,
+    Ledger,
+    LedgerError,
+    Settlement,
+    Subsidy,
+    Tariff,
+    _funds,
+    _settle,
+    cli,
+    load_tariff,
+)
 from freightrisk.campaigns import campaign_schema, load_campaigns, load_funds, save_campaigns
 from freightrisk.errors import InputError, TariffDocumentError
 from freightrisk.pipeline import tables
@@ -38,6 +54,7 @@ from test_balances import (
 )
 from test_ledger import batches_of, replayed, state_of
 
+postgres_url, where = test_ledger.postgres_url, test_ledger.where  # the fixtures: ledgers in SQLite and PostgreSQL
 FEN = ["list_fen", "platform_fen", "insurer_fen", "merchant_fen"]
 
 
@@ -322,6 +339,76 @@ def test_campaigns_written_by_hand(tmp_path):
     assert definitions["Campaigns"]["required"] == ["schema", "version", "subsidies"]
 
 
+def test_funds_of_a_configuration():
+    from freightrisk._config import parse_plan
+
+    text = """
+    factors = [{ kind = "factor", name = "zone" }]
+    [[funds]]
+    name = "618"
+    budget_fen = 1000
+    pacing = "even"
+    start = 2026-06-01
+    end = 2026-06-18
+    [[subsidies]]
+    name = "live"
+    payer = "platform"
+    fixed_fen = 5
+    fund = "618"
+    """
+    plan = parse_plan(text, source="first.toml", folder=Path())
+    assert plan.funds == (Fund("618", budget_fen=1_000, pacing="even", start="2026-06-01", end="2026-06-18"),)
+    with pytest.raises(InputError, match="draws on fund '617', but the declared funds are '618'"):
+        parse_plan(text.replace('fund = "618"', 'fund = "617"'), source="first.toml", folder=Path())
+
+
+def test_the_command_line_shows_the_funds_of_a_ledger(tmp_path, capsys):
+    with Ledger(tmp_path / "a.db") as ledger:
+        ledger.price(tariff_of(two_rules(), funds=[Fund("618", budget_fen=70)]), orders_at(37, 2), batch="a")
+    assert cli.main(["ledger", str(tmp_path / "a.db"), "--reverse", "0"]) == 0
+    shown = capsys.readouterr().out
+    assert "given back 20 fen of 1 order" in shown
+    assert re.search(r"1 fund\n.*\n.*\n618 +70 +0 +20 +50", shown)
+
+
+# The kernel
+
+
+def test_the_kernel_refuses_funds_that_do_not_match_its_rows_and_rules():
+    whole = {
+        "of_rule": np.array([0, 0], np.int32), "left": np.array([9]), "budget": np.array([9]),
+        "per_day": np.array([9]), "by_day": np.ones(1, np.uint8), "paced": np.ones(1, np.uint8),
+        "shared": np.ones(1, np.uint8), "met": np.zeros(1, np.uint8), "keys": np.zeros(4, np.int32),
+        "days_left": np.ones((1, 1), np.int64), "before": np.zeros((1, 1), np.int64),
+        "spent": np.zeros((1, 1), np.int64),
+    }  # fmt: skip
+    tariff = tariff_of(two_rules(), funds=[Fund("618", budget_fen=9)])
+    into, plan = tariff.buffers(4), tariff.pricer.plan
+    into.rounded[:], into.masks[:], into.flags[:] = 37, 3, 0
+
+    def settle(**changes):
+        none = np.full(2, -1, np.int32)
+        limits = _settle.Limits(
+            np.full(2, 2**62), np.zeros((0, 4), np.int32), none, np.zeros(2, np.int64), np.zeros(0, np.int64),
+            np.zeros(2, np.uint8), np.zeros(0, np.uint8), _funds.Funds(**whole | changes),
+        )  # fmt: skip
+        _settle.settle(plan, 0, 4, *into.outputs, into.money(np.empty(0, np.uint16)), limits=limits)
+        return into.payers[:, :4].sum()
+
+    assert settle() == 9
+    for changes, match in [
+        ({"of_rule": np.array([0], np.int32)}, "funds for fewer rules"),
+        ({"of_rule": np.array([0, 1], np.int32)}, "funds for fewer rules"),
+        ({"per_day": np.array([9, 9])}, "funds of unequal length"),
+        ({"before": np.zeros((1, 2), np.int64)}, "funds of unequal days"),
+        ({"keys": np.zeros(3, np.int32)}, "funds with days for fewer rows"),
+        ({"keys": np.full(4, 1, np.int32)}, "a day of a fund out of range"),
+    ]:
+        whole["left"], whole["spent"], whole["before"] = np.array([9]), np.zeros((1, 1), int), np.zeros((1, 1), int)
+        with pytest.raises(ValueError, match=match):
+            settle(**changes)
+
+
 # Ledgers
 
 
@@ -369,9 +456,9 @@ def test_a_ledgers_batches_come_to_what_the_orders_come_to_in_memory(tmp_path, p
         assert drawn(ledger) == {}
 
 
-def test_reserved_confirmed_reversed_and_released(tmp_path):
+def test_reserved_confirmed_reversed_and_released(where):
     tariff = tariff_of(two_rules(), funds=[Fund("618", budget_fen=70)])
-    with Ledger(tmp_path / "a.db") as ledger:
+    with Ledger(where) as ledger:
         first = ledger.price(tariff, orders_at(37, 2), batch="a")
         assert ledger.funds().loc["618"].tolist() == [70, 0, 40, 30]
         ledger.confirm("a")
@@ -387,10 +474,10 @@ def test_reserved_confirmed_reversed_and_released(tmp_path):
         assert ledger.spending()["spent_fen"].sum() + ledger.spending()["reserved_fen"].sum() == 70
 
 
-def test_other_terms_are_refused_until_the_ledger_is_amended(tmp_path):
-    fund = Fund("618", budget_fen=30)
+def test_other_terms_are_refused_until_the_ledger_is_amended(where):
+    fund = Fund("618", budget_fen=30, start="2025-05-01", end="2025-06-30")
     tariff, late = tariff_of(two_rules(), funds=[fund]), orders_at(37, 2).assign(order_id=[7, 8])
-    with Ledger(tmp_path / "a.db") as ledger:
+    with Ledger(where) as ledger:
         first = ledger.price(tariff, orders_at(37, 2), batch="a")
         richer = tariff.with_subsidies(tariff.subsidies, funds=[replace(fund, budget_fen=50)])
         with pytest.raises(LedgerError, match=r"fund '618' has budget_fen 30 in the ledger and 50 in the tariff; if"):
@@ -433,6 +520,28 @@ def test_a_snapshot_that_others_overtook_is_priced_again(tmp_path, monkeypatch, 
         for batch, quotes in expected.items():
             pd.testing.assert_frame_equal(found[batch], quotes)
         assert drawn(ledger) == without_nothing(balances).spent_by_fund
+
+
+@pytest.mark.parametrize("fund", [None, PACED])
+def test_writers_at_one_time_spend_a_fund_as_one_after_another(where, fund):
+    tariff, frames = funded(fund), {str(k): frame for k, frame in enumerate(batches_of(24, size=25))}
+    Ledger(where).close()
+
+    def work(batches):
+        with Ledger(where) as ledger:
+            return {batch: ledger.price(tariff, frames[batch], batch=batch, threads=1) for batch in batches}
+
+    with ThreadPoolExecutor(4) as pool:
+        found = {}
+        for part in pool.map(work, [[str(k) for k in range(start, 24, 4)] for start in range(4)]):
+            found |= part
+    with Ledger(where) as ledger:
+        expected, balances = replayed(ledger, tariff, frames)
+        assert len(ledger.batches()) == 24
+        for batch, quotes in expected.items():
+            pd.testing.assert_frame_equal(found[batch], quotes)
+        assert drawn(ledger) == without_nothing(balances).spent_by_fund
+        assert ledger.funds().loc["618", "left_fen"] == balances.left_in_fund(tariff.funds[0])
 
 
 def write_all(where, tariff, frames):
