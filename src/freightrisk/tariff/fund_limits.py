@@ -97,7 +97,7 @@ class RemainingFunds:
         """Return what each fund pays, from what each rule pays (the last axis)."""
         return np.stack([sums[..., self.of_rule == f].sum(axis=-1) for f in range(len(self.funds))], axis=-1)
 
-    def open(self, rule: int) -> bool:
+    def is_open(self, rule: int) -> bool:
         """Return whether a rule has a fund with money left, or no fund."""
         return self.of_rule[rule] < 0 or bool(self.left[self.of_rule[rule]] > 0)
 

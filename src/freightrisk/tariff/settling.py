@@ -78,7 +78,7 @@ class RemainingLimits:
         """Return a bit mask of the rules whose budget and fund are not exhausted."""
         open_ = [left > 0 for left in self.budget.tolist()]
         if self.funds is not None:
-            open_ = [is_open and self.funds.open(k) for k, is_open in enumerate(open_)]
+            open_ = [is_open and self.funds.is_open(k) for k, is_open in enumerate(open_)]
         return sum(1 << k for k, is_open in enumerate(open_) if is_open)
 
     def exceeded(self, sums: Whole) -> NDArray[np.bool_]:
