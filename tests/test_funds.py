@@ -39,7 +39,7 @@ from freightrisk.errors import InputError, TariffDocumentError
 from freightrisk.pipeline import tables
 from freightrisk.tariff import pricing as pricing_module
 from freightrisk.tariff import settling as settling_module
-from strategies import draw_batch, funded_programmes, seeds
+from strategies import draw_batch, funded_programmes, limited_programmes, seeds
 from test_balances import (
     FLOORS,
     MODES,
@@ -153,6 +153,27 @@ def test_spent_and_rest_are_the_budget(programme, rounding, size, seed):
         if fund.start is not None:
             outside = (frame["ship_date"].dt.date < fund.start) | (frame["ship_date"].dt.date > fund.end)
             assert not paid[outside].any()
+
+
+@given(limited_programmes(), MODES, SIZES, seeds)
+def test_a_fund_that_does_not_end_changes_no_fen(rules, rounding, size, seed):
+    frame = no_missing_merchants(draw_batch(np.random.default_rng(seed), size), rounding)
+    ample = [replace(rule, fund="618") for rule in rules]
+    expected = priced(tariff_of(rules, rounding), frame)
+    pd.testing.assert_frame_equal(
+        priced(tariff_of(ample, rounding, funds=[Fund("618", budget_fen=10**15)]), frame), expected
+    )
+
+
+@given(limited_programmes(), MODES, SIZES, seeds, st.integers(0, 300))
+def test_a_fund_of_one_rule_is_the_rules_budget(rules, rounding, size, seed, budget):
+    frame = no_missing_merchants(draw_batch(np.random.default_rng(seed), size), rounding)
+    own = [replace(rule, budget_fen=budget) for rule in rules]
+    funded = [replace(rule, budget_fen=None, fund=rule.name) for rule in rules]
+    funds = [Fund(rule.name, budget_fen=budget) for rule in rules]
+    pd.testing.assert_frame_equal(
+        priced(tariff_of(funded, rounding, funds=funds), frame), priced(tariff_of(own, rounding), frame)
+    )
 
 
 @given(st.integers(0, 2_000), st.integers(1, 6), st.integers(1, 12))
