@@ -22,8 +22,10 @@ if MODE == "trace":  # coverage's C tracer sees line events only from the classi
 
 SOURCE = "src/freightrisk"
 SHARED_CODE = "freightrisk._cyutility"  # Cython's own code for arrays, built once instead of into every kernel
-KERNELS = ("_blocks", "_codes", "_core", "_fit", "_plan", "_rounding", "_settle")
-SHARED = [f"{SOURCE}/{name}" for name in ("_blocks.pxd", "_plan.pxd", "_rounding.pxd", "_settle.pxd", "_simd.h")]
+KERNELS = ("_blocks", "_codes", "_core", "_fit", "_funds", "_plan", "_rounding", "_settle")
+SHARED = [
+    f"{SOURCE}/{name}" for name in ("_blocks.pxd", "_funds.pxd", "_plan.pxd", "_rounding.pxd", "_settle.pxd", "_simd.h")
+]
 
 
 class BuildKernels(build_ext):

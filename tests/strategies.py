@@ -18,6 +18,7 @@ from freightrisk import (
     ByLevel,
     Cover,
     Factor,
+    Fund,
     Hierarchy,
     Interval,
     Loadings,
@@ -199,6 +200,34 @@ def limited_programmes(draw):
     return [draw(rule) for rule in LIMITED_RULES[: draw(st.integers(1, len(LIMITED_RULES)))]]
 
 
+@st.composite
+def funds(draw, name):
+    """Funds with a budget, a limit by day or both, of which some spread their rest over the days."""
+    per_day = draw(st.none() | st.integers(0, 60))
+    budget = draw(st.integers(0, 300) | (st.none() if per_day is not None else st.nothing()))
+    first, last = sorted([draw(days), draw(days)])
+    dated = draw(st.booleans())
+    pacing = "even" if dated and budget is not None and draw(st.booleans()) else None
+    window = {"start": min(first, FIRST_DAY), "end": max(last, FIRST_DAY + timedelta(days=9))} if dated else {}
+    return Fund(name, budget_fen=budget, per_day_fen=per_day, pacing=pacing, **window)
+
+
+FUNDS = [funds(name) for name in ("618", "new merchants")]
+
+
+@st.composite
+def funded_programmes(draw):
+    """Subsidy rules of which some draw on funds, and the funds."""
+    rules, declared = draw(limited_programmes()), [draw(fund) for fund in FUNDS]
+    names = [None, *(fund.name for fund in declared)]
+    rules = [
+        replace(rule, fund=draw(st.sampled_from(names)), start=None, end=None) if draw(st.booleans()) else rule
+        for rule in rules
+    ]
+    used = {rule.fund for rule in rules}
+    return rules, [fund for fund in declared if fund.name in used]
+
+
 RULES = [subsidies(name=f"rule {k}") for k in range(6)]
 
 
@@ -248,7 +277,7 @@ def put_together(
 
 def changed(tariff, **changes):
     """Return the tariff with other values of its fields, or of the fields of its curves and of its rounding."""
-    curves = {name: changes.pop(name) for name in ("count_curve", "limit_curve", "shares") if name in changes}
+    curves = {name: changes.pop(name) for name in ("count_curve", "limit_curve", "shares", "lines") if name in changes}
     rule = {inner: changes.pop(name) for name, inner in ROUNDING_FIELDS.items() if name in changes}
     curves = replace(tariff.curves, **curves)
     return replace(tariff, curves=curves, rounding_rule=replace(tariff.rounding_rule, **rule), **changes)

@@ -28,7 +28,7 @@ SIZES = st.integers(0, 60)
 MONEY = ["list_fen", "merchant_fen"]
 
 
-def tariff_of(rules, rounding="half_even", floor_fen=1):
+def tariff_of(rules, rounding="half_even", floor_fen=1, funds=()):
     """A tariff whose premium of merchant class k is 0.37 k fen."""
     return put_together(
         frequency=RateTables(0.01, {"merchant_class": np.maximum(0.37 * np.array([*CLASSES, 0.5]), 1e-6)}),
@@ -38,6 +38,7 @@ def tariff_of(rules, rounding="half_even", floor_fen=1):
         floor_fen=floor_fen,
         rounding=rounding,
         dither_key="a secret" if rounding == "dither" else "",
+        funds=funds,
     )
 
 
@@ -53,6 +54,22 @@ def in_fixed_order(frame, *, priority):
         )
 
     return sorted(range(len(frame)), key=place)
+
+
+def room_by_hand(fund, spent, day):
+    """Return what an order of a ship day can get from a fund that has spent some fen on each day."""
+    left = [2**62]
+    if fund.budget_fen is not None:
+        left.append(fund.budget_fen - sum(spent.values()))
+    if fund.per_day_fen is not None:
+        left.append(fund.per_day_fen - spent.get(day, 0) if day else 0)
+    if fund.pacing is not None:
+        days = [str(one.date()) for one in pd.date_range(fund.start, fund.end)]
+        if day not in days:
+            return 0
+        rest = fund.budget_fen - sum(fen for when, fen in spent.items() if when < day)
+        left.append(max(0, rest) // len(days[days.index(day) :]) - spent.get(day, 0))
+    return max(0, min(left))
 
 
 def by_hand(tariff, frame, *, priority=False, balances=None):
@@ -75,16 +92,26 @@ def by_hand(tariff, frame, *, priority=False, balances=None):
                 room = min(room, rule.merchant_cap_fen - taken) if counted else 0
             left.append(room)
             labels.append(label)
+        day = str(shipped.date()) if not is_missing(shipped) else ""
+        in_funds = {
+            fund.name: room_by_hand(fund, balances.spent_by_fund.get(fund.name, {}), day) for fund in tariff.funds
+        }
         draw = int(dither_draws(np.array([order["order_id"]]), "a secret")[0])
         carried = balances.remainders.get(merchant, 0)
         priced = _reference.price_order(
-            codes_of(tariff, order), plan, len(tariff.payers), draw=draw, remainder=carried, left=left
-        )
+            codes_of(tariff, order), plan, len(tariff.payers), draw=draw, remainder=carried, left=left,
+            funds=[rule.fund for rule in tariff.subsidies], left_in_funds=in_funds,
+        )  # fmt: skip
+        by_day = {fund.name for fund in tariff.funds if fund.is_by_day}
         if tariff.rounding == "carry":
             balances.remainders[merchant] = carried + priced.filed_micro - 10_000 * priced.rounded_fen
         for rule, label, fen in zip(tariff.subsidies, labels, priced.paid, strict=True):
             if rule.is_limited:
                 balances.spent[rule.name] = balances.spent.get(rule.name, 0) + fen
+            if fen and rule.fund is not None:
+                spent = balances.spent_by_fund.setdefault(rule.fund, {})
+                key = day if rule.fund in by_day else ""
+                spent[key] = spent.get(key, 0) + fen
             if fen and rule.period is not None:
                 spent = balances.spent_by_merchant.setdefault(rule.name, {})
                 spent[label] = spent.get(label, 0) + fen
@@ -104,6 +131,11 @@ def without_nothing(balances):
         {name: fen for name, fen in balances.spent.items() if fen},
         {name: spent for name, spent in balances.spent_by_merchant.items() if spent},
         {name: micro for name, micro in balances.remainders.items() if micro},
+        spent_by_fund={
+            name: {day: fen for day, fen in spent.items() if fen}
+            for name, spent in balances.spent_by_fund.items()
+            if any(spent.values())
+        },
     )
 
 

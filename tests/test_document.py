@@ -23,6 +23,7 @@ from freightrisk import (
     ByLevel,
     Cover,
     ExperienceRating,
+    Fund,
     InputError,
     Interval,
     Loadings,
@@ -488,6 +489,7 @@ def test_tariffs_are_equal_if_their_documents_are(one, other):
 
 SHARES = {"limit_curve": None, "shares": {"zone": np.full(4, 0.9)}}
 FREE = {"experience": EXPERIENCE, "frequency": RateTables(0.05, {"zone": np.array([1.0, 2.0, 3.0, 1.5])})}
+FUNDED = {"subsidies": (Subsidy("a", "platform", fixed_fen=1, fund="618"),), "funds": (Fund("618", budget_fen=9),)}
 ONE_CLAIM = {"cover": Cover(max_claims=1, limit=20.0), "count_curve": count_curve(1)}
 # For each field the changes that make one tariff and those that make another; the field differs, others only with it.
 CHANGES = {
@@ -509,6 +511,7 @@ CHANGES = {
     "dither_key": ({"rounding": "dither", "dither_key": "a"}, {"rounding": "dither", "dither_key": "b"}),
     "experience": (FREE, FREE | {"experience": replace(EXPERIENCE, off_balance=1.01)}),
     "clock": ({}, {"clock": "Etc/UTC"}),
+    "funds": (FUNDED, FUNDED | {"funds": (Fund("618", budget_fen=8),)}),
 }
 
 

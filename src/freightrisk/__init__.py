@@ -41,6 +41,7 @@ from freightrisk.tariff.balances import Balances
 from freightrisk.tariff.cover import ByLevel, Cover
 from freightrisk.tariff.document import load_tariff
 from freightrisk.tariff.experience_rating import ExperienceRating
+from freightrisk.tariff.funds import Fund
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.score import ScoreCurve
 from freightrisk.tariff.subsidy import Interval, Subsidy
@@ -68,6 +69,7 @@ __all__ = [
     "FreightRiskWarning",
     "FreightSchedule",
     "FrequencyModel",
+    "Fund",
     "Given",
     "Hierarchy",
     "InputError",

@@ -21,6 +21,7 @@ from freightrisk.models.frequency import FrequencyModel, at_most_one_claim
 from freightrisk.models.severity import SeverityModel
 from freightrisk.models.solver import Solver
 from freightrisk.tariff.cover import Cover
+from freightrisk.tariff.funds import Fund, check_funds
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.subsidy import Subsidy
 from freightrisk.tariff.tariff import Tariff
@@ -90,11 +91,13 @@ class FitPlan:
     cover: Cover = field(default_factory=Cover)
     loadings: Loadings = field(default_factory=Loadings)
     subsidies: Sequence[Subsidy] = ()
+    funds: Sequence[Fund] = ()
 
     def __post_init__(self) -> None:
         _check.label(self.name, argument="name")
         _check.whole(self.floor_fen, argument="floor_fen", low=0, high=10**6)
         object.__setattr__(self, "clock", zone(self.clock).key)
+        check_funds(self.subsidies, self.funds)
         names = [factor.name for factor in self.factors]
         repeated = [name for name in names if names.count(name) > 1]
         if repeated:
@@ -199,6 +202,7 @@ def fit_models(plan: FitPlan, book: OrderBook, threads: int) -> Fitted:
         cover=plan.cover,
         loadings=plan.loadings,
         subsidies=plan.subsidies,
+        funds=plan.funds,
         floor_fen=plan.floor_fen,
         clock=plan.clock,
         name=plan.name,

@@ -13,6 +13,8 @@ is the type hint of its field:
   `IndexArray` has whole numbers.
 - `tagged` gives each noun of a union a key and a word that identify it.
 - `sparse` leaves out the fields of a noun that have their default.
+- A field with ``metadata=OPTIONAL`` is left out if it has its default, in documents of a noun that is not sparse too.
+  Documents from before the field existed therefore keep their meaning and their digest.
 - A noun with another layout has two methods: `as_document` returns the values by key, and the parameters of the class
   method `of_document` are the keys and their types.
 
@@ -42,6 +44,7 @@ Turn = Callable[[Any], Any]
 
 TAG, SPARSE = "__document_tag__", "__document_sparse__"
 INLINE = {"inline": True}
+OPTIONAL = {"optional": True}
 EXACT, INDEX = object(), object()
 ExactFloat: TypeAlias = Annotated[float, EXACT]
 ExactArray: TypeAlias = Annotated[NDArray[np.float64], EXACT]
@@ -136,6 +139,7 @@ class _Key:
     form: _Form
     default: Any = None
     required: bool = True
+    optional: bool = False
     inside: tuple[str, Any] | None = None
 
     @property
@@ -145,6 +149,8 @@ class _Key:
 
     def struct_field(self) -> tuple[Any, ...]:
         """Return the name, type and default of the field of a Struct."""
+        if self.optional:  # unset fields have no key in what msgspec encodes, so digests do not see them
+            return self.name, self.form.parsed | msgspec.UnsetType, msgspec.UNSET
         parsed = self.form.parsed | None if self.infinite else self.form.parsed
         if self.required and not self.infinite:
             return self.name, parsed
@@ -311,7 +317,7 @@ def _noun(kind: Any, whole: bool, head: type[msgspec.Struct] | None) -> _Form:
         plain: dict[str, Any] = dict(tag)
         for key in keys:
             value = value_of(key.argument) if key.inside is None else getattr(value_of(key.inside[0]), key.argument)
-            if not (is_sparse and value == key.default):
+            if not ((is_sparse or key.optional) and value == key.default):
                 plain[key.name] = None if key.infinite and value == key.default else key.form.write(value)
         return plain
 
@@ -320,7 +326,7 @@ def _noun(kind: Any, whole: bool, head: type[msgspec.Struct] | None) -> _Form:
         for key in keys:
             value = getattr(part, key.name)
             # A null stands for an infinite default, which the noun fills in by itself.
-            if not (key.infinite and value is None):
+            if not (key.infinite and value is None) and value is not msgspec.UNSET:
                 found[key.inside][key.argument] = key.form.read(value)
         inlined = {inside[0]: inside[1](**given) for inside, given in found.items() if inside is not None}
         return getattr(kind, "of_document", kind)(**found.get(None, {}), **inlined)
@@ -352,10 +358,10 @@ def _keys(kind: Any, whole: bool) -> Iterator[_Key]:
             yield from (replace(key, inside=(field.name, inner)) for key in _keys(inner, whole))
             continue
         default = field.default if field.default_factory is MISSING else field.default_factory()
-        required = default is MISSING or (whole and not hasattr(kind, SPARSE))
-        yield _Key(
-            field.metadata.get("key", field.name), field.name, _form(hints[field.name], whole), default, required
-        )
+        optional = bool(field.metadata.get("optional"))
+        required = default is MISSING or (whole and not optional and not hasattr(kind, SPARSE))
+        form = _form(hints[field.name], whole)
+        yield _Key(field.metadata.get("key", field.name), field.name, form, default, required, optional)
 
 
 def _refuse_keys(info: inspect.Type, data: Any, place: str = "", glue: str = ".") -> None:

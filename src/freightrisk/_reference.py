@@ -252,11 +252,14 @@ def price_order(
     draw: int = 0,
     remainder: int = 0,
     left: Sequence[int] | None = None,
+    funds: Sequence[str | None] | None = None,
+    left_in_funds: Mapping[str, int] | None = None,
 ) -> PricedOrder:
     """Return the quote of one order from its codes and the arguments of a `PricePlan`.
 
     Rounding goes by a draw or by a remainder of micro-yuan, where it asks for one; `left` is what each rule's budget
-    and cap by merchant have left, fen.
+    and cap by merchant have left, fen. `funds` names the fund of each rule, and `left_in_funds` is what each fund has
+    left for the order.
     """
     unseen = any(code >= known for code, known in zip(codes, plan["known"], strict=True))
     codes = [*codes]
@@ -278,7 +281,7 @@ def price_order(
     rounded = rounded_fen(filed, plan["rounding"], draw=draw, remainder=remainder)
     listed = max(rounded, plan["floor_fen"])
     eligible = _eligible(codes, plan["masks"])
-    settled = settle(listed, eligible, plan, n_payers, left)
+    settled = settle(listed, eligible, plan, n_payers, left, funds, left_in_funds)
     merchant = settled.merchant_fen
     bits = _settle.FLAGS
     on_floor = rounded < plan["floor_fen"] or (merchant == plan["floor_fen"] and merchant < listed)
@@ -301,7 +304,13 @@ def _expected_claims(intensity: float, codes: Sequence[int], curve: Mapping[str,
 
 
 def settle(
-    listed: int, eligible: int, plan: Mapping[str, Any], n_payers: int, left: Sequence[int] | None = None
+    listed: int,
+    eligible: int,
+    plan: Mapping[str, Any],
+    n_payers: int,
+    left: Sequence[int] | None = None,
+    funds: Sequence[str | None] | None = None,
+    left_in_funds: Mapping[str, int] | None = None,
 ) -> Settled:
     """Return what each rule offered and paid, what each payer pays and what the merchant pays, all in fen."""
     given = plan["rules"]
@@ -309,6 +318,7 @@ def settle(
     groups = [int(group) for group in given["group"]]
     rest, floor = listed, plan["floor_fen"]
     offers, paid, payers = [0 for _ in rules], [0 for _ in rules], [0] * n_payers
+    fund_of, in_fund = [None for _ in rules] if funds is None else funds, dict(left_in_funds or {})
     for group in dict.fromkeys(groups):
         members = [k for k in rules if groups[k] == group]
         for k in members:
@@ -316,8 +326,11 @@ def settle(
             offers[k] = max(0, min(wanted, int(given["cap"][k]), rest - floor)) if eligible >> k & 1 else 0
             if left is not None:
                 offers[k] = min(offers[k], left[k])
+            offers[k] = min(offers[k], in_fund.get(fund_of[k] or "", offers[k]))
         best = max(members, key=lambda k: offers[k])
         paid[best] = offers[best]
+        if (name := fund_of[best]) in in_fund:
+            in_fund[name] -= paid[best]
         payers[int(given["payer"][best])] += offers[best]
         rest -= offers[best]
     return Settled(tuple(offers), tuple(paid), tuple(payers), rest)

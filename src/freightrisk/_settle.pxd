@@ -3,6 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from freightrisk._blocks cimport BLOCK
+from freightrisk._funds cimport Funds
 from freightrisk._plan cimport MAX_RULES, PricePlan, Rules
 
 cdef enum:
@@ -19,6 +20,7 @@ cdef class MoneyColumns:
     cdef int32_t[:, ::1] paid
 
 cdef class Limits:
+    cdef Funds funds
     cdef int64_t[::1] budget, left
     cdef uint8_t[::1] budget_met, left_met
     cdef const int32_t[:, ::1] keys

@@ -2,6 +2,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
+from freightrisk._funds import Funds
 from freightrisk._plan import PricePlan
 
 FLAGS: dict[str, int]
@@ -30,6 +31,7 @@ class Limits:
         left: NDArray[np.int64],
         budget_met: NDArray[np.uint8],
         left_met: NDArray[np.uint8],
+        funds: Funds | None = None,
     ) -> None: ...
 
 def settle(

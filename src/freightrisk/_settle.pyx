@@ -8,6 +8,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from freightrisk._blocks cimport BLOCK, block_rows, blocks, flag_out, int_out, mask_out, need, reaches, wide_void
+from freightrisk._funds cimport Funds, draw_on_fund, fund_room, funds_suffice
 from freightrisk._plan cimport FIXED, MAX_RULES, PERCENT_OF_LIST, PERCENT_OF_REST, PricePlan, Rules
 from freightrisk._rounding cimport nearest_fen
 
@@ -16,6 +17,7 @@ FLAGS = {
 }
 
 cdef uint64_t EVERY_RULE = 0xFFFFFFFFFFFFFFFF
+cdef int ALONE = 32  # orders that are settled one by one before a block is tried again
 
 
 @cython.auto_pickle(False)
@@ -42,12 +44,13 @@ cdef class Limits:
     rule_start : (rules,) where the rule's merchants and periods start in `left`
     left : fen left for each merchant and period
     budget_met, left_met : shaped as `budget` and `left`; set to 1 if the limit reduced the offer to an order
+    funds : funds that several rules draw on; None if the tariff has no fund
     """
 
     def __init__(self, budget not None, keys not None, rule_keys not None, rule_start not None, left not None,
-                 budget_met not None, left_met not None):
+                 budget_met not None, left_met not None, Funds funds=None):
         self.budget, self.keys, self.rule_keys, self.rule_start = budget, keys, rule_keys, rule_start
-        self.left, self.budget_met, self.left_met = left, budget_met, left_met
+        self.left, self.budget_met, self.left_met, self.funds = left, budget_met, left_met, funds
 
     cdef int prove(self, int rules, Py_ssize_t stop) except -1:
         """Raise unless there is a limit for every rule and a key for every row."""
@@ -56,7 +59,7 @@ cdef class Limits:
         need(self.left_met.shape[0] == self.left.shape[0], "limits of unequal length")
         need(self.keys.shape[0] == 0 or self.keys.shape[1] >= stop, "limits with keys for fewer rows")
         need(max([key for key in self.rule_keys], default=-1) < self.keys.shape[0], "limits without keys")
-        return 0
+        return 0 if self.funds is None else self.funds.prove(rules, stop)
 
 
 cdef int prove_outputs(PricePlan plan, Py_ssize_t start, Py_ssize_t stop, const int32_t[::1] list_out,
@@ -189,9 +192,10 @@ cdef int64_t total(const int32_t* fen, int n) noexcept nogil:
 
 
 cdef inline int32_t within(int32_t value, int j, Py_ssize_t row, Limits limits) noexcept nogil:
-    """Return an offer, reduced to the amounts left in the rule's budget and in the merchant's cap."""
+    """Return an offer, reduced to the amounts left in the rule's budget, its fund and the merchant's cap."""
     cdef int64_t least = limits.budget[j], place
     cdef int32_t key
+    cdef int f
     if least < value:
         limits.budget_met[j] = 1
     if limits.rule_keys[j] >= 0:
@@ -205,6 +209,12 @@ cdef inline int32_t within(int32_t value, int j, Py_ssize_t row, Limits limits) 
         if limits.left[place] < value:
             limits.left_met[place] = 1
         least = min(least, limits.left[place])
+    if limits.funds is not None and limits.funds.of_rule[j] >= 0:
+        f = limits.funds.of_rule[j]
+        place = fund_room(limits.funds, f, row)
+        if place < value:
+            limits.funds.met[f] = 1
+        least = min(least, place)
     return <int32_t>min(<int64_t>value, least)
 
 
@@ -212,6 +222,8 @@ cdef inline void spend(int32_t value, int j, Py_ssize_t row, Limits limits) noex
     limits.budget[j] -= value
     if limits.rule_keys[j] >= 0:
         limits.left[limits.rule_start[j] + limits.keys[limits.rule_keys[j], row]] -= value
+    if limits.funds is not None and limits.funds.of_rule[j] >= 0:
+        draw_on_fund(limits.funds, limits.funds.of_rule[j], value, row)
 
 
 cdef inline bint may_end(Limits limits, Rules rules, int j) noexcept nogil:
@@ -356,7 +368,9 @@ def settle(PricePlan plan not None, Py_ssize_t start, Py_ssize_t stop, int32_t[:
     With `limits`, budgets and caps bind and earlier rows are served first. Pieces of rows must then come in order.
     """
     cdef MoneyBlock b
-    cdef Py_ssize_t step
+    cdef Py_ssize_t step, row, end
+    cdef int alone
+    cdef bint by_row = limits is not None and limits.funds is not None and limits.funds.is_shared
     if stop <= start:
         return
     prove_outputs(plan, start, stop, list_out, payers_out, merchant_out, flags_out, money, spent_out)
@@ -367,14 +381,26 @@ def settle(PricePlan plan not None, Py_ssize_t start, Py_ssize_t stop, int32_t[:
     b.spent = &spent_out[0] if spent_out is not None and spent_out.shape[0] else NULL
     with nogil:
         for step in range(blocks(start, stop)):
-            b.start = start + step * BLOCK
-            b.n = block_rows(b.start, stop)
-            b.price, b.rest, b.flags = &list_out[b.start], &merchant_out[b.start], &flags_out[b.start]
-            clear_floor(b.n, b.flags)
-            half_mask(&money.masks[b.start], 0, b.n, &b.eligible[0][0])
-            half_mask(&money.masks[b.start], 32, b.n, &b.eligible[1][0])
-            settle_rows(&b, plan.rules, &money.rounded[b.start], payers_out, money, limits)
+            row = start + step * BLOCK
+            end, alone = row + block_rows(row, stop), 0
+            while row < end:
+                b.start, b.n = row, <int>(end - row)
+                # Two rules that draw on one fund must alternate order by order. If the fund may run short within these
+                # rows, the next orders are blocks of their own.
+                if by_row and alone == 0 and not funds_suffice(
+                        limits.funds, &money.rounded[row], b.floor, row, b.n):
+                    alone = ALONE
+                if alone:
+                    b.n = 1
+                    alone -= 1
+                row += b.n
+                b.price, b.rest, b.flags = &list_out[b.start], &merchant_out[b.start], &flags_out[b.start]
+                clear_floor(b.n, b.flags)
+                half_mask(&money.masks[b.start], 0, b.n, &b.eligible[0][0])
+                half_mask(&money.masks[b.start], 32, b.n, &b.eligible[1][0])
+                settle_rows(&b, plan.rules, &money.rounded[b.start], payers_out, money, limits)
     need(limits is None or not limits.astray, "a merchant and period out of range")
+    need(limits is None or limits.funds is None or not limits.funds.astray, "a day of a fund out of range")
 
 
 cdef wide_void each_flag(const uint8_t* flags, Py_ssize_t n, flag_out floor, flag_out limit, flag_out filed,

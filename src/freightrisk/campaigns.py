@@ -2,6 +2,14 @@
 
 from freightrisk.portfolio.allocation import Allocation, allocate
 from freightrisk.portfolio.offers import subsidy_offers
-from freightrisk.tariff.campaigns import campaign_schema, load_campaigns, save_campaigns
+from freightrisk.tariff.campaigns import campaign_schema, load_campaigns, load_funds, save_campaigns
 
-__all__ = ["Allocation", "allocate", "campaign_schema", "load_campaigns", "save_campaigns", "subsidy_offers"]
+__all__ = [
+    "Allocation",
+    "allocate",
+    "campaign_schema",
+    "load_campaigns",
+    "load_funds",
+    "save_campaigns",
+    "subsidy_offers",
+]

@@ -327,7 +327,7 @@ def _ledger(arguments: argparse.Namespace) -> None:
             reversed_ = ledger.reverse(arguments.reverse)
             orders = counted(reversed_["order_id"].nunique(), "order")
             show([f"given back {reversed_['fen'].sum():,} fen of {orders}", ""])
-        batches, spending = ledger.batches(), ledger.spending()
+        batches, spending, funds = ledger.batches(), ledger.spending(), ledger.funds()
     number = f"{len(batches):,} {'batch' if len(batches) == 1 else 'batches'}"
     show([number + (", the last ones:" if len(batches) > BATCHES_SHOWN else "")])
     if len(batches):
@@ -335,6 +335,8 @@ def _ledger(arguments: argparse.Namespace) -> None:
     show(["", counted(len(spending), "campaign")])
     if len(spending):
         show(spending.astype(object).where(spending.notna(), "").to_string().splitlines())
+    if len(funds):
+        show(["", counted(len(funds), "fund"), *funds.astype(object).where(funds.notna(), "").to_string().splitlines()])
 
 
 def _explain(arguments: argparse.Namespace) -> None:

@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
+from datetime import date
 from functools import cached_property
 from typing import Any
 
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 from freightrisk.errors import LedgerError
 from freightrisk.pipeline.tables import WHOLE
 from freightrisk.tariff.balances import Balances, OrderSequence
+from freightrisk.tariff.funds import FUND_DAY, Fund, funds_by_name
 from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers
 from freightrisk.tariff.subsidy import Subsidy
 from freightrisk.tariff.tariff import Tariff
 
 LIMITS = ("budget_fen", "merchant_cap_fen", "period")
 Key = tuple[str, str, str]  # campaign, period, merchant
+FundKey = tuple[str, str]  # fund, day
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,19 @@ class Snapshot:
     ----------
     spent : dict of (campaign, period, merchant) to fen
     remainders : dict of merchant to micro-yuan
+    funds : dict of (fund, day) to fen
+        Spending of funds by ship day; "" for funds without a limit by day.
     """
 
     spent: dict[Key, int]
     remainders: dict[str, int]
+    funds: dict[FundKey, int] = field(default_factory=dict)
 
     def balances(self, rules: Iterable[Subsidy], sequence: OrderSequence) -> Balances:
         """Return the balances with which a batch starts."""
         balances = Balances()
+        for (fund, day), fen in self.funds.items():
+            balances.spent_by_fund.setdefault(fund, {})[day] = fen
         for rule in rules:
             if not rule.is_limited:
                 continue
@@ -70,6 +78,12 @@ class PricedBatch:
         One entry for each order and campaign: the fen paid.
     fingerprint : str
         Hash of everything that the fen depend on besides the opening.
+    fund_spent : dict of (fund, day) to fen
+        Spending of the batch from funds.
+    fund_met : set of str
+        Funds that reduced an offer.
+    fund_lines : list of dict
+        The fund and the day of each entry that a fund paid.
     """
 
     columns: dict[str, NDArray[Any]]
@@ -79,8 +93,11 @@ class PricedBatch:
     remainders: dict[str, int]
     entries: list[dict[str, Any]]
     fingerprint: str
+    fund_spent: dict[FundKey, int] = field(default_factory=dict)
+    fund_met: set[str] = field(default_factory=set)
+    fund_lines: list[dict[str, Any]] = field(default_factory=list)
 
-    def holds(self, now: Snapshot, limits: dict[str, Subsidy]) -> bool:
+    def holds(self, now: Snapshot, limits: dict[str, Subsidy], funds: Iterable[Fund] = ()) -> bool:
         """Return whether pricing the batch from another snapshot would give the same fen."""
         # The three checks of docs/method.md, "The ledger": remainders unchanged, limits still sufficient, and spending
         # under each limit that reduced an offer unchanged.
@@ -91,7 +108,30 @@ class PricedBatch:
             limit = rule.budget_fen if key[1] == WHOLE else rule.merchant_cap_fen
             if limit is not None and before + fen > limit:
                 return False
+        if not all(self._holds_in(fund, now) for fund in funds):
+            return False
         return all(now.spent.get(key, 0) == self.opening.spent.get(key, 0) for key in self.met)
+
+    def _holds_in(self, fund: Fund, now: Snapshot) -> bool:
+        """Return whether a fund would pay the same from another snapshot."""
+        was, has = ({day: fen for (name, day), fen in one.items() if name == fund.name and fen}
+                    for one in (self.opening.funds, now.funds))  # fmt: skip
+        if fund.name in self.fund_met:
+            return was == has
+        # No offer was reduced. None is reduced now if the limits cover all payments of the batch: the limit of a day
+        # only falls while the batch spends on earlier days, and the limits are compared with its end.
+        spent = {day: fen for (name, day), fen in self.fund_spent.items() if name == fund.name}
+        after = {day: has.get(day, 0) + spent.get(day, 0) for day in {*has, *spent}}
+        if fund.budget_fen is not None and any(spent.values()) and sum(after.values()) > fund.budget_fen:
+            return False
+        return not fund.is_by_day or all(
+            after[day]
+            <= fund.day_limit(
+                date.fromisoformat(day), spent_before=sum(fen for when, fen in after.items() if when < day)
+            )
+            for day, fen in spent.items()
+            if fen
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,21 +145,32 @@ class Recorded:
     fingerprint : str
     terms : dict of campaign to limits
         The limits when the batch was recorded.
+    funds : dict of campaign to Fund
+        The fund of each campaign that had one.
     """
 
     opening: Snapshot
     fingerprint: str
     terms: dict[str, dict[str, Any]]
+    funds: dict[str, Fund] = field(default_factory=dict)
 
     def tariff(self, tariff: Tariff) -> Tariff:
         """Return a tariff with the recorded limits."""
         # A rule that became limited later had no limit in this batch.
         none = dict.fromkeys(LIMITS)
+        named = {name: fund.name for name, fund in self.funds.items()}
         rules = [
-            replace(rule, **self.terms.get(rule.name, none)) if rule.is_limited or rule.name in self.terms else rule
+            replace(rule, fund=named.get(rule.name), **self.terms.get(rule.name, none))
+            if rule.is_limited or rule.name in self.terms
+            else rule
             for rule in tariff.subsidies
         ]
-        return tariff.with_subsidies(rules) if rules != list(tariff.subsidies) else tariff
+        kept = {fund.name: fund for name, fund in self.funds.items() if name in {rule.name for rule in rules}}
+        # The funds stand in the tariff's own order, on which the fingerprint depends.
+        funds = [kept.pop(fund.name) for fund in tariff.funds if fund.name in kept] + [*kept.values()]
+        if rules == list(tariff.subsidies) and funds == list(tariff.funds):
+            return tariff
+        return tariff.with_subsidies(rules, funds=funds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +198,11 @@ class Unpriced:
     def limited(self) -> dict[str, Subsidy]:
         """Return the rules with limits by name."""
         return {rule.name: rule for rule in self.tariff.subsidies if rule.is_limited}
+
+    @property
+    def funds(self) -> tuple[Fund, ...]:
+        """Return the funds on which the rules draw."""
+        return self.tariff.funds
 
     def priced(self, opening: Snapshot) -> PricedBatch:
         """Return the batch priced from a snapshot."""
@@ -198,14 +254,50 @@ def price_batch(
                 {"order_id": str(order), "campaign": rule.name, "period": period, "merchant": str(merchant), "fen": fen}
             )
     remainders = {str(name): micro for name, micro in after.remainders.items()}
-    return PricedBatch(columns, opening, spent, met, remainders, entries, _fingerprint(tariff, coded, into))
+    fund_spent = {
+        (name, day): fen - before.spent_by_fund.get(name, {}).get(day, 0)
+        for name, by_day in after.spent_by_fund.items()
+        for day, fen in by_day.items()
+    }
+    return PricedBatch(
+        columns, opening, spent, met, remainders, entries, _fingerprint(tariff, coded, into), fund_spent,
+        after.met_funds, _fund_lines(tariff, sequence, into, coded.n_orders),
+    )  # fmt: skip
+
+
+def _fund_lines(tariff: Tariff, sequence: OrderSequence, into: QuoteBuffers, n_orders: int) -> list[dict[str, Any]]:
+    """Return the fund, the day and the fen of each order and rule that a fund paid."""
+    known, lines = funds_by_name(tariff.funds), []
+    for k, rule in enumerate(tariff.subsidies):
+        if rule.fund is None:
+            continue
+        rows = np.flatnonzero(into.paid[k, :n_orders])
+        days = [""] * len(rows)
+        if known[rule.fund].is_by_day:
+            labels = [day for _, day in sequence.labels[FUND_DAY]]
+            days = [labels[code] for code in sequence.keys[-1, rows].tolist()]
+        for order, day, fen in zip(sequence.ids[rows].tolist(), days, into.paid[k, rows].tolist(), strict=True):
+            lines.append({"order_id": str(order), "campaign": rule.name, "fund": rule.fund, "day": day, "fen": fen})
+    return lines
+
+
+class _Written:
+    """A rule in a fingerprint. A rule without a fund has no word of funds, as in ledgers from before there were any."""
+
+    def __init__(self, rule: Subsidy) -> None:
+        self.rule = rule
+
+    def __repr__(self) -> str:
+        names = [one.name for one in fields(self.rule) if one.name != "fund" or self.rule.fund is not None]
+        return f"Subsidy({', '.join(f'{name}={getattr(self.rule, name)!r}' for name in names)})"
 
 
 def _fingerprint(tariff: Tariff, coded: CodedOrders, into: QuoteBuffers) -> str:
     """Return a hash of all that the fen of a batch depend on besides earlier spending; the order of rows is ignored."""
     found = hashlib.blake2b(digest_size=16)
-    rules = [(rule, rule.kind) for rule in tariff.subsidies]
-    found.update(repr((rules, tariff.rounding, tariff.floor_fen, coded.n_orders)).encode())
+    rules = [(_Written(rule), rule.kind) for rule in tariff.subsidies]
+    funds = (tariff.funds,) if tariff.funds else ()
+    found.update(repr((rules, tariff.rounding, tariff.floor_fen, coded.n_orders, *funds)).encode())
     if coded.sequence is None:  # the orders may have no ids, so the sorted fen stand for them
         money = np.column_stack([into.list_fen[: coded.n_orders], *into.payers[:, : coded.n_orders]])
         found.update(np.ascontiguousarray(money[np.lexsort(money.T)]).tobytes())

@@ -21,25 +21,30 @@ from freightrisk.errors import InputError, LedgerError
 from freightrisk.pipeline.addresses import shown
 from freightrisk.pipeline.batch import PricedBatch, Recorded, Snapshot, Unpriced
 from freightrisk.pipeline.database import Database, repeated
-from freightrisk.pipeline.entries import check_terms, give_back, record, recorded_of, spent_now
+from freightrisk.pipeline.entries import (
+    add_campaigns,
+    amend_campaigns,
+    campaign_rows,
+    check_terms,
+    erase,
+    give_back,
+    record,
+    recorded_of,
+    spent_now,
+)
+from freightrisk.pipeline.fund_entries import add_funds, amend_funds, check_fund_terms, fund_rows
 from freightrisk.pipeline.tables import (
     BATCHES,
-    CAMPAIGNS,
-    CARRIED,
     ENTRIES,
+    FUND_SPENDING,
     HEAD,
     LOCK_NUMBER,
-    OPENINGS,
     REMAINDERS,
     REVERSED,
     SPENDING,
     TABLES,
-    TERMS,
     VERSION,
     WHOLE,
-    add_to,
-    campaign_row,
-    counted,
     engine_of,
 )
 from freightrisk.tariff.quotes import frame_of
@@ -243,12 +248,13 @@ class Ledger:
             if recorded is not None:
                 return recorded
             missing = check_terms(connection, unpriced.limited)
+            no_fund = check_fund_terms(connection, unpriced.funds)
             now = spent_now(connection, unpriced)
-        if missing:
+        if missing or no_fund:
             # Read again under the lock, because another process may have recorded them since.
             with self._locked() as connection:
-                for rule in check_terms(connection, unpriced.limited):
-                    connection.execute(CAMPAIGNS.insert().values(**campaign_row(rule)))
+                add_campaigns(connection, check_terms(connection, unpriced.limited))
+                add_funds(connection, check_fund_terms(connection, unpriced.funds))
         return now
 
     @repeated
@@ -259,10 +265,11 @@ class Ledger:
             if recorded is not None:
                 return recorded
             check_terms(connection, unpriced.limited)
+            check_fund_terms(connection, unpriced.funds)
             now = spent_now(connection, unpriced)
             if done is None:
                 done = unpriced.priced(now)
-            elif not done.holds(now, unpriced.limited):
+            elif not done.holds(now, unpriced.limited, unpriced.funds):
                 return None
             record(connection, batch, done, now, unpriced)
         return done
@@ -307,14 +314,7 @@ class Ledger:
             if state != "reserved":
                 why = "is not in the ledger" if state is None else "is confirmed; reverse its orders instead"
                 raise LedgerError(f"batch '{batch}' {why}.")
-            give_back(connection, sa.select(ENTRIES).where(ENTRIES.c.batch == batch))
-            carried = connection.execute(sa.select(CARRIED).where(CARRIED.c.batch == batch)).all()
-            add_to(
-                connection, REMAINDERS, REMAINDERS.c.micro,
-                {(row.merchant,): row.opening_micro - row.closing_micro for row in carried},
-            )  # fmt: skip
-            for table in (ENTRIES, OPENINGS, CARRIED, TERMS, REVERSED, BATCHES):
-                connection.execute(table.delete().where(table.c.batch == batch))
+            erase(connection, batch)
 
     def reverse(self, order_ids: Iterable[Any]) -> "pd.DataFrame":
         """Give back the money that campaigns paid for orders cancelled before shipment, and return these payments.
@@ -350,21 +350,23 @@ class Ledger:
         found: list[Any] = []
         with self._locked() as connection:
             for start in range(0, len(ids), IDS_AT_ONCE):
-                some = ENTRIES.c.order_id.in_(ids[start : start + IDS_AT_ONCE])
-                rows = give_back(connection, sa.select(ENTRIES).where(some))
+                some = ids[start : start + IDS_AT_ONCE]
+                rows = give_back(connection, "order_id", some)
                 if rows:
                     copied = [
                         {"batch": row.batch, "order_id": row.order_id, "campaign": row.campaign, "fen": row.fen}
                         for row in rows
                     ]
                     connection.execute(REVERSED.insert(), copied)
-                    connection.execute(ENTRIES.delete().where(some))
+                    connection.execute(ENTRIES.delete().where(ENTRIES.c.order_id.in_(some)))
                 found += rows
         return found
 
     @repeated
     def amend(self, tariff: Tariff) -> None:
-        """Set the limits of campaigns in the ledger to their limits in a tariff; spending stays as it is.
+        """Set the limits of campaigns and funds in the ledger to their limits in a tariff; spending stays as it is.
+
+        What a campaign has paid stays with the fund that paid it.
 
         Parameters
         ----------
@@ -373,34 +375,33 @@ class Ledger:
         _check.instance(tariff, Tariff, argument="tariff")
         limited = [rule for rule in tariff.subsidies if rule.is_limited]
         with self._locked() as connection:
-            for rule in limited:
-                connection.execute(CAMPAIGNS.delete().where(CAMPAIGNS.c.campaign == rule.name))
-                connection.execute(CAMPAIGNS.insert().values(**campaign_row(rule)))
+            amend_campaigns(connection, limited)
+            amend_funds(connection, tariff.funds)
 
     @repeated
     def spending(self) -> "pd.DataFrame":
         """Return one row for each campaign: payer, budget_fen, spent_fen (confirmed), reserved_fen and left_fen."""
         import pandas as pd
 
-        reserved = (
-            sa.select(ENTRIES.c.campaign, sa.func.sum(ENTRIES.c.fen).label("fen"))
-            .join(BATCHES, BATCHES.c.batch == ENTRIES.c.batch)
-            .where(BATCHES.c.state == "reserved")
-            .group_by(ENTRIES.c.campaign)
-        )
-        whole = sa.select(SPENDING).where(SPENDING.c.period == WHOLE)
         with self._begin() as connection:
-            campaigns = connection.execute(sa.select(CAMPAIGNS).order_by(CAMPAIGNS.c.campaign)).all()
-            spent = {row.campaign: counted(row.spent_fen) for row in connection.execute(whole)}
-            held = {row.campaign: counted(int(row.fen)) for row in connection.execute(reserved)}
-        rows = {}
-        for row in campaigns:
-            total, part = spent.get(row.campaign, 0), held.get(row.campaign, 0)
-            left = None if row.budget_fen is None else row.budget_fen - total
-            rows[row.campaign] = [row.payer, row.budget_fen, total - part, part, left]
+            rows = campaign_rows(connection)
         names = ["payer", "budget_fen", "spent_fen", "reserved_fen", "left_fen"]
         frame = pd.DataFrame.from_dict(rows, orient="index", columns=names).rename_axis("campaign")
         return frame.astype(dict.fromkeys(names[1:], "Int64"))
+
+    @repeated
+    def funds(self) -> "pd.DataFrame":
+        """Return one row for each fund: budget_fen, spent_fen (confirmed), reserved_fen and left_fen."""
+        import pandas as pd
+
+        with self._begin() as connection:
+            rows = fund_rows(connection)
+        names = ["budget_fen", "spent_fen", "reserved_fen", "left_fen"]
+        return pd.DataFrame.from_dict(rows, orient="index", columns=names).rename_axis("fund").astype("Int64")
+
+    def funds_by_day(self) -> "pd.DataFrame":
+        """Return the spending of funds: fund, day, spent_fen. The day is "" if the fund has no limit by day."""
+        return self._frame(sa.select(FUND_SPENDING).order_by(FUND_SPENDING.c.fund, FUND_SPENDING.c.day))
 
     def spending_by_merchant(self) -> "pd.DataFrame":
         """Return the spending of campaigns with a cap by merchant: campaign, period, merchant, spent_fen."""

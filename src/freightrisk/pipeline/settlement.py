@@ -163,6 +163,23 @@ class Settlement:
         parts = self.accounts[["filed_micro", "rounding_micro", "floor_income_micro"]].sum(axis=1)
         return bool((gap == 0).all() and (parts == self.accounts["list_fen"] * MICRO_PER_FEN).all())
 
+    def by_fund(self, tariff: Tariff) -> "pd.DataFrame":
+        """Return what each fund of a tariff paid, of all merchants together: day, fund, payer, fen.
+
+        Parameters
+        ----------
+        tariff : Tariff
+            The tariff whose rules name their funds.
+
+        Examples
+        --------
+        ``settled.by_fund(tariff).groupby("fund")["fen"].sum()``
+        """
+        _check.instance(tariff, Tariff, argument="tariff")
+        fund = self.payers["campaign"].map({rule.name: rule.fund for rule in tariff.subsidies if rule.fund is not None})
+        drawn = self.payers.assign(fund=fund.astype(object))[fund.notna().to_numpy()]
+        return drawn.groupby(["day", "fund", "payer"], dropna=False, sort=True)["fen"].sum().reset_index()
+
     def save(self, folder: str | Path, *, format: str = "parquet") -> list[Path]:  # noqa: A002
         """Write payers and accounts into a folder as Parquet or CSV; both files appear whole or not at all.
 

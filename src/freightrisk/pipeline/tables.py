@@ -22,6 +22,19 @@ SECONDS_TO_WAIT = 120  # for a lock of SQLite or a connection of the pool
 SYNCHRONOUS = "FULL"  # SQLite flushes a transaction to the disk before it commits, so it survives a loss of power
 
 TABLES = sa.MetaData()
+
+
+def _fund_terms() -> list[sa.Column[Any]]:
+    """Return the columns of the terms of a fund; days are texts such as "2026-06-18"."""
+    return [
+        sa.Column("budget_fen", sa.BigInteger),
+        sa.Column("per_day_fen", sa.BigInteger),
+        sa.Column("pacing", sa.Text),
+        sa.Column("start", sa.Text),
+        sa.Column("end", sa.Text),
+    ]
+
+
 HEAD = sa.Table(
     "freightrisk_ledger",
     TABLES,
@@ -105,6 +118,53 @@ TERMS = sa.Table(
     sa.Column("budget_fen", sa.BigInteger),
     sa.Column("merchant_cap_fen", sa.BigInteger),
     sa.Column("period", sa.Text),
+)
+
+FUNDS = sa.Table(
+    "freightrisk_funds",
+    TABLES,
+    sa.Column("fund", sa.Text, primary_key=True),
+    *_fund_terms(),
+)
+FUND_CAMPAIGNS = sa.Table(
+    "freightrisk_fund_campaigns",
+    TABLES,
+    sa.Column("campaign", sa.Text, primary_key=True),
+    sa.Column("fund", sa.Text, nullable=False),
+)
+FUND_SPENDING = sa.Table(
+    "freightrisk_fund_spending",
+    TABLES,
+    sa.Column("fund", sa.Text, primary_key=True),
+    sa.Column("day", sa.Text, primary_key=True),
+    sa.Column("spent_fen", sa.BigInteger, nullable=False),
+)
+FUND_OPENINGS = sa.Table(
+    "freightrisk_fund_openings",
+    TABLES,
+    sa.Column("batch", sa.Text, primary_key=True),
+    sa.Column("fund", sa.Text, primary_key=True),
+    sa.Column("day", sa.Text, primary_key=True),
+    sa.Column("opening_fen", sa.BigInteger, nullable=False),
+    sa.Column("spent_fen", sa.BigInteger, nullable=False),
+)
+FUND_TERMS = sa.Table(
+    "freightrisk_fund_terms",
+    TABLES,
+    sa.Column("batch", sa.Text, primary_key=True),
+    sa.Column("campaign", sa.Text, primary_key=True),
+    sa.Column("fund", sa.Text, nullable=False),
+    *_fund_terms(),
+)
+FUND_LINES = sa.Table(
+    "freightrisk_fund_lines",
+    TABLES,
+    sa.Column("order_id", sa.Text, primary_key=True),
+    sa.Column("campaign", sa.Text, primary_key=True),
+    sa.Column("batch", sa.Text, nullable=False, index=True),
+    sa.Column("fund", sa.Text, nullable=False),
+    sa.Column("day", sa.Text, nullable=False),
+    sa.Column("fen", sa.BigInteger, nullable=False),
 )
 
 UPSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}

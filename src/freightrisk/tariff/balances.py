@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -14,20 +15,21 @@ from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE, JoinedColumns
 from freightrisk._intake import DEFAULT_CLOCK, Id, Refused, id_of, time_of
 from freightrisk._shown import repr_of
 from freightrisk.errors import InputError
+from freightrisk.tariff.funds import FUND_DAY, UNSPENDABLE, Fund
 from freightrisk.tariff.subsidy import Subsidy
 
 Whole = NDArray[np.int64]
 
-UNSPENDABLE = 2**62
 UNIT = {"day": "D", "month": "M"}
 MOST_REMAINDER = 10**10  # micro-yuan
 PERIOD = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2})?")
 NO_ROWS: Whole = np.empty(0, dtype=np.int64)
+NO_KEYS: NDArray[np.int32] = np.empty(0, dtype=np.int32)
 
 
 @dataclass(eq=True)
 class Balances:
-    """Running totals of subsidy spending and rounding remainders, up to a point in a fixed sequence of orders.
+    """Running totals of spending and rounding remainders, up to a point in a fixed sequence of orders.
 
     Pricing with balances starts from them and updates them. Batches priced one after another therefore give the same
     fen as all orders at once. If pricing fails, the balances are unchanged. If it is interrupted, they are unchanged or
@@ -43,6 +45,11 @@ class Balances:
         For carried rounding: micro-yuan that each merchant was undercharged so far.
     met : set of (rule, merchant, period)
         Budgets and caps that ran short in the last batch. A budget has no merchant and no period.
+    spent_by_fund : dict of str to dict of day to int
+        Fen that each fund has paid, by ship day as a text such as "2026-06-18". The day "" holds what a fund without a
+        limit by day has paid; it counts as before every day.
+    met_funds : set of str
+        Funds that ran short in the last batch.
 
     Examples
     --------
@@ -56,10 +63,13 @@ class Balances:
     spent_by_merchant: dict[str, dict[tuple[Hashable, str], int]] = field(default_factory=dict)
     remainders: dict[Hashable, int] = field(default_factory=dict)
     met: set[tuple[str, Hashable, str]] = field(default_factory=set, compare=False)
+    spent_by_fund: dict[str, dict[str, int]] = field(default_factory=dict)
+    met_funds: set[str] = field(default_factory=set, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("spent", "spent_by_merchant", "remainders"):
+        for name in ("spent", "spent_by_merchant", "remainders", "spent_by_fund"):
             _check.mapping(getattr(self, name), argument=f"{name} of balances")
+        self.met_funds = set(_check.items(self.met_funds, argument="met_funds of balances", such="it must be a set"))
         self.met = set(_check.items(self.met, argument="met of balances", such="it must be a set"))
         self.spent = {name: _fen(fen) for name, fen in self.spent.items()}
         self.remainders = _once(self.remainders, known_id, _micro)
@@ -67,9 +77,13 @@ class Balances:
             name: _once(_check.mapping(spent, argument=f"spent_by_merchant of '{name}'"), _merchant_and_period, _fen)
             for name, spent in self.spent_by_merchant.items()
         }
+        self.spent_by_fund = {
+            name: _once(_check.mapping(spent, argument=f"spent_by_fund of '{name}'"), _fund_day, _fen)
+            for name, spent in self.spent_by_fund.items()
+        }
 
     def left(self, rule: Subsidy) -> int:
-        """Return the fen left of a rule's budget; 2**62 if the rule has no budget."""
+        """Return the fen left of a rule's own budget; 2**62 if it has none. `left_in_fund` tells about its fund."""
         _check.instance(rule, Subsidy, argument="rule")
         if rule.budget_fen is None:
             return UNSPENDABLE
@@ -83,6 +97,31 @@ class Balances:
         key = known_id(merchant), period
         return max(0, rule.merchant_cap_fen - _fen(self.spent_by_merchant.get(rule.name, {}).get(key, 0)))
 
+    def left_in_fund(self, fund: Fund, *, day: date | str | None = None) -> int:
+        """Return the fen left of a fund, or what of it orders of one ship day can still get; 2**62 without a limit.
+
+        Parameters
+        ----------
+        fund : Fund
+        day : datetime.date, or text such as "2026-06-18", optional
+
+        Examples
+        --------
+        >>> from freightrisk import Balances, Fund
+        >>> fund = Fund("618", budget_fen=1000, pacing="even", start="2026-06-16", end="2026-06-18")
+        >>> balances = Balances(spent_by_fund={"618": {"2026-06-16": 200}})
+        >>> balances.left_in_fund(fund), balances.left_in_fund(fund, day="2026-06-17")
+        (800, 400)
+        """
+        _check.instance(fund, Fund, argument="fund")
+        spent = {when: _fen(fen) for when, fen in self.spent_by_fund.get(fund.name, {}).items()}
+        left = UNSPENDABLE if fund.budget_fen is None else max(0, fund.budget_fen - sum(spent.values()))
+        if day is None:
+            return left
+        whole: date = _check.day(day, argument="day").astype(object)
+        before = sum(fen for when, fen in spent.items() if when < str(whole))
+        return max(0, min(left, fund.day_limit(whole, spent_before=before) - spent.get(str(whole), 0)))
+
     def remainder_of(self, merchant: Hashable) -> int:
         """Return the micro-yuan that a merchant was undercharged so far."""
         return _micro(self.remainders.get(known_id(merchant), 0))
@@ -92,6 +131,8 @@ class Balances:
         after = Balances()  # no checks here: amounts were checked on entry and are checked again before use
         after.spent, after.remainders, after.met = dict(self.spent), dict(self.remainders), set(self.met)
         after.spent_by_merchant = {name: dict(spent) for name, spent in self.spent_by_merchant.items()}
+        after.spent_by_fund = {name: dict(spent) for name, spent in self.spent_by_fund.items()}
+        after.met_funds = set(self.met_funds)
         return after
 
 
@@ -112,6 +153,12 @@ def _merchant_and_period(pair: Any) -> tuple[Id, str]:
             f"balances name {repr_of(pair)} for a cap; write a merchant and a period, such as ('m1', '2026-06')."
         )
     return known_id(pair[0]), _period(pair[1])
+
+
+def _fund_day(day: Any) -> str:
+    if day == "" or (isinstance(day, str) and len(_period(day)) == len("2026-06-02")):
+        return str(day)
+    raise InputError(f"balances name the day {repr_of(day)} of a fund; write a day as '2026-06-02', or '' for none.")
 
 
 def become(balances: Balances, after: Balances) -> None:
@@ -152,6 +199,15 @@ def _amounts(values: list[Any], check: Callable[[Any], int], most: int) -> Whole
         if check is _micro or found.min(initial=0) >= 0:
             return found
     return np.array([check(value) for value in values], dtype=np.int64)
+
+
+def fund_spending(balances: Balances, fund: Fund, days: list[str]) -> tuple[Whole, Whole]:
+    """Return the fen that a fund has paid for each day of a list, and for all days before it."""
+    spent = balances.spent_by_fund.get(fund.name, {})
+    paid = _amounts([spent.get(day, 0) for day in days], _fen, UNSPENDABLE)
+    known = sorted((day, _fen(fen)) for day, fen in spent.items())
+    before = [sum(fen for when, fen in known if when < day) for day in days]
+    return paid, np.minimum(np.array(before, dtype=object), UNSPENDABLE).astype(np.int64)
 
 
 def _fen(value: Any) -> int:
@@ -201,9 +257,10 @@ class OrderSequence:
     names : list
         The merchant of each code.
     keys : int32 array, shape (n_periods, n_orders)
-        For each period of a merchant cap, the code of merchant and period; -1 if either is missing.
+        For each period of a merchant cap, the code of merchant and period; -1 if either is missing. If funds limit
+        days, a last row has the code of the ship day.
     labels : dict of period to list of (merchant, period)
-        Merchant and period of each code.
+        Merchant and period of each code. Days of funds are in their order, and have no merchant.
     ids : array, shape (n_orders,)
         Order ids: int64, or objects that are whole numbers and texts.
     """
@@ -233,7 +290,7 @@ def sequence_of(
     merchants: NDArray[np.int32] = np.empty(0, dtype=np.int32)
     names: list[Hashable] = []
     keys, labels = np.full((len(periods), joined.n_rows), -1, dtype=np.int32), {}
-    if carries or periods:
+    if carries or any(period in UNIT for period in periods):
         codes, values = joined.id_codes(MERCHANT_ID)
         merchants, names = codes.astype(np.int32), values.tolist()
     if carries:
@@ -242,6 +299,9 @@ def sequence_of(
             f"orders: '{joined.names_of.merchant_id}' is missing in {{rows}}; carried rounding needs it.",
         )
     for k, period in enumerate(periods):
+        if period == FUND_DAY:
+            keys[k], labels[period] = _days_of(joined)
+            continue
         when = joined.days(SHIP_DATE).astype(f"datetime64[{UNIT[period]}]")
         known = (merchants >= 0) & ~np.isnat(when)
         number = when[known].view(np.int64)
@@ -252,6 +312,17 @@ def sequence_of(
     ids = order_ids(joined)
     permutation = _fixed_order(joined, ids)
     return OrderSequence(permutation, merchants if carries else np.empty(0, dtype=np.int32), names, keys, labels, ids)
+
+
+def _days_of(joined: JoinedColumns) -> tuple[NDArray[np.int32], list[tuple[Hashable, str]]]:
+    """Return the code of each order's ship day, -1 if it is missing, and the days in their order."""
+    import pandas as pd
+
+    days = joined.days(SHIP_DATE).astype("datetime64[D]")
+    known = ~np.isnat(days)
+    codes = np.full(joined.n_rows, -1, dtype=np.int32)
+    codes[known], found = pd.factorize(days[known].view(np.int64), sort=True)
+    return codes, [(None, day) for day in found.astype("datetime64[D]").astype(str).tolist()]
 
 
 def order_ids(joined: JoinedColumns) -> NDArray[Any]:
@@ -272,16 +343,21 @@ def sequence_of_one(
     date_format: str | None = None,
 ) -> OrderSequence:
     """Return the sequence of one order given as a mapping."""
-    needed = bool(periods) or carries
+    needed = carries or any(period in UNIT for period in periods)
     merchant = value_of(order, MERCHANT_ID, id_of) if needed else None
     if carries and merchant is None:
         raise InputError(f"order: '{MERCHANT_ID}' is missing; carried rounding needs it.")
     if value_of(order, ORDER_ID, id_of) is None:
         raise InputError(f"order: '{ORDER_ID}' is missing; give the order an id.")
     time = value_of(order, SHIP_DATE, lambda value: time_of(value, clock, date_format))
-    known = merchant is not None and not np.isnat(time)
-    labels = {period: [(merchant, period_of(time, period))] for period in periods}
-    keys = np.full((len(periods), 1), 0 if known else -1, dtype=np.int32)
+    shipped = not np.isnat(time)
+    labels: dict[str, list[tuple[Hashable, str]]] = {
+        period: [(merchant, period_of(time, period))] for period in periods if period in UNIT
+    }
+    if FUND_DAY in periods:
+        labels[FUND_DAY] = [(None, period_of(time, "day"))] if shipped else []
+    known = [shipped and (merchant is not None or period not in UNIT) for period in periods]
+    keys = np.where(known, 0, -1).astype(np.int32).reshape(-1, 1)
     return OrderSequence(NO_ROWS, np.zeros(1 if carries else 0, dtype=np.int32), [merchant], keys, labels, NO_ROWS)
 
 

@@ -68,10 +68,9 @@ def parts_of_models(
         "codings": codings,
         "frequency": claims,
         "severity": freight,
-        "curves": CoverCurves(_count_curve(frequency, cover), curve, shares),
+        "curves": CoverCurves(_count_curve(frequency, cover), curve, shares, frequency.lines),
         "provenance": _provenance(frequency, severity, shape, experience, check),
         "pairs": tuple(dict.fromkeys(pairs)),
-        "lines": frequency.lines,
     }
 
 

@@ -20,7 +20,7 @@ from freightrisk.tariff.experience_rating import Reader
 from freightrisk.tariff.quotes import DETAIL, NO_DRAWS, CodedOrders, quote_names
 from freightrisk.tariff.record import TariffRecord
 from freightrisk.tariff.rounding import dither_draws
-from freightrisk.tariff.subsidy import Gate, periods_of
+from freightrisk.tariff.subsidy import Gate
 
 REMEMBERED = 2**14  # most values that a reader remembers, to bound its memory
 LARGEST_PLAIN = 1e15  # below 2**53, so a double holds every int up to it exactly
@@ -49,7 +49,7 @@ def encode_one(tariff: TariffRecord, order: Mapping[str, Any], *, date_format: s
         draws = draw_of(order, tariff.dither_key)
     if tariff.in_sequence:
         sequence = sequence_of_one(
-            order, periods=periods_of(tariff.subsidies), carries=tariff.rounding == "carry", clock=tariff.clock,
+            order, periods=tariff.periods, carries=tariff.rounding == "carry", clock=tariff.clock,
             date_format=date_format,
         )  # fmt: skip
     return CodedOrders(columns, 1, None, "pandas", tariff.key, draws, sequence)

@@ -1,7 +1,8 @@
 """Tariff documents as bytes: the head, the digest of the content, and the messages for damaged documents.
 
-Fields have no defaults, because a lost field would then change the price silently. The exceptions are the digest and
-the rules of subsidies, which people also write by hand. In a rule, an absent field means that there is no limit.
+Fields have no defaults, because a lost field would then change the price silently. The exceptions are the digest, the
+rules of subsidies and their funds, which people also write by hand. In a rule, an absent field means that there is no
+limit. A tariff whose rules name a fund is refused without the fund.
 """
 
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ from freightrisk.tariff.record import TariffRecord
 SEAL = Seal("tariff", "freightrisk/tariff", 1, TariffDocumentError)
 KEYS = (
     *("name", "factors", "frequency", "severity", "cover", "count_curve", "limit_curve", "loadings", "subsidies"),
-    *("floor_fen", "rounding", "provenance", "pairs", "lines", "shares", "dither_key", "experience", "clock"),
+    *("floor_fen", "rounding", "provenance", "pairs", "lines", "shares", "dither_key", "experience", "clock", "funds"),
 )
 """The keys of a document in their order."""
 
@@ -31,7 +32,7 @@ def document_of(tariff: TariffRecord) -> bytes:
 def plain_of(tariff: TariffRecord) -> dict[str, Any]:
     """Return the document of a tariff as plain data."""
     fields = to_plain(tariff)
-    return SEAL.plain({key: fields[key] for key in KEYS})
+    return SEAL.plain({key: fields[key] for key in KEYS if key in fields})
 
 
 def tariff_digest(tariff: TariffRecord) -> str:

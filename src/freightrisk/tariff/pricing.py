@@ -24,7 +24,6 @@ from freightrisk.tariff.quotes import DETAIL, NO_DRAWS, CodedOrders, QuoteBuffer
 from freightrisk.tariff.record import TariffRecord
 from freightrisk.tariff.rounding import dither_draws
 from freightrisk.tariff.settling import RemainingLimits, settle_in_order, waves
-from freightrisk.tariff.subsidy import periods_of
 from freightrisk.tariff.worksheet import Worksheet, worksheet
 
 PRICE_CHUNK = 2**16
@@ -88,7 +87,7 @@ class Pricer:
         draws = dither_draws(order_ids(joined), tariff.dither_key) if tariff.rounding == "dither" else NO_DRAWS
         sequence = None
         if tariff.in_sequence:
-            sequence = sequence_of(joined, periods=periods_of(tariff.subsidies), carries=tariff.rounding == "carry")
+            sequence = sequence_of(joined, periods=tariff.periods, carries=tariff.rounding == "carry")
         return CodedOrders(columns, joined.n_rows, index_of(joined), kind(orders), tariff.key, draws, sequence)
 
     def price(
@@ -165,7 +164,7 @@ class Pricer:
         steps = into.steps if detail else np.empty((0, 0))
         asked = len(coded.draws) or len(into.micro) or len(into.masks) or len(into.paid)
         money = into.money(coded.draws) if asked else None
-        left = None if sequence is None else RemainingLimits.of(tariff.subsidies, sequence, balances)
+        left = None if sequence is None else RemainingLimits.of(tariff.subsidies, tariff.funds, sequence, balances)
         opening = None if left is None else left.copy()
         sums = np.zeros((len(pieces), len(tariff.subsidies)), dtype=np.int64) if left is not None else None
 

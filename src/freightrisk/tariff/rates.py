@@ -53,11 +53,14 @@ class CoverCurves(EqualByContent):
     shares : dict of str to float64 array
         Tables of the share of a claim's mean freight under the limits. They replace the limit curve if the severity is
         a freight schedule.
+    lines : str, optional
+        Factor that counts the lines of an order. It selects the claim-count curve.
     """
 
     count_curve: Cubics
     limit_curve: LimitCurve | None = None
     shares: Mapping[str, Array] = field(default_factory=dict)
+    lines: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shares", FrozenDict(dict(self.shares)))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from freightrisk import _blocks, _check, _intake
 from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE
-from freightrisk._document import INLINE
+from freightrisk._document import INLINE, OPTIONAL
 from freightrisk._frozen import FrozenDict, digest
 from freightrisk._intake import DEFAULT_CLOCK, NUMBER, nearest_spelling, spelling
 from freightrisk._shown import counted, repr_of
@@ -17,6 +17,7 @@ from freightrisk.book.factors import Band
 from freightrisk.errors import InputError
 from freightrisk.tariff.cover import Cover, Cubics, LimitCurve
 from freightrisk.tariff.experience_rating import ExperienceRating
+from freightrisk.tariff.funds import Fund, check_funds, keyed_periods, windows_of
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.rates import CoverCurves, RateTables, check_curves, check_products, check_rates, limit_table
 from freightrisk.tariff.rounding import Rounding
@@ -50,9 +51,9 @@ class TariffRecord:
     rounding_rule: Rounding = field(default=Rounding(), metadata=INLINE)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     pairs: tuple[tuple[str, str], ...] = ()
-    lines: str | None = None
     experience: ExperienceRating | None = None
     clock: str = DEFAULT_CLOCK
+    funds: tuple[Fund, ...] = field(default=(), metadata=OPTIONAL)
 
     def __post_init__(self) -> None:
         _intake.check_clock(self.clock)
@@ -86,6 +87,7 @@ class TariffRecord:
                 "limit_curve must be given exactly when the cover has a limit and no shares. Rebuild with Tariff.build."
             )
         refuse_same_names(self.subsidies)
+        object.__setattr__(self, "funds", check_funds(self.subsidies, self.funds))
         if in_stacking_order(self.subsidies) != tuple(self.subsidies):
             raise InputError(
                 "subsidies: the rules of a group are separated by other rules; put them next to each other."
@@ -145,6 +147,11 @@ class TariffRecord:
         return self.curves.shares
 
     @property
+    def lines(self) -> str | None:
+        """Return the factor that counts the lines of an order and selects the claim-count curve."""
+        return self.curves.lines
+
+    @property
     def rounding(self) -> str:
         """Return the mode of rounding."""
         return self.rounding_rule.mode
@@ -179,7 +186,12 @@ class TariffRecord:
     @cached_property
     def _gates(self) -> tuple[Gate, ...]:
         """Return the eligibility columns of the subsidies."""
-        return compile_gates(self.subsidies)
+        return compile_gates(self.subsidies, windows_of(self.subsidies, self.funds))
+
+    @property
+    def periods(self) -> tuple[str, ...]:
+        """Return the periods by which limits count orders: of caps by merchant, and the days of funds."""
+        return keyed_periods(self.subsidies, self.funds)
 
     @property
     def in_sequence(self) -> bool:
@@ -222,7 +234,7 @@ class TariffRecord:
                 self.rounding if self.rounding in ("carry", "dither") else "",
                 self.dither_key,
                 self.in_sequence,
-                periods_of(self.subsidies),
+                self.periods,
                 None if self.experience is None else self.experience.digest,
                 self.clock,
             )

@@ -1,4 +1,4 @@
-"""Settlement of a batch in its sequence: budgets and caps are counted down, rounding remainders carried over."""
+"""Settlement of a batch in its sequence: budgets, funds and caps are counted down, rounding remainders carried over."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from freightrisk import _plan, _rounding, _settle
 from freightrisk._parallel import in_order
 from freightrisk.tariff.balances import Balances, OrderSequence, Whole, remainders_of, spent_by_label
+from freightrisk.tariff.fund_limits import RemainingFunds
+from freightrisk.tariff.funds import Fund
 from freightrisk.tariff.quotes import NO_DRAWS, QuoteBuffers
 from freightrisk.tariff.subsidy import Subsidy
 
@@ -17,7 +19,7 @@ WAVE = 8
 
 @dataclass(frozen=True, eq=False)
 class RemainingLimits:
-    """The money left in budgets and merchant caps; the kernel counts it down.
+    """The money left in budgets, funds and merchant caps; the kernel counts it down.
 
     Parameters
     ----------
@@ -30,6 +32,8 @@ class RemainingLimits:
         Fen that each capped rule has left for each merchant and period.
     budget_met, by_key_met : uint8 arrays
         1 if the limit has reduced an offer, else 0.
+    funds : RemainingFunds or None
+        None if the tariff has no fund.
     """
 
     rules: tuple[Subsidy, ...]
@@ -40,9 +44,12 @@ class RemainingLimits:
     by_key: Whole
     budget_met: NDArray[np.uint8]
     by_key_met: NDArray[np.uint8]
+    funds: RemainingFunds | None = None
 
     @classmethod
-    def of(cls, rules: tuple[Subsidy, ...], sequence: OrderSequence, balances: Balances) -> "RemainingLimits":
+    def of(
+        cls, rules: tuple[Subsidy, ...], funds: tuple[Fund, ...], sequence: OrderSequence, balances: Balances
+    ) -> "RemainingLimits":
         """Return the limits that a batch has left after the spending in `balances`."""
         budget = np.array([balances.left(rule) for rule in rules], dtype=np.int64)
         rule_keys, start = np.full(len(rules), -1, dtype=np.int32), np.zeros(len(rules), dtype=np.int64)
@@ -57,30 +64,50 @@ class RemainingLimits:
             size += len(labels)
         by_key = np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
         met = np.zeros(len(rules), dtype=np.uint8), np.zeros(len(by_key), dtype=np.uint8)
-        return cls(rules, sequence.labels, budget, rule_keys, start, by_key, *met)
+        shared = RemainingFunds.of(rules, funds, sequence, balances) if funds else None
+        return cls(rules, sequence.labels, budget, rule_keys, start, by_key, *met, shared)
 
     def limits(self, keys: NDArray[np.int32]) -> _settle.Limits:
         """Return the kernel's view of these arrays, through which it counts them down."""
+        funds = None if self.funds is None else self.funds.kernel(keys)
         return _settle.Limits(
-            self.budget, keys, self.rule_keys, self.rule_start, self.by_key, self.budget_met, self.by_key_met
+            self.budget, keys, self.rule_keys, self.rule_start, self.by_key, self.budget_met, self.by_key_met, funds
         )
 
     def allowed(self) -> int:
-        """Return a bit mask of the rules whose budget is not exhausted."""
-        return sum(1 << k for k, left in enumerate(self.budget.tolist()) if left > 0)
+        """Return a bit mask of the rules whose budget and fund are not exhausted."""
+        open_ = [left > 0 for left in self.budget.tolist()]
+        if self.funds is not None:
+            open_ = [is_open and self.funds.is_open(k) for k, is_open in enumerate(open_)]
+        return sum(1 << k for k, is_open in enumerate(open_) if is_open)
+
+    def exceeded(self, sums: Whole) -> NDArray[np.bool_]:
+        """Return whether payments by rule (the last axis) exceed a budget or a fund."""
+        over: NDArray[np.bool_] = np.any(sums > self.budget, axis=-1)
+        return over if self.funds is None else over | np.any(self.funds.sums_of(sums) > self.funds.left, axis=-1)
+
+    def take(self, paid: Whole) -> None:
+        """Subtract the payments of each rule, which no limit has reduced."""
+        self.budget[:] -= paid
+        if self.funds is not None:
+            self.funds.left[:] -= self.funds.sums_of(paid)
 
     @property
-    def is_by_merchant(self) -> bool:
-        """Return whether a rule has a merchant cap, so that orders without a merchant are not eligible."""
-        return bool(np.any(self.rule_keys >= 0))
+    def is_by_key(self) -> bool:
+        """Return whether a limit depends on the order's merchant or ship day, so that orders are settled one by one."""
+        return bool(np.any(self.rule_keys >= 0)) or (self.funds is not None and self.funds.is_by_day)
 
     def copy(self) -> "RemainingLimits":
         """Return a copy whose amounts are counted down independently."""
-        return replace(self, budget=self.budget.copy(), by_key=self.by_key.copy())
+        funds = None if self.funds is None else self.funds.copy()
+        return replace(self, budget=self.budget.copy(), by_key=self.by_key.copy(), funds=funds)
 
     def spend(self, opening: "RemainingLimits", balances: Balances) -> None:
         """Add the spending since `opening` to balances, and record the limits that reduced an offer or may have."""
         balances.met.clear()
+        balances.met_funds.clear()
+        if self.funds is not None and opening.funds is not None:
+            self.funds.spend(opening.funds, balances)
         for k, rule in enumerate(self.rules):
             if not rule.is_limited:
                 continue
@@ -108,7 +135,7 @@ def waves(
     budget is exhausted.
     """
     in_rows = sequence is not None and not len(sequence.permutation) and not len(sequence.merchants)
-    whole = not in_rows or left is None or left.is_by_merchant
+    whole = not in_rows or left is None or left.is_by_key
     if whole or not pieces:
         return [pieces]
     return [pieces[start : start + WAVE] for start in range(0, len(pieces), WAVE)]
@@ -144,11 +171,11 @@ def settle_in_order(
         _settle_as_if_unlimited(plan, into, money, sums, pieces, left.allowed(), threads=threads)
     if not n or not any(rule.is_limited for rule in left.rules):
         return
-    if not left.is_by_merchant and bool(np.all(sums.sum(axis=0) <= left.budget)):
-        left.budget[:] -= sums.sum(axis=0)
+    if not left.is_by_key and not left.exceeded(sums.sum(axis=0)):
+        left.take(sums.sum(axis=0))
     elif len(sequence.permutation):
         _settle_permuted(plan, into, sequence, left, n)
-    elif left.is_by_merchant:
+    elif left.is_by_key:
         _settle.settle(plan, 0, n, *into.outputs, money, limits=left.limits(sequence.keys))
     else:
         _settle_budgets(plan, into, sequence, left, sums, pieces, threads=threads)
@@ -191,9 +218,9 @@ def _settle_budgets(
     money, limits = into.money(NO_DRAWS), left.limits(sequence.keys)
     done, allowed = 0, left.allowed()
     while done < len(pieces):
-        ends = np.any(np.cumsum(sums[done:], axis=0) > left.budget, axis=1)
+        ends = left.exceeded(np.cumsum(sums[done:], axis=0))
         fits = int(np.argmax(ends)) if ends.any() else len(ends)
-        left.budget[:] -= sums[done : done + fits].sum(axis=0)
+        left.take(sums[done : done + fits].sum(axis=0))
         done += fits
         if done == len(pieces):
             return

@@ -98,10 +98,13 @@ class Subsidy:
         Largest payment to one merchant in a `period`. Orders without a merchant or a ship date are then not eligible.
     period : {"day", "month"}, optional
         Calendar period of the merchant's cap, by the orders' ship date.
+    fund : str, optional
+        Name of the `Fund` that the rule draws on, together with all other rules that name it. The rule's own limits
+        hold too.
 
     Notes
     -----
-    Orders draw on budgets and merchant caps in a fixed sequence: by priority, then ship time, then order id. The
+    Orders draw on budgets, funds and merchant caps in a fixed sequence: by priority, then ship time, then order id. The
     sequence of rows does not matter. `Balances` holds the spending of earlier batches.
 
     Examples
@@ -126,6 +129,7 @@ class Subsidy:
     budget_fen: int | None = field(default=None, kw_only=True)
     merchant_cap_fen: int | None = field(default=None, kw_only=True)
     period: str | None = field(default=None, kw_only=True)
+    fund: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         _check.label(self.name, argument="name of a subsidy")
@@ -145,8 +149,9 @@ class Subsidy:
             raise InputError(
                 f"where of subsidy '{self.name}' is {repr_of(self.where)}; map columns to levels or an Interval."
             )
-        if self.group is not None:
-            _check.label(self.group, argument=f"group of subsidy '{self.name}'")
+        for name in ("group", "fund"):
+            if getattr(self, name) is not None:
+                _check.label(getattr(self, name), argument=f"{name} of subsidy '{self.name}'")
         object.__setattr__(
             self,
             "where",
@@ -185,7 +190,7 @@ class Subsidy:
         for name in ("start", "end"):
             day = getattr(self, name)
             if day is not None:
-                object.__setattr__(self, name, _whole_day(day, f"{name} of subsidy '{self.name}'"))
+                object.__setattr__(self, name, whole_day(day, f"{name} of subsidy '{self.name}'"))
         if self.start is not None and self.end is not None and self.start > self.end:
             raise InputError(f"subsidy '{self.name}' starts on {self.start}, after its end {self.end}; exchange them.")
 
@@ -197,7 +202,7 @@ class Subsidy:
     @property
     def is_limited(self) -> bool:
         """Return whether earlier payments of the rule limit its later payments."""
-        return self.budget_fen is not None or self.merchant_cap_fen is not None
+        return self.budget_fen is not None or self.merchant_cap_fen is not None or self.fund is not None
 
     @property
     def amount(self) -> int:
@@ -206,7 +211,7 @@ class Subsidy:
         return round(value * 1e4) if self.kind.startswith("percent") else int(value)
 
 
-def _whole_day(value: Any, argument: str) -> date:
+def whole_day(value: Any, argument: str) -> date:
     """Return a day. Midnight of a datetime is a day too, because many tables hold dates that way."""
     found: date = _check.day(value, argument=argument).astype(object)
     timed = False
@@ -362,8 +367,11 @@ def group_numbers(rules: Sequence[Subsidy]) -> list[int]:
     return numbers
 
 
-def compile_gates(rules: Sequence[Subsidy]) -> tuple[Gate, ...]:
-    """Return the gate of every column that a condition reads."""
+Window: TypeAlias = tuple[date | None, date | None]
+
+
+def compile_gates(rules: Sequence[Subsidy], windows: Sequence[Window] | None = None) -> tuple[Gate, ...]:
+    """Return the gate of every column that a condition reads; `windows` are other first and last days of the rules."""
     if len(rules) > RULE_LIMIT:
         raise InputError(f"{len(rules)} subsidies were given; a tariff takes at most {RULE_LIMIT}.")
     conditions: dict[tuple[str, str], dict[int, Condition]] = {}
@@ -371,14 +379,15 @@ def compile_gates(rules: Sequence[Subsidy]) -> tuple[Gate, ...]:
         for column, condition in rule.where.items():
             kind = "numbers" if isinstance(condition, Interval) else "levels"
             conditions.setdefault((column, kind), {})[k] = condition  # type: ignore[assignment]
-        if rule.start is not None or rule.end is not None:
-            conditions.setdefault((SHIP_DATE, "days"), {})[k] = _day_interval(rule)
+        window = (rule.start, rule.end) if windows is None else windows[k]
+        if window != (None, None):
+            conditions.setdefault((SHIP_DATE, "days"), {})[k] = _day_interval(*window)
     return tuple(_gate(column, kind, asked, len(rules)) for (column, kind), asked in conditions.items())
 
 
-def _day_interval(rule: Subsidy) -> Interval:
-    first = -np.inf if rule.start is None else float(np.datetime64(rule.start, "D").astype(np.int64)) - 1.0
-    last = np.inf if rule.end is None else float(np.datetime64(rule.end, "D").astype(np.int64))
+def _day_interval(start: date | None, end: date | None) -> Interval:
+    first = -np.inf if start is None else float(np.datetime64(start, "D").astype(np.int64)) - 1.0
+    last = np.inf if end is None else float(np.datetime64(end, "D").astype(np.int64))
     return Interval(above=first, at_most=last)
 
 

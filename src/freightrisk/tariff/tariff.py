@@ -22,6 +22,7 @@ from freightrisk.tariff.balances import Balances, spending
 from freightrisk.tariff.build import check_kind, parts_of_models
 from freightrisk.tariff.cover import Cover
 from freightrisk.tariff.experience_rating import ExperienceRating
+from freightrisk.tariff.funds import Fund
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.parts import document_of, tariff_digest
 from freightrisk.tariff.pricing import PLAIN_NAMES, Pricer
@@ -50,7 +51,7 @@ class Tariff(TariffRecord):
     subsidies : tuple of Subsidy
         In stacking order.
     curves : CoverCurves
-        Curves of the cover. `count_curve`, `limit_curve` and `shares` are read from it.
+        Curves of the cover. `count_curve`, `limit_curve`, `shares` and `lines` are read from it.
     floor_fen : int
         Smallest price of an order for the merchant.
     rounding_rule : Rounding
@@ -60,13 +61,13 @@ class Tariff(TariffRecord):
     pairs : tuple of (str, str)
         Pairs of factors whose interaction has a table. A pair is named with " x " between its two names; either name
         may be an earlier pair.
-    lines : str, optional
-        Factor that counts the lines of an order. It selects the claim-count curve.
     experience : ExperienceRating, optional
         Modifications of merchants and the curve of their score.
     clock : str
         Time zone that decides the day of a time. Times with another zone are converted to it; times without a zone are
         taken as they are.
+    funds : tuple of Fund
+        Budgets that several subsidies share.
     """
 
     @classmethod
@@ -79,6 +80,7 @@ class Tariff(TariffRecord):
         cover: Cover | None = None,
         loadings: Loadings | None = None,
         subsidies: Sequence[Subsidy] = (),
+        funds: Sequence[Fund] = (),
         floor_fen: int = 1,
         rounding: str = "half_even",
         dither_key: str = "",
@@ -103,6 +105,8 @@ class Tariff(TariffRecord):
             No loadings by default, so the technical premium is the pure premium.
         subsidies : sequence of Subsidy
             Rules, in the order in which they apply.
+        funds : sequence of Fund
+            The funds that rules name as their `fund`.
         floor_fen : int
             Smallest price of an order for the merchant, in fen; 1 is 0.01 yuan.
         rounding : {"half_even", "half_up", "ceiling", "down", "dither", "carry"}
@@ -137,6 +141,7 @@ class Tariff(TariffRecord):
             cover=cover,
             loadings=loadings,
             subsidies=in_stacking_order(subsidies),
+            funds=_check.members(funds, Fund, argument="funds"),
             floor_fen=floor_fen,
             rounding_rule=Rounding(rounding, dither_key),
             experience=experience,
@@ -146,15 +151,18 @@ class Tariff(TariffRecord):
         warn_of_unknown_levels(tariff)
         return tariff
 
-    def with_subsidies(self, subsidies: Sequence[Subsidy]) -> "Tariff":
+    def with_subsidies(self, subsidies: Sequence[Subsidy], *, funds: Sequence[Fund] = ()) -> "Tariff":
         """Return the tariff with other subsidies, for example from `load_campaigns`.
 
         Parameters
         ----------
         subsidies : sequence of Subsidy
             Rules, in the order in which they apply.
+        funds : sequence of Fund
+            The funds that the rules name, for example from `load_funds`.
         """
-        changed = replace(self, subsidies=in_stacking_order(subsidies))
+        funds = _check.members(funds, Fund, argument="funds")
+        changed = replace(self, subsidies=in_stacking_order(subsidies), funds=funds)
         warn_of_unknown_levels(changed)
         return changed
 

@@ -13,6 +13,7 @@ from freightrisk._shown import shown
 from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.errors import FreightRiskError
 from freightrisk.tariff.balances import Balances, period_of
+from freightrisk.tariff.funds import Fund
 from freightrisk.tariff.one_order import codes_of, draw_of
 from freightrisk.tariff.rates import RateTables
 from freightrisk.tariff.record import TariffRecord
@@ -68,7 +69,11 @@ def worksheet(
     carries = tariff.rounding == "carry"
     remainder = balances.remainder_of(value_of(order, MERCHANT_ID, id_of)) if carries else 0
     left = [_left(rule, order, balances, tariff.clock, date_format) for rule in tariff.subsidies]
-    priced = _reference.price_order(codes, plan, len(tariff.payers), draw=draw, remainder=remainder, left=left)
+    in_funds = {fund.name: _left_in_fund(fund, order, balances, tariff.clock, date_format) for fund in tariff.funds}
+    priced = _reference.price_order(
+        codes, plan, len(tariff.payers), draw=draw, remainder=remainder, left=left,
+        funds=[rule.fund for rule in tariff.subsidies], left_in_funds=in_funds,
+    )  # fmt: skip
     steps = (priced.list_fen, *priced.payers_fen, priced.merchant_fen)
     kernel = (quote["list_fen"], *(quote[f"{payer}_fen"] for payer in tariff.payers), quote["merchant_fen"])
     if steps != kernel:
@@ -78,7 +83,7 @@ def worksheet(
     rows = [
         f"Worksheet of tariff '{tariff.name}'",
         *_premium_lines(tariff, codes, priced),
-        *_money_lines(tariff, priced, left),
+        *_money_lines(tariff, priced, left, in_funds),
     ]
     return Worksheet(tuple(map(shown, (*rows, _last_line(tariff, quote)))), quote)
 
@@ -92,6 +97,14 @@ def _left(rule: Subsidy, order: Mapping[str, Any], known: Balances, clock: str, 
     if merchant is None or np.isnat(time):
         return 0
     return min(known.left(rule), known.left_of(rule, merchant, period_of(time, rule.period)))
+
+
+def _left_in_fund(fund: Fund, order: Mapping[str, Any], known: Balances, clock: str, date_format: str | None) -> int:
+    """Return the fen that an order can still get from a fund."""
+    if not fund.is_by_day:
+        return known.left_in_fund(fund)
+    time = value_of(order, SHIP_DATE, lambda value: time_of(value, clock, date_format))
+    return 0 if np.isnat(time) else known.left_in_fund(fund, day=period_of(time, "day"))
 
 
 def _premium_lines(tariff: TariffRecord, codes: list[int], priced: _reference.PricedOrder) -> Iterator[str]:
@@ -154,7 +167,9 @@ def _experience_lines(tariff: TariffRecord, codes: list[int]) -> Iterator[str]:
         yield _line("  x off-balance", tariff.experience.off_balance, "balances the experience over the book")
 
 
-def _money_lines(tariff: TariffRecord, priced: _reference.PricedOrder, left: Sequence[int]) -> Iterator[str]:
+def _money_lines(
+    tariff: TariffRecord, priced: _reference.PricedOrder, left: Sequence[int], in_funds: Mapping[str, int]
+) -> Iterator[str]:
     factor = tariff.loadings.filed_factor
     yield _fen_line("micro-yuan", priced.micro, f"technical premium x {factor:g}, to the nearest")
     if priced.filed_micro != priced.micro:
@@ -169,9 +184,15 @@ def _money_lines(tariff: TariffRecord, priced: _reference.PricedOrder, left: Seq
         priced.list_fen,
         f"floor {tariff.floor_fen} fen" if priced.list_fen != priced.rounded_fen else "",
     )
+    in_fund = dict(in_funds)
     for k, (rule, offer, paid) in enumerate(zip(tariff.subsidies, priced.offers, priced.paid, strict=True)):
-        why = "" if paid else f" ({_why_nothing(rule, offer, left[k], is_eligible=priced.eligible >> k & 1 == 1)})"
-        yield _fen_line(f"  - {rule.name}", paid, f"{rule.payer}{why}")
+        rest = left[k] if rule.fund is None else min(left[k], in_fund[rule.fund])
+        why = "" if paid else f" ({_why_nothing(rule, offer, rest, is_eligible=priced.eligible >> k & 1 == 1)})"
+        fund = ""
+        if rule.fund is not None:
+            in_fund[rule.fund] -= paid
+            fund = f" from fund '{rule.fund}', which has {in_fund[rule.fund]:,} left for such orders" if paid else ""
+        yield _fen_line(f"  - {rule.name}", paid, f"{rule.payer}{fund}{why}")
 
 
 def _why_nothing(rule: Subsidy, offer: int, left: int, *, is_eligible: bool) -> str:
