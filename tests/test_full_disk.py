@@ -166,7 +166,7 @@ def spent_by(batches):
 
 def check_ledger(folder, *, is_new):
     """Fill the disk of a ledger to all degrees; each batch counts once, as soon as there is room for it."""
-    disk, counted, refused, rooms = Pages(folder), {}, 0, range(0, 60, 3)
+    disk, counted, refused, rooms = Pages(folder), {}, 0, range(0, 120, 6)
     if not is_new:
         spend(folder / "0.db", 1_000)
         counted[folder / "0.db"] = [1_000]
