@@ -10,10 +10,9 @@ from freightrisk.models.guarded import guarded
 from freightrisk.models.information import gradients_of
 from freightrisk.models.objective import MOST_HALVINGS, Objective, Run, Step
 from freightrisk.models.quadratic import Quadratic, Reduced, State, curved
-from freightrisk.models.strength_search import Place, StrengthSearch
+from freightrisk.models.strength_search import STALE, Place, StrengthSearch
 
 NEAR = 0.5  # smaller moves may use the observed information; larger moves of leaves are curved (equation 11)
-STALE = 1e-2  # steps smaller than this may reuse the information matrix of the previous pass
 SLOW = 0.25  # a constant information is given up after a move larger than this share of the previous move
 CONTRACTED = 0.1  # an observed information is reused while a move is smaller than this share of the previous move
 LONG = 5.0  # in logs; a plain step that far may end beyond the maximum, where the information is useless

@@ -10,7 +10,7 @@ from freightrisk.models.quadratic import Quadratic, Reduced, State
 from freightrisk.models.strengths import MIXED, NEAR_ERROR, STRENGTH_TOLERANCE, Mixing
 
 SETTLED = 1e-6  # strengths are held after a smaller relative change
-STALE = 1e-2  # at a step larger than this, strengths cannot have settled
+STALE = 1e-2  # after a larger step, strengths have not settled, and its information matrix is not used again
 MIXED_FROM = 0.1  # best strengths are mixed after steps smaller than this
 MOST_MIXED = 0.5  # share of the plain change of a log strength by which mixing may correct it
 COARSE, FINER = 1e-4, 0.1  # bound on the change that ends a search; its share of the error of the quadratic
