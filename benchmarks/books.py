@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 import freightrisk as fr
 from freightrisk.book.codings import Coding, code_type
 from freightrisk.models.shapes import ScaleShape
-from freightrisk.tariff.cover import count_curve, limit_curve
+from freightrisk.tariff.curves import count_curve, limit_curve
 from freightrisk.tariff.quotes import CodedOrders
 from freightrisk.tariff.rates import CoverCurves, RateTables
 from freightrisk.tariff.tariff import Tariff

@@ -5,6 +5,7 @@ decides the money is drawn by hypothesis and shrinks; long tables and orders com
 """
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cache
@@ -21,6 +22,7 @@ from freightrisk import (
     Fund,
     Hierarchy,
     Interval,
+    Limit,
     Loadings,
     Subsidy,
     Tariff,
@@ -29,8 +31,9 @@ from freightrisk import (
 )
 from freightrisk.book.codings import Coding, code_type
 from freightrisk.book.factors import MISSING
+from freightrisk.errors import InputError
 from freightrisk.models.shapes import ScaleShape
-from freightrisk.tariff import cover as curves
+from freightrisk.tariff import curves
 from freightrisk.tariff.plan import price_plan
 from freightrisk.tariff.rates import CoverCurves, RateTables
 from freightrisk.tariff.rounding import Rounding
@@ -90,6 +93,45 @@ def covers(draw, zone=True):
     limit = draw(LIMITS if zone else FLAT_LIMITS)
     first_weight_fee = draw(FEES) if zone else None
     return Cover(max_claims=draw(CLAIM_NUMBERS), limit=limit, first_weight_fee=first_weight_fee)
+
+
+@st.composite
+def rule_limits(draw, name):
+    """A limit by rule: flat or a share of the price, with conditions, dates and a priority."""
+    share = draw(st.none() | st.sampled_from([0.05, 0.3, 1.0]))
+    start, end = draw(PERIODS)
+    return Limit(
+        name,
+        draw(st.sampled_from([0.0, 5.0, 12.0, 25.0, 50.0, 3000.0])),
+        where={column: draw(CONDITIONS[column]) for column in draw(GATE_COLUMNS)},
+        start=start,
+        end=end,
+        priority=draw(st.integers(0, 2)),
+        share=share,
+        of=None if share is None else "price",
+    )
+
+
+COVERED_BY = st.sampled_from([[], [], ["segment"], ["price"]])
+
+
+@st.composite
+def covers_with_rules(draw, zone=True):
+    """Covers with limits by rule, conditions, a deductible and coinsurance; rules that never decide are left out."""
+    rules, choose = [], draw(st.sampled_from(["largest", "smallest", "first"]))
+    for k in range(draw(st.integers(0, 5))):
+        more = [*rules, draw(rule_limits(f"limit {k}"))]
+        with suppress(InputError):
+            rules = list(Cover(limits=more, choose=choose).limits)
+    return replace(
+        draw(covers(zone=zone)),
+        limits=rules,
+        choose=choose,
+        eligible={column: draw(CONDITIONS[column]) for column in draw(COVERED_BY)},
+        deductible=draw(st.sampled_from([0.0, 0.0, 0.5, 6.0, 40.0])),
+        coinsurance=draw(st.sampled_from([0.0, 0.0, 0.1, 0.5])),
+        amount_of=draw(st.sampled_from([None, None, "price"])),
+    )
 
 
 CLAIM_NUMBERS = st.sampled_from([1, 1, 2, 3, None])
@@ -260,7 +302,6 @@ def put_together(
 ):  # fmt: skip
     """Return a tariff of rate tables over `CODINGS`, with the curves that its cover needs."""
     cover = Cover() if cover is None else cover
-    limited = cover.limits or np.isfinite(cover.flat_limit)
     names = dict.fromkeys([*frequency.tables, *severity.tables])
     return Tariff(
         **({"name": "drawn"} | more),
@@ -270,7 +311,7 @@ def put_together(
         cover=cover,
         loadings=Loadings() if loadings is None else loadings,
         subsidies=in_stacking_order(subsidies),
-        curves=CoverCurves(count_curve(cover.max_claims), limit_curve(dispersion) if limited else None),
+        curves=CoverCurves(count_curve(cover.max_claims), limit_curve(dispersion) if cover.needs_curve else None),
         rounding_rule=Rounding(rounding, dither_key),
     )
 
@@ -293,14 +334,14 @@ PROGRAMMES, LOADS = programmes(), loadings()
 
 
 @st.composite
-def tariffs(draw, programme=PROGRAMMES, loads=LOADS):
+def tariffs(draw, programme=PROGRAMMES, loads=LOADS, cover_of=covers):
     """Tariffs of random tables, from orders that cost next to nothing to some tens of yuan."""
     frequency, severity = draw(FACTORS), draw(FACTORS)
     rng = np.random.default_rng(draw(seeds))
     return put_together(
         frequency=rate_tables(frequency, rng, draw(FREQUENCY_BASES)),
         severity=rate_tables(severity, rng, draw(SEVERITY_BASES)),
-        cover=draw(covers(zone="zone" in [*frequency, *severity])),
+        cover=draw(cover_of(zone="zone" in [*frequency, *severity])),
         loadings=draw(loads),
         subsidies=draw(programme),
         dispersion=draw(SPREADS),
@@ -431,11 +472,12 @@ def blank(tariff, n_orders, fill=-7):
     )
 
 
-def run_kernel(tariff, codes, n_orders, pieces=None):
+def run_kernel(tariff, codes, n_orders, pieces=None, measures=None):
     """Return the kernel's outputs for code columns, priced piece by piece."""
     columns = _blocks.CodeColumns(codes, np.array(slots_of(tariff), dtype=np.int64), n_orders)
     plan = price_plan(tariff.pricer.plan_arguments)
     out = blank(tariff, n_orders)
     for start, stop in [(0, n_orders)] if pieces is None else pieces:
-        _core.price(columns, plan, start, stop, out.detail, out.list_fen, out.payers, out.merchant_fen, out.flags)
+        outputs = (out.detail, out.list_fen, out.payers, out.merchant_fen, out.flags)
+        _core.price(columns, plan, start, stop, *outputs, measures=measures)
     return out

@@ -14,7 +14,7 @@ from freightrisk import ByLevel, Cover, Factor, FrequencyModel, OrderBook, Sever
 from freightrisk.book.codings import Coding
 from freightrisk.errors import InputError
 from freightrisk.shapes import ScaleShape, expected_claims, limited_expected_value
-from freightrisk.tariff.cover import LimitCurve, count_curve, limit_curve
+from freightrisk.tariff.curves import LimitCurve, count_curve, limit_curve
 from freightrisk.tariff.plan import RateTables
 from strategies import put_together, rate_tables, run_kernel
 
@@ -263,11 +263,11 @@ def test_pieces_of_a_curve_meet(curve):
 
 def test_limits_of_a_cover():
     fee, by_zone = ByLevel("zone", {"near": 8, "far": 12.5}), ByLevel("zone", {"near": 20}, default=30)
-    assert Cover().limits == ()
+    assert Cover().level_limits == ()
     assert Cover().flat_limit == np.inf
     assert Cover(limit=25).flat_limit == 25.0
-    assert Cover(limit=25, first_weight_fee=fee).limits == (fee,)
-    assert Cover(limit=by_zone, first_weight_fee=fee).limits == (fee, by_zone)
+    assert Cover(limit=25, first_weight_fee=fee).level_limits == (fee,)
+    assert Cover(limit=by_zone, first_weight_fee=fee).level_limits == (fee, by_zone)
     assert fee.values == {"near": 8.0, "far": 12.5}
 
 

@@ -34,8 +34,8 @@ from freightrisk import (
 )
 from freightrisk.campaigns import save_campaigns
 from freightrisk.shapes import ScaleShape
-from freightrisk.tariff import cover as curves
-from freightrisk.tariff.cover import LimitCurve
+from freightrisk.tariff import curves
+from freightrisk.tariff.curves import LimitCurve
 from freightrisk.tariff.document import parse_tariff
 from freightrisk.tariff.parts import KEYS, plain_of
 from freightrisk.tariff.plan import RateTables

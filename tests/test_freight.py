@@ -207,7 +207,7 @@ def test_tariff_pays_the_limited_freight_of_the_parcels(frames, book, frequency,
     tariff = Tariff.build(frequency, severity, cover=cover)
     priced = tariff.price(orders)
     limit = np.full(len(orders), cover.flat_limit)
-    for part in cover.limits:
+    for part in cover.level_limits:
         named = orders["industry"] + " > " + orders["leaf"] if part.factor == "goods" else orders[part.factor]
         most = named.map(dict(part.values))
         limit = np.minimum(limit, most.fillna(part.default) if part.default else most)

@@ -23,7 +23,7 @@ from freightrisk import (
 from freightrisk.credibility import merchant_periods
 from freightrisk.lines import expected_line_claims
 from freightrisk.shapes import expected_claims
-from freightrisk.tariff.cover import line_count_curves
+from freightrisk.tariff.curves import line_count_curves
 
 AS_OF = np.datetime64("2026-06-30")
 ZONE, CATEGORY = np.log([1.0, 1.5, 0.75]), np.log([1.0, 1.2, 1.6, 0.7])

@@ -15,7 +15,7 @@ import test_balances
 from freightrisk import Balances, Cover, Factor, InputError, Loadings, Subsidy, price_parquet
 from freightrisk._parquet import parquet_files
 from freightrisk.book.codings import Coding
-from freightrisk.tariff.cover import count_curve
+from freightrisk.tariff.curves import count_curve
 from freightrisk.tariff.rates import CoverCurves, RateTables
 from freightrisk.tariff.tariff import Tariff
 from interrupts import interrupted, lines_of

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from freightrisk import Cover, ExperienceRating, Factor, InputError, Loadings, Tariff, TariffDocumentError
 from freightrisk.models.shapes import ScaleShape
-from freightrisk.tariff.cover import count_curve, limit_curve
+from freightrisk.tariff.curves import count_curve, limit_curve
 from freightrisk.tariff.document import parse_tariff
 from freightrisk.tariff.parts import document_of
 from freightrisk.tariff.rates import LARGEST_PRODUCT, CoverCurves, RateTables, check_products

@@ -19,7 +19,7 @@ from freightrisk import (
     Tariff,
 )
 from freightrisk.shapes import EmpiricalShape, ParetoTail, ScaleShape
-from freightrisk.tariff.cover import limit_curve
+from freightrisk.tariff.curves import limit_curve
 
 AMOUNTS = np.random.default_rng(2).gamma(2.0, 0.5, 3_000)
 SHAPES = [

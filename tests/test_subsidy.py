@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from freightrisk import Cover, Factor, FrequencyModel, Interval, Loadings, OrderBook, SeverityModel, Subsidy, Tariff
 from freightrisk.errors import FreightRiskWarning, InputError
+from freightrisk.tariff.conditions import compile_gates
 from freightrisk.tariff.plan import RateTables
 from freightrisk.tariff.quotes import quote_names
-from freightrisk.tariff.subsidy import compile_gates, group_numbers, in_stacking_order
+from freightrisk.tariff.subsidy import conditions_of, group_numbers, in_stacking_order
 from strategies import (
     CLASSES,
     draw_orders,
@@ -48,6 +49,10 @@ def paid_fen(rules, fen, *, floor_fen=1, **order):
     quote = tariff.quote(order)
     assert quote["list_fen"] == max(fen, floor_fen)
     return *(quote[f"{payer}_fen"] for payer in tariff.payers), quote["merchant_fen"]
+
+
+def subsidy_gates(rules):
+    return compile_gates({"subsidies": conditions_of(rules)})
 
 
 def gift(**more):
@@ -129,7 +134,7 @@ def test_columns_of_a_quote_have_a_name_each_and_what_rules_pay_is_what_their_pa
     tariff = priced_by_class(rules)
     coded = tariff.encode(frame.assign(order_id=range(len(frame)), merchant_id="m"))
     quotes = tariff.price(coded, campaigns=True)
-    assert len(set(quotes.columns)) == len(quotes.columns) == len(quote_names(tariff.payers)) + len(rules)
+    assert len(set(quotes.columns)) == len(quotes.columns) == len(quote_names(tariff.payers, tariff.flags)) + len(rules)
     for payer in tariff.payers:
         paid = sum(quotes[f"paid: {rule.name}"] for rule in rules if rule.payer == payer)
         pd.testing.assert_series_equal(quotes[f"{payer}_fen"], paid, check_names=False)
@@ -398,14 +403,14 @@ def bad(**more):
             lambda: bad(fixed_fen=1, where={"day": [np.datetime64("2025-06-01")]}),
             r"where\['day'\] lists np.datetime64\('2025-06-01'\)",
         ),
-        (lambda: bad(fixed_fen=1, where={"channel": []}), r"where\['channel'\] lists no level, so nobody is eligible"),
+        (lambda: bad(fixed_fen=1, where={"channel": []}), r"where\['channel'\] lists no level, so it never holds"),
         (
             lambda: Interval(above=5, at_most=4),
             r"Interval\(above=5.0, at_most=4.0\) is empty; above must be the smaller",
         ),
         (lambda: Interval(above=4.8, at_most=4.8), "is empty"),
         (lambda: Interval(above=np.nan), "is empty"),
-        (lambda: compile_gates([gift()] * 65), "65 subsidies were given; a tariff takes at most 64"),
+        (lambda: subsidy_gates([gift()] * 65), "65 subsidies were given; a tariff takes at most 64"),
         (lambda: Interval(above="high"), "'high'"),
         (lambda: Interval(above="4.8"), "'4.8'"),
         (lambda: bad(fixed_fen=1, start="2025-13-01"), "start of subsidy 'sale' is '2025-13-01'"),
@@ -467,9 +472,9 @@ def test_a_rule_meets_a_level_of_another_type_by_its_spelling(levels, known):
 def test_rules_name_the_levels_of_a_column_in_one_way():
     for levels in ([True], ["1"]):
         with pytest.raises(InputError, match="subsidies name levels of 'm' as"):
-            compile_gates([gift(where={"m": [1]}), Subsidy("other", "insurer", fixed_fen=1, where={"m": levels})])
+            subsidy_gates([gift(where={"m": [1]}), Subsidy("other", "insurer", fixed_fen=1, where={"m": levels})])
     both = [gift(where={"merchant_id": [17]}), Subsidy("other", "insurer", fixed_fen=1, where={"merchant_id": ["17"]})]
-    (gate,) = compile_gates(both)
+    (gate,) = subsidy_gates(both)
     assert gate.marks == (17,)
     assert [gate.encode_one({"merchant_id": value}) for value in (17, "17", 17.0, "017")] == [0, 0, 0, 1]
 
@@ -482,8 +487,8 @@ def test_a_condition_names_its_column_by_a_text(column):
 
 def test_a_condition_with_many_levels_has_their_masks():
     levels = list(range(60_000))
-    (gate,) = compile_gates([gift(where={"m": levels}), Subsidy("other", "insurer", fixed_fen=1)])
-    assert gate.masks.tolist() == [3] * 60_000 + [2]
+    (gate,) = subsidy_gates([gift(where={"m": levels}), Subsidy("other", "insurer", fixed_fen=1)])
+    assert gate.masks["subsidies"].tolist() == [3] * 60_000 + [2]
 
 
 def test_one_warning_names_the_unknown_levels_of_a_rule():

@@ -518,7 +518,7 @@ def with_subsidies(n_rules):
         (lambda f, s: Tariff.build(f, s, floor_fen=0.01), "floor_fen is 0.01; it must be a whole number"),
         (lambda f, s: Tariff.build(f, s, rounding="up"), "rounding is 'up'; it must be one of 'half_even'"),
         (lambda f, s: Tariff.build(f, s, subsidies=with_subsidies(65)), "65 subsidies were given; .* at most 64"),
-        (lambda f, s: Tariff.build(f, s, subsidies=with_subsidies(47)), "reads 47 eligibility columns and 2 factors"),
+        (lambda f, s: Tariff.build(f, s, subsidies=with_subsidies(47)), "reads 47 columns of conditions and 2 factors"),
         (
             lambda f, s: Tariff.build(f, s, cover=Cover(limit=ByLevel("colour", {"red": 1.0}))),
             "the cover limits by factor 'colour', which no model rates; the factors are category, zone",

@@ -38,13 +38,15 @@ from freightrisk.pipeline.settlement import Settlement
 from freightrisk.portfolio.cross_validation import cross_validate
 from freightrisk.portfolio.validation import actual_vs_expected
 from freightrisk.tariff.balances import Balances
+from freightrisk.tariff.conditions import Interval
 from freightrisk.tariff.cover import ByLevel, Cover
 from freightrisk.tariff.document import load_tariff
 from freightrisk.tariff.experience_rating import ExperienceRating
 from freightrisk.tariff.funds import Fund
+from freightrisk.tariff.limits import Limit
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.score import ScoreCurve
-from freightrisk.tariff.subsidy import Interval, Subsidy
+from freightrisk.tariff.subsidy import Subsidy
 from freightrisk.tariff.tariff import Tariff
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ __all__ = [
     "Interaction",
     "Interval",
     "LedgerError",
+    "Limit",
     "Loadings",
     "ModelDocumentError",
     "OrderBook",

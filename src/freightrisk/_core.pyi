@@ -20,4 +20,5 @@ def price(
     money: MoneyColumns | None = None,
     spent_out: NDArray[np.int64] | None = None,
     allowed: int = ...,
+    measures: NDArray[np.float64] | None = None,
 ) -> None: ...

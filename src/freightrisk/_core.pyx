@@ -8,14 +8,15 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from freightrisk._blocks cimport (
-    BLOCK, FREIGHTRISK_CHECKED, MAX_COLUMNS, ONE_WORD, CodeColumns, all_pairs, block_rows, blocks, fill, flag_out,
-    four_pieces, four_singles, fuse, fuse_byte, fuse_bytes, in_range, int_out, long_out, mask_out, need, real_of,
-    real_out, whole_out, wide_void, widen, word_of,
+    BLOCK, FREIGHTRISK_CHECKED, MAX_COLUMNS, CodeColumns, all_pairs, block_rows, blocks, fill, flag_out, four_singles,
+    fuse, fuse_byte, fuse_bytes, in_range, int_out, long_out, mask_out, need, real_out, whole_out, wide_void, widen,
 )
-from freightrisk._plan cimport CARRY, DITHER, PricePlan, TableSet
+from freightrisk._curves cimport expected_counts, limited_mean, pay_above, reach_limits
+from freightrisk._limits cimport LimitBlock, choose_limits
+from freightrisk._plan cimport CARRY, DITHER, MaskSet, PricePlan, TableSet
 from freightrisk._rounding cimport round_rows
 from freightrisk._settle cimport (
-    FILED_BOUND, LIMIT_BOUND, UNSEEN_LEVEL, MoneyBlock, MoneyColumns, prove_outputs, settle_rows,
+    FILED_BOUND, LIMIT_BOUND, LIMIT_CONFLICT, UNSEEN_LEVEL, MoneyBlock, MoneyColumns, prove_outputs, settle_rows,
 )
 
 # Adding and subtracting 1.5 * 2**52 rounds a double below 2**51 to the nearest integer, ties to even (docs/method.md,
@@ -82,75 +83,29 @@ cdef wide_void whole_mask(const uint32_t* low, const uint32_t* high, int n, whol
         whole[i] = <uint64_t>high[i] << 32 | low[i]
 
 
-cdef wide_void choose_curve(const int32_t* curve_of, int32_t pieces, int n, int_out piece) noexcept nogil:
-    """Move each row from its piece of the first curve to the same piece of the curve that its code selects."""
+cdef wide_void scale(double factor, int n, real_out value) noexcept nogil:
     cdef int i
     for i in range(n):
-        piece[i] += 4 * curve_of[i] * pieces
+        value[i] *= factor
 
 
-cdef wide_void curve_values(const double* curve, const int32_t* piece, const double* u, int n,
-                            real_out value) noexcept nogil:
-    """Multiply each value by the cubic ((d u + c) u + b) u + a of its piece, which is four entries of the curve."""
-    cdef int i
-    cdef const double* p
-    for i in range(0, n - n % 4, 4):
-        four_pieces(curve, piece + i, u + i, value + i)
-    for i in range(n - n % 4, n):
-        p = curve + piece[i]
-        value[i] *= ((p[3] * u[i] + p[2]) * u[i] + p[1]) * u[i] + p[0]
-
-
-# A curve over [0, 1] has pieces of equal width. t lies in piece k, and u in [0, 1] is the position inside the piece.
-
-cdef wide_void count_place(const double* intensity, int32_t pieces, int n, real_out t, int_out piece,
-                           real_out u) noexcept nogil:
-    """Write t = lambda / (1 + lambda) and its place; expected claims are t times the curve at t (equation 24)."""
-    cdef int i
-    cdef int32_t k, last = pieces - 1
-    cdef double place
-    for i in range(n):
-        place = intensity[i] / (1.0 + intensity[i])
-        t[i] = place
-        place *= pieces
-        k = <int32_t>place
-        k = <int32_t>min(<uint32_t>k, <uint32_t>last)  # unsigned, so that a NaN gets a valid piece too
-        piece[i] = 4 * k
-        u[i] = place - k
-
-
-# The curve of docs/method.md, equation 27. The upper bits of the double mean / limit give the octave and the piece in
-# it; the lower bits give the position inside the piece. A constant piece precedes the first octave, and another follows
-# the last octave. There the mean exceeds `top` limits, and the payout stays at its value for a mean of `top` limits.
-
-cdef wide_void limit_place(const double* mean, const double* limit, const double* inverse, bint flat, int bits,
-                           int64_t first, int32_t last, double top, int n, real_out factor, int_out piece,
-                           real_out u) noexcept nogil:
-    """Write the factor of the curve, the piece and the position in it; if `flat`, all rows have the first limit."""
-    cdef int i
-    cdef int64_t word, inside = (<int64_t>1 << bits) - 1
-    cdef int32_t k
-    cdef double most
-    for i in range(n):
-        most = (limit[0] if flat else limit[i]) * top
-        factor[i] = mean[i] if mean[i] < most else most
-        word = word_of(mean[i] * (inverse[0] if flat else inverse[i]))
-        k = <int32_t>(<int64_t>(<uint64_t>word >> bits) - first)
-        k = k if k > 0 else 0
-        piece[i] = 4 * (k if k < last else last)
-        u[i] = real_of((word & inside) | ONE_WORD) - 1.0  # under the exponent of 1.0 the bits are 1 + u
-
-
-cdef wide_void invert(const double* value, int n, real_out inverse) noexcept nogil:
+cdef wide_void multiply_by(const double* measure, int n, real_out value) noexcept nogil:
     cdef int i
     for i in range(n):
-        inverse[i] = 1.0 / value[i]
+        value[i] *= measure[i]
+
+
+cdef wide_void gather_shares(const int32_t* codes, const int32_t* choice, const double* table, int choices, int n,
+                             real_out value) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        value[i] *= table[codes[i] * choices + choice[i]]
 
 
 cdef wide_void load_premium(const double* claims, const double* payout, const double* mean, double fraud,
                             double handling, double policy, double gross_up, double filed_factor, double lowest,
-                            double highest, int n, real_out pure, real_out technical, real_out filed,
-                            int_out bound) noexcept nogil:
+                            double highest, double matters, int n, real_out pure, real_out technical,
+                            real_out filed, int_out bound) noexcept nogil:
     """Write pure, technical and filed premium (docs/method.md, equation 22) and the flags of the limits that bind.
 
     The filed premium is a whole number of micro-yuan, held in a double.
@@ -168,8 +123,14 @@ cdef wide_void load_premium(const double* claims, const double* payout, const do
         clamped = micro if micro > lowest else lowest
         clamped = clamped if clamped < highest else highest
         filed[i] = clamped
-        bound[i] = LIMIT_BOUND if payout[i] < LIMIT_MATTERS * mean[i] else 0
+        bound[i] = LIMIT_BOUND if payout[i] < matters * mean[i] else 0
         bound[i] |= FILED_BOUND if clamped != micro else 0
+
+
+cdef wide_void flag_conflicts(const int32_t* conflict, int n, flag_out flags) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        flags[i] |= LIMIT_CONFLICT if conflict[i] else 0
 
 
 cdef wide_void add_flags(const int32_t* bound, int n, flag_out flags) noexcept nogil:
@@ -205,10 +166,14 @@ cdef struct Block:
     double mean[BLOCK]  # freight of a claim
     double limit[BLOCK]
     double inverse[BLOCK]  # of the limit
+    double below[BLOCK]  # what a claim pays under the deductible
     double inside[BLOCK]  # position inside a curve's piece
     int32_t piece[BLOCK]
     double micro[BLOCK]
     int32_t rounded[BLOCK]
+    const double* measures  # measure k of the first order of the block is `stride` * k further
+    Py_ssize_t stride
+    LimitBlock limits
 
 cdef enum:
     INTENSITY = 0
@@ -235,6 +200,8 @@ cdef void prepare(Block* b, CodeColumns columns, PricePlan plan) noexcept nogil:
     mark(plan.shares.columns, &b.widened[0])
     mark(plan.limits.columns, &b.widened[0])
     mark(plan.masks.columns, &b.widened[0])
+    mark(plan.limit_rules.masks.columns, &b.widened[0])
+    mark(plan.limit_rules.shares.columns, &b.widened[0])
     if plan.count_curve.column >= 0:
         b.widened[plan.count_curve.column] = 1
     for f in range(plan.fused.count):  # no loop fuses a column of bytes with a widened second column
@@ -246,7 +213,8 @@ cdef void prepare(Block* b, CodeColumns columns, PricePlan plan) noexcept nogil:
         b.paired[column] = 1
         b.pair_places[f] = &b.codes[column][0] if column >= columns.count else &b.twofold[f][0]
         b.pair_tables[f] = &plan.pairs.entries[plan.pairs.offsets[f]]
-    b.limit[0], b.inverse[0] = plan.limits.base, 1.0 / plan.limits.base
+    b.limit[0] = plan.payout_terms.deductible + plan.limits.base / plan.payout_terms.kept
+    b.inverse[0] = 1.0 / b.limit[0]
 
 
 cdef bint read_codes(Block* b, CodeColumns columns, PricePlan plan, uint8_t* flags) noexcept nogil:
@@ -304,40 +272,61 @@ cdef void rate(Block* b, PricePlan plan) noexcept nogil:
                      b.n, b.steps[INTENSITY], &b.mean[0])
     multiply(b, plan.frequency, plan.pairs.count, b.steps[INTENSITY])
     multiply(b, plan.severity, plan.pairs.count, &b.mean[0])
+    if plan.payout_terms.measure >= 0:
+        multiply_by(b.measures + plan.payout_terms.measure * b.stride, b.n, &b.mean[0])
 
 
 cdef void cover_claims(Block* b, PricePlan plan) noexcept nogil:
     """Write the expected number of claims that the cover pays for a claim intensity."""
-    cdef double* claims = b.steps[CLAIMS]
+    cdef const int32_t* codes = NULL
     if not plan.count_curve.each:
-        memcpy(claims, b.steps[INTENSITY], b.n * sizeof(double))
+        memcpy(b.steps[CLAIMS], b.steps[INTENSITY], b.n * sizeof(double))
         return
-    count_place(b.steps[INTENSITY], plan.count_curve.each, b.n, claims, &b.piece[0], &b.inside[0])
     if plan.count_curve.column >= 0:
-        choose_curve(&b.codes[plan.count_curve.column][0], plan.count_curve.each, b.n, &b.piece[0])
-    curve_values(&plan.count_curve.pieces[0, 0], &b.piece[0], &b.inside[0], b.n, claims)
+        codes = &b.codes[plan.count_curve.column][0]
+    expected_counts(plan.count_curve, codes, b.steps[INTENSITY], b.n, b.steps[CLAIMS], &b.piece[0], &b.inside[0])
 
 
-cdef void cover_payout(Block* b, PricePlan plan) noexcept nogil:
-    """Write the expected payout of a claim: the mean freight, reduced by shares or limits."""
+cdef void cover_payout(Block* b, PricePlan plan, uint8_t* flags) noexcept nogil:
+    """Write the expected payout of a claim: the mean freight, reduced by limits, the deductible and shares."""
     cdef double* payout = b.steps[PAYOUT]
-    cdef int f
-    if plan.shares.count or not plan.limit_curve.count:
+    cdef int f, choices = plan.limit_rules.count + 1
+    if plan.limit_rules.count:
+        gather_masks(b, plan.limit_rules.masks, plan.limit_rules.count, b.limits.holds)
+        choose_limits(&b.limits, plan.limit_rules, b.measures, b.stride, b.n)
+        flag_conflicts(&b.limits.conflict[0], b.n, flags)
+    if plan.limit_curve.count:
+        limit_payout(b, plan, payout)
+    else:
         memcpy(payout, &b.mean[0], b.n * sizeof(double))
-        for f in range(plan.shares.count):
-            gather_product(&b.codes[plan.shares.columns[f]][0], &plan.shares.entries[plan.shares.offsets[f]], b.n,
-                           payout)
-        return
-    if plan.limits.count:
+    for f in range(plan.limit_rules.shares.count):
+        gather_shares(&b.codes[plan.limit_rules.shares.columns[f]][0], &b.limits.choice[0],
+                      &plan.limit_rules.shares.entries[plan.limit_rules.shares.offsets[f]], choices, b.n, payout)
+    for f in range(plan.shares.count):
+        gather_product(&b.codes[plan.shares.columns[f]][0], &plan.shares.entries[plan.shares.offsets[f]], b.n, payout)
+    if plan.payout_terms.kept != 1.0:
+        scale(plan.payout_terms.kept, b.n, payout)
+
+
+cdef void limit_payout(Block* b, PricePlan plan, double* payout) noexcept nogil:
+    """Write the mean of a claim between the deductible and the amount at which its limit is reached."""
+    cdef double deductible = plan.payout_terms.deductible, inverse
+    cdef bint flat = plan.limits.count == 0 and plan.limit_rules.count == 0
+    cdef int f
+    if not flat:
         fill(plan.limits.base, b.n, &b.limit[0])
         for f in range(plan.limits.count):
             gather_minimum(&b.codes[plan.limits.columns[f]][0], &plan.limits.entries[plan.limits.offsets[f]], b.n,
                            &b.limit[0])
-        invert(&b.limit[0], b.n, &b.inverse[0])
-    limit_place(&b.mean[0], &b.limit[0], &b.inverse[0], plan.limits.count == 0, plan.limit_curve.bits,
-                plan.limit_curve.first, plan.limit_curve.count - 1, plan.limit_curve.top, b.n, payout, &b.piece[0],
-                &b.inside[0])
-    curve_values(&plan.limit_curve.pieces[0, 0], &b.piece[0], &b.inside[0], b.n, payout)
+        reach_limits(&b.limits.limit[0] if plan.limit_rules.count else NULL, plan.payout_terms.kept, deductible, b.n,
+                     &b.limit[0], &b.inverse[0])
+    limited_mean(plan.limit_curve, &b.mean[0], &b.limit[0], &b.inverse[0], flat, b.n, payout, &b.piece[0],
+                 &b.inside[0])
+    if deductible > 0.0:
+        inverse = 1.0 / deductible
+        limited_mean(plan.limit_curve, &b.mean[0], &deductible, &inverse, True, b.n, &b.below[0], &b.piece[0],
+                     &b.inside[0])
+        pay_above(&b.below[0], b.n, payout)
 
 
 cdef void load(Block* b, PricePlan plan, uint8_t* flags) noexcept nogil:
@@ -345,25 +334,26 @@ cdef void load(Block* b, PricePlan plan, uint8_t* flags) noexcept nogil:
     # `rounded` holds the flags until rounding writes to it.
     load_premium(b.steps[CLAIMS], b.steps[PAYOUT], &b.mean[0], plan.loads.fraud, plan.loads.handling,
                  plan.loads.policy, plan.loads.gross_up, plan.loads.filed_factor, plan.loads.filed_min_micro,
-                 plan.loads.filed_max_micro, b.n, b.steps[PURE], b.steps[TECHNICAL], &b.micro[0], &b.rounded[0])
+                 plan.loads.filed_max_micro, LIMIT_MATTERS * plan.payout_terms.kept, b.n, b.steps[PURE],
+                 b.steps[TECHNICAL], &b.micro[0], &b.rounded[0])
     add_flags(&b.rounded[0], b.n, flags)
 
 
-cdef void read_masks(Block* b, PricePlan plan, MoneyBlock* m) noexcept nogil:
-    """Write the mask of rules for which each order is eligible."""
-    cdef const uint32_t* masks
+cdef void gather_masks(Block* b, MaskSet tables, int n_rules, uint32_t (*masks)[BLOCK]) noexcept nogil:
+    """Write a bit for each rule whose conditions an order meets."""
+    cdef const uint32_t* table
     cdef const int32_t* codes
     cdef int f, half
-    if not plan.masks.count:
-        memset(&m.eligible[0][0], 0xFF, sizeof(m.eligible))
-    for f in range(plan.masks.count):
-        codes = &b.codes[plan.masks.columns[f]][0]
-        for half in range(1 if plan.rules.count <= 32 else 2):
-            masks = &plan.masks.halves[half, plan.masks.offsets[f]]
+    if not tables.count:
+        memset(&masks[0][0], 0xFF, 2 * BLOCK * sizeof(uint32_t))
+    for f in range(tables.count):
+        codes = &b.codes[tables.columns[f]][0]
+        for half in range(1 if n_rules <= 32 else 2):
+            table = &tables.halves[half, tables.offsets[f]]
             if f == 0:
-                first_mask(codes, masks, b.n, &m.eligible[half][0])
+                first_mask(codes, table, b.n, &masks[half][0])
             else:
-                gather_mask(codes, masks, b.n, &m.eligible[half][0])
+                gather_mask(codes, table, b.n, &masks[half][0])
 
 
 cdef void write_money(Block* b, MoneyBlock* m, MoneyColumns money) noexcept nogil:
@@ -384,7 +374,7 @@ cdef void round_block(Block* b, PricePlan plan, MoneyColumns money) noexcept nog
 def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t start, Py_ssize_t stop,
           double[:, ::1] detail_out not None, int32_t[::1] list_out not None, int32_t[:, ::1] payers_out not None,
           int32_t[::1] merchant_out not None, uint8_t[::1] flags_out not None, MoneyColumns money=None,
-          int64_t[::1] spent_out=None, uint64_t allowed=EVERY_RULE):
+          int64_t[::1] spent_out=None, uint64_t allowed=EVERY_RULE, const double[:, ::1] measures=None):
     """Write the premium's steps, the list price and the payments of each payer for rows [start, stop).
 
     Budgets and caps by merchant do not bind here; `settle` applies them. If rounding carries, only premiums and masks
@@ -399,6 +389,7 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
     money : further columns; dithering needs its draws, carrying needs its micro-yuan and masks
     spent_out : (rules,) the payments of limited rules are added to it
     allowed : a bit for each rule that may pay
+    measures : (M, n) yuan, at least as many as the plan reads
     """
     cdef Block b
     cdef MoneyBlock m
@@ -411,6 +402,8 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
     need(not detailed or detail_out.shape[1] >= stop, "outputs with too few rows")
     plan.prove_columns(columns)
     prove_outputs(plan, start, stop, list_out, payers_out, merchant_out, flags_out, money, spent_out)
+    need(plan.measures == 0 or (measures is not None and measures.shape[0] >= plan.measures
+                                and measures.shape[1] >= stop), "fewer measures than the plan reads")
     need(plan.rounding != DITHER or (money is not None and money.draws.shape[0] > 0), "no draws, which dithering needs")
     need(plan.rounding != CARRY or (money is not None and money.micro.shape[0] > 0 and money.masks.shape[0] > 0),
          "no micro-yuan or masks, which carrying needs")
@@ -421,6 +414,8 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
         prepare(&b, columns, plan)
         for step in range(blocks(start, stop)):
             b.start = m.start = start + step * BLOCK
+            b.measures = &measures[0, b.start] if plan.measures else NULL
+            b.stride = measures.shape[1] if plan.measures else 0
             b.n = m.n = block_rows(b.start, stop)
             m.price, m.rest, m.flags = &list_out[b.start], &merchant_out[b.start], &flags_out[b.start]
             for k in range(5):
@@ -428,10 +423,10 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
             if not read_codes(&b, columns, plan, m.flags):
                 with gil:
                     raise IndexError("a code is out of its table's range")
-            read_masks(&b, plan, &m)
+            gather_masks(&b, plan.masks, plan.rules.count, m.eligible)
             rate(&b, plan)
             cover_claims(&b, plan)
-            cover_payout(&b, plan)
+            cover_payout(&b, plan, m.flags)
             load(&b, plan, m.flags)
             if money is not None:
                 write_money(&b, &m, money)

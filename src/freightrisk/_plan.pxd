@@ -6,6 +6,9 @@ from freightrisk._blocks cimport CodeColumns
 
 cdef enum:
     MAX_RULES = 64
+    LARGEST_AMOUNT = 0
+    SMALLEST_AMOUNT = 1
+    FIRST_AMOUNT = 2
     PERCENT_OF_LIST = 0
     PERCENT_OF_REST = 1
     FIXED = 2
@@ -47,6 +50,17 @@ cdef class LimitPieces:
 cdef class Loads:
     cdef double fraud, handling, policy, gross_up, filed_factor, filed_min_micro, filed_max_micro
 
+cdef class LimitRules:
+    cdef const double[::1] amount, share
+    cdef const int32_t[::1] measure, bit, ends
+    cdef MaskSet masks
+    cdef TableSet shares
+    cdef int count, groups, choose
+
+cdef class PayoutTerms:
+    cdef double kept, deductible
+    cdef int measure
+
 cdef class Rules:
     cdef const int32_t[::1] kind, cap, payer, group
     cdef const int64_t[::1] amount
@@ -60,10 +74,12 @@ cdef class PricePlan:
     cdef FusedColumns fused
     cdef CountPieces count_curve
     cdef LimitPieces limit_curve
+    cdef LimitRules limit_rules
+    cdef PayoutTerms payout_terms
     cdef Loads loads
     cdef Rules rules
     cdef int32_t floor_fen
-    cdef readonly int rounding
+    cdef readonly int rounding, measures
 
     cdef int _prove(self) except -1
     cdef int prove_columns(self, CodeColumns columns) except -1

@@ -54,6 +54,24 @@ class LimitPieces:
     ) -> None: ...
 
 @disjoint_base
+class LimitRules:
+    def __init__(
+        self,
+        amount: NDArray[np.float64],
+        share: NDArray[np.float64],
+        measure: NDArray[np.int32],
+        bit: NDArray[np.int32],
+        ends: NDArray[np.int32],
+        choose: int,
+        masks: MaskSet,
+        shares: TableSet,
+    ) -> None: ...
+
+@disjoint_base
+class PayoutTerms:
+    def __init__(self, kept: float, deductible: float, measure: int) -> None: ...
+
+@disjoint_base
 class Loads:
     def __init__(
         self,
@@ -82,6 +100,8 @@ class Rules:
 class PricePlan:
     @property
     def rounding(self) -> int: ...
+    @property
+    def measures(self) -> int: ...
     def __init__(
         self,
         sizes: NDArray[np.int64],
@@ -95,6 +115,8 @@ class PricePlan:
         fused: FusedColumns,
         count_curve: CountPieces,
         limit_curve: LimitPieces,
+        limit_rules: LimitRules,
+        payout_terms: PayoutTerms,
         loads: Loads,
         rules: Rules,
         rounding: int,

@@ -89,6 +89,47 @@ cdef class LimitPieces:
 
 
 @cython.auto_pickle(False)
+cdef class LimitRules:
+    """Rules that limit the payment for a claim, by priority, the lowest first. Rules of one priority form a group.
+
+    amount : (R,) yuan
+    share : (R,) the limit is at most this share of the order's measure; not read if the rule has no measure
+    measure : (R,) the column of measures that the share is of, -1 for none
+    bit : (R,) the bit of the rule in the masks
+    ends : (G,) where each group ends
+    choose : how the rules of a group decide: 0 by the largest amount, 1 by the smallest, 2 by the first rule
+    masks : tables of masks; bit j of an entry is 1 if the level meets the conditions of rule j
+    shares : tables of the paid share of the mean freight, with R + 1 entries for each code: for each bit the share
+        under its rule, then the share without a rule. If there is one, it replaces the limits of the rules.
+    """
+
+    def __init__(self, amount not None, share not None, measure not None, bit not None, ends not None, int choose,
+                 MaskSet masks not None, TableSet shares not None):
+        self.amount, self.share, self.measure, self.bit, self.ends = amount, share, measure, bit, ends
+        self.choose, self.masks, self.shares = choose, masks, shares
+        self.count, self.groups = <int>self.amount.shape[0], <int>self.ends.shape[0]
+        need(self.count <= MAX_RULES and LARGEST_AMOUNT <= choose <= FIRST_AMOUNT, "too many limits, or no such choice")
+        need(self.amount.shape[0] == self.share.shape[0] == self.measure.shape[0] == self.bit.shape[0],
+             "limits of unequal length")
+        need(sorted(list(self.bit)) == list(range(self.count)), "limits whose bits are not their numbers")
+        cuts = [0] + list(self.ends)
+        need(cuts == sorted(set(cuts)) and max(cuts) == self.count, "groups of limits that do not follow each other")
+
+
+@cython.auto_pickle(False)
+cdef class PayoutTerms:
+    """The parts of the payout that all orders share.
+
+    kept : 1 less coinsurance
+    deductible : yuan of a claim that are not paid
+    measure : the column of measures that multiplies the mean of a claim, -1 for none
+    """
+
+    def __init__(self, double kept, double deductible, int measure):
+        self.kept, self.deductible, self.measure = kept, deductible, measure
+
+
+@cython.auto_pickle(False)
 cdef class Loads:
     """Loadings of the technical premium (docs/method.md, equation 22), and bounds of the filed premium in micro-yuan.
 
@@ -150,12 +191,15 @@ cdef class PricePlan:
     def __init__(self, sizes not None, known not None, TableSet frequency not None, TableSet severity not None,
                  TableSet shares not None, TableSet limits not None, MaskSet masks not None, TableSet pairs not None,
                  FusedColumns fused not None, CountPieces count_curve not None, LimitPieces limit_curve not None,
-                 Loads loads not None, Rules rules not None, int rounding, int32_t floor_fen):
+                 LimitRules limit_rules not None, PayoutTerms payout_terms not None, Loads loads not None,
+                 Rules rules not None, int rounding, int32_t floor_fen):
         self.sizes, self.known, self.fused = sizes, known, fused
         self.frequency, self.severity, self.shares, self.limits = frequency, severity, shares, limits
         self.masks, self.pairs = masks, pairs
         self.count_curve, self.limit_curve, self.loads, self.rules = count_curve, limit_curve, loads, rules
+        self.limit_rules, self.payout_terms = limit_rules, payout_terms
         self.rounding, self.floor_fen = rounding, floor_fen
+        self.measures = 1 + max([payout_terms.measure] + list(limit_rules.measure))
         self._prove()
 
     cdef int _prove(self) except -1:
@@ -175,7 +219,11 @@ cdef class PricePlan:
         for what, one in (("frequency", self.frequency), ("severity", self.severity), ("share", self.shares),
                           ("limit", self.limits)):
             prove_set(one, slots, what)
-        prove_tables(self.masks.columns, self.masks.offsets, self.masks.halves.shape[1], slots, "mask")
+        for masks in (self.masks, self.limit_rules.masks):
+            prove_masks(masks, slots)
+        prove_set(self.limit_rules.shares, [(self.limit_rules.count + 1) * size for size in slots], "share of limits")
+        need(self.payout_terms.measure >= -1 and min(list(self.limit_rules.measure), default=0) >= -1,
+             "measures below -1")
         need(self.pairs.count <= min(self.frequency.count, self.severity.count, MAX_COLUMNS),
              "more paired tables than both models have")
         for k in range(self.pairs.count):
@@ -194,6 +242,10 @@ cdef class PricePlan:
         for f in range(columns.count):
             need(columns.size[f] == self.sizes[f], "codes of another plan")
         return 0
+
+
+cdef int prove_masks(MaskSet masks, list slots) except -1:
+    return prove_tables(masks.columns, masks.offsets, masks.halves.shape[1], slots, "mask")
 
 
 cdef int prove_set(TableSet tables, list slots, str what) except -1:

@@ -5,7 +5,7 @@ They are what the kernels are tested against, and what a tariff's worksheet show
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import comb, log, prod
+from math import comb, inf, log, prod
 from struct import pack, unpack
 from typing import Any, NamedTuple
 
@@ -140,9 +140,20 @@ class Settled(NamedTuple):
     merchant_fen: int
 
 
+class ChosenLimit(NamedTuple):
+    """The limit by rule of an order, infinite without one; its rule; whether rules of the same priority differ."""
+
+    limit: float
+    bit: int
+    conflict: bool
+
+
 @dataclass(frozen=True)
 class PricedOrder:
-    """The quote of one order and the amounts behind it; bit k of `eligible` is that of rule k."""
+    """The quote of one order and the amounts behind it; bit k of `eligible` is that of rule k.
+
+    `chosen` is the limit by rule.
+    """
 
     claim_intensity: float
     expected_claims: float
@@ -157,7 +168,8 @@ class PricedOrder:
     list_fen: int
     settled: Settled
     flags: int
-    eligible: int = 0
+    eligible: int
+    chosen: ChosenLimit
 
     @property
     def offers(self) -> tuple[int, ...]:
@@ -197,7 +209,7 @@ def curve_value(curve: Array, t: float) -> float:
 
 def limited_payout(mean: float, limit: float, curve: Mapping[str, Any]) -> float:
     """Return the payout of a mean under a limit, from the piece of their ratio's octave; see `LimitCurve.plan`."""
-    (word,) = unpack("<q", pack("<d", mean * (1.0 / limit)))
+    (word,) = unpack("<q", pack("<d", mean * (1.0 / limit if limit else inf)))
     whole, inside = divmod(word, 2 ** curve["bits"])
     k = min(max(whole - curve["first"], 0), len(curve["pieces"]) - 1)
     (place,) = unpack("<d", pack("<q", inside + (1023 << 52)))
@@ -254,12 +266,13 @@ def price_order(
     left: Sequence[int] | None = None,
     funds: Sequence[str | None] | None = None,
     left_in_funds: Mapping[str, int] | None = None,
+    measures: Sequence[float] = (),
 ) -> PricedOrder:
     """Return the quote of one order from its codes and the arguments of a `PricePlan`.
 
     Rounding goes by a draw or by a remainder of micro-yuan, where it asks for one; `left` is what each rule's budget
     and cap by merchant have left, fen. `funds` names the fund of each rule, and `left_in_funds` is what each fund has
-    left for the order.
+    left for the order. `measures` are the order's amounts in yuan.
     """
     unseen = any(code >= known for code, known in zip(codes, plan["known"], strict=True))
     codes = [*codes]
@@ -268,10 +281,10 @@ def price_order(
     intensity = _product(codes, plan["frequency"], float(plan["frequency"]["base"]))
     claims = _expected_claims(intensity, codes, plan["count_curve"])
     mean = _product(codes, plan["severity"], float(plan["severity"]["base"]))
-    limit = min([float(plan["limits"]["base"]), *_gathered(codes, plan["limits"])])
-    payout = _product(codes, plan["shares"], mean)
-    if len(plan["limit_curve"]["pieces"]):
-        payout = limited_payout(mean, limit, plan["limit_curve"])
+    terms, chosen = plan["payout_terms"], chosen_limit(codes, plan["limit_rules"], measures)
+    mean *= measures[terms["measure"]] if terms["measure"] >= 0 else 1.0
+    limit = min([float(plan["limits"]["base"]), *_gathered(codes, plan["limits"]), chosen.limit])
+    payout = _payout(mean, limit, chosen.bit, codes, plan)
     pure = claims * payout
     loads = plan["loads"]
     costs = pure * (1.0 + loads["fraud_load"]) + loads["claim_handling"] * claims + loads["policy_cost"]
@@ -285,12 +298,47 @@ def price_order(
     merchant = settled.merchant_fen
     bits = _settle.FLAGS
     on_floor = rounded < plan["floor_fen"] or (merchant == plan["floor_fen"] and merchant < listed)
-    flags = bits["limit_bound"] * (payout < LIMIT_MATTERS * mean) + bits["filed_bound"] * (filed != micro)
+    flags = bits["limit_bound"] * (payout < LIMIT_MATTERS * terms["kept"] * mean)
+    flags |= bits["filed_bound"] * (filed != micro) | bits["limit_conflict"] * chosen.conflict
     flags |= bits["floor_bound"] * on_floor | bits["unseen_level"] * unseen
     return PricedOrder(
         intensity, claims, mean, limit, payout, pure, technical, micro, filed, rounded, listed, settled, int(flags),
-        eligible,
+        eligible, chosen,
     )  # fmt: skip
+
+
+def chosen_limit(codes: Sequence[int], rules: Mapping[str, Any], measures: Sequence[float]) -> ChosenLimit:
+    """Return the limit of the rules with the highest priority among the rules whose conditions an order meets."""
+    holds, start = _eligible(codes, rules["masks"]), 0
+    found = ChosenLimit(inf, len(rules["amount"]), False)
+    for end in map(int, rules["ends"]):
+        amounts = {}
+        for k in range(start, end):
+            if holds >> int(rules["bit"][k]) & 1:
+                amount, measure = float(rules["amount"][k]), int(rules["measure"][k])
+                amounts[int(rules["bit"][k])] = (
+                    amount if measure < 0 else min(float(rules["share"][k]) * measures[measure], amount)
+                )
+        if amounts:
+            best = [max(amounts.values()), min(amounts.values()), next(iter(amounts.values()))][rules["choose"]]
+            bit = next(bit for bit, amount in amounts.items() if amount == best)
+            found = ChosenLimit(best, bit, len(set(amounts.values())) > 1)
+        start = end
+    return found
+
+
+def _payout(mean: float, limit: float, rule: int, codes: Sequence[int], plan: Mapping[str, Any]) -> float:
+    """Return the expected payout of a claim with a mean, under a limit and the deductible, times the shares."""
+    terms, shares, curve = plan["payout_terms"], plan["limit_rules"]["shares"], plan["limit_curve"]
+    payout, kept, deductible = mean, terms["kept"], terms["deductible"]
+    if len(curve["pieces"]):
+        payout = limited_payout(mean, deductible + limit / kept, curve)
+        if deductible > 0.0:
+            payout = max(payout - limited_payout(mean, deductible, curve), 0.0)
+    choices = len(plan["limit_rules"]["amount"]) + 1
+    for column, offset in zip(shares["columns"], shares["offsets"], strict=True):
+        payout *= float(shares["entries"][offset + codes[column] * choices + rule])
+    return float(_product(codes, plan["shares"], payout) * kept)
 
 
 def _expected_claims(intensity: float, codes: Sequence[int], curve: Mapping[str, Any]) -> float:

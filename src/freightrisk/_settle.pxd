@@ -11,6 +11,7 @@ cdef enum:
     LIMIT_BOUND = 2
     FILED_BOUND = 4
     UNSEEN_LEVEL = 8
+    LIMIT_CONFLICT = 16
 
 cdef class MoneyColumns:
     cdef const uint16_t[::1] draws

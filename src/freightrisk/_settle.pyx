@@ -14,6 +14,7 @@ from freightrisk._rounding cimport nearest_fen
 
 FLAGS = {
     "floor_bound": FLOOR_BOUND, "limit_bound": LIMIT_BOUND, "filed_bound": FILED_BOUND, "unseen_level": UNSEEN_LEVEL,
+    "limit_conflict": LIMIT_CONFLICT,
 }
 
 cdef uint64_t EVERY_RULE = 0xFFFFFFFFFFFFFFFF
@@ -403,8 +404,14 @@ def settle(PricePlan plan not None, Py_ssize_t start, Py_ssize_t stop, int32_t[:
     need(limits is None or limits.funds is None or not limits.funds.astray, "a day of a fund out of range")
 
 
-cdef wide_void each_flag(const uint8_t* flags, Py_ssize_t n, flag_out floor, flag_out limit, flag_out filed,
-                         flag_out unseen) noexcept nogil:
+cdef wide_void one_flag(const uint8_t* flags, int bit, Py_ssize_t n, flag_out hit) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        hit[i] = flags[i] >> bit & 1
+
+
+cdef wide_void four_flags(const uint8_t* flags, Py_ssize_t n, flag_out floor, flag_out limit, flag_out filed,
+                          flag_out unseen) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         floor[i] = flags[i] & 1
@@ -414,9 +421,12 @@ cdef wide_void each_flag(const uint8_t* flags, Py_ssize_t n, flag_out floor, fla
 
 
 def spread_flags(const uint8_t[::1] flags not None, Py_ssize_t start, Py_ssize_t stop, uint8_t[:, ::1] hits not None):
-    """Write each of the four flags of rows [start, stop) to its own row of `hits`."""
-    need(stop <= start or (start >= 0 and flags.shape[0] >= stop and hits.shape[0] >= 4 and hits.shape[1] >= stop),
+    """Write each flag of rows [start, stop) to its own row of `hits`, as many flags as `hits` has rows."""
+    cdef int bit
+    need(stop <= start or (start >= 0 and flags.shape[0] >= stop and 4 <= hits.shape[0] <= 8 and hits.shape[1] >= stop),
          "flags or hits with too few rows")
     with nogil:
         if stop > start:
-            each_flag(&flags[start], stop - start, &hits[0, start], &hits[1, start], &hits[2, start], &hits[3, start])
+            four_flags(&flags[start], stop - start, &hits[0, start], &hits[1, start], &hits[2, start], &hits[3, start])
+            for bit in range(4, <int>hits.shape[0]):
+                one_flag(&flags[start], bit, stop - start, &hits[bit, start])

@@ -262,7 +262,7 @@ def _price(arguments: argparse.Namespace) -> None:
         kept.refuse_twice(name)
     if len(set(keep)) < len(keep):
         raise InputError(f"--keep names '{max(keep, key=keep.count)}' twice; name each column once.")
-    clash = [name for name in keep if name in quote_names(tariff.payers)]
+    clash = [name for name in keep if name in quote_names(tariff.payers, tariff.flags)]
     if clash:
         raise InputError(f"--keep names '{clash[0]}', which is also a column of the quotes; rename it in the orders.")
     told: dict[str, Any] = {"merchants": merchants, "threads": threads, **columns}

@@ -223,7 +223,7 @@ def _kept(keep: Sequence[str], tariff: Tariff) -> list[str]:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise InputError(f"keep names '{twice[0]}' twice; name each column once.")
-    clash = [name for name in names if name in quote_names(tariff.payers) or name.startswith("paid: ")]
+    clash = [name for name in names if name in quote_names(tariff.payers, tariff.flags) or name.startswith("paid: ")]
     if clash:
         raise InputError(f"keep names '{clash[0]}', which is also a column of the quotes; rename it in the orders.")
     return names

@@ -12,7 +12,8 @@ from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
 from freightrisk.models.shapes import SCALE_FAMILIES, ScaleShape, SeverityShape
-from freightrisk.tariff.cover import Cover, count_curve, limit_curve, line_count_curves
+from freightrisk.tariff.cover import Cover
+from freightrisk.tariff.curves import count_curve, limit_curve, line_count_curves
 from freightrisk.tariff.experience_rating import ExperienceRating
 from freightrisk.tariff.payout_check import PayoutCheck, payout_check, warn_of_shape
 from freightrisk.tariff.rates import CoverCurves, RateTables, scheduled_shares
@@ -48,7 +49,7 @@ def parts_of_models(
         _check.instance(experience, ExperienceRating, argument="experience")
         claims = experience.taken_out_of(claims, codings)
         # The coding of a score stays only if a table, an interaction or a limit still reads it.
-        used = [name for pair in pairs for name in pair] + [limit.factor for limit in cover.limits]
+        used = [name for pair in pairs for name in pair] + [limit.factor for limit in cover.level_limits]
         for score in experience.curves:
             if score.name not in (*used, *freight.tables):
                 codings.pop(score.name, None)
@@ -60,9 +61,10 @@ def parts_of_models(
                 "shape is given, but a freight schedule has its own distribution of amounts; leave shape out."
             )
         pairs, shares = scheduled_shares(severity, cover, codings, pairs)
-    elif cover.is_limited:
+    elif cover.needs_curve:
         curve = limit_curve(_shape_of(severity) if shape is None else shape)
-        check = None if shape is not None else payout_check(frequency, severity, cover, codings)
+        by_fit = shape is None and (cover.limit is not None or cover.first_weight_fee is not None)
+        check = payout_check(frequency, severity, cover, codings) if by_fit else None
         warn_of_shape(severity.family, check)
     return {
         "codings": codings,

@@ -7,7 +7,8 @@ from datetime import date
 from freightrisk import _check
 from freightrisk._document import sparse
 from freightrisk.errors import InputError
-from freightrisk.tariff.subsidy import LARGEST_BUDGET_FEN, Subsidy, Window, periods_of, whole_day
+from freightrisk.tariff.conditions import Window, whole_day
+from freightrisk.tariff.subsidy import LARGEST_BUDGET_FEN, Subsidy, periods_of
 
 UNSPENDABLE = 2**62  # stands for no limit
 FUND_DAY = "day of a fund"  # stands for the days of funds beside the periods of caps by merchant

@@ -16,11 +16,12 @@ from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.book.factors import Band
 from freightrisk.errors import InputError
 from freightrisk.tariff.balances import sequence_of_one
+from freightrisk.tariff.conditions import Gate
 from freightrisk.tariff.experience_rating import Reader
+from freightrisk.tariff.measures import measures_of_one
 from freightrisk.tariff.quotes import DETAIL, NO_DRAWS, CodedOrders, quote_names
 from freightrisk.tariff.record import TariffRecord
 from freightrisk.tariff.rounding import dither_draws
-from freightrisk.tariff.subsidy import Gate
 
 REMEMBERED = 2**14  # most values that a reader remembers, to bound its memory
 LARGEST_PLAIN = 1e15  # below 2**53, so a double holds every int up to it exactly
@@ -52,7 +53,8 @@ def encode_one(tariff: TariffRecord, order: Mapping[str, Any], *, date_format: s
             order, periods=tariff.periods, carries=tariff.rounding == "carry", clock=tariff.clock,
             date_format=date_format,
         )  # fmt: skip
-    return CodedOrders(columns, 1, None, "pandas", tariff.key, draws, sequence)
+    amounts = measures_of_one(tariff, order, dict(zip(tariff.sizes, (int(code[0]) for code in codes), strict=True)))
+    return CodedOrders(columns, 1, None, "pandas", tariff.key, draws, sequence, amounts)
 
 
 def draw_of(order: Mapping[str, Any], key: str) -> Any:
@@ -73,10 +75,10 @@ class Quoter:
 
     def __init__(self, tariff: TariffRecord, plan: _plan.PricePlan) -> None:
         self.tariff, self.plan = tariff, plan
-        self.names = quote_names(tariff.payers)
+        self.names = quote_names(tariff.payers, tariff.flags)
         # Quotes look their flags up by the kernel's byte, which is faster than testing its bits for each order.
         self.flags = [
-            tuple(bool(bits & flag) for flag in _settle.FLAGS.values()) for bits in range(2 ** len(_settle.FLAGS))
+            tuple(bool(bits & _settle.FLAGS[name]) for name in tariff.flags) for bits in range(2 ** len(_settle.FLAGS))
         ]
         self.readers = [*self._readers()]
         self.rows = local()
@@ -92,7 +94,12 @@ class Quoter:
         if rows is None:
             rows = self.rows.own = _Rows(self.tariff)
         rows.codes[:] = self._codes(order)
-        _core.price(rows.columns, self.plan, 0, 1, rows.steps, *rows.outputs)
+        if self.tariff.measures:
+            rows.measures[:] = measures_of_one(
+                self.tariff, order, dict(zip(self.tariff.sizes, map(int, rows.codes), strict=True))
+            )
+        listed, payers, merchant, flags = rows.outputs
+        _core.price(rows.columns, self.plan, 0, 1, rows.steps, listed, payers, merchant, flags, measures=rows.measures)
         values = [*rows.steps_flat.tolist(), *rows.money.tolist(), *self.flags[rows.flags.item()]]
         return dict(zip(self.names, values, strict=True))
 
@@ -130,6 +137,7 @@ class _Rows:
         self.codes = np.zeros(len(sizes), dtype=np.uint32)
         self.columns = _blocks.CodeColumns([self.codes[k : k + 1] for k in range(len(sizes))], sizes, 1)
         self.steps, self.money = np.empty((len(DETAIL), 1)), np.empty(payers + 2, dtype=np.int32)
+        self.measures = np.zeros((len(tariff.measures), 1))
         self.steps_flat, self.flags = self.steps.ravel(), np.zeros(1, dtype=np.uint8)
         payer_fen = self.money[1 : payers + 1, None]
         self.outputs = (self.money[:1], payer_fen, self.money[payers + 1 :], self.flags)

@@ -130,8 +130,8 @@ def payout_check(
     if test is None or known is None:
         return None
     limit, freight, share = np.array([cover.flat_limit]), np.ones(1), np.ones(1)
-    for factor in dict.fromkeys(by_level.factor for by_level in cover.limits):
-        tables = [limit_table(by_level, codings) for by_level in cover.limits if by_level.factor == factor]
+    for factor in dict.fromkeys(by_level.factor for by_level in cover.level_limits):
+        tables = [limit_table(by_level, codings) for by_level in cover.level_limits if by_level.factor == factor]
         most, mean, part = _levels((severity, frequency), factor, np.minimum.reduce(tables))
         limit = np.minimum.outer(limit, most).ravel()
         freight, share = np.multiply.outer(freight, mean).ravel(), np.multiply.outer(share, part).ravel()

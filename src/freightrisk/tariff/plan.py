@@ -8,13 +8,15 @@ from numpy.typing import NDArray
 
 from freightrisk import _plan
 from freightrisk._types import Array
-from freightrisk.tariff.cover import NO_LIMIT
+from freightrisk.tariff.curves import NO_LIMIT
+from freightrisk.tariff.limits import limit_arguments
 from freightrisk.tariff.rates import RateTables, limit_table
 from freightrisk.tariff.record import TariffRecord
 from freightrisk.tariff.subsidy import group_numbers
 
 LOADS = ("fraud_load", "claim_handling", "policy_cost", "retained", "filed_factor")
 UNLIMITED = 2**31 - 1
+COVER = "conditions of the cover"
 FUSED_CELLS = 2**11  # a table of this many products fits into the first-level cache beside a block of rows
 
 
@@ -28,6 +30,8 @@ PARTS: dict[str, Callable[..., Any]] = {
     "fused": _plan.FusedColumns,
     "count_curve": _plan.CountPieces,
     "limit_curve": _plan.LimitPieces,
+    "limit_rules": _plan.LimitRules,
+    "payout_terms": _plan.PayoutTerms,
     "loads": _plan.Loads,
     "rules": _plan.Rules,
 }
@@ -35,8 +39,12 @@ PARTS: dict[str, Callable[..., Any]] = {
 
 def price_plan(arguments: Mapping[str, Any]) -> _plan.PricePlan:
     """Return the plan of the kernel from the arguments that `plan_arguments` returns."""
-    parts = {name: PARTS[name](**value) if name in PARTS else value for name, value in arguments.items()}
-    return _plan.PricePlan(**parts)
+    return _plan.PricePlan(**_parts(arguments))
+
+
+def _parts(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments whose mappings are replaced by the kernel's objects, the innermost first."""
+    return {name: PARTS[name](**_parts(value)) if name in PARTS else value for name, value in arguments.items()}
 
 
 def plan_arguments(tariff: TariffRecord) -> dict[str, Any]:
@@ -44,24 +52,29 @@ def plan_arguments(tariff: TariffRecord) -> dict[str, Any]:
     experience = {} if tariff.experience is None else tariff.experience.tables
     place = {name: k for k, name in enumerate([*tariff.tabled, *experience])}
     loads = tariff.loadings
-    gates = {len(place) + k: gate.masks for k, gate in enumerate(tariff._gates)}
+    cover, gates = tariff.cover, {len(place) + k: gate.masks for k, gate in enumerate(tariff._gates)}
     # If shares give the paid freight, they already contain the limits.
-    by_level = () if tariff.shares else tariff.cover.limits
+    by_level = () if tariff.shares else cover.level_limits
     limits = [(place[limit.factor], limit_table(limit, tariff.codings)) for limit in by_level]
     known = [coding.n_levels for coding in tariff.tabled.values()]
     known += [] if tariff.experience is None else tariff.experience.known
     known += [gate.n_slots for gate in tariff._gates]
     frequency = RateTables(tariff.frequency.base, {**tariff.frequency.tables, **experience})
     rates = {"frequency": frequency, "severity": tariff.severity}
-    by_column = {what: {place[name]: t for name, t in rates[what].tables.items()} for what in rates} | {"mask": gates}
+    by_column: dict[str, dict[int, NDArray[Any]]] = {
+        what: {place[name]: table for name, table in rates[what].tables.items()} for what in rates
+    }
+    for what, rules in (("mask", "subsidies"), ("limit", "limits")):
+        by_column[what] = {column: masks[rules] for column, masks in gates.items() if rules in masks}
+    shares = [(place[name], table) for name, table in tariff.shares.items()]
     fused, tables = _fuse(by_column, len(known))
     return {
         "sizes": np.array(list(tariff.sizes.values()), dtype=np.int64),
         "known": np.array(known, dtype=np.int64),
         "frequency": {"base": tariff.frequency.base, **_flat(tables["frequency"].items())},
         "severity": {"base": tariff.severity.base, **_flat(tables["severity"].items())},
-        "shares": {"base": 1.0, **_flat((place[name], table) for name, table in tariff.shares.items())},
-        "limits": {"base": tariff.cover.flat_limit, **_flat(limits)},
+        "shares": {"base": 1.0, **_flat(([] if cover.limits else shares) + _eligibility(gates))},
+        "limits": {"base": cover.flat_limit, **_flat(limits)},
         "masks": _flat(tables["mask"].items(), np.uint64),
         "pairs": {"base": 1.0, **_flat(_paired(tables["frequency"], tables["severity"]))},
         "fused": fused,
@@ -70,7 +83,7 @@ def plan_arguments(tariff: TariffRecord) -> dict[str, Any]:
             "curves": 1 if tariff.lines is None else tariff.codings[tariff.lines].n_slots,
             "column": -1 if tariff.lines is None else place[tariff.lines],
         },
-        "limit_curve": NO_LIMIT if tariff.limit_curve is None else tariff.limit_curve.plan(),
+        **_payout(tariff, _flat(tables["limit"].items(), np.uint64), shares),
         "loads": {
             **{name: getattr(loads, name) for name in LOADS},
             "filed_min_micro": float(loads.filed_min_micro),
@@ -80,6 +93,29 @@ def plan_arguments(tariff: TariffRecord) -> dict[str, Any]:
         "rounding": _plan.ROUNDING_MODES[tariff.rounding],
         "floor_fen": tariff.floor_fen,
     }
+
+
+def _payout(tariff: TariffRecord, masks: dict[str, Any], shares: list[tuple[int, Array]]) -> dict[str, Any]:
+    """Return the arguments that decide the payout of a claim beside its curve."""
+    cover = tariff.cover
+    return {
+        "limit_curve": NO_LIMIT if tariff.limit_curve is None else tariff.limit_curve.plan(),
+        "limit_rules": {
+            **limit_arguments(cover.limits, cover.choose, tariff.measures),
+            "masks": masks,
+            "shares": {"base": 1.0, **_flat(shares if cover.limits else [])},
+        },
+        "payout_terms": {
+            "kept": 1.0 - cover.coinsurance,
+            "deductible": 0.0 if tariff.shares else cover.deductible,  # shares already contain it
+            "measure": -1 if cover.amount_of is None else tariff.measures.index(cover.amount_of),
+        },
+    }
+
+
+def _eligibility(gates: Mapping[int, Mapping[str, NDArray[Any]]]) -> list[tuple[int, Array]]:
+    """Return a table for each column that the cover's conditions read: 1 for levels that are covered, 0 for others."""
+    return [(column, masks[COVER].astype(np.float64)) for column, masks in gates.items() if COVER in masks]
 
 
 def _rules(tariff: TariffRecord) -> dict[str, NDArray[Any]]:

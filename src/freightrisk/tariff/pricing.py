@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from freightrisk import _blocks, _check, _core, _plan, _settle
+from freightrisk import _blocks, _check, _core, _plan
 from freightrisk._columns import MERCHANT_ID, ColumnNames, kind, one_order, read, value_of
 from freightrisk._intake import id_of, number_of
 from freightrisk._parallel import chunks, in_order
@@ -18,6 +18,7 @@ from freightrisk.book.doubts import warn_of_grams
 from freightrisk.book.joined import columns_with_missing, join, unique_ids
 from freightrisk.errors import InputError
 from freightrisk.tariff.balances import Balances, check_balances, order_ids, sequence_of, spending
+from freightrisk.tariff.measures import measures_of
 from freightrisk.tariff.one_order import Quoter, encode_one
 from freightrisk.tariff.plan import plan_arguments, price_plan
 from freightrisk.tariff.quotes import DETAIL, NO_DRAWS, CodedOrders, QuoteBuffers, frame_of, index_of, with_progress
@@ -88,7 +89,8 @@ class Pricer:
         sequence = None
         if tariff.in_sequence:
             sequence = sequence_of(joined, periods=tariff.periods, carries=tariff.rounding == "carry")
-        return CodedOrders(columns, joined.n_rows, index_of(joined), kind(orders), tariff.key, draws, sequence)
+        amounts = measures_of(tariff, joined, codes)
+        return CodedOrders(columns, joined.n_rows, index_of(joined), kind(orders), tariff.key, draws, sequence, amounts)
 
     def price(
         self,
@@ -130,8 +132,10 @@ class Pricer:
         tariff = self.tariff
         if not isinstance(coded, CodedOrders):
             raise InputError(f"coded is a {type(coded).__name__}; give the result of encode(orders).")
-        needs = {"draws": tariff.rounding == "dither", "in_sequence": tariff.in_sequence}
-        coded.check(tariff.key, tuple(tariff.sizes.values()), **needs)
+        coded.check(
+            tariff.key, tuple(tariff.sizes.values()), draws=tariff.rounding == "dither",
+            in_sequence=tariff.in_sequence, measures=len(tariff.measures),
+        )  # fmt: skip
         threads = _check.threads(threads)
         detail, campaigns = _check.flag(detail, argument="detail"), _check.flag(campaigns, argument="campaigns")
         progress = _check.flag(progress, argument="progress")
@@ -140,8 +144,8 @@ class Pricer:
         n = coded.n_orders
         into = self.buffers(n, detail=detail, campaigns=campaigns) if buffers is None else buffers
         into.check(
-            n, len(tariff.payers), len(tariff.subsidies), detail=detail, settles=tariff.in_sequence,
-            carries=tariff.rounding == "carry", campaigns=campaigns,
+            n, len(tariff.payers), len(tariff.subsidies), n_flags=len(tariff.flags), detail=detail,
+            settles=tariff.in_sequence, carries=tariff.rounding == "carry", campaigns=campaigns,
         )  # fmt: skip
         spent_from = Balances() if balances is None else balances
         self._price_into(into, coded, spent_from, detail=detail, threads=threads, progress=progress)
@@ -170,11 +174,13 @@ class Pricer:
 
         def work(start: int, stop: int) -> int:
             if left is None or sums is None:
-                _core.price(coded.columns, plan, start, stop, steps, *into.outputs, money)
+                _core.price(coded.columns, plan, start, stop, steps, *into.outputs, money, measures=coded.measures)
                 into.spread_flags(start, stop)
             else:
                 spent, allowed = sums[start // PRICE_CHUNK], left.allowed()
-                _core.price(coded.columns, plan, start, stop, steps, *into.outputs, money, spent, allowed)
+                _core.price(
+                    coded.columns, plan, start, stop, steps, *into.outputs, money, spent, allowed, coded.measures
+                )
             return stop - start
 
         def in_waves() -> Iterator[int]:
@@ -199,7 +205,7 @@ class Pricer:
         columns |= {"list_fen": into.list_fen}
         columns |= {f"{payer}_fen": paid for payer, paid in zip(tariff.payers, into.payers, strict=True)}
         columns |= {"merchant_fen": into.merchant_fen}
-        columns |= dict(zip(_settle.FLAGS, into.hits, strict=True))
+        columns |= dict(zip(tariff.flags, into.hits, strict=True))
         if campaigns:
             columns |= {f"paid: {rule.name}": fen for rule, fen in zip(tariff.subsidies, into.paid, strict=False)}
         return columns
@@ -215,7 +221,7 @@ class Pricer:
             payers=np.empty((len(tariff.payers), n), dtype=np.int32),
             merchant_fen=np.empty(n, dtype=np.int32),
             flags=np.empty(n, dtype=np.uint8),
-            hits=np.empty((len(_settle.FLAGS), n), dtype=np.bool_),
+            hits=np.empty((len(tariff.flags), n), dtype=np.bool_),
             micro=np.empty(n if tariff.rounding == "carry" else 0, dtype=np.int64),
             rounded=np.empty(n if tariff.in_sequence else 0, dtype=np.int32),
             masks=np.empty(n if tariff.in_sequence else 0, dtype=np.uint64),

@@ -41,6 +41,8 @@ class CodedOrders:
         Draws of dithered rounding, 0 to 9,999.
     sequence : OrderSequence or None
         The sequence in which the orders are served, if a budget, a merchant cap or carried rounding needs one.
+    measures : float64 array, shape (n_measures, n_orders), yuan
+        Amounts of the orders that the tariff reads.
     """
 
     columns: _blocks.CodeColumns = field(repr=False)
@@ -50,30 +52,34 @@ class CodedOrders:
     key: str = field(repr=False)
     draws: NDArray[np.uint16] = field(default_factory=lambda: np.empty(0, dtype=np.uint16), repr=False)
     sequence: Any = field(default=None, repr=False)
+    measures: Array = field(default_factory=lambda: np.empty((0, 0)), repr=False)
 
     def __post_init__(self) -> None:
-        n, draws = self.n_orders, self.draws
+        n, draws, measures = self.n_orders, self.draws, self.measures
         whole = self.columns.rows == n and draws.dtype == np.uint16 and draws.shape in ((0,), (n,))
+        whole = whole and measures.dtype == np.float64 and measures.ndim == 2 and measures.flags.c_contiguous
+        whole = whole and (measures.shape[0] == 0 or measures.shape[1] == n) and bool(np.all(measures >= 0.0))
         if not whole or (self.sequence is not None and not _is_in_range(self.sequence, n)):
             raise InputError(DAMAGED)
         kept = [] if self.sequence is None else [self.sequence.permutation, self.sequence.merchants, self.sequence.keys]
-        for array in (draws, *kept):
+        for array in (draws, measures, *kept):
             array.flags.writeable = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return the call that unpickles these orders, which proves again everything that the kernel relies on."""
         columns = self.columns
         arrays = [np.asarray(array) for array in columns.arrays]
-        rest = (self.n_orders, self.index, self.kind, self.key, self.draws, self.sequence)
+        rest = (self.n_orders, self.index, self.kind, self.key, self.draws, self.sequence, np.asarray(self.measures))
         return coded_again, (arrays, columns.sizes, *rest)
 
-    def check(self, key: str, sizes: Sequence[int], *, draws: bool, in_sequence: bool) -> None:
+    def check(self, key: str, sizes: Sequence[int], *, draws: bool, in_sequence: bool, measures: int = 0) -> None:
         """Raise unless a tariff with this key, these tables and these needs can price the orders."""
         if (
             self.key != key
             or self.columns.sizes != tuple(sizes)
             or len(self.draws) != (self.n_orders if draws else 0)
             or (self.sequence is not None) != in_sequence
+            or len(self.measures) != measures
         ):
             raise InputError(
                 "orders were encoded for a tariff with other levels, rules, rounding or budgets; encode them with this "
@@ -90,6 +96,7 @@ def coded_again(
     key: str,
     draws: NDArray[np.uint16],
     sequence: Any,
+    measures: Array,
 ) -> CodedOrders:
     """Return coded orders from a pickle, or raise if the kernel could read outside its arrays."""
     if len(arrays) != len(sizes) or any(array.ndim != 1 for array in arrays):
@@ -98,7 +105,7 @@ def coded_again(
     if arrays:
         named = {f"column {k}": array for k, array in enumerate(arrays)}
         columns = _check.code_columns(named, dict(zip(named, sizes, strict=True)))
-    return CodedOrders(columns, n_orders, index, kind, key, draws, sequence)
+    return CodedOrders(columns, n_orders, index, kind, key, draws, sequence, measures)
 
 
 def _is_in_range(sequence: Any, n_orders: int) -> bool:
@@ -191,7 +198,16 @@ class QuoteBuffers:
         _settle.spread_flags(self.flags, start, stop, self.hits.view(np.uint8))
 
     def check(
-        self, n_orders: int, n_payers: int, n_rules: int, *, detail: bool, settles: bool, carries: bool, campaigns: bool
+        self,
+        n_orders: int,
+        n_payers: int,
+        n_rules: int,
+        *,
+        n_flags: int,
+        detail: bool,
+        settles: bool,
+        carries: bool,
+        campaigns: bool,
     ) -> None:
         """Raise unless the arrays can hold the quotes of `n_orders` orders under a tariff."""
         room = np.size(self.list_fen)
@@ -207,7 +223,7 @@ class QuoteBuffers:
             "payers": (np.int32, [(n_payers, room)]),
             "merchant_fen": (np.int32, [(room,)]),
             "flags": (np.uint8, [(room,)]),
-            "hits": (np.bool_, [(len(_settle.FLAGS), room)]),
+            "hits": (np.bool_, [(n_flags, room)]),
             "micro": (np.int64, [(room,), *([] if carries else [(0,)])]),
             "rounded": (np.int32, [(room,), *([] if settles else [(0,)])]),
             "masks": (np.uint64, [(room,), *([] if settles else [(0,)])]),
@@ -228,9 +244,9 @@ class QuoteBuffers:
                 raise InputError(f"{one} and {other} of buffers share memory; make new ones.")
 
 
-def quote_names(payers: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of a quote's columns under a tariff with these payers of subsidies."""
-    return (*DETAIL, "list_fen", *(f"{payer}_fen" for payer in payers), "merchant_fen", *_settle.FLAGS)
+def quote_names(payers: Sequence[str], flags: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of a quote's columns under a tariff with these payers of subsidies and these flags."""
+    return (*DETAIL, "list_fen", *(f"{payer}_fen" for payer in payers), "merchant_fen", *flags)
 
 
 def index_of(joined: JoinedColumns) -> Any:

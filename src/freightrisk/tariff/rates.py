@@ -13,7 +13,8 @@ from freightrisk.book.factors import Path
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
-from freightrisk.tariff.cover import CURVE_PIECES, ByLevel, Cover, Cubics, LimitCurve, cubics_within
+from freightrisk.tariff.cover import ByLevel, Cover
+from freightrisk.tariff.curves import CURVE_PIECES, Cubics, LimitCurve, cubics_within
 
 LARGEST_RATE = 1e9
 LARGEST_PRODUCT = 1e100
@@ -47,7 +48,7 @@ class CoverCurves(EqualByContent):
     Parameters
     ----------
     count_curve : float64 array, shape (pieces, 4)
-        Paid claims by claim intensity, see `freightrisk.tariff.cover`; empty for a cover without a maximum.
+        Paid claims by claim intensity, see `freightrisk.tariff.curves`; empty for a cover without a maximum.
     limit_curve : LimitCurve, optional
         Share of the mean freight under a limit; None for a cover without a limit.
     shares : dict of str to float64 array
@@ -156,11 +157,17 @@ def scheduled_shares(
     severity: FittedSchedule, cover: Cover, codings: Mapping[str, Coding], pairs: list[tuple[str, str]]
 ) -> tuple[list[tuple[str, str]], dict[str, Array]]:
     """Return the pairs of factors that a schedule needs, and the table of the paid share of the mean freight."""
-    if not cover.is_limited:
+    if not cover.needs_curve:
         return pairs, {}
+    if cover.measures:
+        raise InputError(
+            f"a limit is a share of column '{cover.measures[0]}', but the severity is a freight schedule, whose payout "
+            "is tabulated for amounts that are known in advance; fit the severity with SeverityModel, or give the "
+            "limit without share and of."
+        )
     crossed: Coding | CrossCoding = severity.cell
     rates = [coding.name for coding in crossed.factors]
-    tables = {limit.factor: limit_table(limit, codings) for limit in cover.limits}
+    tables = {limit.factor: limit_table(limit, codings) for limit in cover.level_limits}
     for name in tables:
         if name not in rates:
             pairs = [*pairs, (crossed.name, name)]
@@ -169,11 +176,19 @@ def scheduled_shares(
     # One cell for each combination of zone, weight and the factors of the limits; the lowest limit of a cell binds.
     sizes = [codings[name].n_slots for name in rates]
     limit = np.full(sizes, cover.flat_limit)
-    for by_level in cover.limits:
+    for by_level in cover.level_limits:
         others = [axis for axis, name in enumerate(rates) if name != by_level.factor]
         limit = np.minimum(limit, np.expand_dims(limit_table(by_level, codings), others))
+    # With limits by rule, a cell has an entry for each rule that may decide, and one for orders without a rule.
+    if cover.limits:
+        by_rule = np.array([*(rule.amount for rule in cover.limits), np.inf])
+        limit = np.minimum(limit[..., None], by_rule)
     shaped = limit.reshape(severity.zone.n_slots, len(severity.weight_shares), -1)
-    return pairs, {crossed.name: severity.paid_share(shaped).ravel()}
+    # The payment reaches the limit at this amount of the claim (docs/method.md, equation 43).
+    share = severity.paid_share(cover.deductible + shaped / (1.0 - cover.coinsurance))
+    if cover.deductible > 0.0:
+        share = np.maximum(share - severity.paid_share(np.full((1, 1, 1), cover.deductible)), 0.0)
+    return pairs, {crossed.name: share.ravel()}
 
 
 def check_rates(rates: RateTables, codings: Mapping[str, Coding | CrossCoding], what: str) -> None:
@@ -193,6 +208,19 @@ def check_rates(rates: RateTables, codings: Mapping[str, Coding | CrossCoding], 
                 f"{what} table '{name}' has a relativity outside its range; relativities must be above zero and below "
                 f"{LARGEST_RATE:g}."
             )
+
+
+def check_shares(shares: Mapping[str, Array], codings: Mapping[str, Coding | CrossCoding], cover: Cover) -> None:
+    """Refuse shares outside [0, 1], and tables whose sizes differ from their codings and the cover's limits by rule."""
+    choices = len(cover.limits) + 1 if cover.limits else 1
+    for name, table in shares.items():
+        if name not in codings:
+            raise InputError(f"shares has a table for '{name}', which is not a factor of the tariff.")
+        slots = codings[name].n_slots * choices
+        if np.shape(table) != (slots,):
+            raise InputError(f"shares table '{name}' has {np.size(table)} entries; its factor and limits need {slots}.")
+        if not np.all((table >= 0.0) & (table <= 1.0)):
+            raise InputError(f"shares table '{name}' has an entry outside [0, 1]; build the tariff again.")
 
 
 def check_products(what: str, base: float, tables: Mapping[str, Array]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any
 
-from freightrisk import _blocks, _check, _intake
+from freightrisk import _blocks, _check, _intake, _settle
 from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE
 from freightrisk._document import INLINE, OPTIONAL
 from freightrisk._frozen import FrozenDict, digest
@@ -15,21 +15,23 @@ from freightrisk._types import Array
 from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.book.factors import Band
 from freightrisk.errors import InputError
-from freightrisk.tariff.cover import Cover, Cubics, LimitCurve
+from freightrisk.tariff.conditions import Gate, Interval, compile_gates
+from freightrisk.tariff.cover import Cover
+from freightrisk.tariff.curves import Cubics, LimitCurve
 from freightrisk.tariff.experience_rating import ExperienceRating
 from freightrisk.tariff.funds import Fund, check_funds, keyed_periods, windows_of
 from freightrisk.tariff.loading import Loadings
-from freightrisk.tariff.rates import CoverCurves, RateTables, check_curves, check_products, check_rates, limit_table
-from freightrisk.tariff.rounding import Rounding
-from freightrisk.tariff.subsidy import (
-    Gate,
-    Interval,
-    Subsidy,
-    compile_gates,
-    in_stacking_order,
-    periods_of,
-    refuse_same_names,
+from freightrisk.tariff.rates import (
+    CoverCurves,
+    RateTables,
+    check_curves,
+    check_products,
+    check_rates,
+    check_shares,
+    limit_table,
 )
+from freightrisk.tariff.rounding import Rounding
+from freightrisk.tariff.subsidy import Subsidy, conditions_of, in_stacking_order, periods_of, refuse_same_names
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -69,23 +71,7 @@ class TariffRecord:
         object.__setattr__(self, "codings", FrozenDict(dict(self.codings)))
         object.__setattr__(self, "provenance", FrozenDict(dict(self.provenance)))
         check_terms(self.cover, self.loadings, self.subsidies)
-        for limit in self.cover.limits:
-            limit_table(limit, self.codings)
-        _check_pairs(self.pairs, self.codings)
-        if self.lines is not None and self.lines not in self.codings:
-            raise InputError(f"lines names factor '{self.lines}', which is not a factor of the tariff.")
-        check_rates(self.frequency, self.tabled, "frequency")
-        check_rates(self.severity, self.tabled, "severity")
-        check_rates(RateTables(1.0, self.shares), self.tabled, "shares")
-        rated = {} if self.experience is None else self.experience.tables
-        check_products("frequency", self.frequency.base, {**self.frequency.tables, **rated})
-        shares = {f"shares of {name}": table for name, table in self.shares.items()}
-        check_products("severity", self.severity.base, {**self.severity.tables, **shares})
-        check_curves(self.count_curve, self._count_ends, "count_curve", of_lines=self.lines is not None)
-        if (self.limit_curve is not None) != (self.cover.is_limited and not self.shares):
-            raise InputError(
-                "limit_curve must be given exactly when the cover has a limit and no shares. Rebuild with Tariff.build."
-            )
+        self._check_rates()
         refuse_same_names(self.subsidies)
         object.__setattr__(self, "funds", check_funds(self.subsidies, self.funds))
         if in_stacking_order(self.subsidies) != tuple(self.subsidies):
@@ -96,11 +82,32 @@ class TariffRecord:
             self.experience.check_counted_once({name: self.tabled[name].columns for name in self.frequency.tables})
         if len(self.sizes) > _blocks.COLUMN_LIMIT:
             raise InputError(
-                f"the tariff reads {len(self._gates)} eligibility columns and {len(self.sizes) - len(self._gates)} "
+                f"the tariff reads {len(self._gates)} columns of conditions and {len(self.sizes) - len(self._gates)} "
                 f"factors; together at most {_blocks.COLUMN_LIMIT} are allowed."
             )
         self._check_names()
         self._check_levels()
+
+    def _check_rates(self) -> None:
+        """Refuse tables, curves and columns of amounts that do not belong together."""
+        for limit in self.cover.level_limits:
+            limit_table(limit, self.codings)
+        _check_pairs(self.pairs, self.codings)
+        if self.lines is not None and self.lines not in self.codings:
+            raise InputError(f"lines names factor '{self.lines}', which is not a factor of the tariff.")
+        check_rates(self.frequency, self.tabled, "frequency")
+        check_rates(self.severity, self.tabled, "severity")
+        check_shares(self.shares, self.tabled, self.cover)
+        rated = {} if self.experience is None else self.experience.tables
+        check_products("frequency", self.frequency.base, {**self.frequency.tables, **rated})
+        shares = {f"shares of {name}": table[table > 0.0] for name, table in self.shares.items()}
+        check_products("severity", self.severity.base, {**self.severity.tables, **shares})
+        check_curves(self.count_curve, self._count_ends, "count_curve", of_lines=self.lines is not None)
+        if (self.limit_curve is not None) != (self.cover.needs_curve and not self.shares):
+            raise InputError(
+                "limit_curve must be given exactly when the cover has a limit or a deductible, and no shares. Rebuild "
+                "with Tariff.build."
+            )
 
     def _check_names(self) -> None:
         """Refuse two code columns with one name, because the codes of one would be read as codes of the other."""
@@ -121,13 +128,13 @@ class TariffRecord:
         """Refuse a rule for a level that no order of the tariff can have."""
         for rule, column, level, coding in _unknown_levels(self):
             known = [*coding.spellings[list(coding.columns).index(column)].known]
-            what = f"subsidy '{rule.name}' is for {column} {repr_of(level)}, which factor '{coding.name}' does not have"
+            what = f"{rule} is for {column} {repr_of(level)}, which factor '{coding.name}' does not have"
             numeric = not any(isinstance(value, str) for value in known)
             if numeric and isinstance(level, str) and not NUMBER.fullmatch(level):
                 raise InputError(f"{what}: its levels are numbers, such as {repr_of(known[0])}. Correct the rule.")
             if coding.declared.unseen == "error":
                 raise InputError(
-                    f"{what}. Such orders are refused, so the rule pays nobody{_nearest(level, known)}. Correct the "
+                    f"{what}. Such orders are refused, so the rule never holds{_nearest(level, known)}. Correct the "
                     "rule, or declare the factor with unseen='parent'."
                 )
 
@@ -185,8 +192,23 @@ class TariffRecord:
 
     @cached_property
     def _gates(self) -> tuple[Gate, ...]:
-        """Return the eligibility columns of the subsidies."""
-        return compile_gates(self.subsidies, windows_of(self.subsidies, self.funds))
+        """Return the columns that conditions of subsidies, of limits and of the cover read."""
+        asked = {
+            "subsidies": conditions_of(self.subsidies, windows_of(self.subsidies, self.funds)),
+            "limits": [limit.conditions for limit in self.cover.limits],
+            "conditions of the cover": self.cover.conditions,
+        }
+        return compile_gates(asked)
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Return the columns of amounts in yuan that pricing reads: the insured amount, and amounts of limits."""
+        return self.cover.measures
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Return the names of the flags of quotes; `limit_conflict` is among them only if limits are rules."""
+        return tuple(name for name in _settle.FLAGS if name != "limit_conflict" or self.cover.limits)
 
     @property
     def periods(self) -> tuple[str, ...]:
@@ -208,7 +230,7 @@ class TariffRecord:
         found = [column for coding in self.codings.values() for column in coding.columns]
         if self.experience is not None:
             found += [*self.experience.columns, *([MERCHANT_ID] if self.experience.mods else [])]
-        found += [gate.column for gate in self._gates]
+        found += [*(gate.column for gate in self._gates), *self.measures]
         if self.in_sequence or self.rounding == "dither":
             found.append(ORDER_ID)
         if self.in_sequence:
@@ -237,45 +259,52 @@ class TariffRecord:
                 self.periods,
                 None if self.experience is None else self.experience.digest,
                 self.clock,
+                *([self.measures] if self.measures else []),
             )
         )
 
 
-def _unknown_levels(tariff: TariffRecord) -> Iterator[tuple[Subsidy, str, Any, Coding]]:
+def _conditions(tariff: TariffRecord) -> Iterator[tuple[str, str, Any]]:
+    """Yield the name of a rule, a column and its condition, for each condition of subsidies, limits and the cover."""
+    rules = [(f"subsidy '{rule.name}'", rule.where) for rule in tariff.subsidies]
+    rules += [(f"limit '{rule.name}'", rule.where) for rule in tariff.cover.limits]
+    for name, where in [*rules, ("eligible of the cover", tariff.cover.eligible)]:
+        for column, condition in where.items():
+            yield name, column, condition
+
+
+def _unknown_levels(tariff: TariffRecord) -> Iterator[tuple[str, str, Any, Coding]]:
     """Yield rule, column, level and factor for each level of a rule that the factor of the column does not have."""
-    for rule in tariff.subsidies:
-        for column, condition in rule.where.items():
+    for rule, column, condition in _conditions(tariff):
+        if not isinstance(condition, Interval):
             for coding in tariff.codings.values():
-                if isinstance(condition, Interval) or isinstance(coding.declared, Band):
+                if isinstance(coding.declared, Band):
                     continue
                 if column in coding.columns:
                     known = coding.spellings[list(coding.columns).index(column)]
-                    for level in condition:
-                        if level is not None and known.meet(level) is None:
-                            yield rule, column, level, coding
+                    unmet = (level for level in condition if level is not None and known.meet(level) is None)
+                    yield from ((rule, column, level, coding) for level in unmet)
 
 
 def warn_of_unknown_levels(tariff: TariffRecord) -> None:
     """Warn of rules for levels that the book never had, and for single values of a banded number."""
     banded = {coding.columns[0] for coding in tariff.codings.values() if isinstance(coding.declared, Band)}
-    for rule in tariff.subsidies:
-        for column, condition in rule.where.items():
-            if column not in banded or isinstance(condition, Interval):
-                continue
+    for rule, column, condition in _conditions(tariff):
+        if column in banded and not isinstance(condition, Interval):
             _check.warn(
-                f"subsidy '{rule.name}' is only for the values {repr_of(list(condition))} of {column}, which is "
-                "banded; for a range give Interval(above=, at_most=)."
+                f"{rule} is only for the values {repr_of(list(condition))} of {column}, which is banded; for a range "
+                "give Interval(above=, at_most=)."
             )
     unknown: dict[tuple[str, str, str], list[tuple[Any, Coding]]] = {}
     for rule, column, level, coding in _unknown_levels(tariff):
-        unknown.setdefault((rule.name, column, coding.name), []).append((level, coding))
+        unknown.setdefault((rule, column, coding.name), []).append((level, coding))
     for (name, column, factor), levels in unknown.items():
         level, coding = levels[0]
         known = [*coding.spellings[list(coding.columns).index(column)].known]
         more = f" (and {counted(len(levels) - 1, 'more level')})" if len(levels) > 1 else ""
         _check.warn(
-            f"subsidy '{name}' is for {column} {repr_of(level)}{more}, which factor '{factor}' does not have. It pays "
-            f"only orders with levels newer than the fit{_nearest(level, known)}."
+            f"{name} is for {column} {repr_of(level)}{more}, which factor '{factor}' does not have. It holds only for "
+            f"orders with levels newer than the fit{_nearest(level, known)}."
         )
 
 

@@ -14,7 +14,9 @@ from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.errors import FreightRiskError
 from freightrisk.tariff.balances import Balances, period_of
 from freightrisk.tariff.funds import Fund
+from freightrisk.tariff.measures import measures_of_one
 from freightrisk.tariff.one_order import codes_of, draw_of
+from freightrisk.tariff.plan import COVER
 from freightrisk.tariff.rates import RateTables
 from freightrisk.tariff.record import TariffRecord
 from freightrisk.tariff.subsidy import Subsidy
@@ -70,9 +72,11 @@ def worksheet(
     remainder = balances.remainder_of(value_of(order, MERCHANT_ID, id_of)) if carries else 0
     left = [_left(rule, order, balances, tariff.clock, date_format) for rule in tariff.subsidies]
     in_funds = {fund.name: _left_in_fund(fund, order, balances, tariff.clock, date_format) for fund in tariff.funds}
+    amounts = measures_of_one(tariff, order, dict(zip(tariff.sizes, codes, strict=True))).ravel().tolist()
     priced = _reference.price_order(
         codes, plan, len(tariff.payers), draw=draw, remainder=remainder, left=left,
         funds=[rule.fund for rule in tariff.subsidies], left_in_funds=in_funds,
+        measures=amounts,
     )  # fmt: skip
     steps = (priced.list_fen, *priced.payers_fen, priced.merchant_fen)
     kernel = (quote["list_fen"], *(quote[f"{payer}_fen"] for payer in tariff.payers), quote["merchant_fen"])
@@ -82,7 +86,7 @@ def worksheet(
         )
     rows = [
         f"Worksheet of tariff '{tariff.name}'",
-        *_premium_lines(tariff, codes, priced),
+        *_premium_lines(tariff, codes, priced, amounts),
         *_money_lines(tariff, priced, left, in_funds),
     ]
     return Worksheet(tuple(map(shown, (*rows, _last_line(tariff, quote)))), quote)
@@ -107,7 +111,9 @@ def _left_in_fund(fund: Fund, order: Mapping[str, Any], known: Balances, clock: 
     return 0 if np.isnat(time) else known.left_in_fund(fund, day=period_of(time, "day"))
 
 
-def _premium_lines(tariff: TariffRecord, codes: list[int], priced: _reference.PricedOrder) -> Iterator[str]:
+def _premium_lines(
+    tariff: TariffRecord, codes: list[int], priced: _reference.PricedOrder, amounts: Sequence[float]
+) -> Iterator[str]:
     code = dict(zip(tariff.tabled, codes, strict=False))
     yield from _table_lines(
         "claim intensity", "claims an order", tariff.frequency, tariff.tabled, code, _experience_lines(tariff, codes),
@@ -118,13 +124,10 @@ def _premium_lines(tariff: TariffRecord, codes: list[int], priced: _reference.Pr
         claims += f", {tariff.cover.merge_share:.0%} of further ones picked up with the first"
     yield _line("expected claims", priced.expected_claims, claims)
     yield from _table_lines(
-        "mean freight", "yuan a claim", tariff.severity, tariff.tabled, code, (), priced.mean_freight
-    )
-    for name, table in tariff.shares.items():
-        yield _line("  x paid share", float(table[code[name]]), f"of {name} under the limits")
-    limit = "no limit" if np.isinf(priced.limit) else f"limit {priced.limit:g} yuan a claim"
-    limit = "mean freight x paid share" if tariff.shares else limit
-    yield _line("expected payout", priced.expected_payout, limit)
+        "mean freight", "yuan a claim", tariff.severity, tariff.tabled, code, _amount_lines(tariff, amounts),
+        priced.mean_freight,
+    )  # fmt: skip
+    yield from _cover_lines(tariff, codes, priced)
     yield _line("pure premium", priced.pure_premium, "expected claims x expected payout")
     loads = tariff.loadings
     # docs/method.md, equation 22.
@@ -134,6 +137,36 @@ def _premium_lines(tariff: TariffRecord, codes: list[int], priced: _reference.Pr
         f"(pure x {1 + loads.fraud_load:g} + {loads.claim_handling:g} x claims + {loads.policy_cost:g})"
         f" / {loads.retained:g}",
     )
+
+
+def _amount_lines(tariff: TariffRecord, amounts: Sequence[float]) -> Iterator[str]:
+    if tariff.cover.amount_of is not None:
+        yield _line(
+            f"  x {tariff.cover.amount_of}", amounts[tariff.measures.index(tariff.cover.amount_of)], "yuan of the order"
+        )
+
+
+def _cover_lines(tariff: TariffRecord, codes: list[int], priced: _reference.PricedOrder) -> Iterator[str]:
+    """Yield what the cover pays of the mean freight: its limit, deductible, coinsurance and conditions."""
+    cover, choices = tariff.cover, len(tariff.cover.limits) + 1 if tariff.cover.limits else 1
+    code = dict(zip(tariff.sizes, codes, strict=True))
+    rule = priced.chosen.bit if cover.limits else 0
+    if cover.limits:
+        none = rule == len(cover.limits)
+        conflict = ", other rules of its priority differ" if priced.chosen.conflict else ""
+        why = "no rule holds" if none else f"'{cover.limits[rule].name}'{conflict}"
+        yield _line("limit by rule", priced.chosen.limit, f"yuan a claim, {why}")
+    for name, table in tariff.shares.items():
+        yield _line("  x paid share", float(table[code[name] * choices + rule]), f"of {name} under the limits")
+    if cover.deductible:
+        yield _line("deductible", cover.deductible, "yuan a claim")
+    if cover.coinsurance:
+        yield _line("coinsurance", cover.coinsurance, "of the rest stays with the buyer")
+    for gate in tariff._gates:
+        if COVER in gate.masks and not gate.masks[COVER][code[f"{gate.kind} of {gate.column}"]]:
+            yield _line("not eligible", 0.0, f"the cover asks for another {gate.column}")
+    limit = "no limit" if np.isinf(priced.limit) else f"limit {priced.limit:g} yuan a claim"
+    yield _line("expected payout", priced.expected_payout, "mean freight x paid share" if tariff.shares else limit)
 
 
 def _table_lines(
