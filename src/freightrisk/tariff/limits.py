@@ -104,7 +104,7 @@ def check_limits(limits: Any, choose: str) -> tuple[Limit, ...]:
             if j != k and _implies(rule, other) and _outranks(other, rule, choose, is_earlier=j < k):
                 raise InputError(
                     f"limit '{rule.name}' never decides, because limit '{other.name}' holds for all of its orders and "
-                    f"takes precedence (priority {other.priority} and {rule.priority}, choose='{choose}'); raise the "
+                    f"takes precedence (priority {other.priority} against {rule.priority}, choose='{choose}'); raise the "
                     f"priority of '{rule.name}', add a condition to '{other.name}', or remove '{rule.name}'."
                 )
     return rules
