@@ -461,7 +461,7 @@ def test_pickled_orders_are_priced_as_they_were(rules, rounding, floor, seed, si
 
 def forged(coded, **changes):
     """Return the parts of a pickle with some of them changed."""
-    names = ("arrays", "sizes", "n_orders", "index", "kind", "key", "draws", "sequence")
+    names = ("arrays", "sizes", "n_orders", "index", "kind", "key", "draws", "sequence", "measures")
     parts = dict(zip(names, coded.__reduce__()[1], strict=True))
     return {name: change(parts[name]) for name, change in changes.items()} | {
         name: part for name, part in parts.items() if name not in changes
@@ -484,6 +484,10 @@ CAPPED = Subsidy("a", "platform", fixed_fen=2, merchant_cap_fen=50, period="day"
         ({"arrays": lambda arrays: [array.astype(np.int64) for array in arrays]}, "are int64; they must be"),
         ({"n_orders": lambda n: n + 1}, "have wrong lengths"),
         ({"draws": lambda draws: np.zeros(3, dtype=np.uint16)}, "have wrong lengths"),
+        ({"measures": lambda measures: np.zeros((1, 19))}, "have wrong lengths"),
+        ({"measures": lambda measures: np.full((1, 20), np.nan)}, "have wrong lengths"),
+        ({"measures": lambda measures: np.zeros((1, 20), dtype=np.float32)}, "have wrong lengths"),
+        ({"measures": lambda measures: np.zeros((1, 40))[:, ::2]}, "have wrong lengths"),
         ({"sequence": lambda found: replace(found, keys=found.keys + 10**6)}, "damaged"),
         ({"sequence": lambda found: replace(found, keys=found.keys[:, :3])}, "damaged"),
         ({"sequence": lambda found: replace(found, permutation=np.arange(1, 21))}, "damaged"),

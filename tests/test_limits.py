@@ -354,13 +354,13 @@ def test_amounts_may_be_missing_only_where_no_rule_reads_them():
     frame = pd.DataFrame({"custom": ["no", "yes"], "sub_order": [np.nan, 600.0], "freight": 100.0})
     assert tariff.price(frame)["expected_payout"].tolist() == [25.0, 30.0]
     assert tariff.quote({"custom": "no", "sub_order": None, "freight": 100.0})["expected_payout"] == 25.0
-    with pytest.raises(InputError, match="'sub_order' is missing in 1 row .first: 0., but the price depends on it"):
+    with pytest.raises(InputError, match=r"'sub_order' is missing in 1 row .first: 0., but the price depends on it"):
         tariff.price(frame.assign(custom="yes"))
     with pytest.raises(InputError, match="'sub_order' is missing, but the price depends on it"):
         tariff.quote({"custom": "yes", "sub_order": None, "freight": 100.0})
-    with pytest.raises(InputError, match="'freight' is missing in 1 row .first: 1."):
+    with pytest.raises(InputError, match=r"'freight' is missing in 1 row .first: 1."):
         tariff.price(frame.assign(freight=[1.0, np.nan]))
-    with pytest.raises(InputError, match="'sub_order' is below 0 or above 1e9 in 1 row .first: 1."):
+    with pytest.raises(InputError, match=r"'sub_order' is below 0 or above 1e9 in 1 row .first: 1."):
         tariff.price(frame.assign(sub_order=[1.0, -2.0]))
     with pytest.raises(InputError, match=r"order: 'sub_order' is -2\.0; it must be a finite number"):
         tariff.quote({"custom": "yes", "sub_order": -2.0, "freight": 100.0})

@@ -11,10 +11,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freightrisk import Band, Factor, Subsidy, _blocks, _codes, _core, _fit, _plan, _rounding, _settle, load_tariff
+from freightrisk import (
+    Band,
+    Cover,
+    Factor,
+    Limit,
+    Subsidy,
+    _blocks,
+    _codes,
+    _core,
+    _fit,
+    _plan,
+    _rounding,
+    _settle,
+    load_tariff,
+)
 from freightrisk.book.codings import Coding
 from freightrisk.errors import InputError
-from freightrisk.tariff.plan import RateTables, price_plan
+from freightrisk.tariff.plan import price_plan
+from freightrisk.tariff.rates import RateTables
 from strategies import blank, draw_batch, draw_codes, put_together, rate_tables, seeds, slots_of, tariffs
 
 GRANT = Subsidy("grant", "platform", fixed_fen=5)
@@ -312,6 +327,45 @@ def test_a_plan_refuses_tables_that_are_shorter_than_their_columns():
             price_plan(changed(whole, "count_curve", name, value))
     with pytest.raises(TypeError, match="incorrect type"):
         _plan.PricePlan(**whole)  # whose parts are mappings still
+
+
+SHARE = Limit("custom", 30.0, share=0.05, of="price", where={"channel": ["store"]})
+RULED = Cover(limits=[Limit("base", 9.0), Limit("city", 12.0, where={"zone": ["city"]}, priority=1), SHARE])
+
+
+def test_a_plan_refuses_limits_that_do_not_belong_together():
+    tariff = put_together(frequency=RateTables(0.1, {}), severity=RateTables(8.0, {}), cover=RULED)
+    whole = tariff.pricer.plan_arguments
+    price_plan(whole)
+    rules = whole["limit_rules"]
+    wrong = [{name: rules[name][:-1]} for name in ("amount", "share", "measure", "rivals", "ends")]
+    wrong += [{"ends": rules["ends"][::-1].copy()}, {"ends": rules["ends"] + 1}, {"choose": 3}, {"choose": -1}]
+    wrong += [{"measure": rules["measure"] - 1}]
+    masks = rules["masks"]
+    wrong += [{"masks": masks | {name: masks[name][:-1]}} for name in ("columns", "offsets", "entries")]
+    wrong += [
+        {"masks": masks | {"offsets": masks["offsets"] + 1}},
+        {"masks": masks | {"columns": masks["columns"] + 9}},
+    ]
+    wrong += [{"masks": masks | {"entries": masks["entries"] | np.uint64(1 << bit)}} for bit in (3, 31, 63)]
+    table = {"columns": np.array([0], "i4"), "offsets": np.array([0], "i8"), "entries": np.ones(7)}
+    wrong += [{"shares": rules["shares"] | table}]
+    for change in wrong:
+        with pytest.raises(ValueError, match=REFUSED):
+            price_plan(changed(whole, "", "limit_rules", rules | change))
+    terms = whole["payout_terms"]
+    with pytest.raises(ValueError, match=REFUSED):
+        price_plan(changed(whole, "", "payout_terms", terms | {"measure": -2}))
+
+
+def test_amounts_that_are_too_few_never_reach_the_kernel():
+    tariff = put_together(frequency=RateTables(0.1, {}), severity=RateTables(8.0, {}), cover=RULED)
+    call = call_of(tariff)
+    n = call["stop"]
+    _core.price(**call, measures=np.ones((1, n)))
+    for measures in (None, np.ones((0, n)), np.ones((1, n - 1))):
+        with pytest.raises(ValueError, match="fewer measures than the plan reads"):
+            _core.price(**call, measures=measures)
 
 
 def test_codes_of_another_plan_are_refused():

@@ -4,6 +4,7 @@
 stack passes the results on. The last two stages are in `_rounding` and `_settle`.
 """
 
+from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -75,6 +76,12 @@ cdef wide_void gather_mask(const int32_t* codes, const uint32_t* table, int n, m
     cdef int i
     for i in range(n):
         mask[i] &= table[codes[i]]
+
+
+cdef wide_void fill_mask(uint32_t value, int n, mask_out mask) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        mask[i] = value
 
 
 cdef wide_void whole_mask(const uint32_t* low, const uint32_t* high, int n, whole_out whole) noexcept nogil:
@@ -294,7 +301,8 @@ cdef void cover_payout(Block* b, PricePlan plan, uint8_t* flags) noexcept nogil:
     if plan.limit_rules.count:
         gather_masks(b, plan.limit_rules.masks, plan.limit_rules.count, b.limits.holds)
         choose_limits(&b.limits, plan.limit_rules, b.measures, b.stride, b.n)
-        flag_conflicts(&b.limits.conflict[0], b.n, flags)
+        if plan.limit_rules.conflicts:
+            flag_conflicts(&b.limits.conflict[0], b.n, flags)
     if plan.limit_curve.count:
         limit_payout(b, plan, payout)
     else:
@@ -312,15 +320,19 @@ cdef void limit_payout(Block* b, PricePlan plan, double* payout) noexcept nogil:
     """Write the mean of a claim between the deductible and the amount at which its limit is reached."""
     cdef double deductible = plan.payout_terms.deductible, inverse
     cdef bint flat = plan.limits.count == 0 and plan.limit_rules.count == 0
+    cdef double* limit = &b.limit[0]
+    cdef double* by_rule = &b.limits.limit[0] if plan.limit_rules.count else NULL
     cdef int f
     if not flat:
-        fill(plan.limits.base, b.n, &b.limit[0])
-        for f in range(plan.limits.count):
-            gather_minimum(&b.codes[plan.limits.columns[f]][0], &plan.limits.entries[plan.limits.offsets[f]], b.n,
-                           &b.limit[0])
-        reach_limits(&b.limits.limit[0] if plan.limit_rules.count else NULL, plan.payout_terms.kept, deductible, b.n,
-                     &b.limit[0], &b.inverse[0])
-    limited_mean(plan.limit_curve, &b.mean[0], &b.limit[0], &b.inverse[0], flat, b.n, payout, &b.piece[0],
+        if plan.limits.count or plan.limits.base != INFINITY:
+            fill(plan.limits.base, b.n, limit)
+            for f in range(plan.limits.count):
+                gather_minimum(&b.codes[plan.limits.columns[f]][0], &plan.limits.entries[plan.limits.offsets[f]], b.n,
+                               limit)
+        else:
+            limit, by_rule = by_rule, NULL
+        reach_limits(by_rule, plan.payout_terms.kept, deductible, b.n, limit, &b.inverse[0])
+    limited_mean(plan.limit_curve, &b.mean[0], limit, &b.inverse[0], flat, b.n, payout, &b.piece[0],
                  &b.inside[0])
     if deductible > 0.0:
         inverse = 1.0 / deductible
@@ -344,8 +356,9 @@ cdef void gather_masks(Block* b, MaskSet tables, int n_rules, uint32_t (*masks)[
     cdef const uint32_t* table
     cdef const int32_t* codes
     cdef int f, half
-    if not tables.count:
-        memset(&masks[0][0], 0xFF, 2 * BLOCK * sizeof(uint32_t))
+    if not tables.count:  # each order meets every rule
+        for half in range(2):
+            fill_mask(<uint32_t>((<uint64_t>1 << max(0, min(32, n_rules - 32 * half))) - 1), b.n, &masks[half][0])
     for f in range(tables.count):
         codes = &b.codes[tables.columns[f]][0]
         for half in range(1 if n_rules <= 32 else 2):

@@ -52,10 +52,13 @@ cdef class Loads:
 
 cdef class LimitRules:
     cdef const double[::1] amount, share
-    cdef const int32_t[::1] measure, bit, ends
+    cdef const int32_t[::1] measure, ends
+    cdef const double[::1] tops  # (1 + R,) infinity, then the amounts
+    cdef const int32_t[::1] rivals  # (1 + R,) no bit, then a bit for each rival
     cdef MaskSet masks
     cdef TableSet shares
     cdef int count, groups, choose
+    cdef bint flat, conflicts
 
 cdef class PayoutTerms:
     cdef double kept, deductible

@@ -60,7 +60,7 @@ class LimitRules:
         amount: NDArray[np.float64],
         share: NDArray[np.float64],
         measure: NDArray[np.int32],
-        bit: NDArray[np.int32],
+        rivals: NDArray[np.uint64],
         ends: NDArray[np.int32],
         choose: int,
         masks: MaskSet,

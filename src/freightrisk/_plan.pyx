@@ -4,6 +4,8 @@
 """
 
 cimport cython
+import numpy as np
+
 from libc.stdint cimport int32_t, int64_t
 
 from freightrisk._blocks cimport MAX_COLUMNS, CodeColumns, need
@@ -31,6 +33,11 @@ cdef class TableSet:
         self.count = <int>self.columns.shape[0]
 
 
+cdef object halves_of(masks):
+    """Return the bits of rules 0 to 31 and of rules 32 to 63 apart; loops vectorise better with 32-bit masks."""
+    return masks.astype("<u8").view("<u4").reshape(-1, 2).T.astype("u4", order="C")
+
+
 @cython.auto_pickle(False)
 cdef class MaskSet:
     """Tables of masks: bit j of a uint64 entry is 1 if the level allows rule j.
@@ -40,8 +47,7 @@ cdef class MaskSet:
 
     def __init__(self, columns not None, offsets not None, entries not None):
         self.columns, self.offsets = columns, offsets
-        # Rules 0 to 31 and rules 32 to 63 are kept apart, because loops over fen vectorise better with 32-bit masks.
-        self.halves = entries.astype("<u8").view("<u4").reshape(-1, 2).T.astype("u4", order="C")
+        self.halves = halves_of(entries)
         self.count = <int>self.columns.shape[0]
 
 
@@ -90,28 +96,38 @@ cdef class LimitPieces:
 
 @cython.auto_pickle(False)
 cdef class LimitRules:
-    """Rules that limit the payment for a claim, by priority, the lowest first. Rules of one priority form a group.
+    """Rules that limit the payment for a claim, by rank, the lowest first. Rules of one priority form a group.
+
+    Of the rules of a group with the same amount for every order, the rule with the highest rank decides.
 
     amount : (R,) yuan
     share : (R,) the limit is at most this share of the order's measure; not read if the rule has no measure
     measure : (R,) the column of measures that the share is of, -1 for none
-    bit : (R,) the bit of the rule in the masks
+    rivals : (R,) uint64, a bit for each rule of the same group that has another amount
     ends : (G,) where each group ends
     choose : how the rules of a group decide: 0 by the largest amount, 1 by the smallest, 2 by the first rule
     masks : tables of masks; bit j of an entry is 1 if the level meets the conditions of rule j
-    shares : tables of the paid share of the mean freight, with R + 1 entries for each code: for each bit the share
-        under its rule, then the share without a rule. If there is one, it replaces the limits of the rules.
+    shares : tables of the paid share of the mean freight, with R + 1 entries for each code: for each rule the share
+        under it, then the share without a rule. If there is one, it replaces the limits of the rules.
     """
 
-    def __init__(self, amount not None, share not None, measure not None, bit not None, ends not None, int choose,
+    def __init__(self, amount not None, share not None, measure not None, rivals not None, ends not None, int choose,
                  MaskSet masks not None, TableSet shares not None):
-        self.amount, self.share, self.measure, self.bit, self.ends = amount, share, measure, bit, ends
+        self.amount, self.share, self.measure, self.ends = amount, share, measure, ends
+        # `choose_flat` reads masks of 30 bits as int32.
+        self.flat = max(list(self.measure), default=-1) < 0 and len(rivals) <= 30
+        self.tops = np.append(np.inf, amount)
+        self.rivals = np.append(np.uint64(0), rivals if self.flat else 0 * rivals).astype(np.int32)
+        self.conflicts = not self.flat or bool(np.any(rivals))
         self.choose, self.masks, self.shares = choose, masks, shares
         self.count, self.groups = <int>self.amount.shape[0], <int>self.ends.shape[0]
         need(self.count <= MAX_RULES and LARGEST_AMOUNT <= choose <= FIRST_AMOUNT, "too many limits, or no such choice")
-        need(self.amount.shape[0] == self.share.shape[0] == self.measure.shape[0] == self.bit.shape[0],
+        highest = np.asarray(masks.halves).max(axis=1, initial=0)
+        need(highest[0] < 2.0 ** min(32, self.count) and highest[1] < 2.0 ** max(0, self.count - 32),
+             "masks of limits with bits for more rules")
+        need(self.amount.shape[0] == self.share.shape[0] == self.measure.shape[0]
+             == len(rivals),
              "limits of unequal length")
-        need(sorted(list(self.bit)) == list(range(self.count)), "limits whose bits are not their numbers")
         cuts = [0] + list(self.ends)
         need(cuts == sorted(set(cuts)) and max(cuts) == self.count, "groups of limits that do not follow each other")
 

@@ -144,7 +144,7 @@ class ChosenLimit(NamedTuple):
     """The limit by rule of an order, infinite without one; its rule; whether rules of the same priority differ."""
 
     limit: float
-    bit: int
+    rank: int
     conflict: bool
 
 
@@ -284,7 +284,7 @@ def price_order(
     terms, chosen = plan["payout_terms"], chosen_limit(codes, plan["limit_rules"], measures)
     mean *= measures[terms["measure"]] if terms["measure"] >= 0 else 1.0
     limit = min([float(plan["limits"]["base"]), *_gathered(codes, plan["limits"]), chosen.limit])
-    payout = _payout(mean, limit, chosen.bit, codes, plan)
+    payout = _payout(mean, limit, chosen.rank, codes, plan)
     pure = claims * payout
     loads = plan["loads"]
     costs = pure * (1.0 + loads["fraud_load"]) + loads["claim_handling"] * claims + loads["policy_cost"]
@@ -314,15 +314,14 @@ def chosen_limit(codes: Sequence[int], rules: Mapping[str, Any], measures: Seque
     for end in map(int, rules["ends"]):
         amounts = {}
         for k in range(start, end):
-            if holds >> int(rules["bit"][k]) & 1:
+            if holds >> k & 1:
                 amount, measure = float(rules["amount"][k]), int(rules["measure"][k])
-                amounts[int(rules["bit"][k])] = (
-                    amount if measure < 0 else min(float(rules["share"][k]) * measures[measure], amount)
-                )
+                amounts[k] = amount if measure < 0 else min(float(rules["share"][k]) * measures[measure], amount)
         if amounts:
-            best = [max(amounts.values()), min(amounts.values()), next(iter(amounts.values()))][rules["choose"]]
-            bit = next(bit for bit, amount in amounts.items() if amount == best)
-            found = ChosenLimit(best, bit, len(set(amounts.values())) > 1)
+            # Of the first rules the first has the highest rank, so it comes last.
+            best = [max(amounts.values()), min(amounts.values()), [*amounts.values()][-1]][rules["choose"]]
+            rank = next(k for k, amount in amounts.items() if amount == best)
+            found = ChosenLimit(best, rank, len(set(amounts.values())) > 1)
         start = end
     return found
 

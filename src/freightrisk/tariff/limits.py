@@ -104,8 +104,8 @@ def check_limits(limits: Any, choose: str) -> tuple[Limit, ...]:
             if j != k and _implies(rule, other) and _outranks(other, rule, choose, is_earlier=j < k):
                 raise InputError(
                     f"limit '{rule.name}' never decides, because limit '{other.name}' holds for all of its orders and "
-                    f"takes precedence (priority {other.priority} against {rule.priority}, choose='{choose}'); raise the "
-                    f"priority of '{rule.name}', add a condition to '{other.name}', or remove '{rule.name}'."
+                    f"takes precedence (priority {other.priority} against {rule.priority}, choose='{choose}'); raise "
+                    f"the priority of '{rule.name}', add a condition to '{other.name}', or remove '{rule.name}'."
                 )
     return rules
 
@@ -143,9 +143,14 @@ def _within(inner: Condition, outer: Condition) -> bool:
     return {(type(level), level) for level in inner} <= {(type(level), level) for level in outer}
 
 
-def ranked(limits: Sequence[Limit]) -> list[int]:
-    """Return the numbers of the rules by priority, the lowest first; rules of one priority keep their sequence."""
-    return sorted(range(len(limits)), key=lambda k: limits[k].priority)
+def ranked(limits: Sequence[Limit], choose: str) -> tuple[Limit, ...]:
+    """Return the rules by rank, the lowest first: by priority, and in a priority by the choice among amounts.
+
+    Among rules with the same amount for every order, the rule with the highest rank decides.
+    """
+    sign = {"largest": 1.0, "smallest": -1.0, "first": 0.0}[choose]
+    last_first = [*reversed(limits)]  # sorting keeps the sequence of equals, so that the first of them ranks highest
+    return tuple(sorted(last_first, key=lambda rule: (rule.priority, sign * rule.amount)))
 
 
 def measures_of(limits: Sequence[Limit]) -> tuple[str, ...]:
@@ -154,7 +159,7 @@ def measures_of(limits: Sequence[Limit]) -> tuple[str, ...]:
 
 
 def limit_arguments(limits: Sequence[Limit], choose: str, measures: Sequence[str]) -> dict[str, Any]:
-    """Return the arguments of `_plan.LimitRules`: the rules by priority, the lowest first.
+    """Return the arguments of `_plan.LimitRules` for the rules by rank.
 
     Parameters
     ----------
@@ -163,13 +168,17 @@ def limit_arguments(limits: Sequence[Limit], choose: str, measures: Sequence[str
     measures : sequence of str
         Columns of amounts of the orders, in the sequence in which the kernel gets them.
     """
-    rules = [limits[k] for k in ranked(limits)]
+    rules = ranked(limits, choose)
     sizes = [len(list(members)) for _, members in groupby(rules, key=lambda rule: rule.priority)]
+    rivals = [
+        sum(1 << k for k, other in enumerate(rules) if other.priority == rule.priority and other.amount != rule.amount)
+        for rule in rules
+    ]
     return {
         "amount": np.array([rule.amount for rule in rules], dtype=np.float64),
         "share": np.array([0.0 if rule.share is None else rule.share for rule in rules], dtype=np.float64),
         "measure": np.array([-1 if rule.of is None else measures.index(rule.of) for rule in rules], dtype=np.int32),
-        "bit": np.array(ranked(limits), dtype=np.int32),
+        "rivals": np.array(rivals, dtype=np.uint64),
         "ends": np.cumsum(sizes, dtype=np.int32),
         "choose": CHOICES.index(choose),
     }
@@ -211,7 +220,8 @@ def choose_limits(
     n = len(masks)
     limit, rule = np.full(n, np.inf), np.full(n, len(limits), dtype=np.int64)
     conflict = np.zeros(n, dtype=np.bool_)
-    for _, members in groupby(ranked(limits), key=lambda k: limits[k].priority):
+    by_priority = sorted(range(len(limits)), key=lambda k: limits[k].priority)
+    for _, members in groupby(by_priority, key=lambda k: limits[k].priority):
         value, best = np.full(n, np.inf), np.full(n, -1, dtype=np.int64)
         apart = np.zeros(n, dtype=np.bool_)
         for k in members:

@@ -62,7 +62,7 @@ def _is_read(tariff: TariffRecord, column: str, codes: Mapping[str, NDArray[Any]
     """Return for each order whether its price depends on an amount: it is insured, or a limit that holds reads it."""
     if column == tariff.cover.amount_of:
         return np.ones(n, dtype=np.bool_)
-    shares = sum(1 << k for k, rule in enumerate(tariff.cover.limits) if rule.of == column)
+    shares = sum(1 << k for k, rule in enumerate(tariff.ranked_limits) if rule.of == column)
     holds = np.full(n, 2**64 - 1, dtype=np.uint64)
     for gate in tariff._gates:
         if "limits" in gate.masks:

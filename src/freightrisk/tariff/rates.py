@@ -15,6 +15,7 @@ from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
 from freightrisk.tariff.cover import ByLevel, Cover
 from freightrisk.tariff.curves import CURVE_PIECES, Cubics, LimitCurve, cubics_within
+from freightrisk.tariff.limits import ranked
 
 LARGEST_RATE = 1e9
 LARGEST_PRODUCT = 1e100
@@ -181,7 +182,7 @@ def scheduled_shares(
         limit = np.minimum(limit, np.expand_dims(limit_table(by_level, codings), others))
     # With limits by rule, a cell has an entry for each rule that may decide, and one for orders without a rule.
     if cover.limits:
-        by_rule = np.array([*(rule.amount for rule in cover.limits), np.inf])
+        by_rule = np.array([*(rule.amount for rule in ranked(cover.limits, cover.choose)), np.inf])
         limit = np.minimum(limit[..., None], by_rule)
     shaped = limit.reshape(severity.zone.n_slots, len(severity.weight_shares), -1)
     # The payment reaches the limit at this amount of the claim (docs/method.md, equation 43).

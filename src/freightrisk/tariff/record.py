@@ -20,6 +20,7 @@ from freightrisk.tariff.cover import Cover
 from freightrisk.tariff.curves import Cubics, LimitCurve
 from freightrisk.tariff.experience_rating import ExperienceRating
 from freightrisk.tariff.funds import Fund, check_funds, keyed_periods, windows_of
+from freightrisk.tariff.limits import Limit, ranked
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.rates import (
     CoverCurves,
@@ -195,10 +196,15 @@ class TariffRecord:
         """Return the columns that conditions of subsidies, of limits and of the cover read."""
         asked = {
             "subsidies": conditions_of(self.subsidies, windows_of(self.subsidies, self.funds)),
-            "limits": [limit.conditions for limit in self.cover.limits],
+            "limits": [limit.conditions for limit in self.ranked_limits],
             "conditions of the cover": self.cover.conditions,
         }
         return compile_gates(asked)
+
+    @cached_property
+    def ranked_limits(self) -> tuple[Limit, ...]:
+        """Return the limits by rule by rank, as the kernel numbers them."""
+        return ranked(self.cover.limits, self.cover.choose)
 
     @property
     def measures(self) -> tuple[str, ...]:

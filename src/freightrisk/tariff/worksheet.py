@@ -150,11 +150,11 @@ def _cover_lines(tariff: TariffRecord, codes: list[int], priced: _reference.Pric
     """Yield what the cover pays of the mean freight: its limit, deductible, coinsurance and conditions."""
     cover, choices = tariff.cover, len(tariff.cover.limits) + 1 if tariff.cover.limits else 1
     code = dict(zip(tariff.sizes, codes, strict=True))
-    rule = priced.chosen.bit if cover.limits else 0
+    rule = priced.chosen.rank if cover.limits else 0
     if cover.limits:
         none = rule == len(cover.limits)
         conflict = ", other rules of its priority differ" if priced.chosen.conflict else ""
-        why = "no rule holds" if none else f"'{cover.limits[rule].name}'{conflict}"
+        why = "no rule holds" if none else f"'{tariff.ranked_limits[rule].name}'{conflict}"
         yield _line("limit by rule", priced.chosen.limit, f"yuan a claim, {why}")
     for name, table in tariff.shares.items():
         yield _line("  x paid share", float(table[code[name] * choices + rule]), f"of {name} under the limits")
