@@ -134,3 +134,47 @@ def test_commands_of_the_documentation_run_as_they_are_printed(tmp_path, monkeyp
         few = ["20000" if one == "100000" else one for one in given]
         assert cli.main(few) == 0, (given, capsys.readouterr().err)
     assert capsys.readouterr().out.count("list ") >= 2
+
+
+def test_limits_of_a_configuration():
+    text = """
+        factors = [{kind = "factor", name = "zone"}]
+
+        [cover]
+        max_claims = "all"
+        choose = "smallest"
+        eligible = {official_pickup = ["yes"]}
+        deductible = 1.5
+        coinsurance = 0.1
+
+        [[cover.limits]]
+        name = "base"
+        amount = 25.0
+
+        [[cover.limits]]
+        name = "super"
+        amount = 200.0
+        priority = 1
+        where = {buyer = ["super"], price = {above = 500.0}}
+        start = 2026-06-01
+
+        [[cover.limits]]
+        name = "custom"
+        amount = 3000.0
+        share = 0.05
+        of = "sub_order"
+        priority = 2
+        where = {custom = ["yes"]}
+        """
+    plan = parse_plan(text, source="plan.toml", folder=Path())
+    assert plan.cover == Cover(
+        max_claims=None, choose="smallest", eligible={"official_pickup": ["yes"]}, deductible=1.5, coinsurance=0.1,
+        limits=[
+            Limit("base", 25.0),
+            Limit(
+                "super", 200.0, priority=1, start="2026-06-01",
+                where={"buyer": ["super"], "price": Interval(above=500.0)},
+            ),
+            Limit("custom", 3000.0, share=0.05, of="sub_order", priority=2, where={"custom": ["yes"]}),
+        ],
+    )  # fmt: skip

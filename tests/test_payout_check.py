@@ -18,6 +18,7 @@ from freightrisk import (
     FrequencyModel,
     InputError,
     Interaction,
+    Limit,
     OrderBook,
     SeverityModel,
     Solver,
@@ -250,6 +251,23 @@ def test_a_tariff_warns_with_size_direction_and_cure(limit):
     told = tariff.provenance["payout_check"]
     assert with_own == pytest.approx(np.minimum(book.claim_amount, limit).mean(), rel=0.01)
     assert told["difference"] == pytest.approx(with_curve / with_own - 1.0, abs=5e-3)
+
+
+def test_limits_by_rule_are_compared_one_after_another():
+    book = drawn(20_000, "lognormal")
+    large = Limit("large", 5_000.0, where={"zone": [2]}, priority=1)
+    limits = [large, Limit("base", 12.0), Limit("nothing", 0.0, where={"zone": [9]}, priority=2)]
+    with pytest.warns(FreightRiskWarning, match="under a limit of 12 yuan"):
+        tariff = build(book, Cover(limits=limits[:2]))
+    assert tariff.provenance["payout_check"]["highest_limit"] == 12.0
+    with pytest.warns(FreightRiskWarning, match="under a limit of 8 yuan"):
+        build(book, Cover(limit=8.0, limits=[large]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        build(book, Cover(limits=[large]))
+        build(book, Cover(limits=limits[:2]), "lognormal")
+        build(book, Cover(limits=[Limit("share", 12.0, share=0.05, of="price")]))  # its amounts are not known
+        build(book, Cover(deductible=3.0))
 
 
 def test_the_right_family_and_covers_without_a_limit_give_no_warning():

@@ -63,8 +63,7 @@ def parts_of_models(
         pairs, shares = scheduled_shares(severity, cover, codings, pairs)
     elif cover.needs_curve:
         curve = limit_curve(_shape_of(severity) if shape is None else shape)
-        by_fit = shape is None and (cover.limit is not None or cover.first_weight_fee is not None)
-        check = payout_check(frequency, severity, cover, codings) if by_fit else None
+        check = None if shape is not None else payout_check(frequency, severity, cover, codings)
         warn_of_shape(severity.family, check)
     return {
         "codings": codings,

@@ -1,7 +1,7 @@
 """The payout curve of a fitted family beside the limited means of the claims that it was fitted to."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -124,8 +124,20 @@ def payout_check(
     -----
     A flat limit is compared with the claims themselves, group by group of the fitted means. For limits by level, each
     level has its share of claims and its average freight, and takes the limited means of the group whose fitted mean is
-    nearest. Factors count as independent of each other.
+    nearest. Factors count as independent of each other. The shares of orders under limits by rule are not known, so
+    the limits are compared one after another, each as if all orders had it. The result is the doubtful comparison with
+    the largest difference, or the first one.
     """
+    if cover.limits:
+        amounts = dict.fromkeys(rule.amount for rule in cover.limits if rule.amount > 0.0 and rule.share is None)
+        covers = [replace(cover, limits=(), limit=amount, first_weight_fee=None) for amount in amounts]
+        if cover.limit is not None or cover.first_weight_fee is not None:
+            covers.insert(0, replace(cover, limits=()))
+        checks = [payout_check(frequency, severity, one, codings) for one in covers]
+        found = [check for check in checks if check is not None]
+        return max(found, key=lambda check: check.is_doubtful * abs(check.difference), default=None)
+    if not cover.is_limited:
+        return None
     test, known = family_test(severity), severity.statistics.limited_means
     if test is None or known is None:
         return None

@@ -287,7 +287,8 @@ class Tariff(TariffRecord):
             technical_premium (yuan an order); list_fen, one ``<payer>_fen`` a payer and merchant_fen (integers; the
             list price is the sum of the others); floor_bound (the floor raised the list price, or subsidies brought the
             merchant down to it), limit_bound (claim limits take more than 1 % off the payout), filed_bound (a filed
-            limit changed the price) and unseen_level (a factor was priced on a fallback; bool).
+            limit changed the price) and unseen_level (a factor was priced on a fallback; bool). With limits by rule
+            there is also limit_conflict (limits of the deciding priority have different amounts).
 
         Raises
         ------
