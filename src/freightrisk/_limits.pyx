@@ -1,6 +1,6 @@
 """Which rule limits the payment for a claim of each order: the highest priority, then the choice among its rules.
 
-docs/method.md, equation 45. `_core` reads the masks of the conditions and uses the result.
+docs/method.md, equation 27c. `_core` reads the masks of the conditions and uses the result.
 """
 
 from libc.math cimport INFINITY

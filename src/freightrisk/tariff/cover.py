@@ -102,7 +102,7 @@ class Cover:
 
     Notes
     -----
-    A claim of X yuan is paid min((1 - coinsurance) max(X - deductible, 0), limit) (docs/method.md, equation 43).
+    A claim of X yuan is paid min((1 - coinsurance) max(X - deductible, 0), limit) (docs/method.md, equation 27a).
 
     Examples
     --------

@@ -185,7 +185,7 @@ def scheduled_shares(
         by_rule = np.array([*(rule.amount for rule in ranked(cover.limits, cover.choose)), np.inf])
         limit = np.minimum(limit[..., None], by_rule)
     shaped = limit.reshape(severity.zone.n_slots, len(severity.weight_shares), -1)
-    # The payment reaches the limit at this amount of the claim (docs/method.md, equation 44).
+    # The payment reaches the limit at this amount of the claim (docs/method.md, equation 27b).
     share = severity.paid_share(cover.deductible + shaped / (1.0 - cover.coinsurance))
     if cover.deductible > 0.0:
         share = np.maximum(share - severity.paid_share(np.full((1, 1, 1), cover.deductible)), 0.0)
