@@ -172,6 +172,7 @@ def test_a_payout_with_a_given_mean_has_it(mean, shape):
 
 @given(bounded_counts(), fen_payouts())
 @example(LineCount(2, 0.5), TablePayout([981, 986], [0.5, 0.5]))  # the largest sum, 19.72 yuan, is on the grid
+@example(LineCount(1, 1e-12), TablePayout([1], [1.0]))  # rare claims keep their digits
 @settings(max_examples=150)
 def test_sums_of_fen_equal_enumeration(counts, payouts):
     total = compound_distribution(counts, payouts)

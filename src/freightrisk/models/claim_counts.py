@@ -59,6 +59,13 @@ class ClaimCount(ABC):
         """
         return np.exp(self.log_generating(z))
 
+    def generating_above(self, z: ArrayLike, log_none: float) -> Any:
+        """Return E[z^N] less exp(log_none), without a loss of digits if both are close to 1 because claims are rare."""
+        logs = self.log_generating(z)
+        if log_none > -1.0:
+            return np.exp(log_none) * np.expm1(logs - log_none)
+        return np.exp(logs) - np.exp(log_none)
+
 
 @dataclass(frozen=True)
 class PoissonCount(ClaimCount):

@@ -386,6 +386,10 @@ def _transformed(counts: ClaimCount, masses: Array, is_cut: bool) -> tuple[Array
     size = fft.next_fast_len(PADDED * points if is_cut else points, real=True)
     tilt = TILT / size if is_cut else 0.0
     fall = np.exp(-tilt * np.arange(points))
-    inside = counts.generating(fft.rfft(masses * fall, size))
+    # The probability of the sum 0 is left out of the transform, so that the rounding of the others is relative to the
+    # probability of any payout.
+    none = float(counts.log_generating(masses[0]))
+    inside = counts.generating_above(fft.rfft(masses * fall, size), none)
     found = fft.irfft(inside, size)[:points] / fall
+    found[0] = np.exp(none)
     return np.maximum(found, 0.0), float(np.exp(-TILT)) if is_cut else 0.0

@@ -48,14 +48,9 @@ def limited_sums(counts: Sequence[ClaimCount], payouts: ClaimPayout, *, amount: 
     for row, count in enumerate(counts):
         none = float(count.log_generating(masses[0]))
         # Without the sum 0, both terms are proportional to rare claims and keep their digits.
-        below = float((_without_none(count.log_generating(points), none) @ weights).real)
+        below = float((count.generating_above(points, none) @ weights).real)
         found[row] = -amount * np.expm1(none) - below
     return found
-
-
-def _without_none(logs: Any, none: float) -> Any:
-    """Return exp(logs) - exp(none)."""
-    return np.exp(none) * np.expm1(logs - none) if none > -1.0 else np.exp(logs) - np.exp(none)
 
 
 class _Shares:
