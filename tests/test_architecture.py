@@ -144,6 +144,7 @@ def test_what_the_tariff_takes_from_the_models():
         if module.startswith("freightrisk.models")
     }
     assert taken == {
+        ("freightrisk.models.claim_counts", "CappedCount"),
         ("freightrisk.models.claim_counts", "ClaimCount"),
         ("freightrisk.models.claim_counts", "LineCount"),
         ("freightrisk.models.claim_counts", "NegativeBinomialCount"),

@@ -10,6 +10,7 @@ from scipy import integrate, stats
 
 from freightrisk import FreightRiskWarning, InputError
 from freightrisk.aggregates import (
+    CappedCount,
     LineCount,
     NegativeBinomialCount,
     PoissonCount,
@@ -78,6 +79,7 @@ def enumerated(counts, payouts):
         (LineCount(7, 0.3), stats.binom(7, 0.3)),
         (LineCount(1, 0.3), stats.bernoulli(0.3)),
         (LineCount(7, 0.3, correlation=0.25), stats.betabinom(7, 0.9, 2.1)),
+        (CappedCount(LineCount(3, 0.3), 50), stats.binom(3, 0.3)),
         (TableCount(stats.binom(4, 0.2).pmf(range(5))), stats.binom(4, 0.2)),
     ],
 )
@@ -103,6 +105,21 @@ def test_the_slope_of_a_generating_function_at_one_is_the_mean(counts):
 def test_a_negative_binomial_has_no_mean_of_powers_beyond_its_range():
     counts = NegativeBinomialCount(2.0, dispersion=0.5)
     np.testing.assert_array_equal(np.isinf(counts.generating([1.9, 2.0, 2.1])), [False, True, True])
+
+
+@pytest.mark.parametrize(
+    ("counts", "law"), [(PoissonCount(8.0), stats.poisson(8.0)), (LineCount(60, 0.5), stats.binom(60, 0.5)),
+                        (NegativeBinomialCount(1e-8, dispersion=2.0), stats.nbinom(0.5, 1 / (1 + 2e-8)))],
+)  # fmt: skip
+@pytest.mark.parametrize("most", [1, 3, 50])
+def test_paid_claims_are_counts_up_to_the_largest_number(counts, law, most):
+    paid = CappedCount(counts, most)
+    wanted = np.append(law.pmf(np.arange(most)), law.sf(most - 1))
+    # Rounding, enlarged by 0.9^-50, is 4e-14. It is relative to the probability of any claim.
+    np.testing.assert_allclose(paid.probabilities, wanted, atol=1e-13)
+    np.testing.assert_allclose(paid.probabilities[1:], wanted[1:], atol=1e-11 * law.sf(0))
+    # E[min(N, K)] is the sum of P(N >= k).
+    assert paid.expected_claims == pytest.approx(law.sf(np.arange(most)).sum(), rel=1e-10)
 
 
 def test_long_orders_have_probabilities_without_underflow():
@@ -330,6 +347,15 @@ def test_many_claims_are_nearly_normal():
     np.testing.assert_allclose(score, stats.norm.ppf([0.01, 0.5, 0.99]), atol=0.03)
 
 
+@pytest.mark.parametrize("claims", [2e5, 1e6])
+def test_a_portfolio_has_a_coarser_grid_that_is_not_cut(claims):
+    payouts = ShapePayout(10.0, ScaleShape(0.3), limit=30.0)
+    total = compound_distribution(NegativeBinomialCount(claims, dispersion=0.01), payouts)
+    assert total.check.is_good
+    assert total.step > 10.0 / 64
+    assert float(total.expected_shortfall(0.0)) == pytest.approx(total.mean, rel=1e-8)
+
+
 def test_nothing_is_paid_without_claims_or_amounts():
     for counts, payouts in [
         (PoissonCount(0.0), ShapePayout(10.0, ScaleShape(0.5))),
@@ -361,6 +387,8 @@ GOOD = (PoissonCount(2.0), ShapePayout(10.0, ScaleShape(0.5)))
         (lambda: LineCount(0, 0.5), r"lines is 0; it must be a whole number in \[1, 10000\]"),
         (lambda: LineCount(2, 1.5), "probability is 1.5"),
         (lambda: LineCount(2, 0.5, correlation=1.0), "correlation is 1.0"),
+        (lambda: CappedCount(PoissonCount(1.0), 51), r"max_claims is 51; it must be a whole number in \[1, 50\]"),
+        (lambda: CappedCount(1.0, 1), "counts is 1.0; it must be a ClaimCount, such as"),
         (lambda: TableCount([0.5, 0.4]), "probabilities sum to 0.9; they must sum to 1"),
         (lambda: TableCount([1.5, -0.5]), r"probabilities is negative in 1 row \(first: 1\)"),
         (lambda: TableCount([]), "probabilities has 0 values; give from 1 to 10,001"),

@@ -10,12 +10,15 @@ from numpy.typing import ArrayLike
 
 from freightrisk import _check
 from freightrisk._frozen import EqualByContent
+from freightrisk._shown import repr_of
 from freightrisk._types import Array
 from freightrisk.errors import InputError
 from freightrisk.models.lines import INDEPENDENT, LONGEST_ORDER
 
 LARGEST_MEAN = 1e9
 NO_DISPERSION = 1e-12  # smaller dispersions count as 0: they change the variance of up to 10,000 claims by 1e-8 of it
+CIRCLE = 256  # points of a circle on which probabilities are read from a generating function
+RADIUS = 0.9  # of the circle: 0.9^256 is 2e-12, and 0.9^-50, which enlarges rounding, is 194
 SUM_OF_ONE = 1e-9  # largest distance of the sum of given probabilities from 1
 
 
@@ -291,6 +294,69 @@ class TableCount(ClaimCount, EqualByContent):
 
     def log_generating(self, z: ArrayLike) -> Any:
         """Return log E[z^N]."""
+        with np.errstate(divide="ignore"):
+            return _log_of_table(np.asarray(z), self.probabilities)
+
+
+@dataclass(frozen=True)
+class CappedCount(ClaimCount):
+    """The number of paid claims min(N, K) of counts N.
+
+    Parameters
+    ----------
+    counts : ClaimCount
+    max_claims : int
+        Largest number of claims paid, K, from 1 to 50.
+
+    Notes
+    -----
+    P(N = k) for k < K follows from E[z^N] at points of a circle of radius r < 1, of which P(N = k + M) contributes
+    r^M of itself with M = 256 points.
+
+    Examples
+    --------
+    >>> from freightrisk.aggregates import CappedCount, PoissonCount
+    >>> CappedCount(PoissonCount(1.0), 1).probabilities.round(6).tolist()
+    [0.367879, 0.632121]
+    """
+
+    counts: ClaimCount
+    max_claims: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.counts, ClaimCount):
+            raise InputError(f"counts is {repr_of(self.counts)}; it must be a ClaimCount, such as PoissonCount(0.2).")
+        most = _check.whole(self.max_claims, argument="max_claims", low=1, high=50)
+        object.__setattr__(self, "max_claims", most)
+
+    @cached_property
+    def probabilities(self) -> Array:
+        """Return P(min(N, K) = 0), ..., P(min(N, K) = K)."""
+        turn = np.exp(2j * np.pi * np.arange(CIRCLE) / CIRCLE)
+        none = float(self.counts.log_generating(0.0))
+        # Without P(N = 0), the rounding of the others is relative to the probability of any claim.
+        found = np.fft.fft(self.counts.generating_above(RADIUS * turn, none)).real[: self.max_claims] / CIRCLE
+        found = np.maximum(found / RADIUS ** np.arange(self.max_claims), 0.0)
+        found[0] = np.exp(none)
+        return np.append(found, max(-np.expm1(none) - float(found[1:].sum()), 0.0))
+
+    @property
+    def expected_claims(self) -> float:
+        """Return E[min(N, K)], claims."""
+        return float(np.arange(self.max_claims + 1) @ self.probabilities)
+
+    @property
+    def variance(self) -> float:
+        """Return the variance of min(N, K)."""
+        return float((np.arange(self.max_claims + 1) - self.expected_claims) ** 2 @ self.probabilities)
+
+    @property
+    def most(self) -> int | None:
+        """Return the largest number of paid claims."""
+        return self.max_claims if self.counts.most is None else min(self.counts.most, self.max_claims)
+
+    def log_generating(self, z: ArrayLike) -> Any:
+        """Return log E[z^min(N, K)]."""
         with np.errstate(divide="ignore"):
             return _log_of_table(np.asarray(z), self.probabilities)
 

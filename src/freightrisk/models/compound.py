@@ -16,9 +16,9 @@ from freightrisk.errors import InputError
 from freightrisk.models.claim_counts import ClaimCount
 from freightrisk.models.payouts import ClaimPayout
 
-MOST_POINTS = 2**20  # of a grid
-COARSER = 16  # largest factor on the finest step of a payout, if the grid would have more than MOST_POINTS
-COARSER_CUT = 4  # the same factor, if the tail is so heavy that no grid reaches its end
+MOST_POINTS = 2**21  # of a grid
+LIGHT = 100.0  # standard deviations from the mean to the end of the tail, if it is light
+COARSER = 4  # largest factor on the finest step of a payout without a variance, if the grid would have too many points
 NEGLIGIBLE_TAIL = 1e-13  # probability beyond a grid that counts as none
 PADDED = 4  # length of a tilted transform in lengths of its grid
 TILT = 30.0  # fall of a tilted grid over its transform, in logs: sums that wrap around are scaled by 1e-13
@@ -27,7 +27,8 @@ SNAP = 1e-7  # of a step: an amount this close to a point of the grid is the poi
 LARGEST_MEAN_ERROR = 1e-8
 LARGEST_VARIANCE_ERROR = 1e-3
 NO_VARIANCE = 1e-10  # of the squared mean: a smaller variance is compared with this one
-ROUNDING = 1e-11  # of the sum of all probabilities
+LARGEST_TOTAL_ERROR = 1e-9
+ROUNDING = 1e-11  # of the sum of all probabilities on a cut grid
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class GridCheck:
                 f"the variance of the grid is off by {self.variance_error:.2g}, because its step is {self.step:g} "
                 "yuan; give a smaller step."
             )
-        if not self.is_cut and not abs(self.total_error) <= ROUNDING:
+        if not self.is_cut and not abs(self.total_error) <= LARGEST_TOTAL_ERROR:
             found.append(
                 f"the probabilities sum to 1 {self.total_error:+.2g}, because of rounding; give a larger step, so that "
                 "the grid has fewer points."
@@ -251,8 +252,8 @@ def compound_distribution(
         Distribution of the payout of a claim. Payouts are independent of each other and of the number of claims.
     step : float, optional
         Step of the grid, yuan. By default the greatest common divisor of the amounts of a `TablePayout`, or a
-        sixty-fourth of the mean of other payouts. It is up to 16 times as large if the grid would have more than
-        1,048,576 points.
+        sixty-fourth of the mean of other payouts. It is a multiple of this if the grid would have more than 2,097,152
+        points.
     reach : float, optional
         End of the grid, yuan. By default the largest possible sum, or the amount that a sum exceeds with a probability
         of at most 1e-13.
@@ -264,7 +265,7 @@ def compound_distribution(
     Raises
     ------
     InputError
-        If an argument is outside its range, or the grid has more than 1,048,576 points.
+        If an argument is outside its range, or a given step or reach needs more than 2,097,152 points.
 
     Warns
     -----
@@ -342,8 +343,8 @@ def _grid(counts: ClaimCount, payouts: ClaimPayout, step: float | None, reach: f
     far = complete if whole else min(complete, _far_reach(counts, payouts))
     wanted = far if reach is None else min(reach, far)
     if wanted / finest > MOST_POINTS and step is None:
-        finest *= ceil(min(wanted / finest / MOST_POINTS, COARSER if far < np.inf else COARSER_CUT))
-    if wanted / finest > MOST_POINTS and (step is not None or reach is not None):
+        finest *= max(min(np.ceil(wanted / finest / MOST_POINTS), _coarsest(counts, payouts, far) // finest), 1.0)
+    if wanted / finest > MOST_POINTS * (1.0 + SNAP) and (step is not None or reach is not None):
         given = f"step is {finest:g}" if step is not None else f"reach is {wanted:g}"
         raise InputError(
             f"{given}, so that the grid up to {wanted:,.2f} yuan has more than {MOST_POINTS:,} points; give "
@@ -352,6 +353,18 @@ def _grid(counts: ClaimCount, payouts: ClaimPayout, step: float | None, reach: f
     points = max(ceil(min(wanted / finest, MOST_POINTS) - SNAP), 1)
     end = points * finest * (1.0 + SNAP)
     return finest, points, "complete" if end >= complete else "far" if end >= far else "cut"
+
+
+def _coarsest(counts: ClaimCount, payouts: ClaimPayout, far: float) -> float:
+    """Return the largest step that keeps the variance, infinite for a light tail: its grid must not be cut."""
+    if payouts.variance == np.inf:
+        return COARSER * payouts.finest_step
+    claims = counts.expected_claims
+    variance = claims * payouts.variance + counts.variance * payouts.mean**2
+    if far <= claims * payouts.mean + LIGHT * variance**0.5:
+        return np.inf
+    # The step h raises the second moment of a payout by about h^2 / 6.
+    return float(np.sqrt(6.0 * LARGEST_VARIANCE_ERROR * variance / claims))
 
 
 def _far_reach(counts: ClaimCount, payouts: ClaimPayout) -> float:

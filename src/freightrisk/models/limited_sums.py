@@ -69,11 +69,12 @@ class _Shares:
         steps = int(2.0 ** np.ceil(np.log2(max(STEPS * self.amount / payout, 1.0))))
         steps = min(max(steps, FEWEST_STEPS), MOST_STEPS)
         counts = [*map(self.count_of, claims.tolist())]
-        share = limited_sums(counts, payouts, amount=self.amount, steps=steps) / (claims * payout)
+        paid = np.array([count.expected_claims for count in counts]) * payout
+        share = limited_sums(counts, payouts, amount=self.amount, steps=steps) / paid
         # The error of the grid falls with the square of its step. It is largest if E[S] is close to the limit.
-        near = [int(np.abs(np.log(claims * payout / self.amount)).argmin())]
+        near = [int(np.abs(np.log(paid / self.amount)).argmin())]
         rough = limited_sums([counts[near[0]]], payouts, amount=self.amount, steps=steps // 2)
-        rough /= claims[near] * payout
+        rough /= paid[near]
         self.grid_error = max(self.grid_error, abs(float(rough[0] / share[near[0]]) - 1.0) / 3.0)
         self.watcher(len(claims))
         return np.log(np.clip(share, 1e-300, 1.0))
@@ -85,7 +86,6 @@ def limited_shares(
     *,
     amount: float,
     count_of: CountOf,
-    bounded: bool,
     shape: SeverityShape,
     limit: float,
     tolerance: float,
@@ -93,6 +93,7 @@ def limited_shares(
 ) -> tuple[Array, float]:
     """Return the shares E[min(S, amount)] / E[S] in (0, 1], and an estimate of their largest relative error.
 
+    `count_of` gives the number of claims for expected claims, or for a claim intensity whose paid claims may be fewer.
     Up to MOST_PAIRS pairs of expected claims and mean payout are evaluated. More are interpolated by a bicubic spline.
     An interval between nodes is halved until the spline predicts its middle within the tolerance. Finally, some pairs
     are evaluated and compared with the spline.
@@ -109,20 +110,18 @@ def limited_shares(
             logs[rows] = shares.at(pairs[rows, 0], float(value))
         return np.exp(logs)[place.ravel()], shares.grid_error + rounding
     # The share changes fastest where E[S] passes the limit. Nodes by load E[S] / A have this place in one row for every
-    # payout. Bounded counts have nodes by expected claims, because no node may exceed the bound.
-    tilted = 0.0 if bounded else 1.0
-    second = np.log(payout)
-    first = np.log(claims) + tilted * (second - np.log(amount))
+    # payout.
+    first, second = np.log(claims * payout / amount), np.log(payout)
 
     def evaluate(rows: Array, columns: Array) -> Array:
-        every = [shares.at(np.exp(rows - tilted * (v - np.log(amount))), float(np.exp(v))) for v in columns.tolist()]
+        every = [shares.at(np.exp(rows - v) * amount, float(np.exp(v))) for v in columns.tolist()]
         return np.stack(every, axis=1)
 
-    spline = _surface(evaluate, (first, second), (0.0 if bounded else MARGIN, MARGIN), tolerance)
+    spline = _surface(evaluate, (first, second), tolerance)
     # The sample is spread over all pairs, which are sorted by claims.
     sample = pairs[np.linspace(0, len(pairs) - 1, SAMPLE).astype(int)]
     exact = np.concatenate([shares.at(row[:1], float(row[1])) for row in sample])
-    found = spline.ev(np.log(sample[:, 0]) + tilted * np.log(sample[:, 1] / amount), np.log(sample[:, 1]))
+    found = spline.ev(np.log(sample.prod(axis=1) / amount), np.log(sample[:, 1]))
     error = float(np.abs(np.expm1(found - exact)).max())
     return np.minimum(np.exp(spline.ev(first, second)), 1.0), error + shares.grid_error + rounding
 
@@ -130,13 +129,12 @@ def limited_shares(
 def _surface(
     evaluate: Callable[[Array, Array], Array],
     data: tuple[Array, Array],
-    margins: tuple[float, float],
     tolerance: float,
 ) -> Any:
     """Return a bicubic spline through nodes that are dense where the share bends."""
     from scipy.interpolate import CubicSpline, RectBivariateSpline
 
-    nodes = [_first_nodes(values, margin) for values, margin in zip(data, margins, strict=True)]
+    nodes = [_first_nodes(values) for values in data]
     values = evaluate(nodes[0], nodes[1])
     for axis in (0, 1):
         is_open = np.ones(len(nodes[axis]) - 1, dtype=bool)
@@ -153,8 +151,6 @@ def _surface(
     return RectBivariateSpline(nodes[0], nodes[1], values)
 
 
-def _first_nodes(values: Array, margin: float) -> Array:
-    low, high = float(values.min()) - margin, float(values.max()) + margin
-    if high - low < 2.0 * MARGIN:  # a single value
-        low -= 2.0 * MARGIN
+def _first_nodes(values: Array) -> Array:
+    low, high = float(values.min()) - MARGIN, float(values.max()) + MARGIN
     return np.linspace(low, high, max(5, int(np.ceil((high - low) / SPACING)) + 1))

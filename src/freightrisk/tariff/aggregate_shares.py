@@ -191,7 +191,7 @@ class AggregateShares(EqualByContent):
             return NegativeBinomialCount(mean_claims, dispersion=dispersion)
 
         found, error = checked_shares(
-            expected[declared], mean[declared], count_of, False, limit=limit, shape=shape, claim_limit=claim_limit,
+            expected[declared], mean[declared], count_of, limit=limit, shape=shape, claim_limit=claim_limit,
             tolerance=tolerance, progress=progress,
         )  # fmt: skip
         weight = expected[declared] * mean[declared]
@@ -251,7 +251,6 @@ def checked_shares(
     claims: Array,
     payout: Array,
     count_of: Callable[[float], ClaimCount],
-    bounded: bool,
     *,
     limit: AggregateLimit,
     shape: SeverityShape,
@@ -273,7 +272,7 @@ def checked_shares(
     )
     with watched if watched is not None else nullcontext():
         share, error = limited_shares(
-            claims, np.minimum(payout, largest), amount=limit.amount, count_of=count_of, bounded=bounded,
+            claims, np.minimum(payout, largest), amount=limit.amount, count_of=count_of,
             shape=shape, limit=largest, tolerance=tolerance,
             watcher=(lambda _: None) if watched is None else watched.update,
         )  # fmt: skip

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from freightrisk import _check
 from freightrisk._types import Array
 from freightrisk.errors import InputError
-from freightrisk.models.claim_counts import LineCount, NegativeBinomialCount
+from freightrisk.models.claim_counts import CappedCount, ClaimCount, LineCount, NegativeBinomialCount
 from freightrisk.models.lines import LONGEST_ORDER
 from freightrisk.models.payouts import checked_shape
 from freightrisk.models.shapes import SeverityShape
@@ -26,11 +26,12 @@ def order_aggregate_shares(
     lines: ArrayLike | None = None,
     correlation: float = 0.0,
     dispersion: float = 0.0,
+    max_claims: int | None = None,
     claim_limit: float | None = None,
     tolerance: float = 1e-5,
     progress: bool = False,
 ) -> Array:
-    """Return E[min(S, A)] / E[S] of orders under an aggregate limit by order, for covers that pay every claim.
+    """Return E[min(S, A)] / E[S] of orders under an aggregate limit by order.
 
     Parameters
     ----------
@@ -49,6 +50,9 @@ def order_aggregate_shares(
         Correlation of two lines of an order, with `lines`.
     dispersion : float
         Dispersion of the claims of an order, without `lines`.
+    max_claims : int or None
+        Largest number of claims paid for an order, from 1 to 50; None for no limit. S is then the sum of the paid
+        claims.
     claim_limit, tolerance, progress
         As for `AggregateShares.of`.
 
@@ -84,11 +88,12 @@ def order_aggregate_shares(
         "limit": limit, "shape": checked_shape(shape), "claim_limit": claim_limit, "tolerance": tolerance,
         "progress": progress,
     }  # fmt: skip
+    most = None if max_claims is None else _check.whole(max_claims, argument="max_claims", low=1, high=50)
     if lines is None:
         if correlation:
             raise InputError("correlation is given without lines; give the lines of each order, or leave it out.")
-        spread = _check.number(dispersion, argument="dispersion", low=0.0, high=1e6)
-        return checked_shares(rate, mean, lambda m: NegativeBinomialCount(m, dispersion=spread), False, **rest)[0]
+        dispersion = _check.number(dispersion, argument="dispersion", low=0.0, high=1e6)
+        return checked_shares(rate, mean, _count_of(None, 0.0, dispersion, most), **rest)[0]
     if dispersion:
         raise InputError("dispersion is given with lines, whose counts have a correlation instead; leave one out.")
     sizes = _lines_of(lines, len(rate))
@@ -96,15 +101,24 @@ def order_aggregate_shares(
     share = np.ones(len(rate))
     for size in np.unique(sizes).tolist():
         rows = sizes == size
-        share[rows], _ = checked_shares(
-            size * -np.expm1(-rate[rows] / size), mean[rows], _line_count(size, correlation), True, **rest
-        )
+        share[rows], _ = checked_shares(rate[rows], mean[rows], _count_of(size, correlation, 0.0, most), **rest)
     return share
 
 
-def _line_count(lines: int, correlation: float) -> Callable[[float], LineCount]:
-    # Rounding may raise a mean above the number of lines.
-    return lambda mean: LineCount(lines, min(mean / lines, 1.0), correlation=correlation)
+def _count_of(
+    lines: int | None, correlation: float, dispersion: float, max_claims: int | None
+) -> Callable[[float], ClaimCount]:
+    """Return the number of paid claims of an order as a function of its claim intensity."""
+
+    def count_of(intensity: float) -> ClaimCount:
+        counts: ClaimCount
+        if lines is None:
+            counts = NegativeBinomialCount(intensity, dispersion=dispersion)
+        else:
+            counts = LineCount(lines, float(-np.expm1(-intensity / lines)), correlation=correlation)
+        return counts if max_claims is None else CappedCount(counts, max_claims)
+
+    return count_of
 
 
 def _lines_of(lines: ArrayLike, length: int) -> NDArray[np.int64]:
