@@ -144,6 +144,13 @@ def test_what_the_tariff_takes_from_the_models():
         if module.startswith("freightrisk.models")
     }
     assert taken == {
+        ("freightrisk.models.claim_counts", "CappedCount"),
+        ("freightrisk.models.claim_counts", "ClaimCount"),
+        ("freightrisk.models.claim_counts", "LineCount"),
+        ("freightrisk.models.claim_counts", "NegativeBinomialCount"),
+        ("freightrisk.models.limited_sums", "limited_shares"),
+        ("freightrisk.models.lines", "LONGEST_ORDER"),
+        ("freightrisk.models.payouts", "checked_shape"),
         ("freightrisk.models.merchant_experience", "MerchantExperience"),
         ("freightrisk.models.merchant_experience", "PROCESSES"),
         ("freightrisk.models.merchant_experience", "merchant_experience"),

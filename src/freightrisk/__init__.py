@@ -1,8 +1,8 @@
 """Pricing of e-commerce return-freight insurance: category models, tariffs, and quotes to the fen.
 
-This module has the names for everyday work, from a book to prices. The modules `campaigns`, `credibility`, `datasets`,
-`inference`, `ledger`, `lines`, `plots`, `reports`, `results` and `shapes` have the other names. They are imported at
-first use.
+This module has the names for everyday work, from a book to prices. The modules `aggregates`, `campaigns`,
+`credibility`, `datasets`, `inference`, `ledger`, `lines`, `plots`, `reports`, `results` and `shapes` have the other
+names. They are imported at first use.
 """
 
 import importlib as _importlib
@@ -107,6 +107,7 @@ __all__ = [
 # Imported at first use, because simulate_book needs pandas, and Ledger and plots need an extra.
 _LAZY = {"simulate_book": "datasets", "Ledger": "ledger"}
 _MODULES = (
+    "aggregates",
     "campaigns",
     "credibility",
     "datasets",

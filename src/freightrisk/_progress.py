@@ -1,4 +1,4 @@
-"""Progress bars of orders, in a terminal or in a notebook."""
+"""Progress bars of orders and other items, in a terminal or in a notebook."""
 
 import sys
 from threading import RLock
@@ -13,11 +13,11 @@ def is_watched() -> bool:
         return False
 
 
-def progress_bar(n_orders: int, doing: str) -> Any:
-    """Return a progress bar for a number of orders."""
+def progress_bar(total: int | None, doing: str, *, unit: str = "orders") -> Any:
+    """Return a progress bar for a number of orders or other items; None if the number is not known."""
     from tqdm.auto import tqdm
 
     # Each bar has its own lock. If a forked child is killed while it holds the lock that tqdm shares between
     # processes, the parent waits for ever at its next bar. An interval of 0 starts no monitoring thread.
     kind = type("OrderBar", (tqdm,), {"_lock": RLock(), "monitor_interval": 0})
-    return kind(total=n_orders, unit=" orders", unit_scale=True, desc=doing)
+    return kind(total=total, unit=f" {unit}", unit_scale=True, desc=doing)
