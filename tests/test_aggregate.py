@@ -217,7 +217,7 @@ def test_limits_come_back_from_documents(limit):
 def test_shares_come_back_from_documents(size):
     found = AggregateShares.of(many(40), MONTH, shape=SHAPES[0], dispersion=0.3, size=size)
     plain = json.loads(json.dumps(to_plain(found)))
-    assert [*plain] == ["limit", "merchants", "shares", "sizes", "size_shares", "default", "error"]
+    assert [*plain] == ["limit", "merchants", "shares", "sizes", "size_shares", "default", "error", "size_column"]
     assert from_plain(AggregateShares, plain) == found
     plain["merchants"][1] = plain["merchants"][0]
     with pytest.raises(InputError, match=r"40 shares for 40 merchants \(39 different\); give one for each"):
@@ -239,7 +239,7 @@ def test_a_progress_bar_shows_the_shares(capsys):
 
 
 def test_the_text_of_shares():
-    found = AggregateShares(MONTH, {"a": 0.5}, {"small": 0.9}, 0.8)
+    found = AggregateShares(MONTH, {"a": 0.5}, {"small": 0.9}, 0.8, size_column="size")
     assert repr(found) == (
         "AggregateShares of 300.00 yuan a merchant and month: 1 merchant with shares from 0.5000, 1 size band, default "
         "0.8000"

@@ -299,7 +299,7 @@ cdef void cover_payout(Block* b, PricePlan plan, uint8_t* flags) noexcept nogil:
     cdef double* payout = b.steps[PAYOUT]
     cdef int f, choices = plan.limit_rules.count + 1
     if plan.limit_rules.count:
-        gather_masks(b, plan.limit_rules.masks, plan.limit_rules.count, b.limits.holds)
+        gather_masks(b, plan.limit_rules.masks, plan.limit_rules.count, plan.limit_rules.every, b.limits.holds)
         choose_limits(&b.limits, plan.limit_rules, b.measures, b.stride, b.n)
         if plan.limit_rules.conflicts:
             flag_conflicts(&b.limits.conflict[0], b.n, flags)
@@ -351,14 +351,15 @@ cdef void load(Block* b, PricePlan plan, uint8_t* flags) noexcept nogil:
     add_flags(&b.rounded[0], b.n, flags)
 
 
-cdef void gather_masks(Block* b, MaskSet tables, int n_rules, uint32_t (*masks)[BLOCK]) noexcept nogil:
-    """Write a bit for each rule whose conditions an order meets."""
+cdef void gather_masks(Block* b, MaskSet tables, int n_rules, uint64_t every,
+                       uint32_t (*masks)[BLOCK]) noexcept nogil:
+    """Write a bit for each rule whose conditions an order meets; without conditions, the mask `every`."""
     cdef const uint32_t* table
     cdef const int32_t* codes
     cdef int f, half
-    if not tables.count:  # each order meets every rule
+    if not tables.count:
         for half in range(2):
-            fill_mask(<uint32_t>((<uint64_t>1 << max(0, min(32, n_rules - 32 * half))) - 1), b.n, &masks[half][0])
+            fill_mask(<uint32_t>(every >> 32 * half), b.n, &masks[half][0])
     for f in range(tables.count):
         codes = &b.codes[tables.columns[f]][0]
         for half in range(1 if n_rules <= 32 else 2):
@@ -436,7 +437,7 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
             if not read_codes(&b, columns, plan, m.flags):
                 with gil:
                     raise IndexError("a code is out of its table's range")
-            gather_masks(&b, plan.masks, plan.rules.count, m.eligible)
+            gather_masks(&b, plan.masks, plan.rules.count, EVERY_RULE, m.eligible)
             rate(&b, plan)
             cover_claims(&b, plan)
             cover_payout(&b, plan, m.flags)

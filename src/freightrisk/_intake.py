@@ -7,7 +7,7 @@ that the kind does not accept.
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from difflib import get_close_matches
@@ -347,3 +347,23 @@ def _kind(value: Any) -> str:
             return f"a {word}"
     name = type(value).__name__
     return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+
+
+def by_id(values: Mapping[Any, Any], argument: str) -> dict[int | str, Any]:
+    """Return values by merchant id; refuses invalid ids and two spellings of one id."""
+    found: dict[int | str, Any] = {}
+    spelled: dict[int | str, Any] = {}
+    for merchant, value in values.items():
+        try:
+            name = id_of(merchant)
+        except Refused as refused:
+            raise InputError(f"{argument}: merchant {repr_of(merchant)} {refused.fault}; {refused.cure}.") from None
+        if name is None:
+            raise InputError(f"{argument} has a value for a missing merchant; name each merchant.")
+        if name in found:
+            raise InputError(
+                f"{argument} names one merchant as {repr_of(spelled[name])} and as {repr_of(merchant)}; "
+                "keep one of them."
+            )
+        found[name], spelled[name] = value, merchant
+    return found

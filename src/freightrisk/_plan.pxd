@@ -1,6 +1,6 @@
 """A tariff as flat arrays, as the kernels read it."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from freightrisk._blocks cimport CodeColumns
 
@@ -59,6 +59,7 @@ cdef class LimitRules:
     cdef TableSet shares
     cdef int count, groups, choose
     cdef bint flat, conflicts
+    cdef uint64_t every  # a bit for each rule
 
 cdef class PayoutTerms:
     cdef double kept, deductible

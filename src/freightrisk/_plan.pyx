@@ -6,7 +6,7 @@
 cimport cython
 import numpy as np
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from freightrisk._blocks cimport MAX_COLUMNS, CodeColumns, need
 
@@ -121,6 +121,7 @@ cdef class LimitRules:
         self.conflicts = not self.flat or bool(np.any(rivals))
         self.choose, self.masks, self.shares = choose, masks, shares
         self.count, self.groups = <int>self.amount.shape[0], <int>self.ends.shape[0]
+        self.every = <uint64_t>-1 if self.count >= 64 else (<uint64_t>1 << self.count) - 1
         need(self.count <= MAX_RULES and LARGEST_AMOUNT <= choose <= FIRST_AMOUNT, "too many limits, or no such choice")
         highest = np.asarray(masks.halves).max(axis=1, initial=0)
         need(highest[0] < 2.0 ** min(32, self.count) and highest[1] < 2.0 ** max(0, self.count - 32),

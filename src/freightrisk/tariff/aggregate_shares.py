@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from freightrisk import _check
 from freightrisk._columns import MERCHANT_ID, Table, id_array, read
 from freightrisk._frozen import EqualByContent, FrozenDict
-from freightrisk._intake import spelling
+from freightrisk._intake import by_id, spelling
 from freightrisk._progress import progress_bar
 from freightrisk._shown import counted, repr_of
 from freightrisk._types import Array
@@ -23,7 +23,6 @@ from freightrisk.models.limited_sums import limited_shares
 from freightrisk.models.payouts import checked_shape
 from freightrisk.models.shapes import SeverityShape
 from freightrisk.tariff.aggregate_limit import LARGEST_AMOUNT, AggregateLimit
-from freightrisk.tariff.experience_rating import by_id
 
 LARGEST_PAYOUT = 1e6  # mean payout of a claim, yuan
 
@@ -47,6 +46,8 @@ class AggregateShares(EqualByContent):
         Share of all other merchants.
     error : float
         Estimate of the largest relative error of a share from grids and interpolation.
+    size_column : str, optional
+        Column of orders or merchants with the size bands; needed with `size_shares`.
 
     Raises
     ------
@@ -59,6 +60,7 @@ class AggregateShares(EqualByContent):
     size_shares: Mapping[str, float] = field(default_factory=dict)
     default: float = 1.0
     error: float = 0.0
+    size_column: str | None = None
 
     def __post_init__(self) -> None:
         _merchant_limit(self.limit)
@@ -72,13 +74,17 @@ class AggregateShares(EqualByContent):
         object.__setattr__(self, "size_shares", FrozenDict({key: float(share) for key, share in sizes.items()}))
         object.__setattr__(self, "default", float(self.default))
         object.__setattr__(self, "error", _check.number(self.error, argument="error", low=0.0))
+        if self.size_column is not None:
+            _check.label(self.size_column, argument="size_column")
+        if sizes and self.size_column is None:
+            raise InputError("size_shares needs size_column, the column of orders or merchants with the size bands.")
 
     def as_document(self) -> dict[str, Any]:
         """Return the values of a document by key. Merchants are a list, because JSON keys are texts."""
         return {
             "limit": self.limit, "merchants": [*self.shares], "shares": [*self.shares.values()],
             "sizes": [*self.size_shares], "size_shares": [*self.size_shares.values()],
-            "default": self.default, "error": self.error,
+            "default": self.default, "error": self.error, "size_column": self.size_column,
         }  # fmt: skip
 
     @classmethod
@@ -91,6 +97,7 @@ class AggregateShares(EqualByContent):
         size_shares: Sequence[float],
         default: float,
         error: float,
+        size_column: str | None,
     ) -> "AggregateShares":
         """Return the shares of the values of a document."""
         for names, values, what in ((merchants, shares, "merchants"), (sizes, size_shares, "sizes")):
@@ -100,7 +107,7 @@ class AggregateShares(EqualByContent):
                     "different); give one for each."
                 )
         own = dict(zip(merchants, shares, strict=True))
-        return cls(limit, own, dict(zip(sizes, size_shares, strict=True)), default, error)
+        return cls(limit, own, dict(zip(sizes, size_shares, strict=True)), default, error, size_column)
 
     @classmethod
     def of(
@@ -204,7 +211,7 @@ class AggregateShares(EqualByContent):
         }
         share = np.array([by_size.get(str(name), default) for name in names])[place]
         share[declared] = found
-        return cls(limit, dict(zip(ids, share.tolist(), strict=True)), by_size, default, error)
+        return cls(limit, dict(zip(ids, share.tolist(), strict=True)), by_size, default, error, size)
 
     @cached_property
     def _places(self) -> Places:

@@ -12,6 +12,7 @@ from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
 from freightrisk.models.shapes import SCALE_FAMILIES, ScaleShape, SeverityShape
+from freightrisk.tariff.aggregate_shares import AggregateShares
 from freightrisk.tariff.cover import Cover
 from freightrisk.tariff.curves import count_curve, limit_curve, line_count_curves
 from freightrisk.tariff.experience_rating import ExperienceRating
@@ -28,6 +29,7 @@ def parts_of_models(
     cover: Cover,
     shape: SeverityShape | None,
     experience: ExperienceRating | None,
+    aggregate: AggregateShares | None,
 ) -> dict[str, Any]:
     """Return the arguments of a `Tariff` that follow from its models and its cover."""
     if shape is not None and not isinstance(shape, SeverityShape):
@@ -69,7 +71,7 @@ def parts_of_models(
         "codings": codings,
         "frequency": claims,
         "severity": freight,
-        "curves": CoverCurves(_count_curve(frequency, cover), curve, shares, frequency.lines),
+        "curves": CoverCurves(_count_curve(frequency, cover), curve, shares, frequency.lines, aggregate),
         "provenance": _provenance(frequency, severity, shape, experience, check),
         "pairs": tuple(dict.fromkeys(pairs)),
     }

@@ -11,6 +11,7 @@ from freightrisk._document import OPTIONAL
 from freightrisk._frozen import FrozenDict
 from freightrisk.book.factors import Value
 from freightrisk.errors import InputError
+from freightrisk.tariff.aggregate_limit import AggregateLimit
 from freightrisk.tariff.conditions import Conditions, Interval, checked_where
 from freightrisk.tariff.limits import Limit, check_limits, measures_of
 
@@ -99,6 +100,9 @@ class Cover:
     amount_of : str, optional
         Column of orders with the insured amount in yuan, such as the price of the goods. The severity is then the share
         of this amount that a claim costs. By default the severity is in yuan.
+    aggregate : AggregateLimit, optional
+        Largest payment for all claims of a merchant and period, or of an order. A tariff with it needs
+        `AggregateShares`.
 
     Notes
     -----
@@ -125,6 +129,7 @@ class Cover:
     deductible: float = field(default=0.0, metadata=OPTIONAL)
     coinsurance: float = field(default=0.0, metadata=OPTIONAL)
     amount_of: str | None = field(default=None, metadata=OPTIONAL)
+    aggregate: AggregateLimit | None = field(default=None, metadata=OPTIONAL)
 
     def __post_init__(self) -> None:
         if self.max_claims is not None:
@@ -144,6 +149,8 @@ class Cover:
         object.__setattr__(self, "coinsurance", share)
         if self.amount_of is not None:
             _check.label(self.amount_of, argument="amount_of")
+        if self.aggregate is not None:
+            _check.instance(self.aggregate, AggregateLimit, argument="aggregate")
 
     @property
     def level_limits(self) -> tuple[ByLevel, ...]:

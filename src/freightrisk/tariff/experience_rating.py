@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from freightrisk import _check
 from freightrisk._columns import MERCHANT_ID, JoinedColumns, id_array, value_of
 from freightrisk._frozen import EqualByContent, digest
-from freightrisk._intake import Refused, id_of
+from freightrisk._intake import by_id, id_of
 from freightrisk._shown import repr_of, shown
 from freightrisk._types import Array
 from freightrisk._vectors import NEAR
@@ -374,23 +374,3 @@ def _last_prior(book: OrderBook, merchant: NDArray[Any], curves: Sequence[ScoreC
     frame = pd.DataFrame({"merchant": merchant, "prior": prior, "age": -book.age_days})
     last = frame.sort_values("age", kind="stable").groupby("merchant")["prior"].last()
     return dict(last.items())
-
-
-def by_id(values: Mapping[Any, Any], argument: str) -> dict[int | str, Any]:
-    """Return values by merchant id; refuses invalid ids and two spellings of one id."""
-    found: dict[int | str, Any] = {}
-    spelled: dict[int | str, Any] = {}
-    for merchant, value in values.items():
-        try:
-            name = id_of(merchant)
-        except Refused as refused:
-            raise InputError(f"{argument}: merchant {repr_of(merchant)} {refused.fault}; {refused.cure}.") from None
-        if name is None:
-            raise InputError(f"{argument} has a value for a missing merchant; name each merchant.")
-        if name in found:
-            raise InputError(
-                f"{argument} names one merchant as {repr_of(spelled[name])} and as {repr_of(merchant)}; "
-                "keep one of them."
-            )
-        found[name], spelled[name] = value, merchant
-    return found

@@ -38,6 +38,8 @@ def codes_of(tariff: TariffRecord, order: Mapping[str, Any], *, date_format: str
     rated = [coding.encode_one(order) for coding in tariff.tabled.values()]
     if tariff.experience is not None:
         rated += tariff.experience.encode_one(order)
+    if tariff.aggregate is not None:
+        rated.append(tariff.aggregate.encode_one(order))
     return rated + [gate.encode_one(order, tariff.clock, date_format) for gate in tariff._gates]
 
 
@@ -125,6 +127,8 @@ class Quoter:
         if experience is not None:
             for read in experience.readers([_reader(curve.coding) for curve in experience.curves]):
                 yield read, 0, 0, 0
+        if self.tariff.aggregate is not None:
+            yield self.tariff.aggregate.encode_one, 0, 0, 0
         for gate in self.tariff._gates:
             yield _reader(gate, partial(gate.encode_one, clock=self.tariff.clock)), 0, 0, 0
 

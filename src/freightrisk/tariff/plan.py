@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _plan
 from freightrisk._types import Array
+from freightrisk.tariff.aggregate_codes import AGGREGATE
 from freightrisk.tariff.curves import NO_LIMIT
 from freightrisk.tariff.limits import limit_arguments
 from freightrisk.tariff.rates import RateTables, limit_table
@@ -50,7 +51,8 @@ def _parts(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def plan_arguments(tariff: TariffRecord) -> dict[str, Any]:
     """Return the arguments of `_plan.PricePlan` for a tariff; the arguments of its parts are mappings."""
     experience = {} if tariff.experience is None else tariff.experience.tables
-    place = {name: k for k, name in enumerate([*tariff.tabled, *experience])}
+    limited = {} if tariff.aggregate is None else {AGGREGATE: tariff.aggregate.table}
+    place = {name: k for k, name in enumerate([*tariff.tabled, *experience, *limited])}
     loads = tariff.loadings
     cover, gates = tariff.cover, {len(place) + k: gate.masks for k, gate in enumerate(tariff._gates)}
     # If shares give the paid freight, they already contain the limits.
@@ -58,7 +60,7 @@ def plan_arguments(tariff: TariffRecord) -> dict[str, Any]:
     limits = [(place[limit.factor], limit_table(limit, tariff.codings)) for limit in by_level]
     known = [coding.n_levels for coding in tariff.tabled.values()]
     known += [] if tariff.experience is None else tariff.experience.known
-    known += [gate.n_slots for gate in tariff._gates]
+    known += [*map(len, limited.values()), *(gate.n_slots for gate in tariff._gates)]
     frequency = RateTables(tariff.frequency.base, {**tariff.frequency.tables, **experience})
     rates = {"frequency": frequency, "severity": tariff.severity}
     by_column: dict[str, dict[int, NDArray[Any]]] = {
@@ -67,13 +69,14 @@ def plan_arguments(tariff: TariffRecord) -> dict[str, Any]:
     for what, rules in (("mask", "subsidies"), ("limit", "limits")):
         by_column[what] = {column: masks[rules] for column, masks in gates.items() if rules in masks}
     shares = [(place[name], table) for name, table in tariff.shares.items()]
+    whole = [(place[name], table) for name, table in limited.items()] + _eligibility(gates)
     fused, tables = _fuse(by_column, len(known))
     return {
         "sizes": np.array(list(tariff.sizes.values()), dtype=np.int64),
         "known": np.array(known, dtype=np.int64),
         "frequency": {"base": tariff.frequency.base, **_flat(tables["frequency"].items())},
         "severity": {"base": tariff.severity.base, **_flat(tables["severity"].items())},
-        "shares": {"base": 1.0, **_flat(([] if cover.limits else shares) + _eligibility(gates))},
+        "shares": {"base": 1.0, **_flat(([] if cover.limits else shares) + whole)},
         "limits": {"base": cover.flat_limit, **_flat(limits)},
         "masks": _flat(tables["mask"].items(), np.uint64),
         "pairs": {"base": 1.0, **_flat(_paired(tables["frequency"], tables["severity"]))},

@@ -17,6 +17,7 @@ from freightrisk.book.codings import CrossCoding
 from freightrisk.book.doubts import warn_of_grams
 from freightrisk.book.joined import columns_with_missing, join, unique_ids
 from freightrisk.errors import InputError
+from freightrisk.tariff.aggregate_codes import AGGREGATE
 from freightrisk.tariff.balances import Balances, check_balances, order_ids, sequence_of, spending
 from freightrisk.tariff.measures import measures_of
 from freightrisk.tariff.one_order import Quoter, encode_one
@@ -79,6 +80,8 @@ class Pricer:
         if tariff.experience is not None:
             found = tariff.experience.encode(joined)
             codes |= dict(zip(tariff.experience.tables, found, strict=True))
+        if tariff.aggregate is not None:
+            codes[AGGREGATE] = tariff.aggregate.encode(joined)
         codes |= {f"{gate.kind} of {gate.column}": gate.encode(joined) for gate in tariff._gates}
         columns = (
             _check.code_columns(codes, tariff.sizes)
@@ -296,4 +299,5 @@ def _may_be_missing(tariff: TariffRecord) -> set[str]:
     codings = [*tariff.codings.values()]
     codings += [] if tariff.experience is None else [curve.coding for curve in tariff.experience.curves]
     rated = {column for coding in codings for column in coding.columns}
-    return columns_with_missing(codings) | ({gate.column for gate in tariff._gates} - rated)
+    limited = set() if tariff.aggregate is None else {*tariff.aggregate.columns} - {MERCHANT_ID}
+    return columns_with_missing(codings) | (({gate.column for gate in tariff._gates} | limited) - rated)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from freightrisk._document import OPTIONAL
 from freightrisk._frozen import EqualByContent, FrozenDict
 from freightrisk._shown import counted, first_of
 from freightrisk._types import Array
@@ -13,6 +14,7 @@ from freightrisk.book.factors import Path
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
+from freightrisk.tariff.aggregate_shares import AggregateShares
 from freightrisk.tariff.cover import ByLevel, Cover
 from freightrisk.tariff.curves import CURVE_PIECES, Cubics, LimitCurve, cubics_within
 from freightrisk.tariff.limits import ranked
@@ -57,12 +59,15 @@ class CoverCurves(EqualByContent):
         a freight schedule.
     lines : str, optional
         Factor that counts the lines of an order. It selects the claim-count curve.
+    aggregate : AggregateShares, optional
+        Share of each merchant's payouts under the aggregate limit; None for a cover without one.
     """
 
     count_curve: Cubics
     limit_curve: LimitCurve | None = None
     shares: Mapping[str, Array] = field(default_factory=dict)
     lines: str | None = None
+    aggregate: AggregateShares | None = field(default=None, metadata=OPTIONAL)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shares", FrozenDict(dict(self.shares)))
@@ -222,6 +227,21 @@ def check_shares(shares: Mapping[str, Array], codings: Mapping[str, Coding | Cro
             raise InputError(f"shares table '{name}' has {np.size(table)} entries; its factor and limits need {slots}.")
         if not np.all((table >= 0.0) & (table <= 1.0)):
             raise InputError(f"shares table '{name}' has an entry outside [0, 1]; build the tariff again.")
+
+
+def check_aggregate(shares: AggregateShares | None, cover: Cover) -> None:
+    """Refuse shares under another limit than the cover's, and a limit by order, which no share by merchant prices."""
+    if cover.aggregate is not None and cover.aggregate.by == "order":
+        raise InputError(
+            "the cover has an aggregate limit by order, which a tariff does not price; multiply its payouts by "
+            "freightrisk.aggregates.order_aggregate_shares, or limit the aggregate by merchant. Settlement takes both."
+        )
+    if (shares is None) != (cover.aggregate is None) or (shares is not None and shares.limit != cover.aggregate):
+        found = "no shares" if shares is None else f"shares under {shares.limit}"
+        raise InputError(
+            f"the aggregate limit of the cover is {cover.aggregate}, but the tariff has {found}; give both: "
+            "Cover(aggregate=limit) and aggregate_shares=AggregateShares.of(merchants, limit, ...)."
+        )
 
 
 def check_products(what: str, base: float, tables: Mapping[str, Array]) -> None:

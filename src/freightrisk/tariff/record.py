@@ -15,6 +15,7 @@ from freightrisk._types import Array
 from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.book.factors import Band
 from freightrisk.errors import InputError
+from freightrisk.tariff.aggregate_codes import AGGREGATE, AggregateCodes
 from freightrisk.tariff.conditions import Gate, Interval, compile_gates
 from freightrisk.tariff.cover import Cover
 from freightrisk.tariff.curves import Cubics, LimitCurve
@@ -25,6 +26,7 @@ from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.rates import (
     CoverCurves,
     RateTables,
+    check_aggregate,
     check_curves,
     check_products,
     check_rates,
@@ -96,6 +98,7 @@ class TariffRecord:
         _check_pairs(self.pairs, self.codings)
         if self.lines is not None and self.lines not in self.codings:
             raise InputError(f"lines names factor '{self.lines}', which is not a factor of the tariff.")
+        check_aggregate(self.curves.aggregate, self.cover)
         check_rates(self.frequency, self.tabled, "frequency")
         check_rates(self.severity, self.tabled, "severity")
         check_shares(self.shares, self.tabled, self.cover)
@@ -117,6 +120,7 @@ class TariffRecord:
             raise InputError(f"codings has factor '{self.codings[other].name}' under '{other}'; use its own name.")
         names = [*self.codings, *(" x ".join(pair) for pair in self.pairs)]
         names += [] if self.experience is None else self.experience.tables
+        names += [] if self.aggregate is None else [AGGREGATE]
         names += [f"{gate.kind} of {gate.column}" for gate in self._gates]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
@@ -202,6 +206,11 @@ class TariffRecord:
         return compile_gates(asked)
 
     @cached_property
+    def aggregate(self) -> AggregateCodes | None:
+        """Return the code column of the aggregate limit, None without one."""
+        return None if self.curves.aggregate is None else AggregateCodes(self.curves.aggregate)
+
+    @cached_property
     def ranked_limits(self) -> tuple[Limit, ...]:
         """Return the limits by rule by rank, as the kernel numbers them."""
         return ranked(self.cover.limits, self.cover.choose)
@@ -236,6 +245,7 @@ class TariffRecord:
         found = [column for coding in self.codings.values() for column in coding.columns]
         if self.experience is not None:
             found += [*self.experience.columns, *([MERCHANT_ID] if self.experience.mods else [])]
+        found += [] if self.aggregate is None else self.aggregate.columns
         found += [*(gate.column for gate in self._gates), *self.measures]
         if self.in_sequence or self.rounding == "dither":
             found.append(ORDER_ID)
@@ -250,6 +260,7 @@ class TariffRecord:
         """Return the number of codes of each code column."""
         rated = {name: coding.n_slots for name, coding in self.tabled.items()}
         rated |= {} if self.experience is None else {name: len(t) for name, t in self.experience.tables.items()}
+        rated |= {} if self.aggregate is None else {AGGREGATE: len(self.aggregate.table)}
         return rated | {f"{gate.kind} of {gate.column}": gate.n_slots for gate in self._gates}
 
     @cached_property
@@ -266,6 +277,7 @@ class TariffRecord:
                 None if self.experience is None else self.experience.digest,
                 self.clock,
                 *([self.measures] if self.measures else []),
+                *([] if self.aggregate is None else [self.aggregate.digest]),
             )
         )
 

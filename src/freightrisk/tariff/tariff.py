@@ -18,6 +18,7 @@ from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
 from freightrisk.models.shapes import SeverityShape
+from freightrisk.tariff.aggregate_shares import AggregateShares
 from freightrisk.tariff.balances import Balances, spending
 from freightrisk.tariff.build import check_kind, parts_of_models
 from freightrisk.tariff.cover import Cover
@@ -85,6 +86,7 @@ class Tariff(TariffRecord):
         rounding: str = "half_even",
         dither_key: str = "",
         experience: ExperienceRating | None = None,
+        aggregate_shares: AggregateShares | None = None,
         clock: str | None = None,
         name: str = "tariff",
     ) -> "Tariff":
@@ -115,6 +117,8 @@ class Tariff(TariffRecord):
             Secret text, for dithered rounding.
         experience : ExperienceRating, optional
             Merchants' modifications and the curve of their score, which replace the frequency's table of that score.
+        aggregate_shares : AggregateShares, optional
+            Share of each merchant's payouts under the aggregate limit of the cover.
         clock : str, optional
             Time zone that decides the day of a time, see `Tariff`; by default, the clock of the frequency's book.
         name : str
@@ -146,7 +150,9 @@ class Tariff(TariffRecord):
             rounding_rule=Rounding(rounding, dither_key),
             experience=experience,
             clock=frequency.clock if clock is None else clock,
-            **parts_of_models(frequency, severity, cover=cover, shape=shape, experience=experience),
+            **parts_of_models(
+                frequency, severity, cover=cover, shape=shape, experience=experience, aggregate=aggregate_shares
+            ),
         )
         warn_of_unknown_levels(tariff)
         return tariff

@@ -12,6 +12,7 @@ from freightrisk._intake import id_of, time_of
 from freightrisk._shown import shown
 from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.errors import FreightRiskError
+from freightrisk.tariff.aggregate_codes import AGGREGATE
 from freightrisk.tariff.balances import Balances, period_of
 from freightrisk.tariff.funds import Fund
 from freightrisk.tariff.measures import measures_of_one
@@ -165,6 +166,9 @@ def _cover_lines(tariff: TariffRecord, codes: list[int], priced: _reference.Pric
     for gate in tariff._gates:
         if COVER in gate.masks and not gate.masks[COVER][code[f"{gate.kind} of {gate.column}"]]:
             yield _line("not eligible", 0.0, f"the cover asks for another {gate.column}")
+    if tariff.aggregate is not None and cover.aggregate is not None:
+        share, what = float(tariff.aggregate.table[code[AGGREGATE]]), tariff.aggregate.slot_label(code[AGGREGATE])
+        yield _line("  x aggregate share", share, f"of {what} under {cover.aggregate.amount:g} yuan")
     limit = "no limit" if np.isinf(priced.limit) else f"limit {priced.limit:g} yuan a claim"
     yield _line("expected payout", priced.expected_payout, "mean freight x paid share" if tariff.shares else limit)
 
