@@ -381,7 +381,9 @@ def _mean_of(mean: Any) -> float:
 def _log1p(w: Any) -> Any:
     """Return log(1 + w) of complex numbers, which keeps the digits of a small w; numpy's complex log1p does not."""
     with np.errstate(divide="ignore"):
-        return 0.5 * np.log1p(2.0 * w.real + np.abs(w) ** 2) + 1j * np.arctan2(w.imag, 1.0 + w.real)
+        # Rounding may leave less than -1 of a 1 + w that is practically 0.
+        square = np.maximum(2.0 * w.real + np.abs(w) ** 2, -1.0)
+        return 0.5 * np.log1p(square) + 1j * np.arctan2(w.imag, 1.0 + w.real)
 
 
 def _log_of_table(z: Any, probabilities: Array) -> Any:
@@ -391,4 +393,4 @@ def _log_of_table(z: Any, probabilities: Array) -> Any:
     if not len(above):
         return np.zeros(np.shape(z))
     step = (z - 1.0) * np.polynomial.polynomial.polyval(z, above)
-    return _log1p(step) if np.iscomplexobj(step) else np.log1p(step)
+    return _log1p(step) if np.iscomplexobj(step) else np.log1p(np.maximum(step, -1.0))

@@ -6,19 +6,20 @@ from typing import Any
 import numpy as np
 
 from freightrisk._types import Array
-from freightrisk.models.claim_counts import ClaimCount
+from freightrisk.models.claim_counts import LARGEST_MEAN, ClaimCount
 from freightrisk.models.payouts import ClaimPayout, payout_with_mean
 from freightrisk.models.shapes import SeverityShape
 
 FEWEST_STEPS, MOST_STEPS = 2**11, 2**17  # of a grid up to the limit
-STEPS = 64  # at least, in the mean of a payout, if the grid has fewer than MOST_STEPS
+STEPS = 64  # in the mean of a payout, if the limit is at most SEVERAL payouts; slowly fewer for higher limits
+SEVERAL = 32.0
 PADDED = 2  # length of a transform in lengths of its grid
 TILT = 24.0  # fall of the tilted grid over its transform: sums that wrap around are scaled by 4e-11
 ROUNDING = 3e-10  # of the limit: sums that wrap around, and rounding that the tilt enlarges
 MOST_PAIRS = 256  # pairs of expected claims and mean payout that are evaluated without interpolation
 FEWEST_CLAIMS = 1e-9  # smaller expected claims have the share of this number; the share is constant there
 SPACING = 0.5  # of the first nodes, in logs
-MOST_NODES = 513  # of one axis
+MOST_NODES = 2**15  # of both axes together: pairs that are evaluated
 SAMPLE = 32  # pairs at which interpolated shares are compared with evaluated ones
 MARGIN = 0.05  # by which nodes reach beyond the data, in logs
 
@@ -66,9 +67,12 @@ class _Shares:
     def at(self, claims: Array, payout: float) -> Array:
         """Return log shares for several expected claims with one mean payout."""
         payouts = payout_with_mean(payout, self.shape, limit=self.limit)
-        steps = int(2.0 ** np.ceil(np.log2(max(STEPS * self.amount / payout, 1.0))))
-        steps = min(max(steps, FEWEST_STEPS), MOST_STEPS)
-        counts = [*map(self.count_of, claims.tolist())]
+        # The error of the grid is about 1 / (20 k^2 sqrt(n)) for k steps in each of n payouts that make up the limit.
+        payouts_within = self.amount / payout
+        steps = STEPS * payouts_within * min(1.0, (SEVERAL / payouts_within) ** 0.25)
+        steps = 2 * int(np.ceil(min(max(steps, FEWEST_STEPS), MOST_STEPS) / 2.0))
+        # No merchant has this many claims, but a node with a high load and a low payout may.
+        counts = [*map(self.count_of, np.minimum(claims, LARGEST_MEAN).tolist())]
         paid = np.array([count.expected_claims for count in counts]) * payout
         share = limited_sums(counts, payouts, amount=self.amount, steps=steps) / paid
         # The error of the grid falls with the square of its step. It is largest if E[S] is close to the limit.
@@ -138,7 +142,7 @@ def _surface(
     values = evaluate(nodes[0], nodes[1])
     for axis in (0, 1):
         is_open = np.ones(len(nodes[axis]) - 1, dtype=bool)
-        while is_open.any() and len(nodes[axis]) + is_open.sum() <= MOST_NODES:
+        while is_open.any() and values.size + is_open.sum() * len(nodes[1 - axis]) <= MOST_NODES:
             where = np.flatnonzero(is_open)
             middle = (nodes[axis][where] + nodes[axis][where + 1]) / 2.0
             new = evaluate(middle, nodes[1]) if axis == 0 else evaluate(nodes[0], middle)

@@ -24,7 +24,7 @@ from freightrisk.models.payouts import checked_shape
 from freightrisk.models.shapes import SeverityShape
 from freightrisk.tariff.aggregate_limit import LARGEST_AMOUNT, AggregateLimit
 
-LARGEST_PAYOUT = 1e6  # mean payout of a claim, yuan
+LEAST_PAYOUT, LARGEST_PAYOUT = 1e-3, 1e6  # mean payout of a claim, yuan
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -306,8 +306,8 @@ def _columns_of(
         claims,
     )
     table.refuse(
-        ~np.isnan(expected) & ~((mean > 0.0) & (mean <= LARGEST_PAYOUT)),
-        f"merchants: '{payout}' is not in (0, 1e+06] yuan in {{rows}}; give the mean payout of a claim.",
+        ~np.isnan(expected) & ~((mean >= LEAST_PAYOUT) & (mean <= LARGEST_PAYOUT)),
+        f"merchants: '{payout}' is not in [0.001, 1e+06] yuan in {{rows}}; give the mean payout of a claim.",
         payout,
     )
     if size is None:

@@ -14,7 +14,7 @@ from freightrisk.models.lines import LONGEST_ORDER
 from freightrisk.models.payouts import checked_shape
 from freightrisk.models.shapes import SeverityShape
 from freightrisk.tariff.aggregate_limit import AggregateLimit
-from freightrisk.tariff.aggregate_shares import LARGEST_PAYOUT, checked_shares
+from freightrisk.tariff.aggregate_shares import LARGEST_PAYOUT, LEAST_PAYOUT, checked_shares
 
 
 def order_aggregate_shares(
@@ -82,7 +82,8 @@ def order_aggregate_shares(
     mean = _check.real_array(np.full(len(rate), mean) if mean.ndim == 0 else mean, argument="payout", length=len(rate))
     _check.refuse_rows(~((rate >= 0.0) & (rate <= 1e6)), "intensity is outside [0, 1e+06] in {rows}; correct it.")
     _check.refuse_rows(
-        ~((mean > 0.0) & (mean <= LARGEST_PAYOUT)), "payout is outside (0, 1e+06] yuan in {rows}; correct it."
+        ~((mean >= LEAST_PAYOUT) & (mean <= LARGEST_PAYOUT)),
+        "payout is outside [0.001, 1e+06] yuan in {rows}; correct it.",
     )
     rest: dict[str, Any] = {
         "limit": limit, "shape": checked_shape(shape), "claim_limit": claim_limit, "tolerance": tolerance,
