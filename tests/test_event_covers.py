@@ -410,6 +410,8 @@ CAPPED = ParetoSeverity(scale=50.0, index=0.8, cap=50_000.0)
 PAIR = DiscreteSeverity([5.0, 10.0], [0.5, 0.5])
 BY_ZONE = [Limit("x", 80.0, where={"zone": ["x"]})]
 
+ALL, ABOVE = Limit("all", 50_000.0), Limit("x", 60_000.0, where={"zone": ["x"]})
+
 
 def event(frequency=0.1, severity=5.0, cover=None, **rest):
     return EventCover("e", frequency=frequency, severity=severity, cover=Cover() if cover is None else cover, **rest)
@@ -460,6 +462,7 @@ def event(frequency=0.1, severity=5.0, cover=None, **rest):
         ),
         (lambda: event(severity=CAPPED, cover=Cover(limit=50_001.0)), "payments reach their limit at a claim of 50001"),
         (lambda: event(severity=CAPPED, cover=Cover(limit=45_000.0, coinsurance=0.2)), "claim of 56250, above the cap"),
+        (lambda: event(severity=CAPPED, cover=Cover(limits=[ALL, ABOVE])), "at a claim of 60000, above the cap"),
         (lambda: event(severity=CAPPED, cover=Cover(limits=BY_ZONE)), "a cap of 50000, but no limit of the cover"),
         (lambda: event(severity=PAIR, cover=Cover(limit=7.0), amount_of="price"), "depends on column 'price' and"),
         (
@@ -483,6 +486,17 @@ def event(frequency=0.1, severity=5.0, cover=None, **rest):
 def test_refusals(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_the_smallest_limit_without_conditions_bounds_all_rules_of_its_priority():
+    half = {"share": 0.5, "of": "sub_order", "where": {"zone": ["y"]}}
+    cover = Cover(limits=[ALL, Limit("half", 60_000.0, **half)], choose="smallest")
+    found = event(severity=CAPPED, cover=cover).tariff().price(ORDERS)["expected_payout"]
+    wanted = HEAVY.limited([50_000.0, 450.0, 50_000.0, 30_000.0, 50_000.0])
+    assert found.tolist() == pytest.approx(wanted.tolist(), rel=CURVE_ERROR)
+    above = Cover(limits=[ALL, Limit("half", 60_000.0, priority=1, **half)], choose="smallest")
+    with pytest.raises(InputError, match="at a claim of 60000, above the cap"):
+        event(severity=CAPPED, cover=above)
 
 
 def test_models_of_the_other_kind_are_refused(fits):
@@ -565,6 +579,16 @@ def test_partial_returns_of_two_items_under_one_claim_and_under_all(shared_data)
         number = EventCover("180-day replacement", frequency=paid[None], severity=30.0, cover=cover).tariff()
         poisson = number.price(order)["pure_premium"][0] / (30.0 * wanted)
         assert poisson == pytest.approx(1.0 if most is None else 0.976, abs=1e-3)  # Poisson events are independent
+
+
+@pytest.mark.parametrize(("items", "percent"), [(2, 32.3), (3, 50.7), (4, 62.8), (5, 70.8)])
+def test_the_share_of_orders_with_a_return_is_an_intensity(items, percent, shared_data):
+    frame = pd.read_parquet(shared_data / "multi_item_orders" / "orders_by_size.parquet").set_index("items_in_order")
+    row = frame.loc[items]
+    assert round(100.0 * row["partial"] / row.sum(), 1) == percent
+    some = 1.0 - row["none"] / row.sum()
+    once = EventCover("taste", frequency=-np.log1p(-some), severity=30.0, cover=Cover(max_claims=1)).tariff()
+    assert once.quote({})["expected_claims"] == pytest.approx(some, rel=CURVE_ERROR)
 
 
 @pytest.fixture(scope="module")

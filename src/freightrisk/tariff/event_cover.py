@@ -50,7 +50,8 @@ class EventCover:
     frequency : float or FittedModel
         Expected events an order, above 0 and at most 20, or the result of `FrequencyModel.fit`. A number is the
         intensity of Poisson events: a cover that pays one claim an order then pays 1 - exp(-frequency) claims. If a
-        share p of orders has the event, and none has it twice, give p and a cover with ``max_claims=None``.
+        share p of orders has the event at least once, give -log(1 - p) and ``max_claims=1``, or give p and
+        ``max_claims=None``; both pay p claims.
     severity : float, ShapedSeverity, DiscreteSeverity, ParetoSeverity or FittedModel
         Amount of one event in yuan, before the terms of the cover: a fixed amount, a distribution, or the result of
         `SeverityModel.fit`, whose family is then the distribution. With `amount_of`, the share of that column.
