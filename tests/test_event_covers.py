@@ -557,7 +557,7 @@ def test_falls_of_price_of_a_shop_are_priced_for_products_that_the_fit_has_not_s
     alike = ShapedSeverity(float(share.mean()), EmpiricalShape(share / share.mean()))
     often = float(np.mean(fall[seen] > 0.0))
     one = EventCover("价保", frequency=often, severity=alike, cover=cover, amount_of="price").tariff()
-    # Dear goods fall more often, so one frequency and one share for all prices is too cheap.
+    # Prices of expensive goods fall more often, so one frequency and one share for all prices is too low.
     assert one.price(orders[~seen])["pure_premium"].sum() < paid.sum() - 2.0 * error
 
 

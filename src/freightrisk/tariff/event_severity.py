@@ -296,9 +296,9 @@ def _check_pareto(severity: ParetoSeverity, cover: Cover, event: str) -> None:
 def _pareto_curve(severity: ParetoSeverity, cover: Cover) -> tuple[float, LimitCurve]:
     """Return mean and curve of a claim that equals a Pareto amount up to the largest reach of the cover.
 
-    No order sees the amounts above this reach, so they may be replaced. Their replacement gives the claim a mean of the
-    scale times a power of two. The curve's octaves then begin at scale * 2**n, above the reach, and end at the scale,
-    where the density jumps. The curve is smooth in between.
+    No payment depends on amounts above this reach, so they may be replaced. The replacement gives the claim a mean of
+    the scale times a power of two. The curve's octaves then begin at scale * 2**n, above the reach, and end at the
+    scale, where the density jumps. The curve is smooth in between.
     """
     reach = largest_reach(cover)
     if reach is None:
