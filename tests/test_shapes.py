@@ -165,3 +165,10 @@ def test_bad_calls_are_refused():
         Tariff.build(frequency, severity, cover=Cover(limit=9.0), shape=0.3)
     with pytest.raises(InputError, match="severity must be a fitted severity model"):
         EmpiricalShape.fit(frequency, book)
+
+
+@pytest.mark.parametrize("index", [1.05, 1.5, 1.8])
+def test_a_curve_without_a_limit_leaves_the_whole_mean_of_a_heavy_tail(index):
+    curve = limit_curve(ParetoTail(ScaleShape(0.3), threshold=2.0, index=index))
+    assert curve.plan()["pieces"][0].tolist() == [1.0, 0.0, 0.0, 0.0]  # read for an infinite limit
+    assert curve.share(np.array([1e-300])) == 1.0

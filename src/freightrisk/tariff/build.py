@@ -36,17 +36,10 @@ def parts_of_models(
         raise InputError(
             f"shape is {repr_of(shape)}; it must be a SeverityShape, such as EmpiricalShape.fit(severity, book)."
         )
-    check_offsets(frequency, severity)
-    found = [_factors_of(frequency), _factors_of(severity)]
-    shared = [name for name in found[0] if found[1].get(name, found[0][name]) != found[0][name]]
-    if shared:
-        raise InputError(
-            f"factor '{shared[0]}' has other levels in severity than in frequency; fit both to books with the same "
-            "coding."
-        )
-    codings = {**found[0], **found[1]}
+    refuse_offset(severity)
+    warn_of_offset(frequency)
+    codings, pairs = factors_of(frequency, severity)
     claims, freight = RateTables.of(frequency), RateTables.of(severity)
-    pairs = [*_pairs_of(frequency), *_pairs_of(severity)]
     if experience is not None:
         _check.instance(experience, ExperienceRating, argument="experience")
         claims = experience.taken_out_of(claims, codings)
@@ -64,27 +57,32 @@ def parts_of_models(
             )
         pairs, shares = scheduled_shares(severity, cover, codings, pairs)
     elif cover.needs_curve:
-        curve = limit_curve(_shape_of(severity) if shape is None else shape)
-        check = None if shape is not None else payout_check(frequency, severity, cover, codings)
+        curve = limit_curve(family_shape(severity) if shape is None else shape)
+        compared = shape is None and cover.amount_of is None  # limits of shares are yuan, but the claims are shares
+        check = payout_check(frequency, severity, cover, codings) if compared else None
         warn_of_shape(severity.family, check)
     return {
         "codings": codings,
         "frequency": claims,
         "severity": freight,
-        "curves": CoverCurves(_count_curve(frequency, cover), curve, shares, frequency.lines, aggregate),
+        "curves": CoverCurves(fitted_count_curve(frequency, cover), curve, shares, frequency.lines, aggregate),
         "provenance": _provenance(frequency, severity, shape, experience, check),
         "pairs": tuple(dict.fromkeys(pairs)),
     }
 
 
-def check_offsets(frequency: FittedModel, severity: FittedModel | FittedSchedule) -> None:
-    """Refuse a severity with an offset, and warn of a frequency whose offset is no share of reported claims."""
+def refuse_offset(severity: FittedModel | FittedSchedule) -> None:
+    """Refuse a severity that was fitted with an offset."""
     if isinstance(severity, FittedModel) and "offset" in severity.statistics.options:
         raise InputError(
             "severity was fitted with offset=, but a tariff has no offset and would price every order at offset 0. Fit "
             "the severity without it: give known relativities as the effect Given, and bring amounts to one price "
             "level before the book is built."
         )
+
+
+def warn_of_offset(frequency: FittedModel) -> None:
+    """Warn of a frequency whose offset is no share of reported claims."""
     largest = frequency.statistics.largest_offset
     if largest > LARGEST_SHARE:
         _check.warn(
@@ -117,7 +115,8 @@ def _provenance(
     return found if shape is None else found | {"shape": str(shape)}
 
 
-def _count_curve(frequency: FittedModel, cover: Cover) -> Array:
+def fitted_count_curve(frequency: FittedModel, cover: Cover) -> Array:
+    """Return the claim-count curves of a cover for the counts of a fitted frequency."""
     if frequency.lines is not None:
         # One curve for each number of lines, because the count of an order is beta-binomial in its lines.
         most = frequency.codings[frequency.lines].n_levels
@@ -128,7 +127,8 @@ def _count_curve(frequency: FittedModel, cover: Cover) -> Array:
     return count_curve(cover.max_claims, dispersion, cover.merge_share)
 
 
-def _shape_of(severity: FittedModel) -> SeverityShape:
+def family_shape(severity: FittedModel) -> SeverityShape:
+    """Return the shape of a severity's family, and refuse families whose shape depends on their mean."""
     if severity.family not in SCALE_FAMILIES:
         raise InputError(
             f"severity is {severity.family}, whose spread depends on its mean, so one curve cannot limit its claims; "
@@ -137,15 +137,25 @@ def _shape_of(severity: FittedModel) -> SeverityShape:
     return ScaleShape(severity.dispersion, severity.family)
 
 
-def _factors_of(fitted: FittedModel | FittedSchedule) -> dict[str, Coding]:
-    """Return the codings of a model's factors, including the factors of its interactions."""
+def factors_of(*models: FittedModel | FittedSchedule) -> tuple[dict[str, Coding], list[tuple[str, str]]]:
+    """Return the codings of models' factors, including the factors of interactions, and the pairs that interact.
+
+    Models must agree about the levels of the factors that they share.
+    """
     found: dict[str, Coding] = {}
-    for coding in fitted.codings.values():
-        for one in coding.factors:
-            found.setdefault(one.name, one)
-    return found
-
-
-def _pairs_of(fitted: FittedModel | FittedSchedule) -> list[tuple[str, str]]:
-    crossed = [coding for coding in fitted.codings.values() if isinstance(coding, CrossCoding)]
-    return [(coding.first.name, coding.second.name) for coding in crossed]
+    pairs: list[tuple[str, str]] = []
+    for fitted in models:
+        own: dict[str, Coding] = {}
+        for coding in fitted.codings.values():
+            for one in coding.factors:
+                own.setdefault(one.name, one)
+            if isinstance(coding, CrossCoding):
+                pairs.append((coding.first.name, coding.second.name))
+        other = next((name for name in found if own.get(name, found[name]) != found[name]), None)
+        if other is not None:
+            raise InputError(
+                f"factor '{other}' has other levels in severity than in frequency; fit both to books with the same "
+                "coding."
+            )
+        found |= own
+    return found, pairs

@@ -152,7 +152,7 @@ class LimitCurve(EqualByContent):
 
     Octave k holds the means from 2**k to 2**(k + 1) limits. Every octave has the same number of pieces of equal width.
     The variable of a cubic runs from 0 to 1 over its piece; its constant term comes first. Below the first octave the
-    share is constant, and above the last octave the payout is constant.
+    share is 1, and above the last octave the payout is constant.
 
     Parameters
     ----------
@@ -224,10 +224,9 @@ class LimitCurve(EqualByContent):
         """
         octaves, pieces, _ = self.pieces.shape
         cubics = self.pieces.reshape(-1, 4)
-        before = cubics[0, 0] if octaves else 1.0
         behind = cubics[-1].sum() if octaves else 2.0**-self.first
         constant = np.zeros((2, 4))
-        constant[:, 0] = before, behind
+        constant[:, 0] = 1.0, behind  # no limit leaves the whole mean
         bits = 52 - (pieces.bit_length() - 1)
         return {
             "pieces": np.concatenate([constant[:1], cubics * float(pieces) ** np.arange(4), constant[1:]]),
@@ -261,7 +260,6 @@ def limit_curve(shape: SeverityShape) -> LimitCurve:
     The payout approaches the mean and the limit like a power or faster. Within an octave, cubics follow a power equally
     well at every distance from the end. The octaves end where the payout equals the mean or the limit to 1e-12.
     """
-    from scipy.interpolate import CubicSpline
 
     def paid(ratio: Array) -> Array:
         return shape.limited(1.0 / ratio)
@@ -272,6 +270,33 @@ def limit_curve(shape: SeverityShape) -> LimitCurve:
     last = min(octaves[1.0 - ends * paid(ends) < NOTHING], default=FARTHEST_OCTAVE)
     if first >= last:
         return LimitCurve(int(first), np.empty((0, 1, 4)))
+    cubics, error = limit_pieces(paid, int(first), int(last))
+    if error < CURVE_ERROR:
+        return LimitCurve(int(first), cubics)
+    # The error of min(mean, limit) is largest where mean and limit are equal.
+    corner = 1.0 / float(paid(np.ones(1))[0]) - 1.0
+    if corner < NEARLY_FLAT:
+        return LimitCurve(0, np.empty((0, 1, 4))) if corner < error else LimitCurve(int(first), cubics)
+    raise FreightRiskError(
+        f"the limited expected value curve of {shape} needs more than {OCTAVE_PIECES[-1]} pieces an octave for a "
+        f"relative error of {CURVE_ERROR:g}."
+    )
+
+
+def limit_pieces(paid: Callable[[Array], Array], first: int, last: int) -> tuple[Array, float]:
+    """Return the cubics of the octaves from `first` to `last`, and their largest relative error.
+
+    The number of pieces of an octave is the smallest that keeps the error bound, or the largest if none does.
+
+    Parameters
+    ----------
+    paid : function of mean over limit
+        Payout over mean.
+    first, last : int
+        The first octave, and the octave behind the last.
+    """
+    from scipy.interpolate import CubicSpline
+
     starts = 2.0 ** np.arange(first, last)[:, None]
     for pieces in OCTAVE_PIECES:
         nodes = np.append((starts * (1.0 + np.arange(pieces) / pieces)).ravel(), 2.0**last)
@@ -281,17 +306,9 @@ def limit_curve(shape: SeverityShape) -> LimitCurve:
         spline, width = CubicSpline(nodes, values), np.diff(nodes)
         between = (nodes[:-1, None] + width[:, None] * (np.arange(4) + 0.5) / 4.0).ravel()
         error = float(np.abs(spline(between) / paid(between) - 1.0).max())
-        cubics = (spline.c[::-1].T * width[:, None] ** np.arange(4)).reshape(last - first, pieces, 4)
         if error < CURVE_ERROR:
-            return LimitCurve(int(first), cubics)
-    # The error of min(mean, limit) is largest where mean and limit are equal.
-    corner = 1.0 / float(paid(np.ones(1))[0]) - 1.0
-    if corner < NEARLY_FLAT:
-        return LimitCurve(0, np.empty((0, 1, 4))) if corner < error else LimitCurve(int(first), cubics)
-    raise FreightRiskError(
-        f"the limited expected value curve of {shape} needs more than {OCTAVE_PIECES[-1]} pieces an octave for a "
-        f"relative error of {CURVE_ERROR:g}."
-    )
+            break
+    return (spline.c[::-1].T * width[:, None] ** np.arange(4)).reshape(last - first, pieces, 4), error
 
 
 def _cubic_pieces(ratios: Sequence[Callable[[Array], Array]], what: str, *, end: float = 1.0) -> Array:

@@ -80,7 +80,10 @@ class PayoutCheck:
         }  # fmt: skip
 
 
-def warn_of_shape(family: str, check: PayoutCheck | None) -> None:
+OWN_SHAPE = "Tariff.build(..., shape=EmpiricalShape.fit(severity, book))"
+
+
+def warn_of_shape(family: str, check: PayoutCheck | None, *, cure: str = OWN_SHAPE) -> None:
     """Warn if a check finds that a family prices the payout under a limit clearly too low or too high."""
     if check is None or not check.is_doubtful:
         return
@@ -99,8 +102,7 @@ def warn_of_shape(family: str, check: PayoutCheck | None) -> None:
         f"severity: the {family} curve pays {_percent(check.difference)} under {limits} yuan than the claims that the "
         f"severity was fitted to: {check.expected:.4g} yuan a claim instead of {check.paid:.4g} "
         f"({check.n_claims:,} claims, standard error {check.std_error:.2%}).{spread} Amounts are not {family} around "
-        "their means; give their own shape: Tariff.build(..., shape=EmpiricalShape.fit(severity, book)), from "
-        "freightrisk.shapes."
+        f"their means; give their own shape: {cure}, from freightrisk.shapes."
     )
 
 

@@ -55,8 +55,7 @@ def plan_arguments(tariff: TariffRecord) -> dict[str, Any]:
     place = {name: k for k, name in enumerate([*tariff.tabled, *experience, *limited])}
     loads = tariff.loadings
     cover, gates = tariff.cover, {len(place) + k: gate.masks for k, gate in enumerate(tariff._gates)}
-    # If shares give the paid freight, they already contain the limits.
-    by_level = () if tariff.shares else cover.level_limits
+    by_level = () if tariff.shares else cover.level_limits  # shares already contain the limits
     limits = [(place[limit.factor], limit_table(limit, tariff.codings)) for limit in by_level]
     known = [coding.n_levels for coding in tariff.tabled.values()]
     known += [] if tariff.experience is None else tariff.experience.known

@@ -125,8 +125,9 @@ def _premium_lines(
         claims += f", {tariff.cover.merge_share:.0%} of further ones picked up with the first"
     yield _line("expected claims", priced.expected_claims, claims)
     yield from _table_lines(
-        "mean freight", "yuan a claim", tariff.severity, tariff.tabled, code, _amount_lines(tariff, amounts),
-        priced.mean_freight,
+        "mean freight" if tariff.cover.amount_of is None else "mean claim",
+        "yuan a claim" if tariff.cover.amount_of is None else "share of the amount",
+        tariff.severity, tariff.tabled, code, _amount_lines(tariff, amounts), priced.mean_freight, total_unit="yuan a claim",
     )  # fmt: skip
     yield from _cover_lines(tariff, codes, priced)
     yield _line("pure premium", priced.pure_premium, "expected claims x expected payout")
@@ -181,13 +182,15 @@ def _table_lines(
     code: Mapping[str, int],
     more: Iterable[str],
     total: float,
+    *,
+    total_unit: str | None = None,
 ) -> Iterator[str]:
     yield _line(f"base {what}", rates.base, unit)
     for name, table in rates.tables.items():
         unseen = "  (unseen level)" if code[name] >= codings[name].n_levels else ""
         yield _line(f"  x {name}", float(table[code[name]]), codings[name].slot_label(code[name]) + unseen)
     yield from more
-    yield _line(what, total, unit)
+    yield _line(what, total, unit if total_unit is None else total_unit)
 
 
 def _experience_lines(tariff: TariffRecord, codes: list[int]) -> Iterator[str]:
