@@ -39,6 +39,7 @@ from freightrisk.errors import InputError, TariffDocumentError
 from freightrisk.pipeline import tables
 from freightrisk.tariff import pricing as pricing_module
 from freightrisk.tariff import settling as settling_module
+from freightrisk.tariff.funds import paid_before
 from strategies import draw_batch, funded_programmes, limited_programmes, seeds
 from test_balances import (
     FLOORS,
@@ -278,6 +279,35 @@ def test_spending_from_before_a_fund_had_days_counts_as_before_every_day():
     assert balances.left_in_fund(paced, day="2025-06-01") == 20
     later = plain.with_subsidies(plain.subsidies, funds=[paced])
     assert later.price(days_of(1, 2).assign(order_id=[7, 8]), balances=balances)[FEN[1:3]].to_numpy().sum() == 20
+
+
+@given(st.dictionaries(st.sampled_from(["", *(f"2025-06-{day:02}" for day in range(1, 9))]), st.integers(0, 2**62)))
+def test_paid_before_is_the_sum_of_the_earlier_days(spent):
+    days = [f"2025-06-{day:02}" for day in (3, 1, 8, 9)]
+    assert paid_before(spent, days) == [min(sum(fen for at, fen in spent.items() if at < day), 2**62) for day in days]
+
+
+@given(st.dates(dt.date(2026, 6, 14), dt.date(2026, 6, 20)), st.integers(0, 2_000))
+def test_a_day_is_the_same_day_however_it_is_given(day, spent):
+    fund = Fund("618", budget_fen=1_000, pacing="even", start="2026-06-15", end="2026-06-18")
+    balances = Balances(spent_by_fund={"618": {"2026-06-14": spent}})
+    for one in (str(day), pd.Timestamp(day), np.datetime64(day), dt.datetime.combine(day, dt.time())):
+        assert fund.days_left(one) == fund.days_left(day)
+        limit = fund.day_limit(one, spent_before=np.int64(spent))
+        assert type(limit) is int
+        assert limit == fund.day_limit(day, spent_before=spent)
+        assert balances.left_in_fund(fund, day=one) == balances.left_in_fund(fund, day=day)
+
+
+def test_a_fund_of_thousands_of_days_comes_to_what_its_days_come_to_one_by_one():
+    frame = orders_at(37, 6_000)
+    frame = frame.assign(ship_date=pd.Timestamp("1990-01-01") + pd.to_timedelta(np.arange(6_000) // 2, "D"))
+    for terms, paid in (
+        ({"per_day_fen": 15}, [15, 0]),
+        ({"budget_fen": 45_000, "pacing": "even", "start": "1990-01-01", "end": "1998-03-19"}, [15, 0]),
+    ):
+        tariff = tariff_of(two_rules(), funds=[Fund("618", **terms)])
+        assert tariff.price(frame, balances=Balances())[FEN[1:3]].sum(axis=1).tolist() == paid * 3_000
 
 
 def test_orders_without_a_ship_date():
@@ -624,6 +654,11 @@ def test_a_ledger_from_before_funds_is_continued(tmp_path):
 BEFORE_FUNDS = "a3861b750e41cdba74bd23f4b55caec8"
 
 
+def day_limit_after(spent):
+    fund = Fund("618", budget_fen=1_000, pacing="even", start="2026-06-15", end="2026-06-18")
+    return fund.day_limit("2026-06-16", spent_before=spent)
+
+
 # Bad calls
 
 
@@ -666,11 +701,22 @@ BEFORE_FUNDS = "a3861b750e41cdba74bd23f4b55caec8"
         ),
         (lambda: save_campaigns(two_rules(), "x.json"), "draws on fund '618', but no fund is declared"),
         (lambda: Balances(spent_by_fund={"a": {"2026-06": 1}}), "name the day '2026-06' of a fund; write a day as"),
+        (lambda: Balances(spent_by_fund={"a": {"2026-02-30": 1}}), "name the period '2026-02-30'; write a day as"),
         (lambda: Balances(spent_by_fund={"a": {"": -1}}), "an amount of balances"),
         (lambda: Balances(spent_by_fund={"a": 1}), "spent_by_fund of 'a' is 1"),
         (lambda: Balances(met_funds="618"), "met_funds of balances is '618'; it must be a set"),
         (lambda: Balances().left_in_fund("618"), "fund is '618'; it must be a Fund"),
         (lambda: Balances().left_in_fund(Fund("a", per_day_fen=1), day="today"), "day is 'today'; it must be a date"),
+        (
+            lambda: Balances().left_in_fund(Fund("a", per_day_fen=1), day=pd.Timestamp("2026-06-16 23:00", tz="UTC")),
+            r"day is Timestamp\('2026-06-16 23:00:00\+0000'.*give a day without a time, such as '2026-06-16'",
+        ),
+        (lambda: Fund("a", per_day_fen=1).day_limit(None), "day is None; it must be a date"),
+        (lambda: Fund("a", per_day_fen=1).days_left(5), "day is 5; it must be a date"),
+        (lambda: Fund("a", per_day_fen=1).day_limit("2026-06-16 10:00"), "give a day without a time"),
+        (lambda: day_limit_after(float("nan")), r"spent_before is nan; it must be a whole number in \[0, 46"),
+        (lambda: day_limit_after(-5), "spent_before is -5"),
+        (lambda: day_limit_after(1.5), "spent_before is 1.5"),
     ],
 )
 def test_bad_calls(call, match):

@@ -67,8 +67,8 @@ class Ledger:
         ``"postgresql+psycopg://host/spending"``. A text with ``://`` is a URL. A `Path` is always a path, whatever the
         characters of its name.
     clock : str, optional
-        Time zone of the days and months of caps by merchant; tariffs must have the same clock. By default a new ledger
-        takes Asia/Shanghai, and an existing ledger keeps its clock.
+        Time zone of the days of funds and of the days and months of caps by merchant; tariffs must have the same clock.
+        By default a new ledger takes Asia/Shanghai, and an existing ledger keeps its clock.
 
     Raises
     ------
