@@ -305,10 +305,31 @@ def test_an_address_is_one_household_or_one_dormitory(peopled):
     n_addresses = known.loc[home, "household_id"].nunique() + known.loc[~home, "dormitory_id"].nunique()
     assert known["address_hash"].nunique() == n_addresses
     assert known.groupby("address_hash")["region"].nunique().max() == 1
-    sizes = known[home].groupby("household_id").size()
-    assert sizes.mean() == pytest.approx(2.2, abs=0.25)  # residents of dormitories cut some households short
+    assert known[~home].groupby("household_id").size().max() == 1
     assert abs(z_of_share((~home).sum(), len(home), 0.05)) < 4
     assert 20 < known[~home].groupby("dormitory_id").size().max() <= 40
+
+
+@pytest.mark.parametrize(("size", "dormitories"), [(2.2, 0.05), (6.0, 0.5), (1.0, 0.2), (10.0, 0.0)])
+def test_households_have_their_mean_size_whatever_share_lives_in_dormitories(size, dormitories):
+    options = BuyerTruth(household_size=size, dormitory_share=dormitories, orders_per_buyer=1)
+    book = simulate_book(40_000, seed=5, lines=LineTruth(), buyers=options)
+    known, region = book.truth.actors.buyers, book.buyers["region"]
+    home = (known["dormitory_id"] == 0).to_numpy()
+    assert abs(z_of_share((~home).sum(), len(home), dormitories)) < 4
+    # A buyer starts a household with probability 1 / size, and the first buyer of a region always starts one.
+    n, first = home.sum(), region[home].nunique()
+    assert abs(z_of_share(known.loc[home, "household_id"].nunique() - first, n - first, 1 / size)) < 4
+
+
+@pytest.mark.parametrize("mean", [1.0, 1.5, 30.0, 3_650.0])
+def test_accounts_have_their_mean_age(mean):
+    options = BuyerTruth(account_age_days=mean, orders_per_buyer=1)
+    book = simulate_book(20_000, seed=6, lines=LineTruth(), buyers=options)
+    age_days = (book.orders["order_date"].min() - book.buyers["account_opened"]).dt.days
+    assert age_days.min() >= 1
+    cut = 1 - (1 - 1 / mean) ** 20_000
+    assert abs(age_days.mean() - mean * cut) <= 4 * np.sqrt(mean * (mean - 1) / len(age_days))
 
 
 def test_devices_and_phones_are_shared_in_the_household_alone(peopled):
