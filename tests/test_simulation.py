@@ -217,9 +217,14 @@ def distances_from_truth(book, fitted):
         yield from (rest["log_relativity"] - true) / rest["std_error"]
 
 
-@pytest.mark.parametrize(("family", "correlation"), [("beta_binomial", CORRELATION), ("binomial", 0.0)])
-def test_models_of_lines_recover_tables_and_correlation(family, correlation):
-    sim = simulated(lines=LineTruth(correlation=correlation), merchant_deviation=0)
+@pytest.mark.parametrize(
+    ("family", "correlation", "tiers"),
+    [("beta_binomial", CORRELATION, {"black_label": 3.0, "strong": 0.5}), ("binomial", 0.0, {})],
+)
+def test_models_of_lines_recover_tables_and_correlation(family, correlation, tiers):
+    lines = LineTruth(correlation=correlation, merchant_tier_factors=tiers)
+    sim = simulated(lines=lines, merchant_deviation=0)
+    assert ("merchant_tier" in sim.truth.frequency) == bool(tiers)
     factors = sim.factors()
     book = OrderBook.from_frames(sim.orders, sim.claims, factors=factors, merchants=sim.merchants, lines="n_lines")
     assert book.n_claims == len(sim.claims)
@@ -230,6 +235,58 @@ def test_models_of_lines_recover_tables_and_correlation(family, correlation):
     assert len(scores) > 200
     assert np.abs(scores).max() < 4.5
     assert np.mean(scores**2) == pytest.approx(1.0, abs=0.5)  # leaves share the error of their reference
+
+
+def test_regions_and_tiers_have_their_factors(plain):
+    effects = {"region": {"guangdong": 2.0, "tibet": 0.0, "henan": 0.5}, "merchant_tier": {"super_factory": 3.0}}
+    lines = LineTruth(
+        correlation=CORRELATION, region_factors=effects["region"], merchant_tier_factors=effects["merchant_tier"]
+    )
+    book = simulated(lines=lines, merchant_deviation=0)
+    assert [one.name for one in book.factors()][-2:] == ["region", "merchant_tier"]
+    tier = book.merchants["merchant_tier"].array.take(book.orders["merchant_id"] - 1)
+    levels = book.orders[["region"]].assign(merchant_tier=tier)
+    factor = np.ones(N_ORDERS)
+    for name, table in effects.items():
+        assert book.truth.frequency[name].to_dict() == dict.fromkeys(levels[name].cat.categories, 1.0) | table
+        factor *= levels[name].astype(str).map(table).fillna(1.0)
+        for level in {"standard", "shandong", *table} & set(levels[name].cat.categories) - {"tibet"}:
+            which = levels[name].eq(level).to_numpy()
+            assert which.sum() > 100
+            assert abs(z_of_claims(book, which)) < 4
+    assert by_order(book)[levels["region"].eq("tibet")].sum() == 0
+    was, now = (-np.log1p(-one.truth.actors.orders["line_probability"]) for one in (plain, book))
+    np.testing.assert_allclose(now, was * factor, rtol=1e-9, atol=1e-15)
+    untouched = (factor == 1.0).to_numpy()
+    np.testing.assert_array_equal(by_order(book)[untouched], by_order(plain)[untouched])
+
+
+@pytest.mark.parametrize("funnel", [None, FunnelTruth()])
+def test_exchanges_of_two_legs_pay_the_parcel_with_the_new_goods_too(funnel):
+    one, two = (
+        simulated(lines=LineTruth(correlation=0.5, exchange_share=0.4, exchange_legs=legs), funnel=funnel).claims
+        for legs in (1, 2)
+    )
+    assert one["legs"].eq(1).all()
+    assert one["outbound_freight"].eq(0).all()
+    exchange = two["kind"].eq("exchange")
+    np.testing.assert_array_equal(two["legs"], np.where(exchange, 2, 1))
+    np.testing.assert_array_equal(two["outbound_freight"] > 0, exchange)
+    back, out = ((two[name] * 100).round().astype(int) for name in ("freight", "outbound_freight"))
+    np.testing.assert_array_equal(back - out, (one["freight"] * 100).round())
+    rest = ["claim_id", "order_id", "line_no", "report_date", "kind"]
+    assert_same(two[rest], one[rest])
+    if funnel is None:
+        return
+    # The exchanges of one parcel go out in one parcel, whose freight has the law of a return.
+    sent = pd.DataFrame({"parcel": two["parcel_id"], "order_id": two["order_id"], "fen": out})[exchange]
+    by_parcel = sent.groupby("parcel").agg(order_id=("order_id", "first"), fen=("fen", "sum"), n=("fen", "size"))
+    assert (by_parcel["n"] > 1).any()
+    assert sent.groupby("parcel")["fen"].agg(lambda parts: parts.max() - parts.min()).max() <= 1
+    mean = simulated(lines=LineTruth()).truth.mean_freight[by_parcel["order_id"] - 1]
+    ratio = by_parcel["fen"] / 100 / mean
+    assert abs(ratio.mean() - 1) < 4 / np.sqrt(10 * len(ratio))
+    assert ratio.std() == pytest.approx(10**-0.5, rel=0.05)
 
 
 def test_exchanges_have_their_share(lined):
@@ -797,6 +854,9 @@ def test_books_that_cannot_be_are_refused(arguments, match):
 @pytest.mark.parametrize(
     ("kind", "values", "match"),
     [
+        (LineTruth, {"exchange_legs": 3}, r"LineTruth: exchange_legs is 3; .*\[1, 2\]"),
+        (LineTruth, {"region_factors": {"mars": 2.0}}, "a level of region_factors is 'mars'; it must be one of"),
+        (LineTruth, {"merchant_tier_factors": {"strong": -1}}, "merchant_tier_factors of 'strong' is -1"),
         (LineTruth, {"correlation": 1.0}, r"LineTruth: correlation is 1\.0; .*\[0, 0\.99\]"),
         (
             FunnelTruth,

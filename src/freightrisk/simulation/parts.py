@@ -7,6 +7,8 @@ from typing import Any
 from freightrisk import _check
 from freightrisk._frozen import FrozenDict
 from freightrisk.errors import InputError
+from freightrisk.simulation.catalogue import MERCHANT_TIERS
+from freightrisk.simulation.regions import REGIONS
 
 CAUSES = {"no_reason": 0.60, "size_or_colour": 0.20, "quality": 0.10, "damaged": 0.06, "wrong_goods": 0.04}
 MERCHANT_FAULT = {"no_reason": 0.0, "size_or_colour": 0.1, "quality": 0.6, "damaged": 0.3, "wrong_goods": 0.9}
@@ -31,6 +33,22 @@ def _wholes(part: object, *, low: int, high: int, **names: Any) -> None:
         object.__setattr__(part, name, value)
 
 
+def _table(part: object, name: str, key: str, *, high: float) -> Mapping[str, float]:
+    """Return a field that is a mapping of texts to numbers in [0, high], and keep a copy in its place."""
+    label = f"{type(part).__name__}: {name}"
+    given = _check.mapping(getattr(part, name), argument=label)
+    table = FrozenDict(
+        {
+            _check.label(one, argument=f"{label}: {key}"): _check.number(
+                value, argument=f"{label} of {one!r}", low=0.0, high=high
+            )
+            for one, value in given.items()
+        }
+    )
+    object.__setattr__(part, name, table)
+    return table
+
+
 def _together(part: object, *names: str, high: float) -> None:
     total = sum(getattr(part, name) for name in names)
     if total > high:
@@ -52,6 +70,13 @@ class LineTruth:
         Correlation of two lines of one order; with 0 the lines are independent (binomial). Illustrative.
     exchange_share : float, 0 to 1, default 0.1
         Share of the claims that exchange the goods instead of returning them. Illustrative.
+    exchange_legs : int, 1 or 2, default 1
+        Legs of freight in the claim of an exchange. With 2 the claim also pays the parcel with the new goods, whose
+        freight is drawn like the freight of the return.
+    region_factors : mapping of str to float, 0 to 100, default empty
+        Factor on the claim intensity by region of the address. Other regions have 1.
+    merchant_tier_factors : mapping of str to float, 0 to 100, default empty
+        Factor on the claim intensity by tier of the merchant. Other tiers have 1.
 
     Examples
     --------
@@ -63,10 +88,17 @@ class LineTruth:
 
     correlation: float = 0.3
     exchange_share: float = 0.1
+    exchange_legs: int = 1
+    region_factors: Mapping[str, float] = field(default_factory=lambda: FrozenDict({}))
+    merchant_tier_factors: Mapping[str, float] = field(default_factory=lambda: FrozenDict({}))
 
     def __post_init__(self) -> None:
         _shares(self, "correlation", high=0.99)
         _shares(self, "exchange_share")
+        _wholes(self, low=1, high=2, exchange_legs=self.exchange_legs)
+        for name, levels in (("region_factors", REGIONS), ("merchant_tier_factors", MERCHANT_TIERS)):
+            for level in _table(self, name, "a level", high=100.0):
+                _check.one_of(level, levels, argument=f"LineTruth: a level of {name}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,15 +314,7 @@ class FunnelTruth:
         _shares(self, "outside_share", high=0.99)
         _together(self, "retained_share", "refund_only_share", high=0.99)
         for name in ("causes", "merchant_fault"):
-            given = _check.mapping(getattr(self, name), argument=f"FunnelTruth: {name}")
-            label = f"FunnelTruth: {name}"
-            shares = {
-                _check.label(cause, argument=f"{label}: a cause"): _check.number(
-                    share, argument=f"{label} of {cause!r}", low=0.0, high=1.0
-                )
-                for cause, share in given.items()
-            }
-            object.__setattr__(self, name, FrozenDict(shares))
+            _table(self, name, "a cause", high=1.0)
         total = sum(self.causes.values())
         if abs(total - 1.0) > 1e-9:
             raise InputError(f"FunnelTruth: causes add up to {total:g}; the shares of all causes must add up to 1.")

@@ -73,8 +73,8 @@ class BookTruth:
         claim (yuan), at relativities of 1.
     frequency, severity : dict of str to pandas.Series
         Relativities by factor. ``category_path`` is indexed by "industry > category > leaf", and a plain factor by
-        level. A banded factor is indexed by band number in the order of its edges: band 0 is ``(-inf, e0]``, and the
-        last band has no upper edge.
+        level. ``region`` and ``merchant_tier`` are there if the lines have factors for them. A banded factor is indexed
+        by band number in the order of its edges: band 0 is ``(-inf, e0]``, and the last band has no upper edge.
     merchant_deviation : pandas.Series
         Factor on the claim intensity of each merchant, by merchant_id, drawn from a gamma with mean 1.
     claim_intensity, mean_freight : ndarray of float64, shape (n_orders,)
