@@ -654,6 +654,64 @@ def test_rings_are_found_out_by_their_share(full):
     assert full.claims.loc[fraud, "decision"].eq("refused").all()
 
 
+SIGNS = ("early_return", "weight_mismatch", "route_mismatch")
+
+
+def test_signs_of_fraud_are_in_the_parcels_that_the_truth_names(full):
+    parcels, signs = full.parcels, full.truth.actors.parcels
+    assert parcels["parcel_id"].equals(signs["parcel_id"])
+    orders = lined_up(full, parcels, ["delivered_date", "region", "weight_kg", "n_lines"])
+    np.testing.assert_array_equal(parcels["pickup_date"] < orders["delivered_date"], signs["early_return"])
+    np.testing.assert_array_equal(
+        parcels["origin_region"].astype(str) != orders["region"].astype(str), signs["route_mismatch"]
+    )
+    expected_kg = orders["weight_kg"] * parcels["n_lines"] / orders["n_lines"]
+    for lighter, (low, high) in {False: (0.95, 1.05), True: (0.05, 0.5)}.items():
+        some = signs["weight_mismatch"] == lighter
+        assert parcels["weight_kg"][some].between(low * expected_kg[some] - 5e-4, high * expected_kg[some] + 1e-3).all()
+    ring = full.truth.actors.orders["ring_id"].to_numpy()[parcels["order_id"] - 1]
+    np.testing.assert_array_equal(signs["ring_id"], ring)
+    assert (ring > 0).sum() > 200
+    for name, share in zip(SIGNS, (0.3, 0.4, 0.4), strict=True):
+        # Parcels of one order go back early together, so its orders are counted.
+        seen = signs[name].groupby(parcels["order_id"]).max() if name == "early_return" else signs[name]
+        of_ring = signs["ring_id"].groupby(parcels["order_id"]).max() > 0 if name == "early_return" else ring > 0
+        assert abs(z_of_share(seen[of_ring].sum(), of_ring.sum(), share)) < 4
+        assert abs(z_of_share(seen[~of_ring].sum(), (~of_ring).sum(), 0.005)) < 4
+
+
+def test_goods_reach_the_buyer_after_shipment_and_before_an_honest_return_is_asked_for(full):
+    orders = full.orders
+    assert orders["delivered_date"].isna().equals(orders["ship_date"].isna())
+    assert not (orders["delivered_date"] < orders["ship_date"]).any()
+    back = full.requests[full.requests["outcome"] == "returned"].merge(full.truth.actors.parcels, on="parcel_id")
+    delivered = lined_up(full, back, ["delivered_date"])["delivered_date"]
+    np.testing.assert_array_equal(back["request_date"] < delivered, back["early_return"])
+    days = (orders["delivered_date"] - orders["ship_date"]).dt.total_seconds() / 86_400
+    kept = ~orders["order_id"].isin(full.requests["order_id"]) & orders["ship_date"].notna()
+    for zone, mean in {"intra_province": 1.5, "remote": 6.0}.items():
+        some = days[kept & (orders["zone"] == zone)]
+        assert abs(some.mean() - mean) < 4 * mean / np.sqrt(4 * len(some))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_signs_leave_everything_else_as_it_is(full, share):
+    shares = {f"{name}_share": share for name in SIGNS}
+    rings, funnel = replace(EVERYTHING["rings"], **shares), FunnelTruth(stray_sign_share=1 - share)
+    book = simulated(**EVERYTHING | {"rings": rings, "funnel": funnel})
+    for name in TABLES:
+        left, right = (
+            getattr(one, name).drop(columns=["delivered_date", "origin_region"], errors="ignore")
+            for one in (book, full)
+        )
+        if name == "parcels":
+            left, right = left.drop(columns="weight_kg"), right.drop(columns="weight_kg")
+        assert_same(left, right)
+    signs = book.truth.actors.parcels
+    for name in SIGNS:
+        np.testing.assert_array_equal(signs[name], (signs["ring_id"] > 0) == bool(share))
+
+
 # Shifts
 
 
@@ -887,6 +945,6 @@ def test_parts_that_cannot_be_are_refused(kind, values, match):
 def test_reprs_of_truth_fit_on_a_line(full, lined):
     assert repr(lined.truth.actors) == "ActorTruth: 120,000 orders; tables orders"
     assert re.fullmatch(
-        r"ActorTruth: .* tables orders, buyers, rings, jumps, spikes, merchants", repr(full.truth.actors)
+        r"ActorTruth: .* tables orders, buyers, rings, jumps, spikes, merchants, parcels", repr(full.truth.actors)
     )
     assert full.truth.actors.parts == tuple(EVERYTHING.values())

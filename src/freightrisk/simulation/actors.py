@@ -19,6 +19,7 @@ from freightrisk.simulation.parts import BuyerTruth, FunnelTruth, LineTruth, Opt
 from freightrisk.simulation.regions import REGIONS, buyer_regions, merchant_regions, region_labels
 from freightrisk.simulation.rings import plant_rings
 from freightrisk.simulation.shifts import plant_shifts
+from freightrisk.simulation.signs import add_signs
 from freightrisk.simulation.truth import ActorTruth, BookTruth
 
 
@@ -83,7 +84,7 @@ def add_actors(
         probability = np.where(ring_id > 0, parts.rings.claim_probability, probability)
     facts |= {"line_probability": probability, "buyer_factor": buyer_factor, "shift_factor": factor}
     facts |= {"ring_id": ring_id, "covered": covered}
-    tables = _add_lines(parts, truth, orders, columns, facts, seed=seed)
+    tables = _add_lines(parts, truth, orders, columns, facts, planted, seed=seed)
     actors = ActorTruth(parts=parts.given, orders=pd.DataFrame(facts), **planted)
     intensity = probability * orders["n_lines"].to_numpy() * covered
     return {
@@ -155,10 +156,11 @@ def _add_lines(
     orders: pd.DataFrame,
     columns: dict[str, Any],
     facts: dict[str, Any],
+    planted: dict[str, Any],
     *,
     seed: int,
 ) -> dict[str, pd.DataFrame]:
-    """Return the lines and what came of them; add the order value to `columns` and request chances to `facts`."""
+    """Return the lines and what came of them; add to the columns and the facts of the orders, and to the tables."""
     if parts.lines is None:
         return {}
     draws, lines = Draws(seed, "lines"), lines_of(orders["n_lines"].to_numpy())
@@ -182,6 +184,10 @@ def _add_lines(
         requests, parcels, claims = run_funnel(
             funnel, parts.funnel, lines, back, known, extra=extra, exchanges=parts.lines
         )
+        columns["delivered_date"], parcels, planted["parcels"] = add_signs(
+            Draws(seed, "signs"), (parts.funnel, parts.rings), orders, requests, parcels,
+            region=columns["region"], ring_id=facts["ring_id"],
+        )  # fmt: skip
         tables = {"requests": requests, "parcels": parcels}
     else:
         claimed = lines.some(back & known.covered[lines.row])

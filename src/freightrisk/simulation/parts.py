@@ -183,6 +183,13 @@ class RingTruth:
         Days from the first to the last day on which a ring orders.
     detected_share : float, 0 to 1, default 0.3
         Share of the ring's claims that are refused as fraud, if the book has a funnel.
+    early_return_share : float, 0 to 1, default 0.3
+        Share of the ring's orders whose parcels go back before the goods have reached the buyer, if the book has a
+        funnel. Illustrative, as the next two.
+    weight_mismatch_share : float, 0 to 1, default 0.4
+        Share of the ring's parcels that weigh much less than the goods.
+    route_mismatch_share : float, 0 to 1, default 0.4
+        Share of the ring's parcels whose waybill starts in another region than the region of the address.
 
     Examples
     --------
@@ -202,6 +209,9 @@ class RingTruth:
     shops: int = 3
     days: int = 60
     detected_share: float = 0.3
+    early_return_share: float = 0.3
+    weight_mismatch_share: float = 0.4
+    route_mismatch_share: float = 0.4
 
     def __post_init__(self) -> None:
         _wholes(self, low=0, high=10_000, n_rings=self.n_rings)
@@ -209,6 +219,7 @@ class RingTruth:
         _wholes(self, low=1, high=1_000, orders_per_member=self.orders_per_member, shops=self.shops)
         _wholes(self, low=1, high=3_650, days=self.days)
         _shares(self, "claim_probability", "far_share", "detected_share")
+        _shares(self, "early_return_share", "weight_mismatch_share", "route_mismatch_share")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,6 +288,8 @@ class FunnelTruth:
         Illustrative.
     appeal_success : float, 0 to 1, default 0.4
         Share of the appeals that succeed. A refused claim is then paid, and a paid claim is reversed. Illustrative.
+    stray_sign_share : float, 0 to 1, default 0.005
+        Share of the honest returns with a sign of fraud, for each of the three signs of `RingTruth`. Illustrative.
     causes : mapping of str to float
         Share of each cause of a request; the shares add up to 1.
     merchant_fault : mapping of str to float
@@ -305,12 +318,13 @@ class FunnelTruth:
     buyer_appeal_share: float = 0.3
     merchant_appeal_share: float = 0.04
     appeal_success: float = 0.4
+    stray_sign_share: float = 0.005
     causes: Mapping[str, float] = field(default_factory=lambda: FrozenDict(CAUSES))
     merchant_fault: Mapping[str, float] = field(default_factory=lambda: FrozenDict(MERCHANT_FAULT))
 
     def __post_init__(self) -> None:
         _shares(self, "retained_share", "refund_only_share", "merge_share", "official_share", "refused_share")
-        _shares(self, "buyer_appeal_share", "merchant_appeal_share", "appeal_success")
+        _shares(self, "buyer_appeal_share", "merchant_appeal_share", "appeal_success", "stray_sign_share")
         _shares(self, "outside_share", high=0.99)
         _together(self, "retained_share", "refund_only_share", high=0.99)
         for name in ("causes", "merchant_fault"):
