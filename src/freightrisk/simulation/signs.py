@@ -12,7 +12,7 @@ from freightrisk.simulation.regions import REGIONS
 
 SIGNS = ("early_return", "weight_mismatch", "route_mismatch")
 TRANSIT_DAYS = {"intra_province": 1.5, "neighbouring": 2.0, "mid_range": 3.0, "far": 4.0, "remote": 6.0}
-TRANSIT_SHAPE = 4.0
+TRANSIT_SHAPE = 4  # a whole number, so that the days are a sum of exponentials
 # An honest parcel weighs what its lines weigh within 5 %, and a parcel with other goods much less.
 HONEST_WEIGHT, OTHER_WEIGHT = (0.95, 1.05), (0.05, 0.5)
 LATE_DAYS = 5.0  # a parcel that goes back early does so up to these days before delivery
@@ -75,7 +75,8 @@ def _delivered(
     n, ship = len(orders), orders["ship_date"].to_numpy()
     rows = np.arange(n)
     zone = np.array([TRANSIT_DAYS[name] for name in orders["zone"].cat.categories])[orders["zone"].cat.codes]
-    days = zone * draws.gamma("transit", rows, shape=TRANSIT_SHAPE)
+    stages = (-np.log(draws.uniform(f"transit {k}", rows)) for k in range(TRANSIT_SHAPE))
+    days = zone * np.sum(list(stages), axis=0) / TRANSIT_SHAPE
     back = requests[requests["outcome"] == "returned"]
     asked = np.searchsorted(orders["order_id"].to_numpy(), back["order_id"].to_numpy())
     first, last = np.full(n, np.inf), np.full(n, -np.inf)
