@@ -24,9 +24,10 @@ from freightrisk.datasets import (
 )
 from freightrisk.errors import InputError
 from freightrisk.lines import fit_line_returns
+from freightrisk.simulation.catalogue import MERCHANT_TIERS
 from freightrisk.simulation.draws import Draws
 from freightrisk.simulation.lines import draw_returns, lines_of
-from freightrisk.simulation.regions import REMOTE
+from freightrisk.simulation.regions import REGIONS, REMOTE
 
 N_ORDERS, CORRELATION = 120_000, 0.3
 EVERYTHING = {
@@ -526,7 +527,7 @@ def test_parcels_hold_lines_of_one_order_and_merge_by_their_share(funnelled):
 
 
 def test_the_claims_of_a_parcel_share_its_freight_to_the_fen(full):
-    fen = (full.claims["freight"] * 100).round().astype(int)
+    fen = ((full.claims["freight"] - full.claims["outbound_freight"]) * 100).round().astype(int)
     total = fen.groupby(full.claims["parcel_id"]).sum()
     packed = (full.parcels.set_index("parcel_id")["freight"] * 100).round().astype(int)
     np.testing.assert_array_equal(total, packed[total.index])
@@ -669,6 +670,10 @@ def test_signs_of_fraud_are_in_the_parcels_that_the_truth_names(full):
     for lighter, (low, high) in {False: (0.95, 1.05), True: (0.05, 0.5)}.items():
         some = signs["weight_mismatch"] == lighter
         assert parcels["weight_kg"][some].between(low * expected_kg[some] - 5e-4, high * expected_kg[some] + 1e-3).all()
+
+
+def test_rings_and_honest_buyers_have_their_shares_of_signs(full):
+    parcels, signs = full.parcels, full.truth.actors.parcels
     ring = full.truth.actors.orders["ring_id"].to_numpy()[parcels["order_id"] - 1]
     np.testing.assert_array_equal(signs["ring_id"], ring)
     assert (ring > 0).sum() > 200
@@ -844,7 +849,11 @@ SHARES = st.floats(0, 1)
 
 @settings(max_examples=30)
 @given(
-    lines=st.builds(LineTruth, correlation=st.floats(0, 0.99), exchange_share=SHARES),
+    lines=st.builds(
+        LineTruth, correlation=st.floats(0, 0.99), exchange_share=SHARES, exchange_legs=st.sampled_from([1, 2]),
+        region_factors=st.dictionaries(st.sampled_from(list(REGIONS)), st.floats(0, 100)),
+        merchant_tier_factors=st.dictionaries(st.sampled_from(list(MERCHANT_TIERS)), st.floats(0, 100)),
+    ),
     buyers=st.builds(
         BuyerTruth, claim_deviation=st.floats(0, 5), activity_deviation=st.floats(0, 5), dormitory_share=SHARES,
         shared_device_share=SHARES, household_size=st.floats(1, 10), orders_per_buyer=st.floats(1, 100),
@@ -853,6 +862,7 @@ SHARES = st.floats(0, 1)
         FunnelTruth, retained_share=st.floats(0, 0.4), refund_only_share=st.floats(0, 0.5),
         outside_share=st.floats(0, 0.99),
         merge_share=SHARES, refused_share=SHARES, appeal_success=SHARES, official_share=SHARES,
+        stray_sign_share=SHARES,
     ),
     opt_in=st.builds(
         OptInTruth, never_share=st.floats(0, 0.99), late_share=SHARES, left_share=SHARES, selection=st.floats(-10, 10),
@@ -866,6 +876,7 @@ def test_keys_join_in_any_book(lines, buyers, funnel, opt_in, deviation):
     )
     test_keys_join(book)
     test_dates_are_in_order(book)
+    test_signs_of_fraud_are_in_the_parcels_that_the_truth_names(book)
     if len(book.claims):
         test_the_claims_of_a_parcel_share_its_freight_to_the_fen(book)
     assert (by_order(book) <= book.orders["n_lines"]).all()
