@@ -525,6 +525,26 @@ def test_reserved_confirmed_reversed_and_released(where):
         assert ledger.spending()["spent_fen"].sum() + ledger.spending()["reserved_fen"].sum() == 70
 
 
+def test_the_record_of_a_batch_does_not_grow_with_the_days_before_it(tmp_path):
+    fund = Fund("618", budget_fen=900, pacing="even", start="2025-06-01", end="2025-06-30")
+    tariff, found = tariff_of(two_rules(), funds=[fund]), {}
+    with Ledger(tmp_path / "a.db") as ledger:
+        frames = {str(day): days_of(1, 5).assign(order_id=range(9 * day, 9 * day + 5)) for day in range(20)}
+        for batch, frame in frames.items():
+            frames[batch] = frame.assign(ship_date=frame["ship_date"] + pd.Timedelta(days=int(batch)))
+            found[batch] = ledger.price(tariff, frames[batch], batch=batch)
+        late = frames["3"].assign(order_id=range(900, 905))  # of a day before days that have spent
+        found["late"] = ledger.price(tariff, late, batch="late")
+        for batch, quotes in found.items():
+            pd.testing.assert_frame_equal(ledger.price(tariff, frames.get(batch, late), batch=batch), quotes)
+        with ledger._engine.connect() as connection:
+            rows = pd.read_sql(sa.select(tables.FUND_OPENINGS), connection)
+        assert rows["spent_fen"].sum() == sum(drawn(ledger)["618"].values())
+        total = rows.groupby("batch")["opening_fen"].sum()
+        assert total["late"] == sum(drawn(ledger)["618"].values()) - rows["spent_fen"][rows["batch"] == "late"].sum()
+    assert rows.groupby("batch").size().drop("late").max() == 2
+
+
 def test_other_terms_are_refused_until_the_ledger_is_amended(where):
     fund = Fund("618", budget_fen=30, start="2025-05-01", end="2025-06-30")
     tariff, late = tariff_of(two_rules(), funds=[fund]), orders_at(37, 2).assign(order_id=[7, 8])

@@ -251,9 +251,10 @@ def price_batch(
             )
     remainders = {str(name): micro for name, micro in after.remainders.items()}
     fund_spent = {
-        (name, day): fen - before.spent_by_fund.get(name, {}).get(day, 0)
+        (name, day): fen - paid
         for name, by_day in after.spent_by_fund.items()
         for day, fen in by_day.items()
+        if fen != (paid := before.spent_by_fund.get(name, {}).get(day, 0))
     }
     return PricedBatch(
         columns, opening, spent, met, remainders, entries, _fingerprint(tariff, coded, into), fund_spent,
