@@ -525,6 +525,23 @@ def test_reserved_confirmed_reversed_and_released(where):
         assert ledger.spending()["spent_fen"].sum() + ledger.spending()["reserved_fen"].sum() == 70
 
 
+FRAMES = ("funds", "funds_by_day", "spending", "spending_by_merchant", "batches", "remainders")
+
+
+def test_the_frames_of_an_empty_ledger_have_the_types_of_a_full_one(where):
+    with Ledger(where) as ledger:
+        empty = {name: getattr(ledger, name)() for name in FRAMES}
+        rules = [*two_rules(), Subsidy("cap", "platform", fixed_fen=1, merchant_cap_fen=9, period="day")]
+        tariff = tariff_of(rules, "carry", funds=[Fund("618", per_day_fen=70)])
+        ledger.price(tariff, orders_at(40, 2), batch="a")
+        for name in FRAMES:
+            full = getattr(ledger, name)()
+            assert len(full)
+            assert not len(empty[name])
+            assert empty[name].dtypes.to_dict() == full.dtypes.to_dict()
+            assert (empty[name].index.dtype, empty[name].index.name) == (full.index.dtype, full.index.name)
+
+
 def test_the_record_of_a_batch_does_not_grow_with_the_days_before_it(tmp_path):
     fund = Fund("618", budget_fen=900, pacing="even", start="2025-06-01", end="2025-06-30")
     tariff, found = tariff_of(two_rules(), funds=[fund]), {}
