@@ -7,7 +7,6 @@ import pickle
 import re
 import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +18,8 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import test_ledger
+import ledgers
+import test_balances
 from forks import fork
 from freightrisk import (
     Balances,
@@ -38,8 +38,16 @@ from freightrisk.campaigns import campaign_schema, load_campaigns, load_funds, s
 from freightrisk.errors import InputError, TariffDocumentError
 from freightrisk.pipeline import tables
 from freightrisk.tariff import pricing as pricing_module
-from freightrisk.tariff import settling as settling_module
 from freightrisk.tariff.funds import paid_before
+from ledgers import (
+    assert_priced_as_in_memory,
+    batches_of,
+    priced_by_threads,
+    priced_in_any_interleaving,
+    replayed,
+    small_batches,
+    state_of,
+)
 from strategies import draw_batch, funded_programmes, limited_programmes, seeds
 from test_balances import (
     FLOORS,
@@ -53,18 +61,13 @@ from test_balances import (
     tariff_of,
     without_nothing,
 )
-from test_ledger import batches_of, replayed, state_of
 
-postgres_url, where = test_ledger.postgres_url, test_ledger.where  # the fixtures: ledgers in SQLite and PostgreSQL
+# The fixtures: ledgers in SQLite and PostgreSQL, no waiting for the disk
+postgres_url, where = ledgers.postgres_url, ledgers.where
+without_waiting_for_the_disk = ledgers.without_waiting_for_the_disk
+small_pieces = test_balances.small_pieces
+
 FEN = ["list_fen", "platform_fen", "insurer_fen", "merchant_fen"]
-
-
-@pytest.fixture(autouse=True)
-def small_pieces(monkeypatch):
-    """Pieces of seven orders, so that funds end in the middle of a batch of many pieces; no waiting for the disk."""
-    monkeypatch.setattr(pricing_module, "PRICE_CHUNK", 7)
-    monkeypatch.setattr(settling_module, "WAVE", 3)
-    monkeypatch.setattr(tables, "SYNCHRONOUS", "OFF")
 
 
 def two_rules(fund="618", **more):
@@ -492,13 +495,8 @@ def test_a_ledgers_batches_come_to_what_the_orders_come_to_in_memory(tmp_path, p
     tariff = tariff_of(rules, rounding, funds=funds)
     frame = no_missing_merchants(draw_batch(np.random.default_rng(seed), 30), rounding)
     balances, name = Balances(), f"{time.monotonic_ns()}.db"
-    order = in_fixed_order(frame, priority=False)
     with Ledger(tmp_path / name) as ledger:
-        for k, (start, stop) in enumerate(pairwise([0, *sorted(cuts), 30])):
-            part = frame.iloc[order[start:stop]]
-            expected = tariff.price(part, balances=balances)
-            for _ in range(2):  # the second is a re-run
-                pd.testing.assert_frame_equal(ledger.price(tariff, part, batch=str(k)), expected)
+        assert_priced_as_in_memory(ledger, tariff, frame, balances, cuts)
         assert drawn(ledger) == without_nothing(balances).spent_by_fund
         left = ledger.funds()["left_fen"]
         for fund in funds:
@@ -613,16 +611,7 @@ def test_a_snapshot_that_others_overtook_is_priced_again(tmp_path, monkeypatch, 
 @pytest.mark.parametrize("fund", [None, PACED])
 def test_writers_at_one_time_spend_a_fund_as_one_after_another(where, fund):
     tariff, frames = funded(fund), {str(k): frame for k, frame in enumerate(batches_of(24, size=25))}
-    Ledger(where).close()
-
-    def work(batches):
-        with Ledger(where) as ledger:
-            return {batch: ledger.price(tariff, frames[batch], batch=batch, threads=1) for batch in batches}
-
-    with ThreadPoolExecutor(4) as pool:
-        found = {}
-        for part in pool.map(work, [[str(k) for k in range(start, 24, 4)] for start in range(4)]):
-            found |= part
+    found = priced_by_threads(where, tariff, frames)
     with Ledger(where) as ledger:
         expected, balances = replayed(ledger, tariff, frames)
         assert len(ledger.batches()) == 24
@@ -630,6 +619,22 @@ def test_writers_at_one_time_spend_a_fund_as_one_after_another(where, fund):
             pd.testing.assert_frame_equal(found[batch], quotes)
         assert drawn(ledger) == without_nothing(balances).spent_by_fund
         assert ledger.funds().loc["618", "left_fen"] == balances.left_in_fund(tariff.funds[0])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=12)
+@given(funded_programmes(), st.sampled_from(["half_even", "carry"]), seeds, st.data())
+def test_any_interleaving_draws_on_funds_as_one_after_another(tmp_path, programme, rounding, seed, data):
+    rules, funds = programme
+    tariff, frames = tariff_of(rules, rounding, funds=funds), small_batches(seed, rounding)
+    where = tmp_path / f"{time.monotonic_ns()}.db"
+    found = priced_in_any_interleaving(where, tariff, frames, data)
+    with Ledger(where) as ledger:
+        expected, balances = replayed(ledger, tariff, frames)
+        assert set(expected) == set(frames)
+        for batch, quotes in expected.items():
+            pd.testing.assert_frame_equal(found[batch], quotes)
+            pd.testing.assert_frame_equal(ledger.price(tariff, frames[batch], batch=batch), quotes)
+        assert drawn(ledger) == without_nothing(balances).spent_by_fund
 
 
 def write_all(where, tariff, frames):
