@@ -393,6 +393,18 @@ def test_campaigns_written_by_hand(tmp_path):
     assert definitions["Campaigns"]["required"] == ["schema", "version", "subsidies"]
 
 
+def test_a_name_that_looks_like_a_number_needs_quotes(tmp_path):
+    (tmp_path / "c.yaml").write_text(
+        "schema: freightrisk/campaigns\nversion: 1\n"
+        "subsidies: [{name: live, payer: platform, fixed_fen: 5, fund: 618}]\nfunds: [{name: '618', budget_fen: 9}]\n"
+    )
+    message = (
+        r"Expected `str \| null`, got `int` - at `\$\.subsidies\[0\]\.fund`\. A text .* needs quotes, such as '618'"
+    )
+    with pytest.raises(InputError, match=message):
+        load_funds(tmp_path / "c.yaml")
+
+
 def test_funds_of_a_configuration():
     from freightrisk._config import parse_plan
 
