@@ -7,7 +7,6 @@ import pickle
 import re
 import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +18,8 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import test_ledger
+import ledgers
+import test_balances
 from forks import fork
 from freightrisk import (
     Balances,
@@ -38,7 +38,16 @@ from freightrisk.campaigns import campaign_schema, load_campaigns, load_funds, s
 from freightrisk.errors import InputError, TariffDocumentError
 from freightrisk.pipeline import tables
 from freightrisk.tariff import pricing as pricing_module
-from freightrisk.tariff import settling as settling_module
+from freightrisk.tariff.funds import paid_before
+from ledgers import (
+    assert_priced_as_in_memory,
+    batches_of,
+    priced_by_threads,
+    priced_in_any_interleaving,
+    replayed,
+    small_batches,
+    state_of,
+)
 from strategies import draw_batch, funded_programmes, limited_programmes, seeds
 from test_balances import (
     FLOORS,
@@ -52,18 +61,13 @@ from test_balances import (
     tariff_of,
     without_nothing,
 )
-from test_ledger import batches_of, replayed, state_of
 
-postgres_url, where = test_ledger.postgres_url, test_ledger.where  # the fixtures: ledgers in SQLite and PostgreSQL
+# The fixtures: ledgers in SQLite and PostgreSQL, no waiting for the disk
+postgres_url, where = ledgers.postgres_url, ledgers.where
+without_waiting_for_the_disk = ledgers.without_waiting_for_the_disk
+small_pieces = test_balances.small_pieces
+
 FEN = ["list_fen", "platform_fen", "insurer_fen", "merchant_fen"]
-
-
-@pytest.fixture(autouse=True)
-def small_pieces(monkeypatch):
-    """Pieces of seven orders, so that funds end in the middle of a batch of many pieces; no waiting for the disk."""
-    monkeypatch.setattr(pricing_module, "PRICE_CHUNK", 7)
-    monkeypatch.setattr(settling_module, "WAVE", 3)
-    monkeypatch.setattr(tables, "SYNCHRONOUS", "OFF")
 
 
 def two_rules(fund="618", **more):
@@ -280,6 +284,35 @@ def test_spending_from_before_a_fund_had_days_counts_as_before_every_day():
     assert later.price(days_of(1, 2).assign(order_id=[7, 8]), balances=balances)[FEN[1:3]].to_numpy().sum() == 20
 
 
+@given(st.dictionaries(st.sampled_from(["", *(f"2025-06-{day:02}" for day in range(1, 9))]), st.integers(0, 2**62)))
+def test_paid_before_is_the_sum_of_the_earlier_days(spent):
+    days = [f"2025-06-{day:02}" for day in (3, 1, 8, 9)]
+    assert paid_before(spent, days) == [min(sum(fen for at, fen in spent.items() if at < day), 2**62) for day in days]
+
+
+@given(st.dates(dt.date(2026, 6, 14), dt.date(2026, 6, 20)), st.integers(0, 2_000))
+def test_a_day_is_the_same_day_however_it_is_given(day, spent):
+    fund = Fund("618", budget_fen=1_000, pacing="even", start="2026-06-15", end="2026-06-18")
+    balances = Balances(spent_by_fund={"618": {"2026-06-14": spent}})
+    for one in (str(day), pd.Timestamp(day), np.datetime64(day), dt.datetime.combine(day, dt.time())):
+        assert fund.days_left(one) == fund.days_left(day)
+        limit = fund.day_limit(one, spent_before=np.int64(spent))
+        assert type(limit) is int
+        assert limit == fund.day_limit(day, spent_before=spent)
+        assert balances.left_in_fund(fund, day=one) == balances.left_in_fund(fund, day=day)
+
+
+def test_a_fund_of_thousands_of_days_comes_to_what_its_days_come_to_one_by_one():
+    frame = orders_at(37, 6_000)
+    frame = frame.assign(ship_date=pd.Timestamp("1990-01-01") + pd.to_timedelta(np.arange(6_000) // 2, "D"))
+    for terms, paid in (
+        ({"per_day_fen": 15}, [15, 0]),
+        ({"budget_fen": 45_000, "pacing": "even", "start": "1990-01-01", "end": "1998-03-19"}, [15, 0]),
+    ):
+        tariff = tariff_of(two_rules(), funds=[Fund("618", **terms)])
+        assert tariff.price(frame, balances=Balances())[FEN[1:3]].sum(axis=1).tolist() == paid * 3_000
+
+
 def test_orders_without_a_ship_date():
     frame = orders_at(37, 2).assign(ship_date=pd.NaT)
     assert tariff_of(two_rules(), funds=[Fund("618", budget_fen=30)]).price(frame)["platform_fen"].tolist() == [10, 10]
@@ -358,6 +391,18 @@ def test_campaigns_written_by_hand(tmp_path):
     definitions = campaign_schema()["$defs"]
     assert set(definitions["Fund"]["properties"]) == {"name", "budget_fen", "per_day_fen", "pacing", "start", "end"}
     assert definitions["Campaigns"]["required"] == ["schema", "version", "subsidies"]
+
+
+def test_a_name_that_looks_like_a_number_needs_quotes(tmp_path):
+    (tmp_path / "c.yaml").write_text(
+        "schema: freightrisk/campaigns\nversion: 1\n"
+        "subsidies: [{name: live, payer: platform, fixed_fen: 5, fund: 618}]\nfunds: [{name: '618', budget_fen: 9}]\n"
+    )
+    message = (
+        r"Expected `str \| null`, got `int` - at `\$\.subsidies\[0\]\.fund`\. A text .* needs quotes, such as '618'"
+    )
+    with pytest.raises(InputError, match=message):
+        load_funds(tmp_path / "c.yaml")
 
 
 def test_funds_of_a_configuration():
@@ -462,13 +507,8 @@ def test_a_ledgers_batches_come_to_what_the_orders_come_to_in_memory(tmp_path, p
     tariff = tariff_of(rules, rounding, funds=funds)
     frame = no_missing_merchants(draw_batch(np.random.default_rng(seed), 30), rounding)
     balances, name = Balances(), f"{time.monotonic_ns()}.db"
-    order = in_fixed_order(frame, priority=False)
     with Ledger(tmp_path / name) as ledger:
-        for k, (start, stop) in enumerate(pairwise([0, *sorted(cuts), 30])):
-            part = frame.iloc[order[start:stop]]
-            expected = tariff.price(part, balances=balances)
-            for _ in range(2):  # the second is a re-run
-                pd.testing.assert_frame_equal(ledger.price(tariff, part, batch=str(k)), expected)
+        assert_priced_as_in_memory(ledger, tariff, frame, balances, cuts)
         assert drawn(ledger) == without_nothing(balances).spent_by_fund
         left = ledger.funds()["left_fen"]
         for fund in funds:
@@ -493,6 +533,43 @@ def test_reserved_confirmed_reversed_and_released(where):
         pd.testing.assert_frame_equal(ledger.price(tariff, orders_at(37, 2), batch="a"), first)
         assert ledger.price(tariff, late, batch="b")[FEN[1:3]].sum(axis=1).tolist() == [20, 20, 10]
         assert ledger.spending()["spent_fen"].sum() + ledger.spending()["reserved_fen"].sum() == 70
+
+
+FRAMES = ("funds", "funds_by_day", "spending", "spending_by_merchant", "batches", "remainders")
+
+
+def test_the_frames_of_an_empty_ledger_have_the_types_of_a_full_one(where):
+    with Ledger(where) as ledger:
+        empty = {name: getattr(ledger, name)() for name in FRAMES}
+        rules = [*two_rules(), Subsidy("cap", "platform", fixed_fen=1, merchant_cap_fen=9, period="day")]
+        tariff = tariff_of(rules, "carry", funds=[Fund("618", per_day_fen=70)])
+        ledger.price(tariff, orders_at(40, 2), batch="a")
+        for name in FRAMES:
+            full = getattr(ledger, name)()
+            assert len(full)
+            assert not len(empty[name])
+            assert empty[name].dtypes.to_dict() == full.dtypes.to_dict()
+            assert (empty[name].index.dtype, empty[name].index.name) == (full.index.dtype, full.index.name)
+
+
+def test_the_record_of_a_batch_does_not_grow_with_the_days_before_it(tmp_path):
+    fund = Fund("618", budget_fen=900, pacing="even", start="2025-06-01", end="2025-06-30")
+    tariff, found = tariff_of(two_rules(), funds=[fund]), {}
+    with Ledger(tmp_path / "a.db") as ledger:
+        frames = {str(day): days_of(1, 5).assign(order_id=range(9 * day, 9 * day + 5)) for day in range(20)}
+        for batch, frame in frames.items():
+            frames[batch] = frame.assign(ship_date=frame["ship_date"] + pd.Timedelta(days=int(batch)))
+            found[batch] = ledger.price(tariff, frames[batch], batch=batch)
+        late = frames["3"].assign(order_id=range(900, 905))  # of a day before days that have spent
+        found["late"] = ledger.price(tariff, late, batch="late")
+        for batch, quotes in found.items():
+            pd.testing.assert_frame_equal(ledger.price(tariff, frames.get(batch, late), batch=batch), quotes)
+        with ledger._engine.connect() as connection:
+            rows = pd.read_sql(sa.select(tables.FUND_OPENINGS), connection)
+        assert rows["spent_fen"].sum() == sum(drawn(ledger)["618"].values())
+        total = rows.groupby("batch")["opening_fen"].sum()
+        assert total["late"] == sum(drawn(ledger)["618"].values()) - rows["spent_fen"][rows["batch"] == "late"].sum()
+    assert rows.groupby("batch").size().drop("late").max() == 2
 
 
 def test_other_terms_are_refused_until_the_ledger_is_amended(where):
@@ -546,16 +623,7 @@ def test_a_snapshot_that_others_overtook_is_priced_again(tmp_path, monkeypatch, 
 @pytest.mark.parametrize("fund", [None, PACED])
 def test_writers_at_one_time_spend_a_fund_as_one_after_another(where, fund):
     tariff, frames = funded(fund), {str(k): frame for k, frame in enumerate(batches_of(24, size=25))}
-    Ledger(where).close()
-
-    def work(batches):
-        with Ledger(where) as ledger:
-            return {batch: ledger.price(tariff, frames[batch], batch=batch, threads=1) for batch in batches}
-
-    with ThreadPoolExecutor(4) as pool:
-        found = {}
-        for part in pool.map(work, [[str(k) for k in range(start, 24, 4)] for start in range(4)]):
-            found |= part
+    found = priced_by_threads(where, tariff, frames)
     with Ledger(where) as ledger:
         expected, balances = replayed(ledger, tariff, frames)
         assert len(ledger.batches()) == 24
@@ -563,6 +631,22 @@ def test_writers_at_one_time_spend_a_fund_as_one_after_another(where, fund):
             pd.testing.assert_frame_equal(found[batch], quotes)
         assert drawn(ledger) == without_nothing(balances).spent_by_fund
         assert ledger.funds().loc["618", "left_fen"] == balances.left_in_fund(tariff.funds[0])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=12)
+@given(funded_programmes(), st.sampled_from(["half_even", "carry"]), seeds, st.data())
+def test_any_interleaving_draws_on_funds_as_one_after_another(tmp_path, programme, rounding, seed, data):
+    rules, funds = programme
+    tariff, frames = tariff_of(rules, rounding, funds=funds), small_batches(seed, rounding)
+    where = tmp_path / f"{time.monotonic_ns()}.db"
+    found = priced_in_any_interleaving(where, tariff, frames, data)
+    with Ledger(where) as ledger:
+        expected, balances = replayed(ledger, tariff, frames)
+        assert set(expected) == set(frames)
+        for batch, quotes in expected.items():
+            pd.testing.assert_frame_equal(found[batch], quotes)
+            pd.testing.assert_frame_equal(ledger.price(tariff, frames[batch], batch=batch), quotes)
+        assert drawn(ledger) == without_nothing(balances).spent_by_fund
 
 
 def write_all(where, tariff, frames):
@@ -624,6 +708,11 @@ def test_a_ledger_from_before_funds_is_continued(tmp_path):
 BEFORE_FUNDS = "a3861b750e41cdba74bd23f4b55caec8"
 
 
+def day_limit_after(spent):
+    fund = Fund("618", budget_fen=1_000, pacing="even", start="2026-06-15", end="2026-06-18")
+    return fund.day_limit("2026-06-16", spent_before=spent)
+
+
 # Bad calls
 
 
@@ -666,11 +755,22 @@ BEFORE_FUNDS = "a3861b750e41cdba74bd23f4b55caec8"
         ),
         (lambda: save_campaigns(two_rules(), "x.json"), "draws on fund '618', but no fund is declared"),
         (lambda: Balances(spent_by_fund={"a": {"2026-06": 1}}), "name the day '2026-06' of a fund; write a day as"),
+        (lambda: Balances(spent_by_fund={"a": {"2026-02-30": 1}}), "name the period '2026-02-30'; write a day as"),
         (lambda: Balances(spent_by_fund={"a": {"": -1}}), "an amount of balances"),
         (lambda: Balances(spent_by_fund={"a": 1}), "spent_by_fund of 'a' is 1"),
         (lambda: Balances(met_funds="618"), "met_funds of balances is '618'; it must be a set"),
         (lambda: Balances().left_in_fund("618"), "fund is '618'; it must be a Fund"),
         (lambda: Balances().left_in_fund(Fund("a", per_day_fen=1), day="today"), "day is 'today'; it must be a date"),
+        (
+            lambda: Balances().left_in_fund(Fund("a", per_day_fen=1), day=pd.Timestamp("2026-06-16 23:00", tz="UTC")),
+            r"day is Timestamp\('2026-06-16 23:00:00\+0000'.*give a day without a time, such as '2026-06-16'",
+        ),
+        (lambda: Fund("a", per_day_fen=1).day_limit(None), "day is None; it must be a date"),
+        (lambda: Fund("a", per_day_fen=1).days_left(5), "day is 5; it must be a date"),
+        (lambda: Fund("a", per_day_fen=1).day_limit("2026-06-16 10:00"), "give a day without a time"),
+        (lambda: day_limit_after(float("nan")), r"spent_before is nan; it must be a whole number in \[0, 46"),
+        (lambda: day_limit_after(-5), "spent_before is -5"),
+        (lambda: day_limit_after(1.5), "spent_before is 1.5"),
     ],
 )
 def test_bad_calls(call, match):

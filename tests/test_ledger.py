@@ -5,9 +5,7 @@ import signal
 import sqlite3
 import time
 import traceback
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,40 +15,28 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import postgres
+import ledgers
 from forks import fork
 from freightrisk import Balances, Ledger, LedgerError, Subsidy, Tariff
 from freightrisk.errors import InputError
 from freightrisk.pipeline import tables
+from ledgers import (
+    assert_priced_as_in_memory,
+    batches_of,
+    priced_by_threads,
+    priced_in_any_interleaving,
+    replayed,
+    small_batches,
+    state_of,
+)
 from strategies import draw_batch, limited_programmes, seeds
-from test_balances import MODES, in_fixed_order, no_missing_merchants, orders_at, tariff_of, without_nothing
+from test_balances import MODES, no_missing_merchants, orders_at, tariff_of, without_nothing
+
+# The fixtures: ledgers in SQLite and PostgreSQL, no waiting for the disk
+postgres_url, where = ledgers.postgres_url, ledgers.where
+without_waiting_for_the_disk = ledgers.without_waiting_for_the_disk
 
 FEN = ["list_fen", "merchant_fen"]
-
-
-@pytest.fixture(autouse=True)
-def without_waiting_for_the_disk(monkeypatch):
-    """Killed processes lose nothing that the system holds; only a loss of power would."""
-    monkeypatch.setattr(tables, "SYNCHRONOUS", "OFF")
-
-
-@pytest.fixture(scope="module")
-def postgres_url():
-    with postgres.server() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def where(request, tmp_path):
-    """Where a ledger is that has nothing in it."""
-    if request.param == "sqlite":
-        return tmp_path / "spending.db"
-    url = request.getfixturevalue("postgres_url")
-    engine = sa.create_engine(url)
-    with engine.begin() as connection:
-        tables.TABLES.drop_all(connection)
-    engine.dispose()
-    return url
 
 
 def grants(**more):
@@ -61,23 +47,6 @@ def grants(**more):
         Subsidy("sale", "平台", percent_of_rest=0.2, budget_fen=700, group="sale"),
         Subsidy("always", "insurer", fixed_fen=1),
     ]
-
-
-def batches_of(n_batches, size=40, seed=5):
-    """Batches of orders with ids of their own."""
-    rng = np.random.default_rng(seed)
-    frames = [draw_batch(rng, size) for _ in range(n_batches)]
-    return [frame.assign(order_id=frame["order_id"] + size * k) for k, frame in enumerate(frames)]
-
-
-def state_of(ledger):
-    """Return everything that a ledger has spent, as plain values."""
-    return (
-        ledger.spending().reset_index().astype(object).to_dict("records"),
-        ledger.spending_by_merchant().to_dict("records"),
-        ledger.remainders().query("micro != 0").to_dict("records"),
-        ledger.batches().reset_index().to_dict("records"),
-    )
 
 
 def spent(ledger):
@@ -94,14 +63,8 @@ def test_batches_come_to_what_the_same_orders_come_to_in_memory(tmp_path, rules,
     tariff = tariff_of(rules, rounding)
     frame = no_missing_merchants(draw_batch(np.random.default_rng(seed), 30), rounding)
     balances, name = Balances(), f"{time.monotonic_ns()}.db"
-    order = in_fixed_order(frame, priority=False)
-    bounds = [0, *sorted(cuts), 30]
     with Ledger(tmp_path / name) as ledger:
-        for k, (start, stop) in enumerate(pairwise(bounds)):
-            part = frame.iloc[order[start:stop]]
-            expected = tariff.price(part, balances=balances)
-            for _ in range(2):  # the second is a re-run
-                pd.testing.assert_frame_equal(ledger.price(tariff, part, batch=str(k)), expected)
+        assert_priced_as_in_memory(ledger, tariff, frame, balances, cuts)
         if tariff.in_sequence:
             found = Balances(
                 {name: fen for name, fen in spent(ledger).items() if fen},
@@ -417,28 +380,11 @@ def test_texts_that_no_database_holds(where):
 # Several writers
 
 
-def replayed(ledger, tariff, frames):
-    """Return the quotes of the batches of a ledger, priced again in memory in the order of their numbers."""
-    balances, quotes = Balances(), {}
-    for batch in ledger.batches().index:
-        quotes[batch] = tariff.price(frames[batch], balances=balances)
-    return quotes, balances
-
-
 @pytest.mark.parametrize("rounding", ["half_even", "carry"])
 def test_writers_at_one_time_spend_as_one_after_another(where, rounding):
     tariff = tariff_of(grants(), rounding)
     frames = {str(k): no_missing_merchants(frame, rounding) for k, frame in enumerate(batches_of(24, size=25))}
-    Ledger(where).close()
-
-    def work(batches):
-        with Ledger(where) as ledger:
-            return {batch: ledger.price(tariff, frames[batch], batch=batch, threads=1) for batch in batches}
-
-    with ThreadPoolExecutor(4) as pool:
-        found = {}
-        for part in pool.map(work, [[str(k) for k in range(start, 24, 4)] for start in range(4)]):
-            found |= part
+    found = priced_by_threads(where, tariff, frames)
     with Ledger(where) as ledger:
         expected, balances = replayed(ledger, tariff, frames)
         assert len(ledger.batches()) == 24
@@ -451,49 +397,10 @@ def test_writers_at_one_time_spend_as_one_after_another(where, rounding):
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(limited_programmes(), st.sampled_from(["half_even", "carry"]), seeds, st.data())
 def test_any_interleaving_spends_as_one_after_another(tmp_path, rules, rounding, seed, data):
-    # While a batch is being priced others are begun and recorded, to any depth; each attempt may meet more of them.
     tariff = tariff_of(rules, rounding)
-    rng = np.random.default_rng(seed)
-    frames = {}
-    for k in range(5):
-        frame = no_missing_merchants(draw_batch(rng, 8), rounding)
-        frames[str(k)] = frame.assign(order_id=frame["order_id"] + 100 * k)
-    waiting, found = list(frames), {}
+    frames = small_batches(seed, rounding)
     where = tmp_path / f"{time.monotonic_ns()}.db"
-    price_columns = Tariff.price_columns
-
-    def disturbed(self, coded, **more):
-        columns = {name: values.copy() for name, values in price_columns(self, coded, **more).items()}
-        while waiting and not locked and data.draw(st.booleans()):
-            run(waiting.pop(0))
-        return columns
-
-    locked = []
-
-    class Watched(Ledger):
-        def _locked(self):
-            return Counted(super()._locked())
-
-    class Counted:
-        def __init__(self, inner):
-            self.inner = inner
-
-        def __enter__(self):
-            locked.append(True)
-            return self.inner.__enter__()
-
-        def __exit__(self, *error):
-            locked.pop()
-            return self.inner.__exit__(*error)
-
-    def run(batch):
-        with Watched(where) as ledger:
-            found[batch] = ledger.price(tariff, frames[batch], batch=batch, threads=1)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Tariff, "price_columns", disturbed)
-        while waiting:
-            run(waiting.pop(0))
+    found = priced_in_any_interleaving(where, tariff, frames, data)
     if not tariff.in_sequence:
         return
     with Ledger(where) as ledger:

@@ -24,9 +24,10 @@ from freightrisk.datasets import (
 )
 from freightrisk.errors import InputError
 from freightrisk.lines import fit_line_returns
+from freightrisk.simulation.catalogue import MERCHANT_TIERS
 from freightrisk.simulation.draws import Draws
 from freightrisk.simulation.lines import draw_returns, lines_of
-from freightrisk.simulation.regions import REMOTE
+from freightrisk.simulation.regions import REGIONS, REMOTE
 
 N_ORDERS, CORRELATION = 120_000, 0.3
 EVERYTHING = {
@@ -217,9 +218,14 @@ def distances_from_truth(book, fitted):
         yield from (rest["log_relativity"] - true) / rest["std_error"]
 
 
-@pytest.mark.parametrize(("family", "correlation"), [("beta_binomial", CORRELATION), ("binomial", 0.0)])
-def test_models_of_lines_recover_tables_and_correlation(family, correlation):
-    sim = simulated(lines=LineTruth(correlation=correlation), merchant_deviation=0)
+@pytest.mark.parametrize(
+    ("family", "correlation", "tiers"),
+    [("beta_binomial", CORRELATION, {"black_label": 3.0, "strong": 0.5}), ("binomial", 0.0, {})],
+)
+def test_models_of_lines_recover_tables_and_correlation(family, correlation, tiers):
+    lines = LineTruth(correlation=correlation, merchant_tier_factors=tiers)
+    sim = simulated(lines=lines, merchant_deviation=0)
+    assert ("merchant_tier" in sim.truth.frequency) == bool(tiers)
     factors = sim.factors()
     book = OrderBook.from_frames(sim.orders, sim.claims, factors=factors, merchants=sim.merchants, lines="n_lines")
     assert book.n_claims == len(sim.claims)
@@ -230,6 +236,58 @@ def test_models_of_lines_recover_tables_and_correlation(family, correlation):
     assert len(scores) > 200
     assert np.abs(scores).max() < 4.5
     assert np.mean(scores**2) == pytest.approx(1.0, abs=0.5)  # leaves share the error of their reference
+
+
+def test_regions_and_tiers_have_their_factors(plain):
+    effects = {"region": {"guangdong": 2.0, "tibet": 0.0, "henan": 0.5}, "merchant_tier": {"super_factory": 3.0}}
+    lines = LineTruth(
+        correlation=CORRELATION, region_factors=effects["region"], merchant_tier_factors=effects["merchant_tier"]
+    )
+    book = simulated(lines=lines, merchant_deviation=0)
+    assert [one.name for one in book.factors()][-2:] == ["region", "merchant_tier"]
+    tier = book.merchants["merchant_tier"].array.take(book.orders["merchant_id"] - 1)
+    levels = book.orders[["region"]].assign(merchant_tier=tier)
+    factor = np.ones(N_ORDERS)
+    for name, table in effects.items():
+        assert book.truth.frequency[name].to_dict() == dict.fromkeys(levels[name].cat.categories, 1.0) | table
+        factor *= levels[name].astype(str).map(table).fillna(1.0)
+        for level in {"standard", "shandong", *table} & set(levels[name].cat.categories) - {"tibet"}:
+            which = levels[name].eq(level).to_numpy()
+            assert which.sum() > 100
+            assert abs(z_of_claims(book, which)) < 4
+    assert by_order(book)[levels["region"].eq("tibet")].sum() == 0
+    was, now = (-np.log1p(-one.truth.actors.orders["line_probability"]) for one in (plain, book))
+    np.testing.assert_allclose(now, was * factor, rtol=1e-9, atol=1e-15)
+    untouched = (factor == 1.0).to_numpy()
+    np.testing.assert_array_equal(by_order(book)[untouched], by_order(plain)[untouched])
+
+
+@pytest.mark.parametrize("funnel", [None, FunnelTruth()])
+def test_exchanges_of_two_legs_pay_the_parcel_with_the_new_goods_too(funnel):
+    one, two = (
+        simulated(lines=LineTruth(correlation=0.5, exchange_share=0.4, exchange_legs=legs), funnel=funnel).claims
+        for legs in (1, 2)
+    )
+    assert one["legs"].eq(1).all()
+    assert one["outbound_freight"].eq(0).all()
+    exchange = two["kind"].eq("exchange")
+    np.testing.assert_array_equal(two["legs"], np.where(exchange, 2, 1))
+    np.testing.assert_array_equal(two["outbound_freight"] > 0, exchange)
+    back, out = ((two[name] * 100).round().astype(int) for name in ("freight", "outbound_freight"))
+    np.testing.assert_array_equal(back - out, (one["freight"] * 100).round())
+    rest = ["claim_id", "order_id", "line_no", "report_date", "kind"]
+    assert_same(two[rest], one[rest])
+    if funnel is None:
+        return
+    # The exchanges of one parcel go out in one parcel, whose freight has the law of a return.
+    sent = pd.DataFrame({"parcel": two["parcel_id"], "order_id": two["order_id"], "fen": out})[exchange]
+    by_parcel = sent.groupby("parcel").agg(order_id=("order_id", "first"), fen=("fen", "sum"), n=("fen", "size"))
+    assert (by_parcel["n"] > 1).any()
+    assert sent.groupby("parcel")["fen"].agg(lambda parts: parts.max() - parts.min()).max() <= 1
+    mean = simulated(lines=LineTruth()).truth.mean_freight[by_parcel["order_id"] - 1]
+    ratio = by_parcel["fen"] / 100 / mean
+    assert abs(ratio.mean() - 1) < 4 / np.sqrt(10 * len(ratio))
+    assert ratio.std() == pytest.approx(10**-0.5, rel=0.05)
 
 
 def test_exchanges_have_their_share(lined):
@@ -305,10 +363,31 @@ def test_an_address_is_one_household_or_one_dormitory(peopled):
     n_addresses = known.loc[home, "household_id"].nunique() + known.loc[~home, "dormitory_id"].nunique()
     assert known["address_hash"].nunique() == n_addresses
     assert known.groupby("address_hash")["region"].nunique().max() == 1
-    sizes = known[home].groupby("household_id").size()
-    assert sizes.mean() == pytest.approx(2.2, abs=0.25)  # residents of dormitories cut some households short
+    assert known[~home].groupby("household_id").size().max() == 1
     assert abs(z_of_share((~home).sum(), len(home), 0.05)) < 4
     assert 20 < known[~home].groupby("dormitory_id").size().max() <= 40
+
+
+@pytest.mark.parametrize(("size", "dormitories"), [(2.2, 0.05), (6.0, 0.5), (1.0, 0.2), (10.0, 0.0)])
+def test_households_have_their_mean_size_whatever_share_lives_in_dormitories(size, dormitories):
+    options = BuyerTruth(household_size=size, dormitory_share=dormitories, orders_per_buyer=1)
+    book = simulate_book(40_000, seed=5, lines=LineTruth(), buyers=options)
+    known, region = book.truth.actors.buyers, book.buyers["region"]
+    home = (known["dormitory_id"] == 0).to_numpy()
+    assert abs(z_of_share((~home).sum(), len(home), dormitories)) < 4
+    # A buyer starts a household with probability 1 / size, and the first buyer of a region always starts one.
+    n, first = home.sum(), region[home].nunique()
+    assert abs(z_of_share(known.loc[home, "household_id"].nunique() - first, n - first, 1 / size)) < 4
+
+
+@pytest.mark.parametrize("mean", [1.0, 1.5, 30.0, 3_650.0])
+def test_accounts_have_their_mean_age(mean):
+    options = BuyerTruth(account_age_days=mean, orders_per_buyer=1)
+    book = simulate_book(20_000, seed=6, lines=LineTruth(), buyers=options)
+    age_days = (book.orders["order_date"].min() - book.buyers["account_opened"]).dt.days
+    assert age_days.min() >= 1
+    cut = 1 - (1 - 1 / mean) ** 20_000
+    assert abs(age_days.mean() - mean * cut) <= 4 * np.sqrt(mean * (mean - 1) / len(age_days))
 
 
 def test_devices_and_phones_are_shared_in_the_household_alone(peopled):
@@ -448,7 +527,7 @@ def test_parcels_hold_lines_of_one_order_and_merge_by_their_share(funnelled):
 
 
 def test_the_claims_of_a_parcel_share_its_freight_to_the_fen(full):
-    fen = (full.claims["freight"] * 100).round().astype(int)
+    fen = ((full.claims["freight"] - full.claims["outbound_freight"]) * 100).round().astype(int)
     total = fen.groupby(full.claims["parcel_id"]).sum()
     packed = (full.parcels.set_index("parcel_id")["freight"] * 100).round().astype(int)
     np.testing.assert_array_equal(total, packed[total.index])
@@ -574,6 +653,68 @@ def test_rings_are_found_out_by_their_share(full):
     assert not fraud[~ring].any()
     assert abs(z_of_share(fraud[ring].sum(), ring.sum(), 0.3)) < 4
     assert full.claims.loc[fraud, "decision"].eq("refused").all()
+
+
+SIGNS = ("early_return", "weight_mismatch", "route_mismatch")
+
+
+def test_signs_of_fraud_are_in_the_parcels_that_the_truth_names(full):
+    parcels, signs = full.parcels, full.truth.actors.parcels
+    assert parcels["parcel_id"].equals(signs["parcel_id"])
+    orders = lined_up(full, parcels, ["delivered_date", "region", "weight_kg", "n_lines"])
+    np.testing.assert_array_equal(parcels["pickup_date"] < orders["delivered_date"], signs["early_return"])
+    np.testing.assert_array_equal(
+        parcels["origin_region"].astype(str) != orders["region"].astype(str), signs["route_mismatch"]
+    )
+    expected_kg = orders["weight_kg"] * parcels["n_lines"] / orders["n_lines"]
+    for lighter, (low, high) in {False: (0.95, 1.05), True: (0.05, 0.5)}.items():
+        some = signs["weight_mismatch"] == lighter
+        assert parcels["weight_kg"][some].between(low * expected_kg[some] - 5e-4, high * expected_kg[some] + 1e-3).all()
+
+
+def test_rings_and_honest_buyers_have_their_shares_of_signs(full):
+    parcels, signs = full.parcels, full.truth.actors.parcels
+    ring = full.truth.actors.orders["ring_id"].to_numpy()[parcels["order_id"] - 1]
+    np.testing.assert_array_equal(signs["ring_id"], ring)
+    assert (ring > 0).sum() > 200
+    for name, share in zip(SIGNS, (0.3, 0.4, 0.4), strict=True):
+        # Parcels of one order go back early together, so its orders are counted.
+        seen = signs[name].groupby(parcels["order_id"]).max() if name == "early_return" else signs[name]
+        of_ring = signs["ring_id"].groupby(parcels["order_id"]).max() > 0 if name == "early_return" else ring > 0
+        assert abs(z_of_share(seen[of_ring].sum(), of_ring.sum(), share)) < 4
+        assert abs(z_of_share(seen[~of_ring].sum(), (~of_ring).sum(), 0.005)) < 4
+
+
+def test_goods_reach_the_buyer_after_shipment_and_before_an_honest_return_is_asked_for(full):
+    orders = full.orders
+    assert orders["delivered_date"].isna().equals(orders["ship_date"].isna())
+    assert not (orders["delivered_date"] < orders["ship_date"]).any()
+    back = full.requests[full.requests["outcome"] == "returned"].merge(full.truth.actors.parcels, on="parcel_id")
+    delivered = lined_up(full, back, ["delivered_date"])["delivered_date"]
+    np.testing.assert_array_equal(back["request_date"] < delivered, back["early_return"])
+    days = (orders["delivered_date"] - orders["ship_date"]).dt.total_seconds() / 86_400
+    kept = ~orders["order_id"].isin(full.requests["order_id"]) & orders["ship_date"].notna()
+    for zone, mean in {"intra_province": 1.5, "remote": 6.0}.items():
+        some = days[kept & (orders["zone"] == zone)]
+        assert abs(some.mean() - mean) < 4 * mean / np.sqrt(4 * len(some))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_signs_leave_everything_else_as_it_is(full, share):
+    shares = {f"{name}_share": share for name in SIGNS}
+    rings, funnel = replace(EVERYTHING["rings"], **shares), FunnelTruth(stray_sign_share=1 - share)
+    book = simulated(**EVERYTHING | {"rings": rings, "funnel": funnel})
+    for name in TABLES:
+        left, right = (
+            getattr(one, name).drop(columns=["delivered_date", "origin_region"], errors="ignore")
+            for one in (book, full)
+        )
+        if name == "parcels":
+            left, right = left.drop(columns="weight_kg"), right.drop(columns="weight_kg")
+        assert_same(left, right)
+    signs = book.truth.actors.parcels
+    for name in SIGNS:
+        np.testing.assert_array_equal(signs[name], (signs["ring_id"] > 0) == bool(share))
 
 
 # Shifts
@@ -708,7 +849,11 @@ SHARES = st.floats(0, 1)
 
 @settings(max_examples=30)
 @given(
-    lines=st.builds(LineTruth, correlation=st.floats(0, 0.99), exchange_share=SHARES),
+    lines=st.builds(
+        LineTruth, correlation=st.floats(0, 0.99), exchange_share=SHARES, exchange_legs=st.sampled_from([1, 2]),
+        region_factors=st.dictionaries(st.sampled_from(list(REGIONS)), st.floats(0, 100)),
+        merchant_tier_factors=st.dictionaries(st.sampled_from(list(MERCHANT_TIERS)), st.floats(0, 100)),
+    ),
     buyers=st.builds(
         BuyerTruth, claim_deviation=st.floats(0, 5), activity_deviation=st.floats(0, 5), dormitory_share=SHARES,
         shared_device_share=SHARES, household_size=st.floats(1, 10), orders_per_buyer=st.floats(1, 100),
@@ -717,6 +862,7 @@ SHARES = st.floats(0, 1)
         FunnelTruth, retained_share=st.floats(0, 0.4), refund_only_share=st.floats(0, 0.5),
         outside_share=st.floats(0, 0.99),
         merge_share=SHARES, refused_share=SHARES, appeal_success=SHARES, official_share=SHARES,
+        stray_sign_share=SHARES,
     ),
     opt_in=st.builds(
         OptInTruth, never_share=st.floats(0, 0.99), late_share=SHARES, left_share=SHARES, selection=st.floats(-10, 10),
@@ -730,6 +876,7 @@ def test_keys_join_in_any_book(lines, buyers, funnel, opt_in, deviation):
     )
     test_keys_join(book)
     test_dates_are_in_order(book)
+    test_signs_of_fraud_are_in_the_parcels_that_the_truth_names(book)
     if len(book.claims):
         test_the_claims_of_a_parcel_share_its_freight_to_the_fen(book)
     assert (by_order(book) <= book.orders["n_lines"]).all()
@@ -776,6 +923,9 @@ def test_books_that_cannot_be_are_refused(arguments, match):
 @pytest.mark.parametrize(
     ("kind", "values", "match"),
     [
+        (LineTruth, {"exchange_legs": 3}, r"LineTruth: exchange_legs is 3; .*\[1, 2\]"),
+        (LineTruth, {"region_factors": {"mars": 2.0}}, "a level of region_factors is 'mars'; it must be one of"),
+        (LineTruth, {"merchant_tier_factors": {"strong": -1}}, "merchant_tier_factors of 'strong' is -1"),
         (LineTruth, {"correlation": 1.0}, r"LineTruth: correlation is 1\.0; .*\[0, 0\.99\]"),
         (
             FunnelTruth,
@@ -806,6 +956,6 @@ def test_parts_that_cannot_be_are_refused(kind, values, match):
 def test_reprs_of_truth_fit_on_a_line(full, lined):
     assert repr(lined.truth.actors) == "ActorTruth: 120,000 orders; tables orders"
     assert re.fullmatch(
-        r"ActorTruth: .* tables orders, buyers, rings, jumps, spikes, merchants", repr(full.truth.actors)
+        r"ActorTruth: .* tables orders, buyers, rings, jumps, spikes, merchants, parcels", repr(full.truth.actors)
     )
     assert full.truth.actors.parts == tuple(EVERYTHING.values())

@@ -65,13 +65,14 @@ cdef int64_t fund_room(Funds funds, int f, Py_ssize_t row) noexcept nogil:
 
 
 cdef void draw_on_fund(Funds funds, int f, int64_t value, Py_ssize_t row) noexcept nogil:
-    """Subtract a payment from a fund; later days have it as spent before them."""
+    """Subtract a payment from a fund; the later days of a paced fund have it as spent before them."""
     cdef int day
     funds.left[f] -= value
     if funds.by_day[f]:
         funds.spent[f, funds.keys[row]] += value
-        for day in range(funds.keys[row] + 1, funds.days):
-            funds.before[f, day] += value
+        if funds.paced[f]:  # only pacing asks what earlier days spent, and a batch may have thousands of days
+            for day in range(funds.keys[row] + 1, funds.days):
+                funds.before[f, day] += value
 
 
 cdef bint funds_suffice(Funds funds, const int32_t* rounded, int32_t floor, Py_ssize_t start, int n) noexcept nogil:

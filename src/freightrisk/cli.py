@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     _fit_options(command("fit", _fit, "Fit the models of a configuration and write the tariff."))
     _price_options(command("price", _price, "Price a file of orders."))
     _explain_options(command("explain", _explain, "Print the worksheet of one order."))
-    _ledger_options(command("ledger", _ledger, "Print the batches and campaigns of a ledger, and settle batches."))
+    _ledger_options(command("ledger", _ledger, "Print batches, campaigns and funds of a ledger, and settle batches."))
     return parser
 
 

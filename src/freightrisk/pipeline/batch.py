@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
-from datetime import date
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from freightrisk.errors import LedgerError
 from freightrisk.pipeline.tables import WHOLE
 from freightrisk.tariff.balances import Balances, OrderSequence
-from freightrisk.tariff.funds import FUND_DAY, Fund, funds_by_name
+from freightrisk.tariff.funds import FUND_DAY, Fund, funds_by_name, paid_before
 from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers
 from freightrisk.tariff.subsidy import Subsidy
 from freightrisk.tariff.tariff import Tariff
@@ -124,13 +123,10 @@ class PricedBatch:
         after = {day: has.get(day, 0) + spent.get(day, 0) for day in {*has, *spent}}
         if fund.budget_fen is not None and any(spent.values()) and sum(after.values()) > fund.budget_fen:
             return False
+        days = [day for day, fen in spent.items() if fen]
         return not fund.is_by_day or all(
-            after[day]
-            <= fund.day_limit(
-                date.fromisoformat(day), spent_before=sum(fen for when, fen in after.items() if when < day)
-            )
-            for day, fen in spent.items()
-            if fen
+            after[day] <= fund.day_limit(day, spent_before=before)
+            for day, before in zip(days, paid_before(after, days), strict=True)
         )
 
 
@@ -255,9 +251,10 @@ def price_batch(
             )
     remainders = {str(name): micro for name, micro in after.remainders.items()}
     fund_spent = {
-        (name, day): fen - before.spent_by_fund.get(name, {}).get(day, 0)
+        (name, day): fen - paid
         for name, by_day in after.spent_by_fund.items()
         for day, fen in by_day.items()
+        if fen != (paid := before.spent_by_fund.get(name, {}).get(day, 0))
     }
     return PricedBatch(
         columns, opening, spent, met, remainders, entries, _fingerprint(tariff, coded, into), fund_spent,

@@ -1,6 +1,6 @@
 """Reading and writing what a ledger knows of funds, within one transaction."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
@@ -19,7 +19,7 @@ from freightrisk.pipeline.tables import (
     add_to,
     counted,
 )
-from freightrisk.tariff.funds import Fund, funds_by_name
+from freightrisk.tariff.funds import FUND_DAY, Fund, funds_by_name
 
 DAYS = ("start", "end")
 TERMS = ("budget_fen", "per_day_fen", "pacing", *DAYS)
@@ -89,14 +89,15 @@ def record_funds(connection: sa.Connection, batch: str, done: PricedBatch, now: 
                 f"fund '{key[0]}' would have spent {now.funds[key] + fen} fen with batch '{batch}', and a ledger "
                 f"counts up to {MOST_FEN}; give the fund a new name, or begin a new ledger."
             )
+    known = funds_by_name(unpriced.funds)
+    opening = _opening(now, unpriced, known)
     openings = [
         {
-            "batch": batch, "fund": fund, "day": day, "opening_fen": now.funds.get((fund, day), 0),
+            "batch": batch, "fund": fund, "day": day, "opening_fen": opening.get((fund, day), 0),
             "spent_fen": done.fund_spent.get((fund, day), 0),
         }
-        for fund, day in sorted({key for key, fen in now.funds.items() if fen} | set(done.fund_spent))
+        for fund, day in sorted(opening.keys() | done.fund_spent.keys())
     ]  # fmt: skip
-    known = funds_by_name(unpriced.funds)
     terms = [
         fund_row(known[rule.fund]) | {"batch": batch, "campaign": rule.name}
         for rule in unpriced.limited.values()
@@ -107,6 +108,23 @@ def record_funds(connection: sa.Connection, batch: str, done: PricedBatch, now: 
         if rows:
             connection.execute(table.insert(), rows)
     add_to(connection, FUND_SPENDING, FUND_SPENDING.c.spent_fen, done.fund_spent)
+
+
+def _opening(now: Snapshot, unpriced: Unpriced, known: Mapping[str, Fund]) -> dict[FundKey, int]:
+    """Return what funds had paid before a batch, as few amounts that give the batch the same fen.
+
+    Days before the batch's first day are one amount under "", the day before every day. Otherwise each batch of a fund
+    would repeat all earlier days, and the ledger would grow with their square.
+    """
+    sequence = unpriced.coded.sequence
+    first = min((day for _, day in sequence.labels.get(FUND_DAY, [])), default=None) if sequence is not None else None
+    opening: dict[FundKey, int] = {}
+    for (fund, day), fen in now.funds.items():
+        merged = first is None or day < first or not known[fund].is_by_day
+        key = fund, "" if merged else day
+        if fen:
+            opening[key] = min(opening.get(key, 0) + fen, MOST_FEN)
+    return opening
 
 
 def give_back_to_funds(connection: sa.Connection, column: str, values: list[str]) -> None:

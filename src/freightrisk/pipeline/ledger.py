@@ -46,6 +46,8 @@ from freightrisk.pipeline.tables import (
     VERSION,
     WHOLE,
     engine_of,
+    table_by_name,
+    table_of,
 )
 from freightrisk.tariff.quotes import frame_of
 from freightrisk.tariff.tariff import Tariff
@@ -67,8 +69,8 @@ class Ledger:
         ``"postgresql+psycopg://host/spending"``. A text with ``://`` is a URL. A `Path` is always a path, whatever the
         characters of its name.
     clock : str, optional
-        Time zone of the days and months of caps by merchant; tariffs must have the same clock. By default a new ledger
-        takes Asia/Shanghai, and an existing ledger keeps its clock.
+        Time zone of the days of funds and of the days and months of caps by merchant; tariffs must have the same clock.
+        By default a new ledger takes Asia/Shanghai, and an existing ledger keeps its clock.
 
     Raises
     ------
@@ -381,23 +383,17 @@ class Ledger:
     @repeated
     def spending(self) -> "pd.DataFrame":
         """Return one row for each campaign: payer, budget_fen, spent_fen (confirmed), reserved_fen and left_fen."""
-        import pandas as pd
-
         with self._begin() as connection:
             rows = campaign_rows(connection)
-        names = ["payer", "budget_fen", "spent_fen", "reserved_fen", "left_fen"]
-        frame = pd.DataFrame.from_dict(rows, orient="index", columns=names).rename_axis("campaign")
-        return frame.astype(dict.fromkeys(names[1:], "Int64"))
+        names = ["budget_fen", "spent_fen", "reserved_fen", "left_fen"]
+        return table_by_name(rows, "campaign", ["payer", *names]).astype({"payer": str} | dict.fromkeys(names, "Int64"))
 
     @repeated
     def funds(self) -> "pd.DataFrame":
         """Return one row for each fund: budget_fen, spent_fen (confirmed), reserved_fen and left_fen."""
-        import pandas as pd
-
         with self._begin() as connection:
             rows = fund_rows(connection)
-        names = ["budget_fen", "spent_fen", "reserved_fen", "left_fen"]
-        return pd.DataFrame.from_dict(rows, orient="index", columns=names).rename_axis("fund").astype("Int64")
+        return table_by_name(rows, "fund", ["budget_fen", "spent_fen", "reserved_fen", "left_fen"]).astype("Int64")
 
     def funds_by_day(self) -> "pd.DataFrame":
         """Return the spending of funds: fund, day, spent_fen. The day is "" if the fund has no limit by day."""
@@ -422,11 +418,8 @@ class Ledger:
 
     @repeated
     def _frame(self, asked: Any) -> "pd.DataFrame":
-        import pandas as pd
-
         with self._begin() as connection:
-            found = connection.execute(asked)
-            return pd.DataFrame(found.all(), columns=list(found.keys()))
+            return table_of(asked, connection.execute(asked).all())
 
     @contextmanager
     def _begin(self) -> Iterator[sa.Connection]:

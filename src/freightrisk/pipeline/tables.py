@@ -1,9 +1,9 @@
 """The tables of a ledger, and the databases that hold them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -13,6 +13,9 @@ from freightrisk._shown import repr_of
 from freightrisk.errors import InputError, LedgerError
 from freightrisk.pipeline.addresses import EXAMPLE, looks_like_an_address
 from freightrisk.tariff.subsidy import Subsidy
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VERSION = 1
 LOCK_NUMBER = 7_210_661  # of the advisory lock under which tables are made; any constant serves
@@ -252,6 +255,22 @@ def counted(value: Any, *, most: int = MOST_FEN) -> int:
             "restore the database from a copy, or begin a new ledger."
         )
     return value
+
+
+def table_of(asked: sa.Select[Any], rows: Sequence[Any]) -> "pd.DataFrame":
+    """Return rows as a frame; without rows, columns have the types that they have with rows."""
+    import pandas as pd
+
+    kinds = {one.name: "int64" if isinstance(one.type, sa.Integer) else str for one in asked.selected_columns}
+    frame = pd.DataFrame(rows, columns=list(kinds))
+    return frame if rows else frame.astype(kinds)
+
+
+def table_by_name(rows: Mapping[str, Any], name: str, columns: list[str]) -> "pd.DataFrame":
+    """Return rows by name as a frame with the names as its index, an index of texts without rows too."""
+    import pandas as pd
+
+    return pd.DataFrame(list(rows.values()), index=pd.Index(list(rows), name=name, dtype=str), columns=columns)
 
 
 def campaign_row(rule: Subsidy) -> dict[str, Any]:

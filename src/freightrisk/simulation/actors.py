@@ -9,18 +9,18 @@ import pandas as pd
 from freightrisk import _check
 from freightrisk.errors import InputError
 from freightrisk.simulation.buyers import choose_buyers, draw_buyers
+from freightrisk.simulation.catalogue import MERCHANT_TIERS
 from freightrisk.simulation.draws import Draws
 from freightrisk.simulation.enrolment import draw_enrolment
 from freightrisk.simulation.funnel import Orders, claims_of, pack, run_funnel
 from freightrisk.simulation.lines import draw_returns, line_table, line_values, lines_of
 from freightrisk.simulation.orders import Codes, Floats, chosen, labelled
 from freightrisk.simulation.parts import BuyerTruth, FunnelTruth, LineTruth, OptInTruth, RingTruth, ShiftTruth
-from freightrisk.simulation.regions import buyer_regions, merchant_regions, region_labels
+from freightrisk.simulation.regions import REGIONS, buyer_regions, merchant_regions, region_labels
 from freightrisk.simulation.rings import plant_rings
 from freightrisk.simulation.shifts import plant_shifts
+from freightrisk.simulation.signs import add_signs
 from freightrisk.simulation.truth import ActorTruth, BookTruth
-
-TIERS = {"standard": 0.80, "strong": 0.12, "super_factory": 0.05, "black_label": 0.03}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +57,12 @@ def add_actors(
     n = len(orders)
     merchant_id = merchants["merchant_id"].to_numpy()
     place = merchant_regions(Draws(seed, "merchants"), merchant_id)
-    tier = chosen(Draws(seed, "merchants").uniform("tier", merchant_id), list(TIERS.values()))
-    merchants = merchants.assign(merchant_tier=labelled(tier, TIERS), region=region_labels(place))
+    tier = chosen(Draws(seed, "merchants").uniform("tier", merchant_id), list(MERCHANT_TIERS.values()))
+    merchants = merchants.assign(merchant_tier=labelled(tier, MERCHANT_TIERS), region=region_labels(place))
     seller = orders["merchant_id"].to_numpy() - 1
     address = buyer_regions(Draws(seed, "orders"), place[seller], orders["zone"].cat.codes.to_numpy().astype(np.int64))
     region = address.codes.astype(np.int64)
+    truth = _with_effects(parts, truth, region, tier[seller])
     columns: dict[str, Any] = {"region": address}
     planted: dict[str, Any] = {}
     facts: dict[str, Any] = {"order_id": orders["order_id"].to_numpy()}
@@ -83,7 +84,7 @@ def add_actors(
         probability = np.where(ring_id > 0, parts.rings.claim_probability, probability)
     facts |= {"line_probability": probability, "buyer_factor": buyer_factor, "shift_factor": factor}
     facts |= {"ring_id": ring_id, "covered": covered}
-    tables = _add_lines(parts, truth, orders, columns, facts, seed=seed)
+    tables = _add_lines(parts, truth, orders, columns, facts, planted, seed=seed)
     actors = ActorTruth(parts=parts.given, orders=pd.DataFrame(facts), **planted)
     intensity = probability * orders["n_lines"].to_numpy() * covered
     return {
@@ -94,6 +95,21 @@ def add_actors(
         "enrolments": enrolments,
         **tables,
     }
+
+
+def _with_effects(parts: Parts, truth: BookTruth, region: Codes, tier: Codes) -> BookTruth:
+    """Return the truth with the tables of regions and merchant tiers, and with their product in the intensity."""
+    if parts.lines is None:
+        return truth
+    frequency, intensity = dict(truth.frequency), truth.claim_intensity
+    for name, given, levels, codes in (
+        ("region", parts.lines.region_factors, REGIONS, region),
+        ("merchant_tier", parts.lines.merchant_tier_factors, MERCHANT_TIERS, tier),
+    ):
+        if given:
+            frequency[name] = pd.Series({level: given.get(level, 1.0) for level in levels})
+            intensity = intensity * frequency[name].to_numpy()[codes]
+    return replace(truth, frequency=frequency, claim_intensity=intensity)
 
 
 def _add_buyers(
@@ -140,10 +156,11 @@ def _add_lines(
     orders: pd.DataFrame,
     columns: dict[str, Any],
     facts: dict[str, Any],
+    planted: dict[str, Any],
     *,
     seed: int,
 ) -> dict[str, pd.DataFrame]:
-    """Return the lines and what came of them; add the order value to `columns` and request chances to `facts`."""
+    """Return the lines and what came of them; add to the columns and the facts of the orders, and to the tables."""
     if parts.lines is None:
         return {}
     draws, lines = Draws(seed, "lines"), lines_of(orders["n_lines"].to_numpy())
@@ -159,18 +176,21 @@ def _add_lines(
         covered=facts["covered"],
         detected=detected * (facts["ring_id"] > 0),
     )
-    exchanged = parts.lines.exchange_share
     if parts.funnel is not None:
         chance = np.minimum(probability / parts.funnel.claim_share, 1.0)
         facts["request_probability"] = chance
         extra = np.where(probability < 1.0, (chance - probability) / np.maximum(1.0 - probability, 1e-300), 0.0)
         funnel = Draws(seed, "funnel")
         requests, parcels, claims = run_funnel(
-            funnel, parts.funnel, lines, back, known, extra=extra, exchange_share=exchanged
+            funnel, parts.funnel, lines, back, known, extra=extra, exchanges=parts.lines
         )
+        columns["delivered_date"], parcels, planted["parcels"] = add_signs(
+            Draws(seed, "signs"), (parts.funnel, parts.rings), orders, requests, parcels,
+            region=columns["region"], ring_id=facts["ring_id"],
+        )  # fmt: skip
         tables = {"requests": requests, "parcels": parcels}
     else:
         claimed = lines.some(back & known.covered[lines.row])
         packed = pack(draws, claimed, np.ones(len(claimed.row), dtype=bool), known, merge_share=0.0)
-        claims, tables = claims_of(draws, claimed, packed, known, exchange_share=exchanged), {}
+        claims, tables = claims_of(draws, claimed, packed, known, exchanges=parts.lines), {}
     return {"lines": line_table(lines, order_id, value), "claims": claims.drop(columns="place"), **tables}

@@ -18,6 +18,7 @@ from freightrisk.simulation.catalogue import (
     LAG_SHAPE,
     LEAST_MERCHANTS,
     LEVEL_FREQUENCY,
+    LINE_FREQUENCY,
     ORDERS_PER_MERCHANT,
 )
 from freightrisk.simulation.orders import Rng, date_of, draw_orders, leaf_table, seller_table
@@ -81,6 +82,7 @@ class SimulatedBook:
             Hierarchy("category_path", ("industry", "category", "leaf"), unseen="parent", min_claims=5),
             *(Factor(name, min_claims=5) for name in LEVEL_FREQUENCY),
             *(Band(name, edges, min_claims=5) for name, edges in BAND_EDGES.items()),
+            *(Factor(name, min_claims=5) for name in LINE_FREQUENCY if name in self.truth.frequency),
         ]
 
 

@@ -17,6 +17,7 @@ STANDINGS = ("clean", "watch", "limited")
 HISTORY_CLAIM_RATE = 0.07
 # An account is watched, or limited, from these claims and this share of claims among the orders of its history.
 WATCHED, LIMITED = (3, 0.25), (4, 0.4)
+OLDEST_DAYS = 20_000  # 1970: no account is older
 HASHED = ("device", "address", "phone")
 
 
@@ -28,7 +29,7 @@ def draw_buyers(draws: Draws, buyers: BuyerTruth, region: Codes) -> tuple[pd.Dat
     row = np.arange(len(home))
     dormitory = _dormitories(draws, buyers, home)
     household = _households(draws, buyers, home, dormitory > 0)
-    first = np.searchsorted(household, household)
+    first = np.unique(household, return_index=True)[1][household]
     activity = draws.factor("activity", row, deviation=buyers.activity_deviation)
     deviation = draws.factor("claims", row, deviation=buyers.claim_deviation)
     numbers = {
@@ -37,7 +38,9 @@ def draw_buyers(draws: Draws, buyers: BuyerTruth, region: Codes) -> tuple[pd.Dat
         "address": np.where(dormitory > 0, -dormitory, household),
         "phone": np.where(draws.happens("phone", row, buyers.shared_phone_share), first, row),
     }
-    age_days = np.ceil(-buyers.account_age_days * np.log(draws.uniform("age", row))).clip(1, 20_000).astype(np.int64)
+    # Geometric, because an age is a whole number of days and at least 1; an exponential rounded up is half a day older.
+    younger = max(1.0 - 1.0 / buyers.account_age_days, 1e-300)
+    age_days = np.ceil(np.log(draws.uniform("age", row)) / np.log(younger)).clip(1, OLDEST_DAYS).astype(np.int64)
     # The highest activity ranks first, whatever the share is.
     high = np.argsort(np.argsort(-activity, kind="stable"), kind="stable") < round(buyers.super_share * len(row))
     table = pd.DataFrame(
@@ -86,18 +89,22 @@ def _dormitories(draws: Draws, buyers: BuyerTruth, home: Codes) -> Codes:
 
 def _households(draws: Draws, buyers: BuyerTruth, home: Codes, alone: NDArray[np.bool_]) -> Codes:
     """Return the number of each buyer's household: runs of buyers of one region; residents of dormitories are alone."""
+    number = np.empty(len(home), dtype=np.int64)
+    # Runs leave out the residents of dormitories. Otherwise each resident would end a household early.
+    together = np.flatnonzero(~alone)
     # A run goes on with the chance that makes its length geometric with the stated mean.
-    starts = ~draws.happens("household", np.arange(len(home)), 1.0 - 1.0 / buyers.household_size)
-    starts[1:] |= (home[1:] != home[:-1]) | alone[1:] | alone[:-1]
+    starts = ~draws.happens("household", together, 1.0 - 1.0 / buyers.household_size)
+    starts[1:] |= home[together[1:]] != home[together[:-1]]
     starts[:1] = True
-    return np.asarray(np.cumsum(starts) - 1)
+    number[together] = np.cumsum(starts) - 1
+    number[alone] = np.count_nonzero(starts) + np.arange(len(home) - len(together))
+    return number
 
 
 def _history(draws: Draws, row: Codes, mean: NDArray[np.float64], deviation: NDArray[np.float64]) -> dict[str, Any]:
     """Return orders and claims before the book, geometric and binomial, and the standing that follows from them."""
     from scipy.stats import binom
 
-    orders = np.floor(np.log(draws.uniform("orders", row)) / np.log(mean / (1.0 + mean))).astype(np.int64)
     mean = np.maximum(mean, 1e-9)
     orders = np.floor(np.log(draws.uniform("orders", row)) / np.log(mean / (1.0 + mean))).astype(np.int64)
     chance = np.minimum(HISTORY_CLAIM_RATE * deviation, 1.0)

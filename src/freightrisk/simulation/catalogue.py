@@ -25,6 +25,7 @@ LEVEL_FREQUENCY = {
     "campaign": {"none": 1.00, "618": 1.20, "double_11": 1.35, "double_12": 1.12},
     "zone": {"intra_province": 1.00, "neighbouring": 0.98, "mid_range": 0.95, "far": 0.90, "remote": 0.80},
 }
+LINE_FREQUENCY = ("region", "merchant_tier")  # factors whose tables a book of lines may have beside these
 BAND_EDGES = {
     "price": (20.0, 50.0, 100.0, 200.0, 500.0, 1000.0),
     "weight_kg": (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0),
@@ -52,4 +53,5 @@ ORDERS_PER_MERCHANT, LEAST_MERCHANTS, START_DATE = 250, 50, np.datetime64("2025-
 CAMPAIGN_WINDOWS = {"618": (601, 620), "double_11": (1024, 1114), "double_12": (1208, 1214)}
 CAMPAIGN_VOLUME, CANCELLED_SHARE = (1.0, 1.8, 2.5, 1.5), 0.02
 SHIP_DELAY_SHARES, LINE_SHARES = (0.45, 0.35, 0.15, 0.05), (0.72, 0.17, 0.07, 0.03, 0.01)
+MERCHANT_TIERS = {"standard": 0.80, "strong": 0.12, "super_factory": 0.05, "black_label": 0.03}
 ZONE_SHARES = (0.20, 0.28, 0.27, 0.19, 0.06)

@@ -10,7 +10,7 @@ from freightrisk.simulation.orders import Codes, Floats
 
 FIRST_PART = 4  # the four parts of every book take the children 0 to 3 of the seed
 GOLDEN, MIX_A, MIX_B = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
-PARTS = ("merchants", "orders", "buyers", "rings", "shifts", "opt_in", "lines", "funnel")
+PARTS = ("merchants", "orders", "buyers", "rings", "shifts", "opt_in", "lines", "funnel", "signs")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from freightrisk.simulation.parts import OptInTruth
 
 POLICIES = ("never", "always", "outside_campaigns", "only_campaigns")
 NEVER, ALWAYS, OUTSIDE, ONLY = range(4)
-OPEN = np.iinfo(np.int32).max  # the last day of an enrolment that has no end
+# The last day of an enrolment that has no end: later than any day of a book, and still a date in microseconds.
+OPEN = 1_000_000
 
 
 def draw_enrolment(

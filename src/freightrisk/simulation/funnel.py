@@ -12,7 +12,7 @@ from freightrisk.simulation.decisions import decided
 from freightrisk.simulation.draws import Draws
 from freightrisk.simulation.lines import LINES_AT_MOST, Lines
 from freightrisk.simulation.orders import Codes, Floats, chosen, labelled
-from freightrisk.simulation.parts import FunnelTruth
+from freightrisk.simulation.parts import FunnelTruth, LineTruth
 
 KINDS = ("return", "exchange", "refund")
 OUTCOMES = ("retained", "refund_only", "returned")
@@ -50,27 +50,27 @@ def pack(draws: Draws, lines: Lines, apart: NDArray[np.bool_], orders: Orders, *
     first[lines.row[together]] = place[together]  # the last to be written is the first line of the order
     joins = ~apart & (first[lines.row] != place) & draws.happens("merge", place, merge_share)
     opener = np.where(joins, first[lines.row], place)
-    row = opener // LINES_AT_MOST
     lag_days = LAG_MEAN_DAYS * draws.gamma("lag", opener, shape=LAG_SHAPE, upper=COVER_DAYS / LAG_MEAN_DAYS)
-    freight = orders.mean_freight[row] * draws.gamma("freight", opener, shape=FREIGHT_SHAPE)
-    return Parcels(opener, lag_days, np.maximum(np.rint(freight * 100.0).astype(np.int64), LINES_AT_MOST))
+    return Parcels(opener, lag_days, _freight_fen(draws, "freight", opener, orders))
 
 
-def claims_of(draws: Draws, lines: Lines, parcels: Parcels, orders: Orders, *, exchange_share: float) -> pd.DataFrame:
+def claims_of(draws: Draws, lines: Lines, parcels: Parcels, orders: Orders, *, exchanges: LineTruth) -> pd.DataFrame:
     """Return a claim for each returned line, sorted by report; the claims of a parcel share its freight to the fen."""
-    _, place, size = np.unique(parcels.opener, return_inverse=True, return_counts=True)
-    order = np.argsort(place, kind="stable")
-    among = np.empty(len(order), dtype=np.int64)
-    among[order] = np.arange(len(order)) - (np.cumsum(size) - size)[place[order]]
-    share, rest = np.divmod(parcels.freight_fen, size[place])
+    kinds = _kinds(draws, lines, exchanges)
+    sent_out = (kinds == KINDS.index("exchange")) & (exchanges.exchange_legs == 2)
+    outbound_fen = np.zeros(len(kinds), dtype=np.int64)
+    opener = parcels.opener[sent_out]  # new goods for the exchanges of one parcel go out in one parcel
+    outbound_fen[sent_out] = _shared(opener, _freight_fen(draws, "outbound", opener, orders))
     report = orders.ship_date[lines.row] + _seconds(parcels.lag_days)
     table = pd.DataFrame(
         {
             "order_id": orders.order_id[lines.row],
             "line_no": (lines.number + 1).astype(np.int8),
             "report_date": report,
-            "freight": (share + (among < rest)) / 100.0,
-            "kind": labelled(_kinds(draws, lines, exchange_share), KINDS[:2]),
+            "freight": (_shared(parcels.opener, parcels.freight_fen) + outbound_fen) / 100.0,
+            "kind": labelled(kinds, KINDS[:2]),
+            "legs": (1 + sent_out).astype(np.int8),
+            "outbound_freight": outbound_fen / 100.0,
             "place": lines.place,
         }
     ).sort_values("report_date", kind="stable", ignore_index=True)
@@ -86,7 +86,7 @@ def run_funnel(
     orders: Orders,
     *,
     extra: Floats,
-    exchange_share: float,
+    exchanges: LineTruth,
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Return requests, parcels and claims.
 
@@ -98,7 +98,7 @@ def run_funnel(
     outcome, outside = _outcomes(draws, funnel, lines, came_back)
     sent = outcome == OUTCOMES.index("returned")
     parcels = pack(of_lines, lines, outside | ~sent, orders, merge_share=funnel.merge_share)
-    kind = np.where(outcome == OUTCOMES.index("refund_only"), 2, _kinds(of_lines, lines, exchange_share))
+    kind = np.where(outcome == OUTCOMES.index("refund_only"), 2, _kinds(of_lines, lines, exchanges))
     requests = _request_table(draws, funnel, lines, parcels, orders, kind, outcome)
     table, parcel_of = _parcel_table(draws, funnel, lines, parcels, orders, requests, sent, outside)
     requests["parcel_id"] = parcel_of.loc[requests["place"].to_numpy()].to_numpy()
@@ -108,7 +108,7 @@ def run_funnel(
         lines.some(claimed),
         Parcels(parcels.opener[claimed], parcels.lag_days[claimed], parcels.freight_fen[claimed]),
         orders,
-        exchange_share=exchange_share,
+        exchanges=exchanges,
     )
     joined = requests.set_index("place").loc[claims["place"].to_numpy()]
     for name in ("request_id", "parcel_id", "cause", "fault"):
@@ -200,8 +200,25 @@ def _parcel_table(
     return table, pd.Series(parcel_of, index=lines.place)
 
 
-def _kinds(draws: Draws, lines: Lines, exchange_share: float) -> Codes:
-    return draws.happens("exchange", lines.place, exchange_share).astype(np.int8)
+def _freight_fen(draws: Draws, name: str, opener: Codes, orders: Orders) -> Codes:
+    """Return the freight of parcels, in fen: a gamma around the mean of the order."""
+    freight = orders.mean_freight[opener // LINES_AT_MOST] * draws.gamma(name, opener, shape=FREIGHT_SHAPE)
+    # No claim of a parcel is free.
+    return np.maximum(np.rint(freight * 100.0).astype(np.int64), LINES_AT_MOST)
+
+
+def _shared(opener: Codes, fen: Codes) -> Codes:
+    """Return each line's share of the fen of its parcel: equal shares, and the first lines take what is left."""
+    _, place, size = np.unique(opener, return_inverse=True, return_counts=True)
+    order = np.argsort(place, kind="stable")
+    among = np.empty(len(order), dtype=np.int64)
+    among[order] = np.arange(len(order)) - (np.cumsum(size) - size)[place[order]]
+    share, rest = np.divmod(fen, size[place])
+    return np.asarray(share + (among < rest))
+
+
+def _kinds(draws: Draws, lines: Lines, exchanges: LineTruth) -> Codes:
+    return draws.happens("exchange", lines.place, exchanges.exchange_share).astype(np.int8)
 
 
 def _seconds(days: Floats) -> NDArray[np.timedelta64]:

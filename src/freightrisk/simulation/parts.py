@@ -7,6 +7,8 @@ from typing import Any
 from freightrisk import _check
 from freightrisk._frozen import FrozenDict
 from freightrisk.errors import InputError
+from freightrisk.simulation.catalogue import MERCHANT_TIERS
+from freightrisk.simulation.regions import REGIONS
 
 CAUSES = {"no_reason": 0.60, "size_or_colour": 0.20, "quality": 0.10, "damaged": 0.06, "wrong_goods": 0.04}
 MERCHANT_FAULT = {"no_reason": 0.0, "size_or_colour": 0.1, "quality": 0.6, "damaged": 0.3, "wrong_goods": 0.9}
@@ -31,6 +33,22 @@ def _wholes(part: object, *, low: int, high: int, **names: Any) -> None:
         object.__setattr__(part, name, value)
 
 
+def _table(part: object, name: str, key: str, *, high: float) -> Mapping[str, float]:
+    """Return a field that is a mapping of texts to numbers in [0, high], and keep a copy in its place."""
+    label = f"{type(part).__name__}: {name}"
+    given = _check.mapping(getattr(part, name), argument=label)
+    table = FrozenDict(
+        {
+            _check.label(one, argument=f"{label}: {key}"): _check.number(
+                value, argument=f"{label} of {one!r}", low=0.0, high=high
+            )
+            for one, value in given.items()
+        }
+    )
+    object.__setattr__(part, name, table)
+    return table
+
+
 def _together(part: object, *names: str, high: float) -> None:
     total = sum(getattr(part, name) for name in names)
     if total > high:
@@ -52,6 +70,13 @@ class LineTruth:
         Correlation of two lines of one order; with 0 the lines are independent (binomial). Illustrative.
     exchange_share : float, 0 to 1, default 0.1
         Share of the claims that exchange the goods instead of returning them. Illustrative.
+    exchange_legs : int, 1 or 2, default 1
+        Legs of freight in the claim of an exchange. With 2 the claim also pays the parcel with the new goods, whose
+        freight is drawn like the freight of the return.
+    region_factors : mapping of str to float, 0 to 100, default empty
+        Factor on the claim intensity by region of the address. Other regions have 1.
+    merchant_tier_factors : mapping of str to float, 0 to 100, default empty
+        Factor on the claim intensity by tier of the merchant. Other tiers have 1.
 
     Examples
     --------
@@ -63,10 +88,17 @@ class LineTruth:
 
     correlation: float = 0.3
     exchange_share: float = 0.1
+    exchange_legs: int = 1
+    region_factors: Mapping[str, float] = field(default_factory=lambda: FrozenDict({}))
+    merchant_tier_factors: Mapping[str, float] = field(default_factory=lambda: FrozenDict({}))
 
     def __post_init__(self) -> None:
         _shares(self, "correlation", high=0.99)
         _shares(self, "exchange_share")
+        _wholes(self, low=1, high=2, exchange_legs=self.exchange_legs)
+        for name, levels in (("region_factors", REGIONS), ("merchant_tier_factors", MERCHANT_TIERS)):
+            for level in _table(self, name, "a level", high=100.0):
+                _check.one_of(level, levels, argument=f"LineTruth: a level of {name}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,15 +114,17 @@ class BuyerTruth:
     claim_deviation : float, 0 to 5, default 0.3
         Standard deviation of each buyer's factor on the claim intensity, a gamma with mean 1.
     household_size : float, 1 to 10, default 2.2
-        Mean number of buyers in a household; sizes are 1 plus a geometric number. A household shares its address.
+        Mean number of buyers in a household outside dormitories; sizes are 1 plus a geometric number. A household
+        shares its address.
     shared_device_share, shared_phone_share : float, 0 to 1, default 0.2 and 0.05
         Share of the buyers who use the device, or the phone, of the first member of their household.
     dormitory_share : float, 0 to 1, default 0.05
         Share of the buyers who live in a dormitory. They share its address and nothing else.
     dormitory_size : int, 2 to 10,000, default 40
         Largest number of buyers at the address of one dormitory.
-    account_age_days : float, 1 to 10,000, default 1,000
-        Mean age of an account on the first day of the book, in days.
+    account_age_days : float, 1 to 3,650, default 1,000
+        Mean age of an account on the first day of the book, in days. Ages are geometric and cut at 20,000 days, which
+        lowers the mean by 0.5 % at most.
     super_share : float, 0 to 1, default 0.02
         Share of the buyers with the tier "super": the buyers with the most orders (1688 marks buyers by purchases).
 
@@ -115,7 +149,7 @@ class BuyerTruth:
 
     def __post_init__(self) -> None:
         _numbers(self, low=1.0, high=10_000.0, orders_per_buyer=self.orders_per_buyer)
-        _numbers(self, low=1.0, high=10_000.0, account_age_days=self.account_age_days)
+        _numbers(self, low=1.0, high=3_650.0, account_age_days=self.account_age_days)
         _numbers(self, low=1.0, high=10.0, household_size=self.household_size)
         _shares(self, "activity_deviation", "claim_deviation", high=5.0)
         _shares(self, "shared_device_share", "shared_phone_share", "dormitory_share", "super_share")
@@ -149,6 +183,13 @@ class RingTruth:
         Days from the first to the last day on which a ring orders.
     detected_share : float, 0 to 1, default 0.3
         Share of the ring's claims that are refused as fraud, if the book has a funnel.
+    early_return_share : float, 0 to 1, default 0.3
+        Share of the ring's orders whose parcels go back before the goods have reached the buyer, if the book has a
+        funnel. Illustrative, as the next two.
+    weight_mismatch_share : float, 0 to 1, default 0.4
+        Share of the ring's parcels that weigh much less than the goods.
+    route_mismatch_share : float, 0 to 1, default 0.4
+        Share of the ring's parcels whose waybill starts in another region than the region of the address.
 
     Examples
     --------
@@ -168,6 +209,9 @@ class RingTruth:
     shops: int = 3
     days: int = 60
     detected_share: float = 0.3
+    early_return_share: float = 0.3
+    weight_mismatch_share: float = 0.4
+    route_mismatch_share: float = 0.4
 
     def __post_init__(self) -> None:
         _wholes(self, low=0, high=10_000, n_rings=self.n_rings)
@@ -175,6 +219,7 @@ class RingTruth:
         _wholes(self, low=1, high=1_000, orders_per_member=self.orders_per_member, shops=self.shops)
         _wholes(self, low=1, high=3_650, days=self.days)
         _shares(self, "claim_probability", "far_share", "detected_share")
+        _shares(self, "early_return_share", "weight_mismatch_share", "route_mismatch_share")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,6 +288,8 @@ class FunnelTruth:
         Illustrative.
     appeal_success : float, 0 to 1, default 0.4
         Share of the appeals that succeed. A refused claim is then paid, and a paid claim is reversed. Illustrative.
+    stray_sign_share : float, 0 to 1, default 0.005
+        Share of the honest returns with a sign of fraud, for each of the three signs of `RingTruth`. Illustrative.
     causes : mapping of str to float
         Share of each cause of a request; the shares add up to 1.
     merchant_fault : mapping of str to float
@@ -250,9 +297,10 @@ class FunnelTruth:
 
     Notes
     -----
-    The claims per request are ``(1 - retained_share - refund_only_share) * (1 - outside_share)``, 0.43 by default;
-    quotes of merchants imply 0.25 to 0.5 (docs/synthetic). The claims of lines do not depend on the funnel: requests
-    that come to no claim are drawn beside them.
+    The claims per request of covered orders are ``(1 - retained_share - refund_only_share) * (1 - outside_share)``, by
+    default 0.43; quotes of merchants imply 0.25 to 0.5 (docs/synthetic). Orders outside the cover have requests and
+    parcels too, but no claims. The claims of lines do not depend on the funnel: requests that come to no claim are
+    drawn beside them.
 
     Examples
     --------
@@ -270,24 +318,17 @@ class FunnelTruth:
     buyer_appeal_share: float = 0.3
     merchant_appeal_share: float = 0.04
     appeal_success: float = 0.4
+    stray_sign_share: float = 0.005
     causes: Mapping[str, float] = field(default_factory=lambda: FrozenDict(CAUSES))
     merchant_fault: Mapping[str, float] = field(default_factory=lambda: FrozenDict(MERCHANT_FAULT))
 
     def __post_init__(self) -> None:
         _shares(self, "retained_share", "refund_only_share", "merge_share", "official_share", "refused_share")
-        _shares(self, "buyer_appeal_share", "merchant_appeal_share", "appeal_success")
+        _shares(self, "buyer_appeal_share", "merchant_appeal_share", "appeal_success", "stray_sign_share")
         _shares(self, "outside_share", high=0.99)
         _together(self, "retained_share", "refund_only_share", high=0.99)
         for name in ("causes", "merchant_fault"):
-            given = _check.mapping(getattr(self, name), argument=f"FunnelTruth: {name}")
-            label = f"FunnelTruth: {name}"
-            shares = {
-                _check.label(cause, argument=f"{label}: a cause"): _check.number(
-                    share, argument=f"{label} of {cause!r}", low=0.0, high=1.0
-                )
-                for cause, share in given.items()
-            }
-            object.__setattr__(self, name, FrozenDict(shares))
+            _table(self, name, "a cause", high=1.0)
         total = sum(self.causes.values())
         if abs(total - 1.0) > 1e-9:
             raise InputError(f"FunnelTruth: causes add up to {total:g}; the shares of all causes must add up to 1.")
@@ -300,7 +341,7 @@ class FunnelTruth:
 
     @property
     def claim_share(self) -> float:
-        """Claims per request."""
+        """Claims per request of covered orders."""
         return (1.0 - self.retained_share - self.refund_only_share) * (1.0 - self.outside_share)
 
 

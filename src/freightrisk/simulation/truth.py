@@ -45,6 +45,9 @@ class ActorTruth:
     merchants : pandas.DataFrame or None
         One row a merchant, if there is an opt-in: merchant_id, policy ("never", "always", "outside_campaigns",
         "only_campaigns"), start and end (first and last ship date of the enrolment; NaT if never or open).
+    parcels : pandas.DataFrame or None
+        One row a parcel of the funnel: parcel_id, ring_id (0 if no ring sent it), and the signs of fraud early_return,
+        weight_mismatch and route_mismatch.
     """
 
     parts: tuple[object, ...]
@@ -54,10 +57,13 @@ class ActorTruth:
     jumps: pd.DataFrame | None = None
     spikes: pd.DataFrame | None = None
     merchants: pd.DataFrame | None = None
+    parcels: pd.DataFrame | None = None
 
     def __repr__(self) -> str:
         tables = [
-            name for name in ("buyers", "rings", "jumps", "spikes", "merchants") if getattr(self, name) is not None
+            name
+            for name in ("buyers", "rings", "jumps", "spikes", "merchants", "parcels")
+            if getattr(self, name) is not None
         ]
         return f"ActorTruth: {len(self.orders):,} orders; tables {', '.join(['orders', *tables])}"
 
@@ -73,8 +79,8 @@ class BookTruth:
         claim (yuan), at relativities of 1.
     frequency, severity : dict of str to pandas.Series
         Relativities by factor. ``category_path`` is indexed by "industry > category > leaf", and a plain factor by
-        level. A banded factor is indexed by band number in the order of its edges: band 0 is ``(-inf, e0]``, and the
-        last band has no upper edge.
+        level. ``region`` and ``merchant_tier`` are there if the lines have factors for them. A banded factor is indexed
+        by band number in the order of its edges: band 0 is ``(-inf, e0]``, and the last band has no upper edge.
     merchant_deviation : pandas.Series
         Factor on the claim intensity of each merchant, by merchant_id, drawn from a gamma with mean 1.
     claim_intensity, mean_freight : ndarray of float64, shape (n_orders,)

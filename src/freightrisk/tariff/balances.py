@@ -15,8 +15,8 @@ from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE, JoinedColumns
 from freightrisk._intake import DEFAULT_CLOCK, Id, Refused, id_of, time_of
 from freightrisk._shown import repr_of
 from freightrisk.errors import InputError
-from freightrisk.tariff.funds import FUND_DAY, UNSPENDABLE, Fund
-from freightrisk.tariff.subsidy import Subsidy
+from freightrisk.tariff.funds import FUND_DAY, UNSPENDABLE, Fund, paid_before
+from freightrisk.tariff.subsidy import Subsidy, whole_day
 
 Whole = NDArray[np.int64]
 
@@ -104,6 +104,7 @@ class Balances:
         ----------
         fund : Fund
         day : datetime.date, or text such as "2026-06-18", optional
+            A whole day, as the tariff's clock counts the days of ship times.
 
         Examples
         --------
@@ -118,9 +119,10 @@ class Balances:
         left = UNSPENDABLE if fund.budget_fen is None else max(0, fund.budget_fen - sum(spent.values()))
         if day is None:
             return left
-        whole: date = _check.day(day, argument="day").astype(object)
-        before = sum(fen for when, fen in spent.items() if when < str(whole))
-        return max(0, min(left, fund.day_limit(whole, spent_before=before) - spent.get(str(whole), 0)))
+        # A time would need a clock: one moment belongs to different days in Shanghai and in London.
+        text = str(whole_day(day, "day"))
+        (before,) = paid_before(spent, [text])
+        return max(0, min(left, fund.day_limit(text, spent_before=before) - spent.get(text, 0)))
 
     def remainder_of(self, merchant: Hashable) -> int:
         """Return the micro-yuan that a merchant was undercharged so far."""
@@ -205,9 +207,8 @@ def fund_spending(balances: Balances, fund: Fund, days: list[str]) -> tuple[Whol
     """Return the fen that a fund has paid for each day of a list, and for all days before it."""
     spent = balances.spent_by_fund.get(fund.name, {})
     paid = _amounts([spent.get(day, 0) for day in days], _fen, UNSPENDABLE)
-    known = sorted((day, _fen(fen)) for day, fen in spent.items())
-    before = [sum(fen for when, fen in known if when < day) for day in days]
-    return paid, np.minimum(np.array(before, dtype=object), UNSPENDABLE).astype(np.int64)
+    known = {day: _fen(fen) for day, fen in spent.items()}
+    return paid, np.array(paid_before(known, days), dtype=np.int64)
 
 
 def _fen(value: Any) -> int:
@@ -221,11 +222,20 @@ def _micro(value: Any) -> int:
 
 
 def _period(value: Any) -> str:
-    if not isinstance(value, str) or not PERIOD.fullmatch(value):
+    if not isinstance(value, str) or not PERIOD.fullmatch(value) or not _is_in_calendar(value):
         raise InputError(
             f"balances name the period {repr_of(value)}; write a day as '2026-06-02' and a month as '2026-06'."
         )
     return value
+
+
+def _is_in_calendar(period: str) -> bool:
+    """Return whether a day or a month exists."""
+    try:
+        date.fromisoformat(period if len(period) == len("2026-06-02") else f"{period}-01")
+    except ValueError:
+        return False
+    return True
 
 
 def check_balances(balances: Any) -> None:

@@ -133,7 +133,11 @@ def _loaded(path: str | Path) -> tuple[tuple[Subsidy, ...], tuple[Fund, ...]]:
         refuse_same_names(rules)
         return rules, check_funds(rules, found.funds)
     except msgspec.ValidationError as error:
-        raise InputError(f"campaigns '{path}' are not valid: {error}.") from None
+        # YAML reads 618 as a number and yes as a boolean, and such names are the usual reason for this error.
+        quotes = (
+            " A text that looks like a number needs quotes, such as '618'." if "Expected `str" in str(error) else ""
+        )
+        raise InputError(f"campaigns '{path}' are not valid: {error}.{quotes}") from None
     except (msgspec.DecodeError, UnicodeError) as error:
         raise InputError(f"campaigns '{path}' cannot be parsed: {error}.") from None
     except FreightRiskError as error:

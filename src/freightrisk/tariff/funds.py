@@ -1,8 +1,10 @@
 """Funds: one budget that several subsidies draw on, and what of its rest each ship day may spend."""
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import accumulate
 
 from freightrisk import _check
 from freightrisk._document import sparse
@@ -96,19 +98,37 @@ class Fund:
         """Return whether the fund limits what one ship day may spend."""
         return self.per_day_fen is not None or self.pacing is not None
 
-    def days_left(self, day: date) -> int:
-        """Return the number of days from a day to the end of the fund, both included; 0 after the end."""
+    def days_left(self, day: date | str) -> int:
+        """Return the number of days from a day to the end of the fund, both included; 0 after the end or without one.
+
+        Parameters
+        ----------
+        day : datetime.date, or text such as "2026-06-18"
+
+        Raises
+        ------
+        InputError
+            If `day` is not a whole day.
+        """
+        day = whole_day(day, "day")
         return 0 if self.end is None else max(0, (self.end - day).days + 1)
 
-    def day_limit(self, day: date, *, spent_before: int = 0) -> int:
+    def day_limit(self, day: date | str, *, spent_before: int = 0) -> int:
         """Return the largest payment for all orders of a ship day; 2**62 if nothing limits it.
 
         Parameters
         ----------
-        day : datetime.date
-        spent_before : int
-            Fen that the fund has paid for orders of earlier days.
+        day : datetime.date, or text such as "2026-06-18"
+        spent_before : int, 0 to 2**62, fen
+            Payments of the fund for orders of earlier days.
+
+        Raises
+        ------
+        InputError
+            If `day` is not a whole day, or `spent_before` is not a whole number of fen.
         """
+        day = whole_day(day, "day")
+        spent_before = _check.whole(spent_before, argument="spent_before", low=0, high=UNSPENDABLE)
         if (self.start is not None and day < self.start) or (self.end is not None and day > self.end):
             return 0
         limit = UNSPENDABLE if self.per_day_fen is None else self.per_day_fen
@@ -141,6 +161,13 @@ def check_funds(rules: Sequence[Subsidy], funds: Sequence[Fund]) -> tuple[Fund, 
         )
     windows_of(rules, funds)
     return funds
+
+
+def paid_before(spent: Mapping[str, int], days: Iterable[str]) -> list[int]:
+    """Return the fen paid for earlier days, for each day of a list; at most an amount too large to spend."""
+    known = sorted(spent.items())
+    dates, totals = [day for day, _ in known], [0, *accumulate(fen for _, fen in known)]
+    return [min(totals[bisect_left(dates, day)], UNSPENDABLE) for day in days]
 
 
 def funds_by_name(funds: Sequence[Fund]) -> Mapping[str, Fund]:
