@@ -15,8 +15,9 @@ from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE, JoinedColumns
 from freightrisk._intake import DEFAULT_CLOCK, Id, Refused, id_of, time_of
 from freightrisk._shown import repr_of
 from freightrisk.errors import InputError
+from freightrisk.tariff.conditions import whole_day
 from freightrisk.tariff.funds import FUND_DAY, UNSPENDABLE, Fund, paid_before
-from freightrisk.tariff.subsidy import Subsidy, whole_day
+from freightrisk.tariff.subsidy import Subsidy
 
 Whole = NDArray[np.int64]
 

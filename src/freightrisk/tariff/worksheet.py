@@ -127,7 +127,8 @@ def _premium_lines(
     yield from _table_lines(
         "mean freight" if tariff.cover.amount_of is None else "mean claim",
         "yuan a claim" if tariff.cover.amount_of is None else "share of the amount",
-        tariff.severity, tariff.tabled, code, _amount_lines(tariff, amounts), priced.mean_freight, total_unit="yuan a claim",
+        tariff.severity, tariff.tabled, code, _amount_lines(tariff, amounts), priced.mean_freight,
+        total_unit="yuan a claim",
     )  # fmt: skip
     yield from _cover_lines(tariff, codes, priced)
     yield _line("pure premium", priced.pure_premium, "expected claims x expected payout")
