@@ -318,12 +318,13 @@ def put_together(
 
 def changed(tariff, **changes):
     """Return the tariff with other values of its fields, or of the fields of its curves and of its rounding."""
-    curves = {name: changes.pop(name) for name in ("count_curve", "limit_curve", "shares", "lines") if name in changes}
+    curves = {name: changes.pop(name) for name in CURVES if name in changes}
     rule = {inner: changes.pop(name) for name, inner in ROUNDING_FIELDS.items() if name in changes}
     curves = replace(tariff.curves, **curves)
     return replace(tariff, curves=curves, rounding_rule=replace(tariff.rounding_rule, **rule), **changes)
 
 
+CURVES = ("count_curve", "limit_curve", "shares", "lines", "aggregate")
 ROUNDING_FIELDS = {"rounding": "mode", "dither_key": "dither_key"}
 FACTORS = st.lists(st.sampled_from(sorted(CODINGS)), unique=True, max_size=4)
 FREQUENCY_BASES = st.sampled_from([1e-5, 0.002, 0.03, 0.2, 1.5])

@@ -32,6 +32,7 @@ from freightrisk import (
     TariffDocumentError,
     load_tariff,
 )
+from freightrisk.aggregates import AggregateLimit, AggregateShares
 from freightrisk.campaigns import save_campaigns
 from freightrisk.shapes import ScaleShape
 from freightrisk.tariff import curves
@@ -491,6 +492,10 @@ SHARES = {"limit_curve": None, "shares": {"zone": np.full(4, 0.9)}}
 FREE = {"experience": EXPERIENCE, "frequency": RateTables(0.05, {"zone": np.array([1.0, 2.0, 3.0, 1.5])})}
 FUNDED = {"subsidies": (Subsidy("a", "platform", fixed_fen=1, fund="618"),), "funds": (Fund("618", budget_fen=9),)}
 ONE_CLAIM = {"cover": Cover(max_claims=1, limit=20.0), "count_curve": count_curve(1)}
+MONTH = AggregateLimit(300.0)
+SHARED = {
+    "cover": lambda t: replace(t.cover, aggregate=MONTH), "aggregate": AggregateShares(MONTH, {"m1": 0.5}, default=0.9),
+}  # fmt: skip
 # For each field the changes that make one tariff and those that make another; the field differs, others only with it.
 CHANGES = {
     "name": ({}, {"name": "another"}),
@@ -512,6 +517,7 @@ CHANGES = {
     "experience": (FREE, FREE | {"experience": replace(EXPERIENCE, off_balance=1.01)}),
     "clock": ({}, {"clock": "Etc/UTC"}),
     "funds": (FUNDED, FUNDED | {"funds": (Fund("618", budget_fen=8),)}),
+    "aggregate_shares": (SHARED, SHARED | {"aggregate": AggregateShares(MONTH, {"m1": 0.5}, default=0.8)}),
 }
 
 

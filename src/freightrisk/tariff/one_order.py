@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from freightrisk import _blocks, _check, _core, _plan, _settle
-from freightrisk._columns import ORDER_ID, value_of
+from freightrisk._columns import MERCHANT_ID, ORDER_ID, value_of
 from freightrisk._intake import id_of
 from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.book.factors import Band
@@ -83,6 +83,9 @@ class Quoter:
             tuple(bool(bits & _settle.FLAGS[name]) for name in tariff.flags) for bits in range(2 ** len(_settle.FLAGS))
         ]
         self.readers = [*self._readers()]
+        # Columns for which readers take a missing value, so that they do not notice an absent column.
+        self.unnoticed = {*tariff.measures, *(() if tariff.aggregate is None else tariff.aggregate.columns)}
+        self.unnoticed |= {MERCHANT_ID} if tariff.experience is not None and tariff.experience.mods else set()
         self.rows = local()
 
     @staticmethod
@@ -107,6 +110,8 @@ class Quoter:
 
     def _codes(self, order: Mapping[str, Any]) -> list[int]:
         try:
+            if not self.unnoticed.issubset(order):
+                raise KeyError
             codes: list[int] = []
             for read, first, second, size in self.readers:
                 codes.append(codes[first] * size + codes[second] if read is None else read(order))

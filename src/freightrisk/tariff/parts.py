@@ -18,6 +18,7 @@ SEAL = Seal("tariff", "freightrisk/tariff", 1, TariffDocumentError)
 KEYS = (
     *("name", "factors", "frequency", "severity", "cover", "count_curve", "limit_curve", "loadings", "subsidies"),
     *("floor_fen", "rounding", "provenance", "pairs", "lines", "shares", "dither_key", "experience", "clock", "funds"),
+    "aggregate_shares",
 )
 """The keys of a document in their order."""
 

@@ -67,7 +67,7 @@ class CoverCurves(EqualByContent):
     limit_curve: LimitCurve | None = None
     shares: Mapping[str, Array] = field(default_factory=dict)
     lines: str | None = None
-    aggregate: AggregateShares | None = field(default=None, metadata=OPTIONAL)
+    aggregate: AggregateShares | None = field(default=None, metadata=OPTIONAL | {"key": "aggregate_shares"})
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shares", FrozenDict(dict(self.shares)))
