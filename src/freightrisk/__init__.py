@@ -37,6 +37,9 @@ from freightrisk.pipeline.parquet import price_parquet
 from freightrisk.pipeline.settlement import Settlement
 from freightrisk.portfolio.cross_validation import cross_validate
 from freightrisk.portfolio.validation import actual_vs_expected
+from freightrisk.programme.claim_payer import ClaimPayer
+from freightrisk.programme.settle import settle
+from freightrisk.tariff.aggregate_limit import AggregateLimit
 from freightrisk.tariff.balances import Balances
 from freightrisk.tariff.conditions import Interval
 from freightrisk.tariff.cover import ByLevel, Cover
@@ -57,9 +60,11 @@ __version__ = "0.1.0"
 
 # Ledger is left out, because a star import would otherwise need the extra "ledger".
 __all__ = [
+    "AggregateLimit",
     "Balances",
     "Band",
     "ByLevel",
+    "ClaimPayer",
     "Cover",
     "Credibility",
     "ExperienceRating",
@@ -100,6 +105,7 @@ __all__ = [
     "merchant_experience",
     "open_book",
     "price_parquet",
+    "settle",
     "simulate_book",
     "store_book",
 ]

@@ -9,6 +9,8 @@ from freightrisk.models.freight import FittedSchedule
 from freightrisk.models.objective import Step
 from freightrisk.models.posterior import Posterior, SlotErrors
 from freightrisk.models.summary import ModelSummary
+from freightrisk.programme.claim_totals import ClaimTotals
+from freightrisk.programme.settled import SettledClaims
 from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers
 from freightrisk.tariff.rates import CoverCurves, RateTables
 from freightrisk.tariff.rounding import Rounding
@@ -16,6 +18,7 @@ from freightrisk.tariff.worksheet import Worksheet
 
 __all__ = [
     "ClaimRecords",
+    "ClaimTotals",
     "CodedOrders",
     "Coding",
     "CoverCurves",
@@ -32,6 +35,7 @@ __all__ = [
     "RateTables",
     "Reversals",
     "Rounding",
+    "SettledClaims",
     "SimulatedBook",
     "SlotErrors",
     "Step",

@@ -129,13 +129,14 @@ def _implies(rule: Limit, other: Limit) -> bool:
         late
         and early
         and all(
-            column in rule.where and _within(rule.where[column], condition)  # type: ignore[arg-type]
+            column in rule.where and within(rule.where[column], condition)  # type: ignore[arg-type]
             for column, condition in other.where.items()
         )
     )
 
 
-def _within(inner: Condition, outer: Condition) -> bool:
+def within(inner: Condition, outer: Condition) -> bool:
+    """Return whether every value that meets a condition meets another condition of the same column as well."""
     if isinstance(inner, Interval) and isinstance(outer, Interval):
         return outer.above <= inner.above and inner.at_most <= outer.at_most
     if isinstance(inner, Interval) or isinstance(outer, Interval):
