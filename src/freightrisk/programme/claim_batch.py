@@ -109,7 +109,7 @@ def settle_batch(
     for row, one in earlier.items():
         fen[row], reason[row] = one[3], REASONS.index(one[4])
         cut[row] = reason[row] == EXHAUSTED or 0 < one[3] < offer[row]
-    after = _after(rows, coded, SettledBatch(fen, reason, cut, totals), is_new=is_new, waiting=waiting)
+    after = _after(rows, coded, SettledBatch(fen, reason, cut, totals), earlier=earlier, waiting=waiting)
     by, period = terms_of(aggregate)
     return SettledBatch(fen, reason, cut, ClaimTotals(by, period, *after))
 
@@ -188,10 +188,12 @@ def _given_back(waiting: Sequence[Pending], coded: _Coded) -> GivenBack:
 
 
 def _after(
-    rows: ClaimRows, coded: _Coded, batch: SettledBatch, *, is_new: Bools, waiting: list[Pending]
+    rows: ClaimRows, coded: _Coded, batch: SettledBatch, *, earlier: Mapping[int, Settled], waiting: list[Pending]
 ) -> tuple[Mapping[Holder, int], Mapping[Id, int], Mapping[Id, Settled], tuple[Pending, ...]]:
     """Return the totals after a batch; those of `batch` are the totals before it."""
-    before, got = batch.totals, is_new & (batch.fen > 0)
+    before, is_new = batch.totals, np.ones(len(batch.fen), dtype=np.bool_)
+    is_new[[*earlier]] = False
+    got = is_new & (batch.fen > 0)
     undone = got & (rows.decision == REVERSED)
     own = [_pending(rows, row, coded.name_of(row), batch.fen[row]) for row in np.flatnonzero(undone).tolist()]
     # A reversal counts for claims that are reported after it, so one at or after the last report waits.
@@ -206,7 +208,9 @@ def _after(
             by_holder[holder, when] = by_holder.get((holder, when), 0) - fen
     claims = before.claims
     if rows.claim is not None:
-        claims = FrozenDict(dict(claims) | _records(rows, coded, batch, undone | ~is_new))
+        known = rows.claim.tolist()
+        done = {known[row]: (*one[:3], 0, DONE if one[3] else one[4]) for row, one in earlier.items()}
+        claims = FrozenDict(dict(claims) | _records(rows, coded, batch, undone) | done)
     left = tuple(sorted((one for one, due in is_due if not due), key=str))
     return FrozenDict(by_holder), FrozenDict(by_order), claims, left
 

@@ -157,7 +157,7 @@ def terms_of(aggregate: AggregateLimit | None) -> tuple[str, str | None]:
 
 
 def _words(by: str, period: str | None) -> str:
-    return "without an aggregate" if not by else f"by {by}" + (f" and {period}" if period else "")
+    return "without an aggregate limit" if not by else f"by {by}" + (f" and {period}" if period else "")
 
 
 def _id(value: Any) -> Id:
