@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check
-from freightrisk._document import sparse
+from freightrisk._document import from_plain, sparse
+from freightrisk._plain import json_document
 from freightrisk.book.factors import Value
-from freightrisk.errors import InputError
+from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.programme.fen import WHOLE_SHARE, basis_points, half_even
 from freightrisk.tariff.conditions import Condition, Conditions, Interval, checked_where
 from freightrisk.tariff.limits import within
@@ -82,6 +85,18 @@ def check_payers(payers: Any) -> tuple[ClaimPayer, ...]:
                 f"of its claims in full; put it before that rule, or remove it."
             )
     return rules
+
+
+def load_payers(path: str | Path) -> tuple[ClaimPayer, ...]:
+    """Return the rules of a JSON document: a list with an object for each rule, with the keys of `ClaimPayer`."""
+    path = _check.path(path, argument="path")
+    try:
+        plain = json_document(path.read_bytes())
+        if not isinstance(plain, list):
+            raise InputError("it must be a list of rules.")
+        return check_payers([from_plain(ClaimPayer, one, whole=False) for one in plain])
+    except (msgspec.MsgspecError, FreightRiskError, OSError, UnicodeError) as error:
+        raise InputError(f"payers '{path}' cannot be read: {error}") from None
 
 
 def _implies(where: Mapping[str, Any], other: Mapping[str, Condition] | Mapping[str, Any]) -> bool:

@@ -1,6 +1,6 @@
 """SettledClaims: claims with what was paid, by whom, and why not; and their sums."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +97,12 @@ class SettledClaims:
     def __repr__(self) -> str:
         paid = ", ".join(f"{row.payer} {row.fen / 100:,.2f}" for row in self.by_payer().itertuples())
         return shown(f"SettledClaims: {counted(len(self._column('paid_fen')), 'claim')}, yuan by {paid}")
+
+
+def settled_names(payers: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the columns of settled claims with these payers."""
+    money = (f"{name}_fen" for name in payers)
+    return "freight_fen", "paid_fen", *money, "buyer_fen", "reversed_fen", "decision", "reason", "limit_rule", *FLAGS
 
 
 def claims_frame(columns: Mapping[str, NDArray[Any]], kind: str, index: Any) -> Any:
