@@ -224,7 +224,7 @@ def test_settle_gives_the_library_claims(kind, files, faults, tmp_path):
     claims, orders = pd.read_parquet(faults / "claims.parquet"), pd.read_parquet(files["orders"])
     rules = [freightrisk.ClaimPayer("platform", where={"fault": ["not_merchant"]})]
     expected = freightrisk.settle(load_tariff(files["tariff"]), claims, orders=orders, payers=rules,
-                                  aggregate=freightrisk.AggregateLimit(300.0))  # fmt: skip
+                                  aggregate=freightrisk.aggregates.AggregateLimit(300.0))  # fmt: skip
     found = pd.read_parquet(out) if kind == "parquet" else pd.read_csv(out, keep_default_na=False)
     assert list(found.columns[:2]) == ["order_id", "claim_id"]
     assert_frame_equal(found[["order_id", "claim_id"]], claims[["order_id", "claim_id"]], check_dtype=False)
@@ -321,7 +321,7 @@ BAD_CALLS = [
     ("settle --tariff {tariff} --claims {orders} --out {new}/s.csv", "missing columns 'report_date', 'freight'"),
     ("settle --tariff {tariff} --claims {claims} --out {new}/s.csv --keep no", "missing column 'no'"),
     ("settle --tariff {tariff} --claims {claims} --out {new}/s.csv --payers {config}", "payers '.*' cannot be read"),
-    ("settle --tariff {tariff} --claims {claims} --out {new}/s.csv --aggregate 0", "amount of AggregateLimit is 0"),
+    ("settle --tariff {tariff} --claims {claims} --out {new}/s.csv --aggregate 0", "amount of an aggregate limit is 0"),
     ("settle --tariff {tariff} --claims {claims} --out {new}/s.csv --aggregate 9", "missing columns? 'merchant_id'"),
     ("settle --tariff {tariff} --claims {claims} --out {new}/s.csv --totals {tariff}", "is also an input"),
     ("settle --tariff {tariff} --claims {claims} --out {new}/s.csv --totals {cut}", "truncated or corrupt"),

@@ -12,7 +12,7 @@ import pytest
 import freightrisk
 from freightrisk import Credibility, Factor, FrequencyModel, OrderBook
 
-FACES = ("campaigns", "credibility", "inference", "lines", "reports", "results", "shapes")
+FACES = ("aggregates", "campaigns", "credibility", "inference", "lines", "reports", "results", "shapes")
 API = Path(__file__).resolve().parents[1] / "docs" / "api.md"
 
 

@@ -1,8 +1,8 @@
 """Pricing of e-commerce return-freight insurance: category models, tariffs, and quotes to the fen.
 
-This module has the names for everyday work, from a book to prices. The modules `campaigns`, `credibility`, `datasets`,
-`inference`, `ledger`, `lines`, `plots`, `reports`, `results` and `shapes` have the other names. They are imported at
-first use.
+This module has the names for everyday work, from a book to prices. The modules `aggregates`, `campaigns`,
+`credibility`, `datasets`, `inference`, `ledger`, `lines`, `plots`, `reports`, `results` and `shapes` have the other
+names. They are imported at first use.
 """
 
 import importlib as _importlib
@@ -39,7 +39,6 @@ from freightrisk.portfolio.cross_validation import cross_validate
 from freightrisk.portfolio.validation import actual_vs_expected
 from freightrisk.programme.claim_payer import ClaimPayer
 from freightrisk.programme.settle import settle
-from freightrisk.tariff.aggregate_limit import AggregateLimit
 from freightrisk.tariff.balances import Balances
 from freightrisk.tariff.conditions import Interval
 from freightrisk.tariff.cover import ByLevel, Cover
@@ -60,7 +59,6 @@ __version__ = "0.1.0"
 
 # Ledger is left out, because a star import would otherwise need the extra "ledger".
 __all__ = [
-    "AggregateLimit",
     "Balances",
     "Band",
     "ByLevel",
@@ -113,6 +111,7 @@ __all__ = [
 # Imported at first use, because simulate_book needs pandas, and Ledger and plots need an extra.
 _LAZY = {"simulate_book": "datasets", "Ledger": "ledger"}
 _MODULES = (
+    "aggregates",
     "campaigns",
     "credibility",
     "datasets",

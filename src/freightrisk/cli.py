@@ -43,10 +43,11 @@ from freightrisk.programme.claim_totals import ClaimTotals
 from freightrisk.programme.claim_totals import document_of as totals_document
 from freightrisk.programme.settle import settle
 from freightrisk.programme.settled import settled_names
-from freightrisk.tariff.aggregate_limit import HOLDERS, PERIODS, AggregateLimit
+from freightrisk.tariff.aggregate_limit import AGGREGATES, AggregateLimit
 from freightrisk.tariff.document import load_tariff
 from freightrisk.tariff.parts import document_of
 from freightrisk.tariff.quotes import quote_names
+from freightrisk.tariff.subsidy import PERIODS
 from freightrisk.tariff.tariff import Tariff
 
 BATCHES_SHOWN = 20
@@ -178,7 +179,7 @@ def _settle_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--aggregate", type=float, metavar="YUAN", help="largest sum of payments of a merchant or order"
     )
-    parser.add_argument("--by", choices=HOLDERS, default="merchant", help="the holder of --aggregate")
+    parser.add_argument("--by", choices=AGGREGATES, default="merchant", help="the holder of --aggregate")
     parser.add_argument("--period", choices=[*PERIODS, "all"], default="month", help="period of --aggregate")
     parser.add_argument("--totals", type=Path, metavar="FILE",
                         help="totals of earlier runs (JSON), read if the file exists and written anew")  # fmt: skip

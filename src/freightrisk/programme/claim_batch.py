@@ -12,7 +12,7 @@ from freightrisk._intake import Id
 from freightrisk.programme.claim_columns import REVERSED, ClaimRows, holders, ranks
 from freightrisk.programme.claim_sequence import Bools, ClaimQueue, GivenBack, pay_in_sequence
 from freightrisk.programme.claim_totals import ClaimTotals, Holder, Pending, Settled, terms_of
-from freightrisk.programme.fen import Whole, floor_fen
+from freightrisk.programme.fen import Whole
 from freightrisk.programme.settled import REASONS
 from freightrisk.tariff.aggregate_limit import AggregateLimit
 from freightrisk.tariff.rounding import whole_sums
@@ -99,7 +99,7 @@ def settle_batch(
         spent=_lookup(totals.paid, coded.holders[:-1]),
         back=_given_back(waiting, coded),
         max_claims=max_claims,
-        aggregate=None if aggregate is None else floor_fen(aggregate.amount),
+        aggregate=None if aggregate is None else aggregate.amount_fen,
     )
     paid = pay_in_sequence(queue)
     fen, cut, reason = np.zeros_like(offer), np.zeros(len(offer), dtype=np.bool_), reason.copy()

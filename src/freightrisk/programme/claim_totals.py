@@ -16,7 +16,7 @@ from freightrisk._plain import write_whole
 from freightrisk._sealed import Seal
 from freightrisk._shown import repr_of, shown
 from freightrisk.errors import InputError
-from freightrisk.tariff.aggregate_limit import HOLDERS, AggregateLimit
+from freightrisk.tariff.aggregate_limit import AGGREGATES, AggregateLimit
 from freightrisk.tariff.balances import PERIOD
 
 SEAL = Seal("claim totals", "freightrisk/claim-totals", 1, InputError)
@@ -67,7 +67,7 @@ class ClaimTotals:
     pending: Sequence[Pending] = ()
 
     def __post_init__(self) -> None:
-        _check.one_of(self.by, ("", *HOLDERS), argument="by of claim totals")
+        _check.one_of(self.by, ("", *AGGREGATES), argument="by of claim totals")
         if self.period is not None:
             _check.one_of(self.period, ("day", "month"), argument="period of claim totals")
         for name in ("paid", "orders", "claims"):
