@@ -1,7 +1,7 @@
 """A batch of claims between two totals: its sequence, the reversals of earlier claims, and the totals after it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,14 +10,23 @@ from numpy.typing import NDArray
 from freightrisk._frozen import FrozenDict
 from freightrisk._intake import Id
 from freightrisk.programme.claim_columns import REVERSED, ClaimRows, holders, ranks
+from freightrisk.programme.claim_payer import ClaimPayer, divided
 from freightrisk.programme.claim_sequence import Bools, ClaimQueue, GivenBack, pay_in_sequence
-from freightrisk.programme.claim_totals import ClaimTotals, Holder, Pending, Settled, terms_of
+from freightrisk.programme.claim_totals import (
+    DONE,
+    REASONS,
+    ClaimTotals,
+    Holder,
+    Payments,
+    Pending,
+    Settled,
+    fen_of,
+    terms_of,
+)
 from freightrisk.programme.fen import Whole
-from freightrisk.programme.settled import REASONS
 from freightrisk.tariff.aggregate_limit import AggregateLimit
 from freightrisk.tariff.rounding import whole_sums
 
-DONE = "reversed"  # the reason of a reversed claim in totals: it cannot be reversed again
 NOBODY: tuple[None, str] = (None, "")
 OVER, EXHAUSTED = REASONS.index("over_max_claims"), REASONS.index("aggregate_exhausted")
 
@@ -30,16 +39,22 @@ class SettledBatch:
     ----------
     fen : int64 array, shape (n,)
         Payment at the report, before a reversal.
+    parts : dict of payer to int64 array, shape (n,)
+        What each payer pays of it.
     reason : int8 array, shape (n,)
         Why nothing was paid: a place in `REASONS`.
     cut : bool array, shape (n,)
         Whether the aggregate limit reduced the payment.
+    is_new : bool array, shape (n,)
+        False for claims that were settled in an earlier batch and are reversed in this one.
     totals : ClaimTotals
     """
 
     fen: Whole
+    parts: dict[str, Whole]
     reason: NDArray[np.int8]
     cut: Bools
+    is_new: Bools
     totals: ClaimTotals
 
 
@@ -63,6 +78,8 @@ def settle_batch(
     *,
     reason: NDArray[np.int8],
     ties: Sequence[NDArray[Any]],
+    payers: Sequence[ClaimPayer],
+    payer_masks: NDArray[np.uint64],
     max_claims: int | None,
     aggregate: AggregateLimit | None,
     totals: ClaimTotals,
@@ -78,6 +95,8 @@ def settle_batch(
         Why the terms leave nothing: a place in `REASONS`.
     ties : sequence of arrays, shape (n,)
         What else may differ between claims without an id, so that the sequence does not depend on that of the rows.
+    payers, payer_masks
+        As for `divided`.
     max_claims, aggregate
         Terms of the cover.
     totals : ClaimTotals
@@ -86,9 +105,9 @@ def settle_batch(
     is_new = np.ones(len(offer), dtype=np.bool_)
     is_new[[*earlier]] = False
     coded = _coded(rows, aggregate, is_new & (offer > 0))
-    turn = _sequence(rows, [*ties, _holder_ranks(coded)])
+    turn = _sequence(rows, [*ties, payer_masks, _holder_ranks(coded)])
     turn = turn[is_new[turn]]
-    waiting = [*totals.pending, *(_pending(rows, row, one[:3], one[3]) for row, one in earlier.items() if one[3])]
+    waiting = [*totals.pending, *(_pending(rows, row, one[:3], fen_of(one)) for row, one in earlier.items() if one[3])]
     queue = ClaimQueue(
         time=rows.time[turn],
         reversed_at=rows.reversed_at[turn],
@@ -106,12 +125,16 @@ def settle_batch(
     fen[turn], cut[turn] = paid.fen, paid.cut
     reason[turn[paid.over]] = OVER
     reason[cut & (fen == 0)] = EXHAUSTED
+    parts = divided(payers, fen, payer_masks)
     for row, one in earlier.items():
-        fen[row], reason[row] = one[3], REASONS.index(one[4])
-        cut[row] = reason[row] == EXHAUSTED or 0 < one[3] < offer[row]
-    after = _after(rows, coded, SettledBatch(fen, reason, cut, totals), earlier=earlier, waiting=waiting)
+        fen[row], reason[row] = fen_of(one), REASONS.index(one[4])
+        cut[row] = reason[row] == EXHAUSTED or 0 < fen[row] < offer[row]
+        for payer, paid_fen in one[3]:  # the money goes back to whom it came from, whoever would pay now
+            parts.setdefault(payer, np.zeros_like(fen))[row] = paid_fen
+    batch = SettledBatch(fen, parts, reason, cut, is_new, totals)
+    after = _after(rows, coded, batch, earlier=earlier, waiting=waiting)
     by, period = terms_of(aggregate)
-    return SettledBatch(fen, reason, cut, ClaimTotals(by, period, *after))
+    return replace(batch, totals=ClaimTotals(by, period, *after))
 
 
 def _coded(rows: ClaimRows, aggregate: AggregateLimit | None, active: Bools) -> _Coded:
@@ -191,13 +214,11 @@ def _after(
     rows: ClaimRows, coded: _Coded, batch: SettledBatch, *, earlier: Mapping[int, Settled], waiting: list[Pending]
 ) -> tuple[Mapping[Holder, int], Mapping[Id, int], Mapping[Id, Settled], tuple[Pending, ...]]:
     """Return the totals after a batch; those of `batch` are the totals before it."""
-    before, is_new = batch.totals, np.ones(len(batch.fen), dtype=np.bool_)
-    is_new[[*earlier]] = False
-    got = is_new & (batch.fen > 0)
+    before, got = batch.totals, batch.is_new & (batch.fen > 0)
     undone = got & (rows.decision == REVERSED)
     own = [_pending(rows, row, coded.name_of(row), batch.fen[row]) for row in np.flatnonzero(undone).tolist()]
     # A reversal counts for claims that are reported after it, so one at or after the last report waits.
-    last = int(rows.time[is_new].max(initial=np.iinfo(np.int64).min))
+    last = int(rows.time[batch.is_new].max(initial=np.iinfo(np.int64).min))
     is_due = [(one, _time(one) < last) for one in (*waiting, *own)]
     by_order = _added(before.orders, coded.orders, np.bincount(coded.order[got], minlength=len(coded.orders)))
     sums = whole_sums(coded.holder[got], batch.fen[got], len(coded.holders))  # the last sum is that of nobody
@@ -209,7 +230,7 @@ def _after(
     claims = before.claims
     if rows.claim is not None:
         known = rows.claim.tolist()
-        done = {known[row]: (*one[:3], 0, DONE if one[3] else one[4]) for row, one in earlier.items()}
+        done = {known[row]: (*one[:3], (), DONE if one[3] else one[4]) for row, one in earlier.items()}
         claims = FrozenDict(dict(claims) | _records(rows, coded, batch, undone) | done)
     left = tuple(sorted((one for one, due in is_due if not due), key=str))
     return FrozenDict(by_holder), FrozenDict(by_order), claims, left
@@ -227,12 +248,16 @@ def _added(amounts: Mapping[Any, int], keys: Sequence[Any], more: Whole) -> dict
 def _records(rows: ClaimRows, coded: _Coded, batch: SettledBatch, undone: Bools) -> dict[Id, Settled]:
     """Return what totals remember of each claim with an id, so that a later reversal knows its payment."""
     ids = [] if rows.claim is None else rows.claim.tolist()
-    fen = np.where(undone, 0, batch.fen).tolist()
+    payments: list[Payments] = [()] * len(ids)
+    for payer, part in batch.parts.items():
+        paid = np.flatnonzero((part > 0) & ~undone)
+        for row, fen in zip(paid.tolist(), part[paid].tolist(), strict=True):
+            payments[row] = (*payments[row], (payer, fen))
     whose = [coded.orders[code] for code in coded.order.tolist()]
     held = [coded.holders[code] for code in coded.holder.tolist()]
     words = (*REASONS, DONE)
     after = [words[code] for code in np.where(undone, len(REASONS), batch.reason).tolist()]
     return {
         claim: (order, holder, when, money, reason)
-        for claim, order, (holder, when), money, reason in zip(ids, whose, held, fen, after, strict=True)
+        for claim, order, (holder, when), money, reason in zip(ids, whose, held, payments, after, strict=True)
     }

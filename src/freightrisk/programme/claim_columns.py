@@ -47,6 +47,8 @@ class ClaimRows:
         None if the claims have no ids.
     time, reversed_at : int64 arrays, shape (n,), microseconds
         Times of report and of reversal; the largest integer without a reversal.
+    day : datetime64[D] array, shape (n,)
+        Day of the report; NaT if reports have no dates.
     decision : int8 array, shape (n,)
         The decision before the settlement: a place in `DECISIONS`.
     not_in_force : bool array, shape (n,)
@@ -59,6 +61,7 @@ class ClaimRows:
     claim: NDArray[Any] | None
     time: Whole
     reversed_at: Whole
+    day: Days
     decision: NDArray[np.int8]
     not_in_force: NDArray[np.bool_]
 
@@ -100,9 +103,11 @@ def read_claims(
     claim = _known(table, names.claim_id) if names.claim_id in table.names else None
     if claim is not None:
         unique_ids(table, str(names.claim_id))
-    return ClaimRows(
-        joined, _freight(table, money), ids, claim, time, reversed_at, decided, _early(joined, names, time)
-    )
+    day = time.view("datetime64[us]").astype("datetime64[D]")
+    early = _early(joined, None if names.report_date is None else day)
+    if names.report_date is None:
+        day = np.full(len(time), np.datetime64("NaT", "D"))
+    return ClaimRows(joined, _freight(table, money), ids, claim, time, reversed_at, day, decided, early)
 
 
 def _known(table: Table, column: str | None) -> NDArray[Any]:
@@ -181,14 +186,12 @@ def _decided(table: Table, names: ColumnNames, decision: str) -> tuple[Whole, Wh
     return time, reversed_at, np.where(told, given, decided)
 
 
-def _early(joined: JoinedColumns, names: ColumnNames, time: Whole) -> NDArray[np.bool_]:
+def _early(joined: JoinedColumns, reported: Days | None) -> NDArray[np.bool_]:
     """Return whether a claim was reported before the day of shipment, or the order was never shipped."""
-    if names.of_role(SHIP_DATE) not in joined.names:
-        return np.zeros(len(time), dtype=np.bool_)
+    if joined.names_of.of_role(SHIP_DATE) not in joined.names:
+        return np.zeros(joined.n_rows, dtype=np.bool_)
     days = joined.days(SHIP_DATE)
-    if names.report_date is None:
-        return np.isnat(days)
-    return ~(time.view("datetime64[us]").astype("datetime64[D]") >= days)
+    return np.isnat(days) if reported is None else ~(reported >= days)
 
 
 def ranks(ids: NDArray[Any]) -> Whole:

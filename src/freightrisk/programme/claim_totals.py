@@ -19,12 +19,19 @@ from freightrisk.errors import InputError
 from freightrisk.tariff.aggregate_limit import AGGREGATES, AggregateLimit
 from freightrisk.tariff.balances import PERIOD
 
+REASONS = (
+    "", "refused_before", "not_in_force", "not_eligible", "limit_zero", "under_deductible", "over_max_claims",
+    "aggregate_exhausted",
+)  # fmt: skip
+DONE = "reversed"  # the reason of a reversed claim in totals: it cannot be reversed again
 SEAL = Seal("claim totals", "freightrisk/claim-totals", 1, InputError)
 MOST = 2**62  # fen
+KNOWN_REASONS = (*REASONS, DONE)
 ALL_TIME = ""  # the period of an aggregate limit without a period
 
 Holder = tuple[Id, str]
-Settled = tuple[Id, Id | None, str, int, str]
+Payments = tuple[tuple[str, int], ...]
+Settled = tuple[Id, Id | None, str, Payments, str]
 Pending = tuple[str, Id, Id | None, str, int]
 
 
@@ -46,8 +53,9 @@ class ClaimTotals:
         time.
     orders : mapping of order to int
         Number of paid claims of each order, less reversed ones.
-    claims : mapping of claim id to (order, holder, period, fen, reason)
-        Each claim with an id: what was paid, and the reason if nothing was. A later reversal is recognised by the id.
+    claims : mapping of claim id to (order, holder, period, payments, reason)
+        Each claim with an id: payments as (payer, fen), and the reason if nothing was paid. A later reversal is
+        recognised by the id.
     pending : sequence of (time, order, holder, period, fen)
         Reversals that are later than all claims settled so far. They give money back to the claims after them.
 
@@ -136,13 +144,13 @@ class ClaimTotals:
         period: str | None,
         paid: Sequence[tuple[int | str, str, int]],
         orders: Sequence[tuple[int | str, int]],
-        claims: Sequence[tuple[int | str, int | str, int | str | None, str, int, str]],
+        claims: Sequence[tuple[int | str, int | str, int | str | None, str, Sequence[tuple[str, int]], str]],
         pending: Sequence[tuple[str, int | str, int | str | None, str, int]],
     ) -> "ClaimTotals":
         """Return the totals that the values of a document describe."""
         return cls(
             by, period, {(holder, when): fen for holder, when, fen in paid}, dict(orders),
-            {claim: (order, holder, when, fen, reason) for claim, order, holder, when, fen, reason in claims}, pending,
+            {claim: tuple(settled) for claim, *settled in claims}, pending,  # type: ignore[misc]
         )  # fmt: skip
 
 
@@ -203,10 +211,23 @@ def _orders(given: Mapping[Any, Any]) -> FrozenDict[Id, int]:
 def _settled(given: Mapping[Any, Any]) -> FrozenDict[Id, Settled]:
     found: dict[Id, Settled] = {}
     for key, value in given.items():
-        order, holder, when, fen, reason = _row(value, 5, "order, holder, period, fen and reason of a claim")
+        order, holder, when, payments, reason = _row(value, 5, "order, holder, period, payments and reason of a claim")
         held = None if holder is None else _id(holder)
-        found[_id(key)] = (_id(order), held, _period(when), _fen(fen), str(reason))
+        if reason not in KNOWN_REASONS:
+            raise InputError(f"claim totals have the reason {repr_of(reason)}; it must be one of {KNOWN_REASONS}.")
+        found[_id(key)] = (_id(order), held, _period(when), _payments(payments), reason)
     return FrozenDict(found)
+
+
+def _payments(value: Any) -> Payments:
+    given = _check.items(value, argument="payments of a claim", such="list payers with their fen")
+    rows = [_row(one, 2, "a payer and fen, such as ('insurer', 1250)") for one in given]
+    return tuple((_check.label(payer, argument="payer of a claim"), _fen(fen)) for payer, fen in rows)
+
+
+def fen_of(claim: Settled) -> int:
+    """Return what was paid for a claim, in fen."""
+    return sum(fen for _, fen in claim[3])
 
 
 def _pending(value: Any) -> Pending:

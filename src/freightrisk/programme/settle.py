@@ -24,11 +24,11 @@ from freightrisk.programme.claim_columns import (
     needed_for,
     read_claims,
 )
-from freightrisk.programme.claim_payer import ClaimPayer, check_payers, divided, payer_names
+from freightrisk.programme.claim_payer import ClaimPayer, check_payers
 from freightrisk.programme.claim_terms import FIRST_WEIGHT, FLAT, ClaimOffers, level_fen, offers_of
-from freightrisk.programme.claim_totals import ClaimTotals
+from freightrisk.programme.claim_totals import REASONS, ClaimTotals
 from freightrisk.programme.fen import Whole, fen_of
-from freightrisk.programme.settled import REASONS, SettledClaims, claims_frame
+from freightrisk.programme.settled import ClaimPayments, SettledClaims, claims_frame
 from freightrisk.tariff.aggregate_limit import AggregateLimit
 from freightrisk.tariff.conditions import Gate, compile_gates
 from freightrisk.tariff.cover import ByLevel, Cover
@@ -125,12 +125,15 @@ def settle(
     offers = offers_of(cover, rows.freight, masks=masks["limits"], measures=measures, levels=levels)
     reason = _reasons(rows, offers, masks[COVER] & np.uint64(1) == 1)
     batch = settle_batch(
-        rows, np.where(reason == 0, offers.offer, 0), reason=reason, ties=[offers.offer, offers.rule, masks["payers"]],
+        rows, np.where(reason == 0, offers.offer, 0), reason=reason, ties=[offers.offer, offers.rule],
+        payers=rules, payer_masks=masks["payers"],
         max_claims=cover.max_claims, aggregate=aggregate, totals=before,
     )  # fmt: skip
-    found = _columns(rows, offers, batch, rules, masks["payers"])
+    found = _columns(rows, offers, batch)
     index = getattr(rows.joined.orders.frame, "index", None)
-    return SettledClaims(claims_frame(found, kind(claims), index), batch.totals, payer_names(rules))
+    return SettledClaims(
+        claims_frame(found, kind(claims), index), batch.totals, tuple(batch.parts), _payments(rows, batch)
+    )
 
 
 def _terms(terms: Any) -> tuple[Cover, str, Mapping[str, Coding]]:
@@ -200,9 +203,17 @@ def _reasons(rows: ClaimRows, offers: ClaimOffers, is_eligible: NDArray[np.bool_
     return reason
 
 
-def _columns(
-    rows: ClaimRows, offers: ClaimOffers, batch: SettledBatch, rules: Sequence[ClaimPayer], masks: NDArray[np.uint64]
-) -> dict[str, NDArray[Any]]:
+def _payments(rows: ClaimRows, batch: SettledBatch) -> ClaimPayments:
+    """Return what each payer paid in this batch, and what was given back in it."""
+    undone = rows.decision == REVERSED
+    when = np.where(undone, rows.reversed_at, 0).view("datetime64[us]").astype("datetime64[D]")
+    back_day = np.where(undone, when, np.datetime64("NaT", "D"))
+    paid = {name: np.where(batch.is_new, fen, 0) for name, fen in batch.parts.items()}
+    back = {name: np.where(undone, fen, 0) for name, fen in batch.parts.items()}
+    return ClaimPayments(rows.day, back_day, paid, back)
+
+
+def _columns(rows: ClaimRows, offers: ClaimOffers, batch: SettledBatch) -> dict[str, NDArray[Any]]:
     """Return the columns of settled claims by name."""
     undone = (rows.decision == REVERSED) & (batch.fen > 0)
     paid = np.where(undone, 0, batch.fen)
@@ -211,7 +222,7 @@ def _columns(
     return {
         "freight_fen": rows.freight,
         "paid_fen": paid,
-        **{f"{name}_fen": fen for name, fen in divided(rules, paid, masks).items()},
+        **{f"{name}_fen": np.where(undone, 0, fen) for name, fen in batch.parts.items()},
         "buyer_fen": rows.freight - paid,
         "reversed_fen": np.where(undone, batch.fen, 0),
         "decision": np.array(DECISIONS, dtype=object)[decided],

@@ -10,16 +10,31 @@ from numpy.typing import NDArray
 from freightrisk._frames import frame_like
 from freightrisk._shown import counted, shown
 from freightrisk.programme.claim_columns import DECISIONS
-from freightrisk.programme.claim_totals import ClaimTotals
+from freightrisk.programme.claim_totals import REASONS, ClaimTotals
 
 if TYPE_CHECKING:
     import pandas as pd
 
-REASONS = (
-    "", "refused_before", "not_in_force", "not_eligible", "limit_zero", "under_deductible", "over_max_claims",
-    "aggregate_exhausted",
-)  # fmt: skip
 FLAGS = ("limit_bound", "limit_conflict", "aggregate_bound")
+
+
+@dataclass(frozen=True, eq=False)
+class ClaimPayments:
+    """Payments and reversals of a batch, for a settlement by day.
+
+    Parameters
+    ----------
+    day, back_day : datetime64[D] arrays, shape (n,)
+        Days of the report and of the reversal of each claim.
+    paid, back : mapping of payer to int64 array, shape (n,), fen
+        What each payer pays for a claim of this batch at its report, and what each gets back for a claim of this or of
+        an earlier batch.
+    """
+
+    day: NDArray[np.datetime64]
+    back_day: NDArray[np.datetime64]
+    paid: Mapping[str, NDArray[np.int64]]
+    back: Mapping[str, NDArray[np.int64]]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -30,7 +45,7 @@ class SettledClaims:
 
     Parameters
     ----------
-    claims : DataFrame or table, of the caller's kind
+    claims : frame of the caller's kind
         freight_fen; paid_fen, what all payers pay; ``<payer>_fen`` of each payer; buyer_fen, what is left with the
         buyer; reversed_fen, what was paid and given back; decision ("paid", "refused" or "reversed"); reason, see
         Notes; limit_rule, the name of the limit that decided, "limit", "first_weight_fee", or "" without a limit;
@@ -39,6 +54,8 @@ class SettledClaims:
     totals : ClaimTotals
         Totals from which the next batch starts.
     payers : tuple of str
+    payments : ClaimPayments
+        What `Settlement.of_claims` sums.
 
     Notes
     -----
@@ -56,6 +73,7 @@ class SettledClaims:
     claims: Any
     totals: ClaimTotals
     payers: tuple[str, ...]
+    payments: ClaimPayments
 
     def by_payer(self) -> "pd.DataFrame":
         """Return claims with a payment and fen for each payer and the buyer.
