@@ -25,6 +25,7 @@ from freightrisk import (
     settle,
 )
 from freightrisk.aggregates import AggregateLimit
+from freightrisk.datasets import BuyerTruth, FunnelTruth, LineTruth, simulate_book
 from freightrisk.programme.claim_terms import chosen_fen
 from freightrisk.programme.claim_totals import REASONS, SEAL, document_of
 from freightrisk.results import ClaimTotals
@@ -427,6 +428,30 @@ def test_a_reversal_gives_money_and_place_back_and_reopens_nothing():
     assert found["reason"].tolist() == ["", "over_max_claims", "", "", ""]
 
 
+def test_a_simulated_book_with_decisions_is_settled():
+    """The book's decisions and official pickup decide; the platform pays if the merchant is not at fault."""
+    book = simulate_book(20_000, seed=5, lines=LineTruth(), buyers=BuyerTruth(), funnel=FunnelTruth())
+    cover = Cover(
+        max_claims=None,
+        limits=[Limit("base", 25.0), Limit("super buyer", 200.0, where={"buyer_tier": ["super"]}, priority=1)],
+        eligible={"official_pickup": ["yes"]},
+    )
+    told = {"orders": book.orders.merge(book.merchants, on="merchant_id", suffixes=("", "_of_merchant")),
+            "payers": [NOT_MINE, ClaimPayer("merchant")]}  # fmt: skip
+    found = settle(cover, book.claims, **told).claims
+    beside = book.claims.merge(told["orders"], on="order_id", how="left", suffixes=("", "_of_order"))
+    was = beside["decision"].to_numpy()
+    picked = beside["official_pickup"].eq("yes").to_numpy()
+    assert {*was} == {"paid", "refused", "reversed"}
+    assert (found["decision"].to_numpy() == np.where(picked & (was != "refused"), was, "refused")).all()
+    limit = np.where(beside["buyer_tier"].eq("super"), 20_000, 2_500)
+    paid = np.where(picked & (was == "paid"), np.minimum(found["freight_fen"], limit), 0)
+    assert (found["paid_fen"].to_numpy() == paid).all()
+    is_platform = beside["fault"].eq("not_merchant").to_numpy()
+    assert (found["platform_fen"].to_numpy() == np.where(is_platform, paid, 0)).all()
+    assert (found["merchant_fen"].to_numpy() == np.where(is_platform, 0, paid)).all()
+
+
 def test_fault_decides_the_payer():
     claims = one_day(freight=[10.0, 10.0, 10.01], fault=["not_merchant", "merchant", None])
     payers = [NOT_MINE, ClaimPayer("merchant", where={"fault": ["merchant"]})]
@@ -648,6 +673,11 @@ BAD = [
      "'merchant_id' is missing in 2 rows .* aggregate limit is by merchant"),
     (lambda: settle(Cover(), CLAIMS, payers=[NOT_MINE]), "claims: missing column 'fault'"),
     (lambda: settle(Cover(), CLAIMS, payers=[ClaimPayer("platform"), NOT_MINE]), "rule 2 .'platform'. never pays"),
+    (lambda: settle(Cover(eligible={"fault": ["merchant"]}), CLAIMS, payers=[NOT_MINE]),
+     "rule 1 .'platform'. never pays, because its condition on 'fault' and the cover's own have no value in common"),
+    (lambda: settle(Cover(eligible={"price": Interval(at_most=1)}), CLAIMS,
+                    payers=[ClaimPayer("platform", where={"price": Interval(above=1)})]), "condition on 'price'"),
+    (lambda: settle(Cover(), UNDONE, report_date=None), "reversed_date needs the time of the report"),
     (lambda: settle(Cover(), CLAIMS, payers=NOT_MINE), "payers is .* it must be a list"),
     (lambda: settle(Cover(), CLAIMS, aggregate=300.0), "aggregate is 300.0; it must be an AggregateLimit"),
     (lambda: settle(Cover(), CLAIMS, totals={}), "totals is {}; it must be a ClaimTotals"),

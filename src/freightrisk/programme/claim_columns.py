@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from freightrisk import _check
 from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE, ColumnNames, JoinedColumns, Table, read
 from freightrisk.book.joined import rows_of_ids, unique_ids
+from freightrisk.errors import InputError
 from freightrisk.programme.fen import MOST_FEN, Whole, fen_of
 
 FREIGHT_FEN, DECISION = "freight_fen", "decision"
@@ -151,6 +152,8 @@ def _decided(table: Table, names: ColumnNames, decision: str) -> tuple[Whole, Wh
             "claims are settled in this sequence.",
         )
         time = times.astype("datetime64[us]").view(np.int64)
+    elif names.reversed_date in table.names:
+        raise InputError("reversed_date needs the time of the report; name its column with report_date=.")
     undone = np.zeros(n, dtype=np.bool_)
     if names.reversed_date in table.names:
         times = table.times(str(names.reversed_date))

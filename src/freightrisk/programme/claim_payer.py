@@ -16,7 +16,7 @@ from freightrisk.book.factors import Value
 from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.programme.fen import WHOLE_SHARE, basis_points, half_even
 from freightrisk.tariff.conditions import Condition, Conditions, Interval, checked_where
-from freightrisk.tariff.limits import within
+from freightrisk.tariff.limits import are_apart, within
 
 INSURER = "insurer"
 RESERVED = ("buyer", "freight", "paid", "reversed")
@@ -74,10 +74,20 @@ class ClaimPayer:
         return Conditions(self.where)  # type: ignore[arg-type]
 
 
-def check_payers(payers: Any) -> tuple[ClaimPayer, ...]:
-    """Return the rules, and refuse rules that never pay because an earlier rule pays all of their claims in full."""
+def check_payers(payers: Any, *, eligible: Mapping[str, Any] | None = None) -> tuple[ClaimPayer, ...]:
+    """Return the rules, and refuse rules that never pay.
+
+    An earlier rule may pay all of their claims in full, or their conditions may contradict the conditions of the cover.
+    """
     rules = _check.members(payers, ClaimPayer, argument="payers")
     for k, rule in enumerate(rules):
+        apart = [name for name, one in rule.where.items() if eligible and name in eligible
+                 and are_apart(one, eligible[name])]  # type: ignore[arg-type]  # fmt: skip
+        if apart:
+            raise InputError(
+                f"payers: rule {k + 1} ('{rule.payer}') never pays, because its condition on '{apart[0]}' and the "
+                f"cover's own have no value in common; correct one of the two."
+            )
         other = next((one for one in rules[:k] if one.share == 1.0 and _implies(rule.where, one.where)), None)
         if other is not None:
             raise InputError(

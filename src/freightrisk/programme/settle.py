@@ -106,7 +106,7 @@ def settle(
     2         0             0            0        990  not_eligible
     """
     cover, clock, codings = _terms(terms)
-    rules = check_payers(payers)
+    rules = check_payers(payers, eligible=cover.eligible)
     if aggregate is not None:
         _check.instance(aggregate, AggregateLimit, argument="aggregate")
     before = ClaimTotals() if totals is None else _check.instance(totals, ClaimTotals, argument="totals")

@@ -144,6 +144,15 @@ def within(inner: Condition, outer: Condition) -> bool:
     return {(type(level), level) for level in inner} <= {(type(level), level) for level in outer}
 
 
+def are_apart(one: Condition, other: Condition) -> bool:
+    """Return whether no value meets both conditions on a column; intervals and levels are taken to share one."""
+    if isinstance(one, Interval) and isinstance(other, Interval):
+        return max(one.above, other.above) >= min(one.at_most, other.at_most)
+    if isinstance(one, Interval) or isinstance(other, Interval):
+        return False
+    return not {str(level) for level in one} & {str(level) for level in other}
+
+
 def ranked(limits: Sequence[Limit]) -> list[int]:
     """Return the numbers of the rules by priority, the lowest first; rules of one priority keep their sequence."""
     return sorted(range(len(limits)), key=lambda k: limits[k].priority)
