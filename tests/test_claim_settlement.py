@@ -235,7 +235,7 @@ PAYER_LISTS = st.sampled_from(
 )  # fmt: skip
 
 
-@given(covers_with_rules(), AGGREGATES, PAYER_LISTS, seeds, st.integers(1, 60))
+@given(covers_with_rules(), AGGREGATES, PAYER_LISTS, seeds, st.integers(1, 60) | st.just(500))
 @settings(max_examples=120)
 def test_settlement_is_what_the_judge_says(cover, aggregate, payers, seed, n):
     claims, orders = draw_claims(np.random.default_rng(seed), n, n_orders=max(1, n // 3))
