@@ -229,7 +229,7 @@ PAYER_LISTS = st.sampled_from(
         (),
         (NOT_MINE,),
         (ClaimPayer("platform", where={"fault": ["not_merchant"]}, share=0.3333), ClaimPayer("merchant", share=0.5)),
-        (ClaimPayer("insurer", share=0.0001), ClaimPayer("平台", where={"price": Interval(above=20)}, share=0.5),
+        (ClaimPayer("insurer", share=0.0001), ClaimPayer("平台", where={"tier": [1, 2]}, share=0.5),
          ClaimPayer("platform", share=0.25), NOT_MINE),
     ]
 )  # fmt: skip
