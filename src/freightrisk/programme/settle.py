@@ -60,7 +60,8 @@ def settle(
         columns are read if they are there: claim_id; decision, which is "paid", "refused", "reversed" or missing;
         reversed_date, the time of a reversal; ship_date of the order.
     orders : like claims, optional
-        One row an order, with order_id. It has the columns of conditions, limits and factors that the claims lack.
+        One row an order, with order_id. It has the columns of conditions, limits and factors that the claims lack,
+        columns of the merchant included.
     payers : sequence of ClaimPayer
         Who pays, by conditions. The insurer pays the rest.
     aggregate : AggregateLimit, optional
