@@ -8,7 +8,7 @@ import numpy as np
 import freightrisk as fr
 from benchmarks.books import coded_orders, tariff
 from benchmarks.timing import Line, medians, over
-from freightrisk.tariff.limits import choose_limits
+from freightrisk.tariff.limits import ChosenLimits, choose_limits, limits_in_yuan
 
 BATCH = 500_000
 RULES = (
@@ -32,8 +32,7 @@ def limit_lines(n: int, repeats: int) -> list[Line]:
     tariffs = (flat, ruled, paying)
     books = [[coded_orders(BATCH, one, seed=seed) for seed in range(max(1, n // BATCH))] for one in tariffs]
     codes, coded = books[1][0]
-    masks = _masks(codes)
-    chosen = choose_limits(RULES, "largest", masks=masks, measures={})
+    chosen = _by_numpy(codes)
     payout = ruled.price_columns(coded)["expected_payout"]
     for limit in np.unique(chosen.limit):
         one = replace(flat, cover=replace(flat.cover, limit=float(limit)))
@@ -43,7 +42,7 @@ def limit_lines(n: int, repeats: int) -> list[Line]:
             raise AssertionError(f"payouts under the limit of {limit:g} yuan differ from a flat limit's")
     buffers = [one.buffers(BATCH) for one in tariffs]
     routes = [over(book, partial(_price, one, into)) for one, book, into in zip(tariffs, books, buffers, strict=True)]
-    numpy = over(books[1], lambda batch: choose_limits(RULES, "largest", masks=_masks(batch[0]), measures={}))
+    numpy = over(books[1], lambda batch: _by_numpy(batch[0]))
     one, five, subsidies, by_numpy = medians(repeats, *routes, numpy)
     return [
         Line("limits: one flat limit, 1 thread", n, one),
@@ -55,6 +54,12 @@ def limit_lines(n: int, repeats: int) -> list[Line]:
 
 def _price(one: fr.Tariff, into: object, batch: tuple[object, object]) -> object:
     return one.price_columns(batch[1], threads=1, buffers=into)
+
+
+def _by_numpy(codes: dict[str, np.ndarray]) -> ChosenLimits:
+    masks = _masks(codes)
+    amounts = limits_in_yuan(RULES, {}, len(masks))
+    return choose_limits(RULES, "largest", masks=masks, amounts=amounts, unlimited=np.inf)
 
 
 def _masks(codes: dict[str, np.ndarray]) -> np.ndarray:

@@ -200,6 +200,62 @@ def test_a_csv_of_one_numeric_looking_level_keeps_the_word(files, quotes, tmp_pa
     assert_frame_equal(found, quotes[chosen].reset_index(drop=True))
 
 
+@pytest.fixture(scope="module")
+def faults(files, tmp_path_factory):
+    """Return a file of claims with ids and faults, the same as CSV, and a file of payers."""
+    folder = tmp_path_factory.mktemp("faults")
+    claims = pd.read_parquet(files["claims"])
+    claims = claims.assign(claim_id=[f"c{k}" for k in range(len(claims))], fault=["merchant", "not_merchant"] * 2
+                           * (len(claims) // 4) + ["merchant"] * (len(claims) % 4))  # fmt: skip
+    claims.to_parquet(folder / "claims.parquet", index=False)
+    claims.to_csv(folder / "claims.csv", index=False)
+    (folder / "payers.json").write_text('[{"payer": "platform", "where": {"fault": ["not_merchant"]}}]')
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_settle_gives_the_library_claims(kind, files, faults, tmp_path):
+    out = tmp_path / f"s.{kind}"
+    code, printed = run(
+        "settle", "--tariff", files["tariff"], "--claims", faults / f"claims.{kind}", "--orders", files["orders"],
+        "--payers", faults / "payers.json", "--aggregate", 300, "--out", out,
+    )  # fmt: skip
+    assert code == 0
+    claims, orders = pd.read_parquet(faults / "claims.parquet"), pd.read_parquet(files["orders"])
+    rules = [freightrisk.ClaimPayer("platform", where={"fault": ["not_merchant"]})]
+    expected = freightrisk.settle(load_tariff(files["tariff"]), claims, orders=orders, payers=rules,
+                                  aggregate=freightrisk.aggregates.AggregateLimit(300.0))  # fmt: skip
+    found = pd.read_parquet(out) if kind == "parquet" else pd.read_csv(out, keep_default_na=False)
+    assert list(found.columns[:2]) == ["order_id", "claim_id"]
+    assert_frame_equal(found[["order_id", "claim_id"]], claims[["order_id", "claim_id"]], check_dtype=False)
+    assert_frame_equal(found.drop(columns=["order_id", "claim_id"]), expected.claims, check_dtype=False)
+    lines = {line.split()[0]: line.split() for line in printed.splitlines() if line.strip()}
+    assert lines["platform"][1] == f"{expected.claims['platform_fen'].sum() / 100:,.2f}"
+    assert lines["freight"][-1] == f"{claims['freight'].sum():,.2f}"
+    assert "sum of payers less freight: 0 fen" in printed
+    assert "to carry totals over from run to run, give --totals" in printed
+
+
+def test_settle_carries_totals_from_run_to_run(files, faults, tmp_path):
+    claims = pd.read_parquet(faults / "claims.parquet").sort_values(["report_date", "claim_id"])
+    told = ["settle", "--tariff", files["tariff"], "--orders", files["orders"], "--aggregate", 50]
+    found = []
+    for k, part in enumerate([claims[:200], claims[200:]]):
+        part.to_parquet(tmp_path / f"{k}.parquet", index=False)
+        code, printed = run(*told, "--claims", tmp_path / f"{k}.parquet", "--totals", tmp_path / "t.json", "--out",
+                            tmp_path / f"s{k}.parquet")  # fmt: skip
+        assert code == 0
+        assert printed.endswith(f"wrote {tmp_path / f's{k}.parquet'} and {tmp_path / 't.json'}\n")
+        found.append(pd.read_parquet(tmp_path / f"s{k}.parquet"))
+    assert run(*told, "--claims", faults / "claims.parquet", "--out", tmp_path / "s.parquet")[0] == 0
+    once = pd.read_parquet(tmp_path / "s.parquet").set_index("claim_id").loc[claims["claim_id"]]
+    assert once["aggregate_bound"].any()
+    assert_frame_equal(pd.concat(found).set_index("claim_id"), once)
+    again = run(*told, "--claims", tmp_path / "0.parquet", "--totals", tmp_path / "t.json", "--out", tmp_path / "a.csv")
+    assert again[0] == 2  # the totals know these claims
+    assert not (tmp_path / "a.csv").exists()
+
+
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
 def test_explain_ends_in_the_quoted_fen(files, quotes, small, kind):
     row = int(np.argmax((quotes["platform_fen"] > 0) & (quotes.index < 300)))
@@ -259,6 +315,16 @@ BAD_CALLS = [
     ("price --tariff {tariff} --orders {orders} --out {new}/q.parquet --batch a", "need each other"),
     ("price --tariff {tariff} --orders {orders} --out {new}/q.parquet --ledger {new}/l.db", "need each other"),
     ("price --tariff {tariff} --orders {orders} --out {new}/l --ledger {new}/l --batch a", "is also an input"),
+    ("settle --tariff {tariff} --claims {claims} --out {claims}", "is also an input"),
+    ("settle --tariff {tariff} --claims {claims} --out {new}/s.csv --totals {new}/s.csv", "another output"),
+    ("settle --tariff {tariff} --claims {claims} --out {new}/s.xlsx", "give the name of a .parquet or .csv file"),
+    ("settle --tariff {tariff} --claims {orders} --out {new}/s.csv", "missing columns 'report_date', 'freight'"),
+    ("settle --tariff {tariff} --claims {claims} --out {new}/s.csv --keep no", "missing column 'no'"),
+    ("settle --tariff {tariff} --claims {claims} --out {new}/s.csv --payers {config}", "payers '.*' cannot be read"),
+    ("settle --tariff {tariff} --claims {claims} --out {new}/s.csv --aggregate 0", "amount of an aggregate limit is 0"),
+    ("settle --tariff {tariff} --claims {claims} --out {new}/s.csv --aggregate 9", "missing columns? 'merchant_id'"),
+    ("settle --tariff {tariff} --claims {claims} --out {new}/s.csv --totals {tariff}", "is also an input"),
+    ("settle --tariff {tariff} --claims {claims} --out {new}/s.csv --totals {cut}", "truncated or corrupt"),
     (
         "price --tariff {tariff} --orders {orders} --out {new}/q.csv --ledger {tariff} --batch a",
         "file is not a database",

@@ -129,7 +129,7 @@ def test_commands_of_the_documentation_run_as_they_are_printed(tmp_path, monkeyp
         shlex.split(command)
         for command in re.findall(r"^freightrisk (.*?)(?=^freightrisk |\Z)", "".join(blocks), re.M | re.S)
     ]
-    assert [word[0] for word in words] == ["demo", "fit", "price", "explain", "explain"]
+    assert [word[0] for word in words] == ["demo", "fit", "price", "explain", "settle", "explain"]
     for given in words:
         few = ["20000" if one == "100000" else one for one in given]
         assert cli.main(few) == 0, (given, capsys.readouterr().err)

@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freightrisk import (
+    ClaimPayer,
     Cover,
     ExperienceRating,
     Factor,
@@ -30,13 +31,16 @@ from freightrisk import (
     InputError,
     Interval,
     Ledger,
+    Limit,
     OrderBook,
     ScoreCurve,
     Settlement,
     Subsidy,
     price_parquet,
+    settle,
     store_book,
 )
+from freightrisk.aggregates import AggregateLimit
 from freightrisk.cli import main
 from freightrisk.credibility import lagged_scores, merchant_periods
 from freightrisk.tariff.one_order import codes_of
@@ -302,6 +306,28 @@ def test_prices_do_not_depend_on_what_holds_the_orders(name, case):
     elif tariff.in_sequence or name == "rules":
         with pytest.raises(InputError, match="cannot be read as dates by ISO 8601"):
             tariff.price(day_first, **columns)
+
+
+@ONE_BOOK
+@given(case=cases())
+def test_settled_claims_do_not_depend_on_what_holds_them(case):
+    table, columns = orders_of(case, 300)
+    del columns["priority"]
+    freight = np.random.default_rng(case[0]).choice([5.03, 9.99, 12.5, 59.9], table.num_rows)
+    shipped = table.column(columns.get("ship_date", "ship_date"))
+    claims = table.append_column("freight", pa.array(freight)).append_column("report_date", shipped)
+    cover = Cover(limits=[Limit("share", 40.0, share=0.3, of="price")], eligible={"tier": [1, 2]}, deductible=0.5)
+    payers = [ClaimPayer("platform", where={"channel": ["search"], "weight_kg": Interval(above=1.2)}, share=0.3)]
+    told = {"payers": payers, "aggregate": AggregateLimit(60.0), **columns}
+    settled = settle(cover, claims, **told)
+    assert settled.claims["aggregate_bound"].to_pylist().count(True) > 5
+    for container, hold in CONTAINERS.items():
+        held = hold(claims)
+        found = settle(cover, held, **told)
+        assert_same(money_of(found.claims), money_of(settled.claims), container)
+        assert found.totals == settled.totals
+        if isinstance(held, pd.DataFrame):
+            assert found.claims.index.equals(held.index)
 
 
 @pytest.mark.parametrize("name", tariffs())
@@ -611,6 +637,16 @@ def quote_door(name):
     return lambda orders: tariffs()[name].quote(first_row(orders))
 
 
+PAYERS = [
+    ClaimPayer("platform", where={"channel": ["search"]}),
+    ClaimPayer("merchant", where={"weight_kg": Interval(above=1.0)}),
+]
+
+
+def settle_door(orders):
+    settle(Cover(), small()[1], orders=orders, payers=PAYERS, aggregate=AggregateLimit(9.0))
+
+
 BOOK = ("order_id", "channel", "weight_kg", "ship_date")
 ALL = (*BOOK, "merchant_id")
 DOORS = {
@@ -626,6 +662,7 @@ DOORS = {
     "command line": (through_file(command), ALL),
     "book": (book_door, BOOK),
     "store_book": (through_file(store_door), BOOK),
+    "settle": (settle_door, ALL),
     "settlement": (
         lambda orders: Settlement.of(tariffs()["rules"], orders, quotes_of_rules()),
         ("merchant_id", "ship_date"),

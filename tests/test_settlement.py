@@ -13,7 +13,7 @@ from pandas.testing import assert_frame_equal
 
 from freightrisk import Settlement, Subsidy
 from freightrisk.errors import InputError
-from freightrisk.pipeline.settlement import ACCOUNTS, MOST_MICRO
+from freightrisk.pipeline.settlement_frames import ACCOUNTS, MOST_MICRO
 from strategies import draw_batch, limited_programmes, loadings, seeds
 from test_balances import FLOORS, MODES, no_missing_merchants, orders_at, tariff_of
 

@@ -37,6 +37,8 @@ from freightrisk.pipeline.parquet import price_parquet
 from freightrisk.pipeline.settlement import Settlement
 from freightrisk.portfolio.cross_validation import cross_validate
 from freightrisk.portfolio.validation import actual_vs_expected
+from freightrisk.programme.claim_payer import ClaimPayer
+from freightrisk.programme.settle import settle
 from freightrisk.tariff.balances import Balances
 from freightrisk.tariff.conditions import Interval
 from freightrisk.tariff.cover import ByLevel, Cover
@@ -60,6 +62,7 @@ __all__ = [
     "Balances",
     "Band",
     "ByLevel",
+    "ClaimPayer",
     "Cover",
     "Credibility",
     "ExperienceRating",
@@ -100,6 +103,7 @@ __all__ = [
     "merchant_experience",
     "open_book",
     "price_parquet",
+    "settle",
     "simulate_book",
     "store_book",
 ]

@@ -101,6 +101,24 @@ def row_with_id(source: Any, column: str, wanted: Any, *, argument: str, needed:
     return {name: table.value(name, int(rows[0])) for name in table.names}
 
 
+def kept_columns(source: Any, keep: Sequence[str], *, argument: str) -> dict[str, Any]:
+    """Return columns of a table or file that an output repeats, by name; refuse names that are absent or not unique."""
+    table = read(source, keep, argument=argument)
+    _check.columns_present(keep, table.names, argument=argument)
+    for name in keep:
+        table.refuse_twice(name)
+    if len(set(keep)) < len(keep):
+        raise InputError(f"--keep names '{max(keep, key=list(keep).count)}' twice; name each column once.")
+    return {name: table.frame.column(name) for name in keep}
+
+
+def refuse_clash(keep: Sequence[str], names: Iterable[str], *, of: str, inside: str) -> None:
+    """Refuse repeated columns that have the name of a column of the result."""
+    clash = [name for name in keep if name in [*names]]
+    if clash:
+        raise InputError(f"--keep names '{clash[0]}', which is also a column of {of}; rename it in the {inside}.")
+
+
 def row_of(table: Any, row: int) -> dict[str, Any]:
     """Return one row as a mapping of column to value."""
     found: dict[str, Any] = table.slice(row, 1).to_pylist()[0]

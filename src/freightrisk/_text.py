@@ -15,6 +15,7 @@ from freightrisk._shown import shown
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import OTHER
 from freightrisk.models.fitted import FittedModel
+from freightrisk.programme.settled import SettledClaims
 from freightrisk.tariff.tariff import Tariff
 
 if TYPE_CHECKING:
@@ -195,6 +196,21 @@ def quote_lines(tariff: Tariff, quotes: Quotes) -> Lines:
     rows.append(["sum of payers", yuan(paid), percent(paid / max(list_total, 1)), ""])
     rows.append(["list total", yuan(list_total), "", f"{n_orders:,}"])
     return [*aligned(rows), f"  sum of payers less list total: {paid - list_total} fen", "", *_price_lines(quotes)]
+
+
+def settled_lines(settled: SettledClaims) -> Lines:
+    """Return the share of each payer and of the buyer in the freight, and the claims and money by reason."""
+    payers = settled.by_payer()
+    freight = int(settled.by_reason()["freight_fen"].sum())
+    rows = [["who pays", "yuan", "share", "claims"]]
+    for row in payers.itertuples():
+        rows.append([row.payer, yuan(row.fen), percent(row.fen / max(freight, 1)), f"{row.claims:,}"])
+    total = int(payers["fen"].sum())
+    rows.append(["freight of all claims", yuan(freight), "", ""])
+    said = [["decision", "reason", "claims", "freight", "paid"]]
+    for row in settled.by_reason().itertuples():
+        said.append([row.decision, row.reason, f"{row.claims:,}", yuan(row.freight_fen), yuan(row.paid_fen)])
+    return [*aligned(rows), f"  sum of payers less freight: {total - freight} fen", "", *aligned(said)]
 
 
 def _price_lines(quotes: Quotes) -> Lines:

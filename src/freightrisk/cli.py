@@ -1,4 +1,4 @@
-"""The command line: ``freightrisk demo``, ``fit``, ``price``, ``explain`` and ``ledger``.
+"""The command line: ``freightrisk demo``, ``fit``, ``price``, ``explain``, ``settle`` and ``ledger``.
 
 Each command computes everything first and moves its files into place at the end, so that a failure writes nothing.
 """
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -19,21 +19,39 @@ from freightrisk import _check, _text
 from freightrisk._columns import ColumnNames, PricingColumns, read
 from freightrisk._config import book_of, fit_models, read_plan
 from freightrisk._demo import run_demo
-from freightrisk._files import arrow_table, check_outputs, row_with_id, source_of, write_report, write_table
+from freightrisk._files import (
+    arrow_table,
+    check_outputs,
+    kept_columns,
+    refuse_clash,
+    row_with_id,
+    source_of,
+    write_report,
+    write_table,
+)
 from freightrisk._plain import json_document
 from freightrisk._progress import is_watched
 from freightrisk._shown import counted, shown
 from freightrisk._staged import staged, uninterrupted
-from freightrisk._text import show, show_at_the_end
+from freightrisk._text import settled_lines, show, show_at_the_end
 from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.models import model_document
 from freightrisk.pipeline.addresses import looks_like_an_address, without_addresses
+from freightrisk.programme.claim_columns import ClaimColumns
+from freightrisk.programme.claim_payer import load_payers
+from freightrisk.programme.claim_totals import ClaimTotals
+from freightrisk.programme.claim_totals import document_of as totals_document
+from freightrisk.programme.settle import settle
+from freightrisk.programme.settled import settled_names
+from freightrisk.tariff.aggregate_limit import AGGREGATES, AggregateLimit
 from freightrisk.tariff.document import load_tariff
 from freightrisk.tariff.parts import document_of
 from freightrisk.tariff.quotes import quote_names
+from freightrisk.tariff.subsidy import PERIODS
 from freightrisk.tariff.tariff import Tariff
 
 BATCHES_SHOWN = 20
+NEW_TOTALS = "no claim was settled before this run; to carry totals over from run to run, give --totals"
 NEW_BUDGETS = "budgets and caps started full in this run; to carry them over from run to run, give --ledger and --batch"
 
 
@@ -97,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     _fit_options(command("fit", _fit, "Fit the models of a configuration and write the tariff."))
     _price_options(command("price", _price, "Price a file of orders."))
     _explain_options(command("explain", _explain, "Print the worksheet of one order."))
+    _settle_options(command("settle", _settle, "Settle a file of claims under the cover of a tariff."))
     _ledger_options(command("ledger", _ledger, "Print batches, campaigns and funds of a ledger, and settle batches."))
     return parser
 
@@ -149,6 +168,25 @@ def _explain_options(parser: argparse.ArgumentParser) -> None:
     _encoding_option(parser)
 
 
+def _settle_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tariff", type=Path, required=True, help="tariff document")
+    _frame_option(parser, "claims", "one row a claim", required=True)
+    _frame_option(parser, "orders", "one row an order, with the columns that the claims lack")
+    parser.add_argument("--out", type=Path, required=True, help="settled claims to write (Parquet, or CSV by its name)")
+    parser.add_argument("--keep", nargs="+", metavar="COLUMN",
+                        help="columns of claims to repeat (default: the ids of order and claim)")  # fmt: skip
+    parser.add_argument("--payers", type=Path, metavar="FILE", help="who pays, as a JSON list of rules")
+    parser.add_argument(
+        "--aggregate", type=float, metavar="YUAN", help="largest sum of payments of a merchant or order"
+    )
+    parser.add_argument("--by", choices=AGGREGATES, default="merchant", help="the holder of --aggregate")
+    parser.add_argument("--period", choices=[*PERIODS, "all"], default="month", help="period of --aggregate")
+    parser.add_argument("--totals", type=Path, metavar="FILE",
+                        help="totals of earlier runs (JSON), read if the file exists and written anew")  # fmt: skip
+    _column_options(parser, ClaimColumns)
+    _encoding_option(parser)
+
+
 def _ledger_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ledger", metavar="FILE_OR_URL", help="ledger made by freightrisk price --ledger")
     what = parser.add_mutually_exclusive_group()
@@ -157,8 +195,8 @@ def _ledger_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--reverse", metavar="ORDER", nargs="+", help="give back the money paid for some orders")
 
 
-def _column_options(parser: argparse.ArgumentParser) -> None:
-    for name in PricingColumns.__annotations__:
+def _column_options(parser: argparse.ArgumentParser, kind: Any = PricingColumns) -> None:
+    for name in kind.__annotations__:
         if name == "date_format":
             parser.add_argument("--date-format", help="how texts with dates are written, such as %%d/%%m/%%Y")
         else:
@@ -169,11 +207,11 @@ def _column_options(parser: argparse.ArgumentParser) -> None:
             )
 
 
-def _columns(arguments: argparse.Namespace) -> PricingColumns:
+def _columns(arguments: argparse.Namespace, kind: Any = PricingColumns) -> Any:
     """Return the names of columns that were given."""
-    names = {name: f"{name}_column" for name in PricingColumns.__annotations__ if name != "date_format"}
-    given = {name: getattr(arguments, names.get(name, name)) for name in PricingColumns.__annotations__}
-    return cast(PricingColumns, {name: value for name, value in given.items() if value is not None})
+    names = {name: f"{name}_column" for name in kind.__annotations__ if name != "date_format"}
+    given = {name: getattr(arguments, names.get(name, name)) for name in kind.__annotations__}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _encoding_option(parser: argparse.ArgumentParser) -> None:
@@ -256,17 +294,9 @@ def _price(arguments: argparse.Namespace) -> None:
     merchants = None if merchants is None else source_of(merchants, "merchants", encoding=encoding)
     keep = arguments.keep or [columns.get("order_id", "order_id")]
     argument = "orders (--keep)" if arguments.keep else "orders (--order-id-column)"
-    kept = read(orders, keep, argument=argument)
-    _check.columns_present(keep, kept.names, argument=argument)
-    for name in keep:
-        kept.refuse_twice(name)
-    if len(set(keep)) < len(keep):
-        raise InputError(f"--keep names '{max(keep, key=keep.count)}' twice; name each column once.")
-    clash = [name for name in keep if name in quote_names(tariff.payers, tariff.flags)]
-    if clash:
-        raise InputError(f"--keep names '{clash[0]}', which is also a column of the quotes; rename it in the orders.")
+    found = kept_columns(orders, keep, argument=argument)
+    refuse_clash(keep, quote_names(tariff.payers, tariff.flags), of="the quotes", inside="orders")
     told: dict[str, Any] = {"merchants": merchants, "threads": threads, **columns}
-    found = {name: kept.frame.column(name) for name in keep}
     with (
         _priced(tariff, orders, told, arguments) as quotes,
         staged([arguments.out], then=lambda: arguments.placed.append(arguments.out)) as parts,
@@ -310,6 +340,39 @@ def _opened(where: str) -> Any:
     except ModuleNotFoundError as error:
         raise InputError(f"a ledger was named, but {error}; pip install 'freightrisk[ledger]'.") from None
     return Ledger(where)
+
+
+def _settle(arguments: argparse.Namespace) -> None:
+    totals_file = arguments.totals
+    outputs = [arguments.out, *([] if totals_file is None else [totals_file])]
+    check_outputs(outputs, inputs=[arguments.tariff, arguments.claims, arguments.orders, arguments.payers])
+    if arguments.out.suffix.lower() not in (".parquet", ".csv"):
+        raise InputError(f"--out is '{arguments.out}'; give the name of a .parquet or .csv file.")
+    tariff, columns, encoding = load_tariff(arguments.tariff), _columns(arguments, ClaimColumns), arguments.encoding
+    period = None if arguments.period == "all" else arguments.period
+    aggregate = arguments.aggregate
+    aggregate = None if aggregate is None else AggregateLimit(aggregate, by=arguments.by, period=period)
+    claims = source_of(arguments.claims, "claims", encoding=encoding)
+    orders = None if arguments.orders is None else source_of(arguments.orders, "orders", encoding=encoding)
+    settled = settle(
+        tariff, claims, orders=orders, aggregate=aggregate,
+        payers=() if arguments.payers is None else load_payers(arguments.payers),
+        totals=ClaimTotals.load(totals_file) if totals_file is not None and totals_file.exists() else None, **columns,
+    )  # fmt: skip
+    present = read(claims, [], argument="claims").names
+    ids = [columns.get(name, name) for name in ("order_id", "claim_id")]
+    keep = arguments.keep or [name for name in ids if name in present]
+    money = {name: settled.claims[name].to_numpy() for name in settled_names(settled.payers)}
+    found = kept_columns(claims, keep, argument="claims (--keep)")
+    refuse_clash(keep, money, of="the settled claims", inside="claims")
+    with staged(outputs, then=lambda: arguments.placed.extend(outputs)) as parts:
+        write_table(arrow_table(found | money), parts[0], name=arguments.out)
+        if totals_file is not None:
+            parts[1].write_bytes(totals_document(settled.totals))
+    limited = aggregate is not None or tariff.cover.aggregate is not None or tariff.cover.max_claims is not None
+    is_lost = totals_file is None and limited
+    notes = [NEW_TOTALS, ""] if is_lost else []
+    show_at_the_end([*settled_lines(settled), "", *notes, f"wrote {' and '.join(map(str, outputs))}"])
 
 
 def _ledger(arguments: argparse.Namespace) -> None:

@@ -9,13 +9,17 @@ from freightrisk.models.freight import FittedSchedule
 from freightrisk.models.objective import Step
 from freightrisk.models.posterior import Posterior, SlotErrors
 from freightrisk.models.summary import ModelSummary
+from freightrisk.programme.claim_totals import ClaimTotals
+from freightrisk.programme.settled import ClaimPayments, SettledClaims
 from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers
 from freightrisk.tariff.rates import CoverCurves, RateTables
 from freightrisk.tariff.rounding import Rounding
 from freightrisk.tariff.worksheet import Worksheet
 
 __all__ = [
+    "ClaimPayments",
     "ClaimRecords",
+    "ClaimTotals",
     "CodedOrders",
     "Coding",
     "CoverCurves",
@@ -32,6 +36,7 @@ __all__ = [
     "RateTables",
     "Reversals",
     "Rounding",
+    "SettledClaims",
     "SimulatedBook",
     "SlotErrors",
     "Step",

@@ -1,6 +1,5 @@
 """Settlement: what each payer owes for each merchant, campaign and day, and where rounding and the floor have gone."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,22 +9,32 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE, Table, read
-from freightrisk._intake import Id, Refused, id_of, is_missing
-from freightrisk._shown import repr_of, shown
+from freightrisk._shown import shown
 from freightrisk._staged import staged
 from freightrisk.errors import InputError
-from freightrisk.tariff.rounding import MICRO_PER_FEN, MOST_MICRO, whole_sums
+from freightrisk.pipeline.claim_sums import claim_sums
+from freightrisk.pipeline.settlement_frames import (
+    ACCOUNT_KEYS,
+    ACCOUNTS,
+    CLAIM_KEYS,
+    CLAIM_SUMS,
+    PAYER_KEYS,
+    PAYER_SUMS,
+    check_column,
+    check_sums,
+    most_of,
+    no_rows,
+    read_frame,
+    tidy,
+)
+from freightrisk.programme.settled import SettledClaims
+from freightrisk.tariff.rounding import MICRO_PER_FEN, whole_sums
 from freightrisk.tariff.tariff import Tariff
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PAYER_KEYS = ["day", "merchant_id", "payer", "campaign"]
-ACCOUNT_KEYS = ["day", "merchant_id"]
-PAYER_SUMS = ["orders", "fen"]
-ACCOUNTS = ["orders", "list_fen", "received_fen", "filed_micro", "rounding_micro", "floor_income_micro"]
 FORMATS = ("parquet", "csv")
-DAY = "datetime64[s]"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -43,6 +52,9 @@ class Settlement:
         A row for each day and merchant: orders; list_fen, the sum of what all payers pay; received_fen, that without
         the insurer's own concessions; filed_micro, the premium in micro-yuan before rounding; floor_income_micro, what
         the filed premium falls short of the floor; rounding_micro, the rest of list_fen over filed_micro.
+    claims : pandas.DataFrame, optional
+        A row for each day, merchant and payer: claims (paid, less reversed ones), fen. `of_claims` makes it. None if no
+        claims were settled.
 
     Examples
     --------
@@ -61,13 +73,15 @@ class Settlement:
 
     payers: "pd.DataFrame"
     accounts: "pd.DataFrame"
+    claims: "pd.DataFrame | None" = None
 
     def __post_init__(self) -> None:
-        for argument, keys, names in (("payers", PAYER_KEYS, PAYER_SUMS), ("accounts", ACCOUNT_KEYS, ACCOUNTS)):
+        parts = [("payers", PAYER_KEYS, PAYER_SUMS), ("accounts", ACCOUNT_KEYS, ACCOUNTS)]
+        for argument, keys, names in [*parts, *([] if self.claims is None else [("claims", CLAIM_KEYS, CLAIM_SUMS)])]:
             frame = _check.frame(getattr(self, argument), argument=argument)
             _check.columns_present([*keys, *names], list(frame.columns), argument=argument)
             for name in names:
-                _check_column(frame[name], _most(name))
+                check_column(frame[name], most_of(name))
 
     @classmethod
     def of(
@@ -128,7 +142,47 @@ class Settlement:
         group, place = _groups(asked, merchant_id, day)
         payers = _by_payer(tariff, fen, group, place)
         accounts = _by_account(tariff, fen, technical, insurer, group, place)
-        return cls(_tidy(payers, PAYER_KEYS), _tidy(accounts, ACCOUNT_KEYS))
+        return cls(tidy(payers, PAYER_KEYS), tidy(accounts, ACCOUNT_KEYS))
+
+    @classmethod
+    def of_claims(
+        cls,
+        settled: SettledClaims,
+        claims: Any,
+        *,
+        orders: Any = None,
+        merchant_id: str = MERCHANT_ID,
+        order_id: str = ORDER_ID,
+    ) -> "Settlement":
+        """Return the settlement of claims; add it to the settlement of priced orders with ``+``.
+
+        Parameters
+        ----------
+        settled : SettledClaims
+            From `settle`.
+        claims, orders : pandas, polars or pyarrow table, or path of a Parquet file
+            The claims that were settled, in their sequence, with the merchant; or their orders with the merchant.
+        merchant_id, order_id : str
+            Columns of claims and orders. A missing merchant has rows of its own.
+
+        Notes
+        -----
+        A payment counts on the day of the report. A reversal counts on its own day with a minus sign, also if the claim
+        was paid in an earlier batch. So batches that are settled one after another add up to all claims at once.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from freightrisk import Cover, Settlement, settle
+        >>> claims = pd.DataFrame({"order_id": [1, 2], "freight": [12.0, 8.5], "report_date": "2026-06-20"})
+        >>> claims["merchant_id"] = "m1"
+        >>> settled = settle(Cover(limit=10.0), claims)
+        >>> Settlement.of_claims(settled, claims).claims[["merchant_id", "payer", "claims", "fen"]]
+          merchant_id    payer  claims   fen
+        0          m1  insurer       2  1850
+        """
+        sums = claim_sums(settled, claims, orders, merchant_id=merchant_id, order_id=order_id)
+        return cls(no_rows(PAYER_KEYS, PAYER_SUMS), no_rows(ACCOUNT_KEYS, ACCOUNTS), tidy(sums, CLAIM_KEYS))
 
     def __add__(self, other: object) -> "Settlement":
         """Return the settlement of both."""
@@ -137,9 +191,11 @@ class Settlement:
         if not isinstance(other, Settlement):
             return NotImplemented
 
+        claims = [one for one in (self.claims, other.claims) if one is not None]
         return Settlement(
-            _tidy(pd.concat([self.payers, other.payers]), PAYER_KEYS),
-            _tidy(pd.concat([self.accounts, other.accounts]), ACCOUNT_KEYS),
+            tidy(pd.concat([self.payers, other.payers]), PAYER_KEYS),
+            tidy(pd.concat([self.accounts, other.accounts]), ACCOUNT_KEYS),
+            tidy(pd.concat(claims), CLAIM_KEYS) if claims else None,
         )
 
     def __sub__(self, other: object) -> "Settlement":
@@ -151,6 +207,7 @@ class Settlement:
         return Settlement(
             self.payers.assign(orders=-self.payers["orders"], fen=-self.payers["fen"]),
             self.accounts.assign(**{name: -self.accounts[name] for name in ACCOUNTS}),
+            None if self.claims is None else self.claims.assign(**{name: -self.claims[name] for name in CLAIM_SUMS}),
         )
 
     @property
@@ -181,20 +238,25 @@ class Settlement:
         return drawn.groupby(["day", "fund", "payer"], dropna=False, sort=True)["fen"].sum().reset_index()
 
     def save(self, folder: str | Path, *, format: str = "parquet") -> list[Path]:  # noqa: A002
-        """Write payers and accounts into a folder as Parquet or CSV; both files appear whole or not at all.
+        """Write payers, accounts and claims into a folder as Parquet or CSV; all files appear whole or not at all.
 
         Returns
         -------
         list of Path
-            ``payers.parquet`` and ``accounts.parquet``, or with ``.csv``.
+            ``payers.parquet``, ``accounts.parquet`` and, if claims were settled, ``claims.parquet``; or with ``.csv``.
         """
         _check.one_of(format, FORMATS, argument="format")
         folder = _check.path(folder, argument="folder")
         if not folder.is_dir():
             raise InputError(f"folder '{folder}' does not exist; create it first.")
-        paths = [_check.output_path(folder / f"{name}.{format}", argument="folder") for name in ("payers", "accounts")]
+        frames = {"payers": self.payers, "accounts": self.accounts}
+        if self.claims is not None:
+            frames["claims"] = self.claims
+        elif (folder / f"claims.{format}").exists():
+            raise InputError(f"folder '{folder}' has the claims of another settlement; save into a folder of its own.")
+        paths = [_check.output_path(folder / f"{name}.{format}", argument="folder") for name in frames]
         with staged(paths) as parts:
-            for frame, part in zip((self.payers, self.accounts), parts, strict=True):
+            for frame, part in zip(frames.values(), parts, strict=True):
                 # An id that is a number in one batch and a text in another has no one type; a text holds both.
                 texts = frame.assign(merchant_id=frame["merchant_id"].astype("string"))
                 texts.to_parquet(part, index=False) if format == "parquet" else texts.to_csv(part, index=False)
@@ -225,9 +287,11 @@ class Settlement:
         """
         _check.one_of(format, FORMATS, argument="format")
         folder = _check.path(folder, argument="folder")
-        frames = [_read(folder / f"{name}.{format}") for name in ("payers", "accounts")]
-        found = cls(*frames)
-        return cls(_tidy(found.payers, PAYER_KEYS), _tidy(found.accounts, ACCOUNT_KEYS))
+        with_claims = (folder / f"claims.{format}").exists()
+        names = ("payers", "accounts", *(["claims"] if with_claims else []))
+        found = cls(*(read_frame(folder / f"{name}.{format}") for name in names))
+        claims = None if found.claims is None else tidy(found.claims, CLAIM_KEYS)
+        return cls(tidy(found.payers, PAYER_KEYS), tidy(found.accounts, ACCOUNT_KEYS), claims)
 
     def __repr__(self) -> str:
         by_payer = self.payers["fen"].astype(np.float64).groupby(self.payers["payer"], sort=False).sum()
@@ -238,6 +302,7 @@ class Settlement:
             f"Settlement: {int(sums['orders']):,} orders, {sums['list_fen'] / 100:,.2f} yuan (rounding "
             f"{sums['rounding_micro'] / 1e6:+,.2f}, floor {sums['floor_income_micro'] / 1e6:+,.2f}); "
             f"paid by {paid or 'nobody'}"
+            + ("" if self.claims is None else f"; claims {self.claims['fen'].astype(np.float64).sum() / 100:,.2f}")
         )
 
 
@@ -311,7 +376,7 @@ def _by_payer(
     for payer, campaign, amount in who:
         part = place.assign(payer=payer, campaign=campaign)
         for name, values in zip(PAYER_SUMS, ((amount > 0).astype(np.int64), amount), strict=True):
-            part[name] = _summed(values, group, len(place), _most(name))
+            part[name] = _summed(values, group, len(place), most_of(name))
         rows.append(part[part["fen"] > 0])
     return pd.concat(rows)
 
@@ -338,7 +403,7 @@ def _by_account(
         floor_income,
     ]
     sums = zip(ACCOUNTS, columns, strict=True)
-    return place.assign(**{name: _summed(column, group, len(place), _most(name)) for name, column in sums})
+    return place.assign(**{name: _summed(column, group, len(place), most_of(name)) for name, column in sums})
 
 
 def _check_same_rows(orders: Table, quotes: Table, order_id: str) -> None:
@@ -359,78 +424,3 @@ def _check_same_rows(orders: Table, quotes: Table, order_id: str) -> None:
         f"quotes and orders have different indexes (first at row {place}: {theirs[place]} and {mine[place]}), so "
         "their rows are not the same. Give quotes.loc[orders.index], or reset both indexes if the rows do correspond."
     )
-
-
-def _read(path: Path) -> "pd.DataFrame":
-    """Return a frame of a settlement as it was before it was saved."""
-    import pandas as pd
-    import pyarrow as pa
-
-    try:
-        if path.suffix == ".parquet":
-            kept = pd.read_parquet(path)
-            return kept.assign(day=kept["day"].astype(DAY)) if "day" in kept else kept
-        texts = pd.read_csv(path, dtype=str, keep_default_na=False)
-        numbers = [name for name in texts if name in (*PAYER_SUMS, *ACCOUNTS)]
-        kept = texts.astype(dict.fromkeys(numbers, "int64"))
-        if "day" in kept and "merchant_id" in kept:
-            day = pd.to_datetime(kept["day"].replace("", None), format="ISO8601").astype(DAY)
-            kept = kept.assign(day=day, merchant_id=kept["merchant_id"].replace("", None))
-        return kept
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise InputError(
-            f"'{path}' cannot be read as part of a saved settlement: {error}; give the folder of a settlement."
-        ) from None
-
-
-def check_sums(values: NDArray[np.int64], codes: Callable[[], NDArray[Any]], most: int) -> None:
-    """Refuse whole numbers whose sums by code may not fit: sums that wrap would still agree with each other."""
-    if len(values) * max(float(values.max(initial=0)), -float(values.min(initial=0))) < most:
-        return
-    largest = np.bincount(codes(), np.abs(values.astype(np.float64))).max()
-    if largest >= most:
-        raise InputError(
-            f"amounts of one merchant and day come to about {largest:.3g}, and their sums hold {most:.3g} at most; "
-            "look at the premiums of these orders, or settle fewer orders at a time."
-        )
-
-
-def _check_column(column: Any, most: int) -> None:
-    """Refuse a column that is not of whole numbers, or whose numbers are larger than sums may be."""
-    if column.dtype != np.int64:
-        raise InputError(f"settlement: column '{column.name}' is of type {column.dtype}; it must be int64.")
-    values = column.to_numpy()
-    if len(values) and not -most < values.min() <= values.max() < most:
-        raise InputError(
-            f"settlement: column '{column.name}' goes from {values.min():,} to {values.max():,}; it must stay within "
-            f"{most:.3g} of zero, so that sums of two are right."
-        )
-
-
-def _most(name: str) -> int:
-    return MOST_MICRO if name.endswith("_micro") else MOST_MICRO // MICRO_PER_FEN
-
-
-def _merchant(value: Any) -> Id | None:
-    """Return the id of a merchant: texts of whole numbers are these numbers, as a saved settlement has them."""
-    try:
-        return None if is_missing(value) else id_of(value)
-    except Refused as refused:
-        raise InputError(f"merchant {repr_of(value)} of a settlement {refused.fault}; {refused.cure}.") from None
-
-
-def _tidy(frame: "pd.DataFrame", keys: list[str]) -> "pd.DataFrame":
-    """Return the sums of a frame's rows by its keys, in their order."""
-    import pandas as pd
-
-    # Merchants are grouped by number: pandas would make floats of whole ids beside a missing one, and merge large ones.
-    merchants = [_merchant(one) for one in frame["merchant_id"].tolist()]
-    known = sorted({one for one in merchants if one is not None}, key=lambda one: (isinstance(one, str), one))
-    number = {merchant: k for k, merchant in enumerate(known)}
-    numbered = frame.assign(merchant_id=[len(known) if one is None else number[one] for one in merchants])
-    groups = numbered.groupby(keys, dropna=False, sort=True)
-    for name in frame.columns.difference(keys):
-        check_sums(frame[name].to_numpy(), lambda: groups.ngroup().to_numpy(), _most(name))
-    sums = groups.sum().reset_index()
-    named = [*known, None]
-    return sums.assign(merchant_id=pd.Series([named[k] for k in sums["merchant_id"]], index=sums.index, dtype=object))

@@ -129,18 +129,28 @@ def _implies(rule: Limit, other: Limit) -> bool:
         late
         and early
         and all(
-            column in rule.where and _within(rule.where[column], condition)  # type: ignore[arg-type]
+            column in rule.where and within(rule.where[column], condition)  # type: ignore[arg-type]
             for column, condition in other.where.items()
         )
     )
 
 
-def _within(inner: Condition, outer: Condition) -> bool:
+def within(inner: Condition, outer: Condition) -> bool:
+    """Return whether every value that meets a condition meets another condition of the same column as well."""
     if isinstance(inner, Interval) and isinstance(outer, Interval):
         return outer.above <= inner.above and inner.at_most <= outer.at_most
     if isinstance(inner, Interval) or isinstance(outer, Interval):
         return False
     return {(type(level), level) for level in inner} <= {(type(level), level) for level in outer}
+
+
+def are_apart(one: Condition, other: Condition) -> bool:
+    """Return whether no value meets both conditions on a column; intervals and levels are taken to share one."""
+    if isinstance(one, Interval) and isinstance(other, Interval):
+        return max(one.above, other.above) >= min(one.at_most, other.at_most)
+    if isinstance(one, Interval) or isinstance(other, Interval):
+        return False
+    return not {str(level) for level in one} & {str(level) for level in other}
 
 
 def ranked(limits: Sequence[Limit], choose: str) -> tuple[Limit, ...]:
@@ -186,25 +196,25 @@ def limit_arguments(limits: Sequence[Limit], choose: str, measures: Sequence[str
 
 @dataclass(frozen=True, eq=False)
 class ChosenLimits:
-    """The limit of each row, in yuan, and what decided it.
+    """The limit of each row and what decided it.
 
     Parameters
     ----------
-    limit : float64 array, shape (n,), yuan
-        Infinite if no rule holds.
+    limit : array, shape (n,)
+        In the unit of the amounts.
     rule : int64 array, shape (n,)
         The number of the deciding rule; the number of rules if none holds.
     conflict : bool array, shape (n,)
         Whether rules of the deciding priority have different amounts.
     """
 
-    limit: NDArray[np.float64]
+    limit: NDArray[Any]
     rule: NDArray[np.int64]
     conflict: NDArray[np.bool_]
 
 
 def choose_limits(
-    limits: Sequence[Limit], choose: str, *, masks: NDArray[np.uint64], measures: Mapping[str, NDArray[np.float64]]
+    limits: Sequence[Limit], choose: str, *, masks: NDArray[np.uint64], amounts: Sequence[NDArray[Any]], unlimited: Any
 ) -> ChosenLimits:
     """Return the limit of every row.
 
@@ -214,21 +224,20 @@ def choose_limits(
     choose : {"largest", "smallest", "first"}
     masks : uint64 array, shape (n,)
         Bit k of a row is 1 if the row meets the conditions of rule k.
-    measures : mapping of str to float64 array, shape (n,), yuan
-        The columns of which limits are a share.
+    amounts : sequence of array, shape (n,)
+        The amount of each rule, in yuan or in fen.
+    unlimited : float or int
+        The limit of rows for which no rule holds.
     """
     n = len(masks)
-    limit, rule = np.full(n, np.inf), np.full(n, len(limits), dtype=np.int64)
-    conflict = np.zeros(n, dtype=np.bool_)
+    limit = np.full(n, unlimited)
+    rule, conflict = np.full(n, len(limits), dtype=np.int64), np.zeros(n, dtype=np.bool_)
     by_priority = sorted(range(len(limits)), key=lambda k: limits[k].priority)
     for _, members in groupby(by_priority, key=lambda k: limits[k].priority):
-        value, best = np.full(n, np.inf), np.full(n, -1, dtype=np.int64)
+        value, best = np.full(n, unlimited), np.full(n, -1, dtype=np.int64)
         apart = np.zeros(n, dtype=np.bool_)
         for k in members:
-            one = limits[k]
-            amount = np.full(n, one.amount)
-            if one.of is not None and one.share is not None:
-                amount = np.minimum(amount, one.share * measures[one.of])
+            amount = amounts[k]
             holds = (masks >> np.uint64(k)) & np.uint64(1) == 1
             apart |= holds & (best >= 0) & (amount != value)
             better = {"largest": amount > value, "smallest": amount < value, "first": np.zeros(n, bool)}[choose]
@@ -237,3 +246,13 @@ def choose_limits(
         decided = best >= 0
         limit[decided], rule[decided], conflict[decided] = value[decided], best[decided], apart[decided]
     return ChosenLimits(limit, rule, conflict)
+
+
+def limits_in_yuan(limits: Sequence[Limit], measures: Mapping[str, NDArray[np.float64]], n: int) -> list[NDArray[Any]]:
+    """Return the amount of each rule for n rows, in yuan, from the columns of which limits are a share."""
+    return [
+        np.full(n, rule.amount)
+        if rule.of is None or rule.share is None
+        else np.minimum(rule.amount, rule.share * measures[rule.of])
+        for rule in limits
+    ]

@@ -1,0 +1,1 @@
+"""What happens under a cover after pricing: claims are settled."""
