@@ -431,6 +431,15 @@ def test_a_reversal_gives_money_and_place_back_and_reopens_nothing():
     assert found["reason"].tolist() == ["", "over_max_claims", "", "", ""]
 
 
+def test_claims_without_ids_that_differ_in_their_merchant_alone_have_a_fixed_sequence():
+    claims = one_day(freight=[10.0, 10.0], merchant_id=["b", "a"], ship_date=pd.Timestamp("2026-06-01")).assign(
+        order_id=7
+    )
+    for rows in (claims, claims[::-1]):
+        settled = settle(Cover(max_claims=1), rows, aggregate=AggregateLimit(300.0))
+        assert settled.totals.paid == {("a", "2026-06"): 1_000}
+
+
 @pytest.mark.parametrize("cut", range(5))
 def test_a_reversal_serves_claims_after_its_time_wherever_a_batch_ends(cut):
     """A claim of the same hour as the reversal does not get its place, also not in a later batch."""
