@@ -6,10 +6,10 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-import sqlalchemy as sa
 from hypothesis import strategies as st
 
 import postgres
+import writers
 from freightrisk import Balances, Ledger, Tariff
 from freightrisk.pipeline import tables
 from strategies import draw_batch
@@ -33,12 +33,7 @@ def where(request, tmp_path):
     """Where a ledger is that has nothing in it."""
     if request.param == "sqlite":
         return tmp_path / "spending.db"
-    url = request.getfixturevalue("postgres_url")
-    engine = sa.create_engine(url)
-    with engine.begin() as connection:
-        tables.TABLES.drop_all(connection)
-    engine.dispose()
-    return url
+    return writers.emptied(request.getfixturevalue("postgres_url"))
 
 
 def batches_of(n_batches, size=40, seed=5):

@@ -183,10 +183,14 @@ def draw_claims(rng, n, *, n_orders, days=60):
     start = (
         orders["ship_date"].min().to_datetime64() if orders["ship_date"].notna().any() else np.datetime64("2025-06-01")
     )
+    sent = orders["ship_date"].to_numpy().astype("datetime64[s]")
+    orders["ship_date"] = start + (sent - start) % np.timedelta64(max(days // 2, 1), "D")  # most claims are in force
     hours = rng.integers(0, 24 * days, n).astype("timedelta64[h]")  # whole hours, so that some claims share a time
     report = (start.astype("datetime64[h]") + hours).astype("datetime64[us]")
     undone = rng.random(n) < 0.2
-    back = np.where(undone, report + rng.integers(0, 24 * 20, n).astype("timedelta64[h]"), np.datetime64("NaT", "us"))
+    back = np.where(
+        undone, report + rng.integers(0, 24 * min(20, days), n).astype("timedelta64[h]"), np.datetime64("NaT", "us")
+    )
     decided = np.where(
         undone, "reversed", rng.choice(np.array(["paid", "refused", None], dtype=object), n, p=[0.5, 0.1, 0.4])
     )
@@ -254,7 +258,8 @@ def pieces_of(claims, cuts):
 @given(covers_with_rules(), AGGREGATES, PAYER_LISTS, seeds, st.data())
 @settings(max_examples=60)
 def test_batches_split_in_any_way_pay_the_same_fen(cover, aggregate, payers, seed, data):
-    claims, orders = draw_claims(np.random.default_rng(seed), 40, n_orders=12)
+    # Within one day, reversals often have the time of a report, and a batch may end between the two.
+    claims, orders = draw_claims(np.random.default_rng(seed), 40, n_orders=12, days=data.draw(st.sampled_from([1, 60])))
     tariff = tariff_of(cover)
     told = {"orders": orders, "payers": payers, "aggregate": aggregate}
     once = settle(tariff, claims, **told)
@@ -426,6 +431,34 @@ def test_a_reversal_gives_money_and_place_back_and_reopens_nothing():
     assert found["reason"].tolist() == ["", "over_max_claims", "", "", ""]
 
 
+def test_claims_without_ids_that_differ_in_their_merchant_alone_have_a_fixed_sequence():
+    claims = one_day(freight=[10.0, 10.0], merchant_id=["b", "a"], ship_date=pd.Timestamp("2026-06-01")).assign(
+        order_id=7
+    )
+    for rows in (claims, claims[::-1]):
+        settled = settle(Cover(max_claims=1), rows, aggregate=AggregateLimit(300.0))
+        assert settled.totals.paid == {("a", "2026-06"): 1_000}
+
+
+@pytest.mark.parametrize("cut", range(5))
+def test_a_reversal_serves_claims_after_its_time_wherever_a_batch_ends(cut):
+    """A claim of the same hour as the reversal does not get its place, also not in a later batch."""
+    hours = pd.to_timedelta([10, 12, 12, 13], unit="h")
+    claims = pd.DataFrame(
+        {
+            "claim_id": [1, 2, 3, 4],
+            "order_id": [7, 8, 7, 7],
+            "freight": 10.0,
+            "report_date": pd.Timestamp("2026-06-01") + hours,
+            "reversed_date": [pd.Timestamp("2026-06-01 12:00"), pd.NaT, pd.NaT, pd.NaT],
+        }
+    )
+    first = settle(Cover(max_claims=1), claims[:cut])
+    second = settle(Cover(max_claims=1), claims[cut:], totals=first.totals)
+    paid = [*first.claims["paid_fen"], *second.claims["paid_fen"]]
+    assert paid == [0, 1_000, 0, 1_000]
+
+
 def test_a_simulated_book_with_decisions_is_settled():
     """The book's decisions and official pickup decide; the platform pays if the merchant is not at fault."""
     book = simulate_book(20_000, seed=5, lines=LineTruth(), buyers=BuyerTruth(), funnel=FunnelTruth())
@@ -469,7 +502,7 @@ def test_fault_decides_the_payer():
 @pytest.mark.parametrize(
     ("cover", "freight", "fen"),
     [
-        (Cover(limit=12.345), 20.0, 1_234),  # a limit is cut to whole fen
+        (Cover(limit=12.349), 20.0, 1_234),  # a limit is cut to whole fen
         (Cover(coinsurance=0.5), 0.03, 2),  # 1.5 fen, to even
         (Cover(coinsurance=0.5), 0.01, 0),  # 0.5 fen, to even
         (Cover(deductible=5.0, coinsurance=0.1), 17.35, 1_112),  # 1,111.5 fen, to even

@@ -31,6 +31,7 @@ from freightrisk import (
 )
 from freightrisk._config import Columns, DataFiles, FitPlan, MatureFrequency, MatureSeverity, parse_plan
 from freightrisk._document import struct_of
+from freightrisk.aggregates import AggregateLimit
 
 QUICKSTART = Path(__file__).resolve().parents[1] / "docs" / "quickstart.md"
 # The sections that the table of keys has for the parts of a plan; other parts are inline tables.
@@ -41,6 +42,7 @@ SECTIONS = {
     MatureFrequency: "`[frequency]`",
     MatureSeverity: "`[severity]`",
     Cover: "`[cover]`",
+    AggregateLimit: "aggregate limit",
     ByLevel: "amounts by level",
     Limit: "`[[cover.limits]]`",
     Loadings: "`[loadings]`",

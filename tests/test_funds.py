@@ -667,7 +667,7 @@ def test_kills_change_no_fen_of_a_fund(tmp_path, fund):
     frames = {f"{k:03}": frame for k, frame in enumerate(batches_of(40, size=30))}
     start = time.perf_counter()
     write_all(tmp_path / "whole.db", tariff, frames)
-    seconds, kills = time.perf_counter() - start, 0
+    seconds, kills, reach = time.perf_counter() - start, 0, 0.25
     for _ in range(12):
         child = fork()
         if child == 0:
@@ -677,9 +677,10 @@ def test_kills_change_no_fen_of_a_fund(tmp_path, fund):
                 status = 0
             finally:
                 os._exit(status)
-        time.sleep(rng.uniform(0.02, 0.25) * seconds)
+        time.sleep(rng.uniform(0.08, 1.0) * reach * seconds)
         os.kill(child, signal.SIGKILL)
-        kills += os.waitpid(child, 0)[1] == signal.SIGKILL
+        was_running = os.waitpid(child, 0)[1] == signal.SIGKILL
+        kills, reach = kills + was_running, reach if was_running else reach / 2  # later writers have less to write
     assert kills > 2
     write_all(tmp_path / "killed.db", tariff, frames)
     with Ledger(tmp_path / "killed.db") as ledger, Ledger(tmp_path / "whole.db") as expected:

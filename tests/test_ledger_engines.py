@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-import postgres
+import ledgers
 import writers
 from forks import fork
 from freightrisk import Ledger, LedgerError, Subsidy
@@ -24,24 +24,9 @@ CAN_FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 RULE = Subsidy("grant", "platform", fixed_fen=10, budget_fen=55)
 
 
-@pytest.fixture(autouse=True)
-def without_waiting_for_the_disk(monkeypatch):
-    """No power is lost here."""
-    monkeypatch.setattr(tables, "SYNCHRONOUS", "OFF")
-
-
-@pytest.fixture(scope="module")
-def server_url():
-    with postgres.server() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def where(request, tmp_path):
-    """Where a ledger is that has nothing in it."""
-    if request.param == "sqlite":
-        return tmp_path / "spending.db"
-    return writers.emptied(request.getfixturevalue("server_url"))
+# The fixtures: ledgers in SQLite and PostgreSQL, no waiting for the disk
+postgres_url, where = ledgers.postgres_url, ledgers.where
+without_waiting_for_the_disk = ledgers.without_waiting_for_the_disk
 
 
 def url_of(where):
@@ -167,16 +152,16 @@ def test_listeners_that_begin_are_replaced_on_sqlite(tmp_path):
 
 
 @pytest.mark.parametrize("level", ["SERIALIZABLE", "READ COMMITTED"])
-def test_listeners_that_change_the_isolation_are_refused(server_url, level):
-    engine = set_level(sa.create_engine(server_url), level)
+def test_listeners_that_change_the_isolation_are_refused(postgres_url, level):
+    engine = set_level(sa.create_engine(postgres_url), level)
     with pytest.raises(InputError, match=f"transactions are {level.lower()}, although the ledger asked for"):
         Ledger(engine)
     engine.dispose()
 
 
-def test_an_engines_schema_is_kept(server_url):
-    writers.emptied(server_url)
-    engine = sa.create_engine(server_url)
+def test_an_engines_schema_is_kept(postgres_url):
+    writers.emptied(postgres_url)
+    engine = sa.create_engine(postgres_url)
     with engine.begin() as connection:
         connection.exec_driver_sql("drop schema if exists finance cascade")
         connection.exec_driver_sql("create schema finance")
@@ -264,10 +249,10 @@ def test_other_kinds_of_engine_are_refused():
         Ledger({"password": "s3cr3t"})
 
 
-def test_a_server_that_only_reads(server_url):
-    writers.emptied(server_url)
-    Ledger(server_url).close()
-    reading = sa.create_engine(server_url, connect_args={"options": "-c default_transaction_read_only=on"})
+def test_a_server_that_only_reads(postgres_url):
+    writers.emptied(postgres_url)
+    Ledger(postgres_url).close()
+    reading = sa.create_engine(postgres_url, connect_args={"options": "-c default_transaction_read_only=on"})
     with Ledger(reading) as ledger:
         assert spent(ledger) == 0
         with pytest.raises(LedgerError, match="read-only transaction; give the address of the server that writes"):
@@ -279,10 +264,10 @@ def test_a_server_that_only_reads(server_url):
 
 
 @pytest.mark.parametrize("code", ["40001", "40P01"])
-def test_what_the_database_wants_repeated_is_repeated(server_url, code):
-    writers.emptied(server_url)
-    engine = sa.create_engine(server_url)
-    with Ledger(server_url) as ledger:
+def test_what_the_database_wants_repeated_is_repeated(postgres_url, code):
+    writers.emptied(postgres_url)
+    engine = sa.create_engine(postgres_url)
+    with Ledger(postgres_url) as ledger:
         with engine.begin() as connection:
             connection.exec_driver_sql("drop sequence if exists refusals")
             connection.exec_driver_sql("create sequence refusals")
@@ -495,17 +480,17 @@ def test_attached_memory_is_refused(tmp_path):
         Ledger(engine)
 
 
-def test_temporary_tables_of_postgresql_are_refused(server_url):
+def test_temporary_tables_of_postgresql_are_refused(postgres_url):
     for where in (
-        f"{server_url}&options=-csearch_path%3Dpg_temp",
-        sa.create_engine(server_url, execution_options={"schema_translate_map": {None: "pg_temp"}}),
+        f"{postgres_url}&options=-csearch_path%3Dpg_temp",
+        sa.create_engine(postgres_url, execution_options={"schema_translate_map": {None: "pg_temp"}}),
     ):
         with pytest.raises(InputError, match="belong to one connection"):
             Ledger(where)
 
 
-def test_a_schema_of_its_own_is_taken(server_url):
-    engine = sa.create_engine(server_url, execution_options={"schema_translate_map": {None: "risk"}})
+def test_a_schema_of_its_own_is_taken(postgres_url):
+    engine = sa.create_engine(postgres_url, execution_options={"schema_translate_map": {None: "risk"}})
     with engine.begin() as connection:
         connection.execute(sa.text("CREATE SCHEMA IF NOT EXISTS risk"))
     with Ledger(engine) as ledger:
