@@ -1,5 +1,6 @@
 """Settled claims against a slow judge that knows the rules only in words, and against the numbers of the trade."""
 
+import json
 import re
 from dataclasses import replace
 from datetime import date
@@ -24,6 +25,7 @@ from freightrisk import (
     Settlement,
     settle,
 )
+from freightrisk._document import to_plain
 from freightrisk.aggregates import AggregateLimit
 from freightrisk.datasets import BuyerTruth, FunnelTruth, LineTruth, simulate_book
 from freightrisk.programme.claim_totals import REASONS, SEAL, document_of
@@ -267,7 +269,9 @@ def test_batches_split_in_any_way_pay_the_same_fen(cover, aggregate, payers, see
     totals, parts = ClaimTotals(), []
     for piece in pieces_of(claims, cuts):
         settled = settle(tariff, piece, totals=totals, **told)
-        totals = SEAL.read(ClaimTotals, document_of(settled.totals), source="totals")
+        document = document_of(settled.totals)
+        assert json.loads(document) == SEAL.plain(json.loads(json.dumps(to_plain(settled.totals))))
+        totals = SEAL.read(ClaimTotals, document, source="totals")
         parts.append(settled.claims)
     whole_parts = [part for part in parts if len(part)]  # pandas has another type for texts without rows
     pd.testing.assert_frame_equal(pd.concat(whole_parts).sort_index(), once.claims.sort_index())
