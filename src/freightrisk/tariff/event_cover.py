@@ -6,7 +6,7 @@ from typing import Any
 
 from freightrisk import _check
 from freightrisk._intake import DEFAULT_CLOCK
-from freightrisk._shown import repr_of
+from freightrisk._shown import brief, repr_of
 from freightrisk.book.codings import Coding
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
@@ -91,6 +91,8 @@ class EventCover:
     severity: EventSeverity = field(kw_only=True)
     cover: Cover = field(default=Cover(), kw_only=True)
     amount_of: str | None = field(default=None, kw_only=True)
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         event = f"event '{_check.label(self.name, argument='name of an event')}'"
