@@ -800,6 +800,12 @@ def test_columns_of_merchants_come_from_the_merchants(kind, tmp_path):
         settle(cover, claims, orders=orders, merchants=merchants[1:])
     with pytest.raises(InputError, match=r"claims, orders and merchants: missing column 'merchant_tier'"):
         settle(cover, claims, orders=orders, merchants=merchants[["merchant_id"]])
+    with pytest.raises(
+        InputError, match=r"claims and orders: missing column 'merchant_tier'.* give the table .* merchants"
+    ):
+        settle(cover, claims, orders=orders)
+    with pytest.raises(InputError, match=r"missing column 'merchant_id'.* give the orders that have it"):
+        Settlement.of_claims(found, claims)
     # A column of the claims or orders goes before a column of the merchants, as in a price.
     both = settle(cover, claims.assign(merchant_tier="new"), orders=orders, merchants=merchants).claims
     assert both["limit_rule"].eq("base").all()

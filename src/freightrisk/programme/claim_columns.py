@@ -110,7 +110,11 @@ def read_claims(
     if merchants is not None:
         joined = _beside_merchants(joined, merchants, needed, how)
     given = ["claims", *([] if orders is None else ["orders"]), *([] if merchants is None else ["merchants"])]
-    _check.columns_present(needed, joined.names, argument=", ".join([*given[:-2], " and ".join(given[-2:])]))
+    both = ", ".join([*given[:-2], " and ".join(given[-2:])])
+    cure = (
+        _check.RENAME if len(given) == 3 else "Rename the columns, or give the table that has them: orders, merchants."
+    )
+    _check.columns_present(needed, joined.names, argument=both, cure=cure)
     time, reversed_at, decided = _decided(table, names, decision)
     claim = _known(table, names.claim_id) if names.claim_id in table.names else None
     if claim is not None:
