@@ -23,6 +23,7 @@ from benchmarks.pricing import (
     price_lines,
     quote_lines,
 )
+from benchmarks.settling import aggregate_lines, settle_lines
 from benchmarks.stored import growth_lines, stored_lines
 from benchmarks.timing import Line, cores, medians, processor
 
@@ -49,6 +50,8 @@ BENCHMARKS = {
     "import": Benchmark(import_lines, 1, 0),
     "parquet": Benchmark(parquet_lines, 100_000_000, 1_000_000),
     "campaigns": Benchmark(campaign_lines, 10_000_000, 2_000_000),
+    "settle": Benchmark(settle_lines, 1_000_000, 100_000),
+    "aggregates": Benchmark(aggregate_lines, 100_000, 0),
     "fit": Benchmark(poisson_lines, 5_000_000, 500_000),
     "severity": Benchmark(gamma_lines, 5_000_000, 300_000),
     "leaves": Benchmark(leaf_lines, 5_000_000, 0),
