@@ -23,6 +23,7 @@ from freightrisk import (
     _reference,
 )
 from freightrisk.aggregates import AggregateLimit, AggregateShares
+from freightrisk.events import EventCover
 from freightrisk.tariff.document import parse_tariff
 from freightrisk.tariff.parts import document_of
 from freightrisk.tariff.rates import RateTables
@@ -68,7 +69,11 @@ def test_the_payout_is_multiplied_by_the_share_at_every_door(shares, floor, seed
     for k in range(min(size, 3)):
         order = frame.iloc[k].to_dict()
         assert tariff.quote(order) == quotes.iloc[k].to_dict()
-        assert "x aggregate share" in str(tariff.explain(order))
+        sheet = {line[:25].strip(): line[25:].split(maxsplit=1) for line in str(tariff.explain(order)).splitlines()}
+        assert sheet["payout of a claim"] == [f"{before['expected_payout'].iloc[k]:.8f}", "limit 25 yuan a claim"]
+        assert sheet["x aggregate share"][0] == f"{share[k]:.8f}"
+        assert sheet["x aggregate share"][1].endswith(" under 300 yuan a month")
+        assert sheet["expected payout"][0] == f"{quotes['expected_payout'].iloc[k]:.8f}"
     known = frame["merchant_id"].notna().to_numpy()
     ids = frame["merchant_id"][known].tolist()
     np.testing.assert_array_equal(shares.share_of(ids, sizes=frame["segment"][known]), np.array(share)[known])
@@ -152,3 +157,20 @@ def test_a_quote_without_the_columns_of_amounts_and_merchants_is_refused():
 def test_bad_aggregates_are_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_an_event_is_priced_under_an_aggregate_limit():
+    # 1688: late delivery pays at most 300 yuan a month of a merchant (docs/events.md)
+    shares = AggregateShares(MONTH, {"m1": 0.5}, default=0.75)
+    late = EventCover("delay", frequency=0.02, severity=5.0, cover=Cover(max_claims=None, aggregate=MONTH))
+    quotes = late.tariff(aggregate_shares=shares).price(pd.DataFrame({"merchant_id": ["m1", "m2"]}))
+    assert quotes["expected_payout"].tolist() == [2.5, 3.75]
+    with pytest.raises(InputError, match=r"the tariff has no shares; give both.*aggregate_shares="):
+        late.tariff()
+
+
+def test_limit_bound_counts_the_aggregate_limit_as_the_docs_say():
+    shares = AggregateShares(MONTH, {"m1": 0.98, "m2": 0.995}, default=1.0)
+    late = EventCover("delay", frequency=0.02, severity=5.0, cover=Cover(aggregate=MONTH))
+    quotes = late.tariff(aggregate_shares=shares).price(pd.DataFrame({"merchant_id": ["m1", "m2", "m3"]}))
+    assert quotes["limit_bound"].tolist() == [True, False, False]

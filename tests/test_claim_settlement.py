@@ -1,5 +1,6 @@
 """Settled claims against a slow judge that knows the rules only in words, and against the numbers of the trade."""
 
+import json
 import re
 from dataclasses import replace
 from datetime import date
@@ -24,6 +25,7 @@ from freightrisk import (
     Settlement,
     settle,
 )
+from freightrisk._document import to_plain
 from freightrisk.aggregates import AggregateLimit
 from freightrisk.datasets import BuyerTruth, FunnelTruth, LineTruth, simulate_book
 from freightrisk.programme.claim_totals import REASONS, SEAL, document_of
@@ -267,7 +269,9 @@ def test_batches_split_in_any_way_pay_the_same_fen(cover, aggregate, payers, see
     totals, parts = ClaimTotals(), []
     for piece in pieces_of(claims, cuts):
         settled = settle(tariff, piece, totals=totals, **told)
-        totals = SEAL.read(ClaimTotals, document_of(settled.totals), source="totals")
+        document = document_of(settled.totals)
+        assert json.loads(document) == SEAL.plain(json.loads(json.dumps(to_plain(settled.totals))))
+        totals = SEAL.read(ClaimTotals, document, source="totals")
         parts.append(settled.claims)
     whole_parts = [part for part in parts if len(part)]  # pandas has another type for texts without rows
     pd.testing.assert_frame_equal(pd.concat(whole_parts).sort_index(), once.claims.sort_index())
@@ -649,9 +653,7 @@ def test_claims_of_a_settlement_by_day_merchant_and_payer(tmp_path):
         "claims": [2, 1, -1],
         "fen": [3_000, 3_000, -2_000],
     }
-    assert repr(found) == (
-        "Settlement: 0 orders, 0.00 yuan (rounding +0.00, floor +0.00); paid by nobody; claims 40.00"
-    )
+    assert repr(found) == ("Settlement: 2 claims, 40.00 yuan; paid by platform 10.00, insurer 30.00")
     assert found.is_balanced
     for form in ("parquet", "csv"):
         paths = found.save(tmp_path, format=form)
@@ -768,3 +770,42 @@ def test_the_aggregate_limit_of_the_cover_is_settled():
     assert settle(cover, claims, aggregate=AggregateLimit(20.0)).claims.equals(settled.claims)
     with pytest.raises(InputError, match=r"aggregate is AggregateLimit\(amount=30.*but the cover has"):
         settle(cover, claims, aggregate=AggregateLimit(30.0))
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow", "parquet"])
+def test_columns_of_merchants_come_from_the_merchants(kind, tmp_path):
+    cover = Cover(
+        max_claims=None,
+        limits=[Limit("base", 5.0), Limit("strong", 50.0, where={"merchant_tier": ["strong"]}, priority=1)],
+        aggregate=AggregateLimit(60.0),
+    )
+    merchants = pd.DataFrame({"merchant_id": [7, 8, 9], "merchant_tier": ["strong", None, "new"], "zone": ["x"] * 3})
+    orders = pd.DataFrame({"order_id": range(6), "merchant_id": [7, 8, 9, 7, 8, 9], "ship_date": "2026-06-01"})
+    claims = pd.DataFrame({"order_id": [5, 3, 1, 0], "report_date": "2026-06-09", "freight": [9.0, 40.0, 9.0, 40.0]})
+    expected = settle(cover, claims, orders=orders.merge(merchants, on="merchant_id")).claims
+    assert expected["paid_fen"].tolist() == [500, 2_000, 500, 4_000]
+    assert expected["limit_rule"].tolist() == ["base", "strong", "base", "strong"]
+    turned = {"pandas": lambda frame: frame, "polars": pl.from_pandas, "pyarrow": pa.Table.from_pandas}
+    tables = {"orders": orders, "merchants": merchants}
+    if kind == "parquet":
+        for name, table in tables.items():
+            table.to_parquet(tmp_path / name)
+        found = settle(cover, claims, **{name: tmp_path / name for name in tables})
+    else:
+        found = settle(cover, claims, **{name: turned[kind](table) for name, table in tables.items()})
+    pd.testing.assert_frame_equal(found.claims, expected)
+    own = claims.assign(merchant_id=[9, 7, 8, 7], ship_date="2026-06-01")  # without orders
+    pd.testing.assert_frame_equal(settle(cover, own, merchants=merchants).claims, expected)
+    with pytest.raises(InputError, match=r"'merchant_id' is missing or names no merchant in 2 rows \(first: 1, 3\)"):
+        settle(cover, claims, orders=orders, merchants=merchants[1:])
+    with pytest.raises(InputError, match=r"claims, orders and merchants: missing column 'merchant_tier'"):
+        settle(cover, claims, orders=orders, merchants=merchants[["merchant_id"]])
+    with pytest.raises(
+        InputError, match=r"claims and orders: missing column 'merchant_tier'.* give the table .* merchants"
+    ):
+        settle(cover, claims, orders=orders)
+    with pytest.raises(InputError, match=r"missing column 'merchant_id'.* give the orders that have it"):
+        Settlement.of_claims(found, claims)
+    # A column of the claims or orders goes before a column of the merchants, as in a price.
+    both = settle(cover, claims.assign(merchant_tier="new"), orders=orders, merchants=merchants).claims
+    assert both["limit_rule"].eq("base").all()

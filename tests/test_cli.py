@@ -233,6 +233,10 @@ def test_settle_gives_the_library_claims(kind, files, faults, tmp_path):
     assert lines["platform"][1] == f"{expected.claims['platform_fen'].sum() / 100:,.2f}"
     assert lines["freight"][-1] == f"{claims['freight'].sum():,.2f}"
     assert "sum of payers less freight: 0 fen" in printed
+    for what, flag in (("the limit reduced", "limit_bound"), ("the aggregate limit reduced", "aggregate_bound")):
+        line = next(line for line in printed.splitlines() if line.strip().startswith(f"{what} the payment"))
+        assert line.split()[-3] == f"{expected.claims[flag].sum():,}"
+    assert expected.claims["limit_bound"].any()
     assert "to carry totals over from run to run, give --totals" in printed
 
 
@@ -254,6 +258,19 @@ def test_settle_carries_totals_from_run_to_run(files, faults, tmp_path):
     again = run(*told, "--claims", tmp_path / "0.parquet", "--totals", tmp_path / "t.json", "--out", tmp_path / "a.csv")
     assert again[0] == 2  # the totals know these claims
     assert not (tmp_path / "a.csv").exists()
+
+
+def test_settle_reads_columns_of_merchants(files, faults, tmp_path):
+    cover = freightrisk.Cover(limits=[freightrisk.Limit("low", 6.0, where={"segment": ["large"]})])
+    event = freightrisk.events.EventCover("freight", frequency=0.1, severity=9.0, cover=cover)
+    event.tariff().save(tmp_path / "t.json")
+    told = ["settle", "--tariff", tmp_path / "t.json", "--claims", faults / "claims.csv", "--orders", files["orders"]]
+    assert run(*told, "--merchants", files["merchants"], "--out", tmp_path / "s.csv")[0] == 0
+    orders = pd.read_parquet(files["orders"]).merge(pd.read_parquet(files["merchants"]), on="merchant_id")
+    expected = freightrisk.settle(cover, pd.read_parquet(faults / "claims.parquet"), orders=orders).claims
+    assert expected["limit_bound"].any()
+    assert pd.read_csv(tmp_path / "s.csv")["paid_fen"].tolist() == expected["paid_fen"].tolist()
+    assert run(*told, "--out", tmp_path / "none.csv")[0] == 2
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
@@ -322,6 +339,11 @@ BAD_CALLS = [
     ("settle --tariff {tariff} --claims {claims} --out {new}/s.csv --keep no", "missing column 'no'"),
     ("settle --tariff {tariff} --claims {claims} --out {new}/s.csv --payers {config}", "payers '.*' cannot be read"),
     ("settle --tariff {tariff} --claims {claims} --out {new}/s.csv --aggregate 0", "amount of an aggregate limit is 0"),
+    (
+        "settle --tariff {tariff} --claims {claims} --out {new}/s.csv --by order",
+        "--by and --period need --agg",
+    ),
+    ("settle --tariff {tariff} --claims {claims} --out {new}/s.csv --period day", "need --aggregate; give the limit"),
     ("settle --tariff {tariff} --claims {claims} --out {new}/s.csv --aggregate 9", "missing columns? 'merchant_id'"),
     ("settle --tariff {tariff} --claims {claims} --out {new}/s.csv --totals {tariff}", "is also an input"),
     ("settle --tariff {tariff} --claims {claims} --out {new}/s.csv --totals {cut}", "truncated or corrupt"),

@@ -21,6 +21,7 @@ from freightrisk import (
     Fund,
     Given,
     Hierarchy,
+    InputError,
     Interaction,
     Interval,
     Limit,
@@ -180,3 +181,11 @@ def test_limits_of_a_configuration():
             Limit("custom", 3000.0, share=0.05, of="sub_order", priority=2, where={"custom": ["yes"]}),
         ],
     )  # fmt: skip
+
+
+def test_an_aggregate_limit_is_refused_before_the_fit():
+    text = '[[factors]]\nkind = "factor"\nname = "zone"\n[cover]\naggregate = { amount = 300.0 }\n'
+    with pytest.raises(
+        InputError, match=r"'c.toml': cover\.aggregate needs the share .* in Python with aggregate_shares="
+    ):
+        parse_plan(text, source="c.toml", folder=Path())

@@ -646,3 +646,11 @@ def test_freight_of_a_marketplace_under_one_limit(parcels, limit):
     assert expected == pytest.approx(np.minimum(seen, limit).mean(), rel=2e-3)
     paid = np.minimum(later, limit)
     assert abs(expected - paid.mean()) < 3.0 * paid.std() * np.sqrt(2.0 / len(paid))
+
+
+def test_a_worksheet_of_an_event_has_no_freight():
+    for severity, amount in ((5.0, {}), (0.1, {"amount_of": "price"})):
+        event = EventCover("late arrival", frequency=0.02, severity=severity, **amount)
+        sheet = str(event.tariff().explain({"price": 80.0}))
+        assert "\nmean claim " in sheet
+        assert "freight" not in sheet

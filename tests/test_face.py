@@ -109,6 +109,24 @@ def test_the_words_have_every_noun():
     assert [name for name in wanted if not re.search(rf"\b{name}\b", code)] == []
 
 
+PAGES = [*sorted(API.parent.glob("*.md")), *sorted(API.parent.parent.glob("*.md"))]
+
+
+@pytest.mark.skipif(not API.is_file(), reason="needs the checkout: docs/api.md")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_blocks_of_a_page_are_closed(page):
+    # Without a closing line, the page shows the text after a block as code, and examples still run.
+    opened = None
+    for number, line in enumerate(page.read_text("utf-8").splitlines(), start=1):
+        if line.startswith("```"):
+            assert opened is None or line == "```", f"line {number}: the block of line {opened} is open"
+            opened = number if opened is None else None
+        assert opened is None or not line.startswith("## "), (
+            f"line {number}: a heading inside the block of line {opened}"
+        )
+    assert opened is None
+
+
 EXAMPLE = re.compile(r"^\s*(?:>>>|\.\.\.) from freightrisk\.([\w.]+) import (.+)$", re.MULTILINE)
 
 

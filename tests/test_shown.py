@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import datetime as dt
 import io
 import json
 import pickle
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import freightrisk
 from freightrisk import (
     Balances,
     Band,
@@ -46,7 +48,7 @@ from freightrisk._shown import cell, shown
 from freightrisk.campaigns import load_campaigns
 from freightrisk.tariff.document import parse_tariff
 from freightrisk.tariff.parts import document_of
-from strategies import changed
+from strategies import changed, covers_with_rules
 
 EVIL = "near\x1b]0;owned\x07\r\n\u202e退货\x9b2J"
 SAFE = r"near\x1b]0;owned\x07\r\n\u202e退货\x9b2J"
@@ -365,3 +367,14 @@ def test_schedules_show_their_zones_as_text():
     with pytest.raises(FreightRiskError) as raised:
         FreightSchedule(fees.iloc[:1]).freight([EVIL + "x"], [900])
     assert signs_unseen(str(raised.value)) == []
+
+
+@given(covers_with_rules())
+def test_the_terms_of_a_cover_are_shown_without_defaults(cover):
+    names = {**vars(freightrisk), "inf": float("inf"), "datetime": dt, **vars(freightrisk.aggregates)}
+    assert eval(repr(cover), names) == cover
+    assert repr(freightrisk.Cover()) == "Cover()"
+    assert repr(freightrisk.Limit("base", 25.0)) == "Limit(name='base', amount=25.0)"
+    assert repr(freightrisk.ClaimPayer("platform")) == "ClaimPayer(payer='platform')"
+    assert "None" not in repr(freightrisk.Subsidy("live", "platform", fixed_fen=30))
+    assert ("deductible" in repr(cover)) == (cover.deductible != 0.0)

@@ -49,14 +49,17 @@ def refuse_rows(bad: NDArray[np.bool_], message: str, *, rows: NDArray[np.int64]
         raise InputError(message.replace("{rows}", rows_text(where if rows is None else rows[where])))
 
 
-def columns_present(wanted: Iterable[str], present: Sequence[str], *, argument: str) -> None:
+RENAME = "Rename the columns or name the right ones in the call."
+
+
+def columns_present(wanted: Iterable[str], present: Sequence[str], *, argument: str, cure: str = RENAME) -> None:
     """Raise unless every wanted column is present."""
     wanted = [label(name, argument=f"{argument}: the name of a column") for name in wanted]
     missing = [name for name in dict.fromkeys(wanted) if name not in present]
     if missing:
         raise InputError(
             f"{argument}: missing column{'s' if len(missing) > 1 else ''} {_names(missing)}; "
-            f"the columns present are {_names(present)}. Rename the columns or name the right ones in the call."
+            f"the columns present are {_names(present)}. {cure}"
         )
 
 

@@ -245,6 +245,9 @@ class JoinedColumns:
         Number of threads that may turn columns into codes.
     names_of : ColumnNames
         Names in the tables of the columns that a tariff knows by their roles.
+    third, third_row : Table and int64 array, shape (rows of orders,), optional
+        A third table for the columns that the others lack, such as merchants beside claims and their orders, and the
+        row of it for each row of the first table; -1 as for merchant_row.
     """
 
     orders: Table
@@ -253,12 +256,14 @@ class JoinedColumns:
     rows: NDArray[np.int64] | None = None
     threads: int = 1
     names_of: ColumnNames = field(default_factory=ColumnNames)
+    third: Table | None = None
+    third_row: NDArray[np.int64] | None = None
     _seen: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
-        """Return the names of all columns, first of the orders, then of the merchants."""
-        return [*self.orders.names, *(self.merchants.names if self.merchants else [])]
+        """Return the names of all columns, first of the orders, then of the merchants and of the third table."""
+        return [name for table in (self.orders, self.merchants, self.third) if table for name in table.names]
 
     @property
     def n_rows(self) -> int:
@@ -266,16 +271,23 @@ class JoinedColumns:
         return self.orders.n_rows if self.rows is None else len(self.rows)
 
     def _home(self, name: str) -> Table:
+        if self.third is not None and name not in (
+            *self.orders.names,
+            *(self.merchants.names if self.merchants else ()),
+        ):
+            return self.third
         return self.orders if name in self.orders.names or self.merchants is None else self.merchants
 
     def _spread(self, values: NDArray[Any], name: str, missing: Any) -> NDArray[Any]:
-        if self._home(name) is not self.orders and self.merchant_row is not None:
-            absent = self.merchant_row < 0  # row -1 then picks the last element, where `missing` is appended
+        home = self._home(name)
+        row = None if home is self.orders else self.third_row if home is self.third else self.merchant_row
+        if row is not None:
+            absent = row < 0  # row -1 then picks the last element, where `missing` is appended
             if absent.any() or not len(values):
                 table = np.append(values, np.array([missing], dtype=values.dtype if missing is not None else object))
-                values = table[self.merchant_row]
+                values = table[row]
             else:
-                values = values[self.merchant_row]
+                values = values[row]
         return values if self.rows is None else values[self.rows]
 
     def _read(self, kind: str, name: str, read: Callable[[Table, str], Read]) -> Read:

@@ -98,6 +98,12 @@ class FitPlan:
         _check.whole(self.floor_fen, argument="floor_fen", low=0, high=10**6)
         object.__setattr__(self, "clock", zone(self.clock).key)
         check_funds(self.subsidies, self.funds)
+        if self.cover.aggregate is not None:
+            raise InputError(
+                "cover.aggregate needs the share of each merchant (AggregateShares), which a configuration does not "
+                "have; build this tariff in Python with aggregate_shares=, or limit the payments alone with "
+                "freightrisk settle --aggregate."
+            )
         names = [factor.name for factor in self.factors]
         repeated = [name for name in names if names.count(name) > 1]
         if repeated:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable
+from dataclasses import MISSING, fields
 from functools import lru_cache
 from itertools import chain, islice
 from typing import Any
@@ -38,6 +39,17 @@ def _sign(sign: str) -> str:
     if category(sign) not in UNSEEN or sign in JOINERS:
         return sign
     return sign.encode("unicode_escape").decode("ascii")
+
+
+def brief(noun: Any) -> str:
+    """Return the repr of a dataclass with the fields that differ from their defaults; it makes an equal object."""
+    found = []
+    for one in fields(noun):
+        value = getattr(noun, one.name)
+        default = one.default if one.default_factory is MISSING else one.default_factory()
+        if one.repr and (default is MISSING or value != default):
+            found.append(f"{one.name}={value!r}")
+    return f"{type(noun).__name__}({', '.join(found)})"
 
 
 def repr_of(value: object) -> str:

@@ -210,7 +210,20 @@ def settled_lines(settled: SettledClaims) -> Lines:
     said = [["decision", "reason", "claims", "freight", "paid"]]
     for row in settled.by_reason().itertuples():
         said.append([row.decision, row.reason, f"{row.claims:,}", yuan(row.freight_fen), yuan(row.paid_fen)])
-    return [*aligned(rows), f"  sum of payers less freight: {total - freight} fen", "", *aligned(said)]
+    lines = [*aligned(rows), f"  sum of payers less freight: {total - freight} fen", "", *aligned(said)]
+    return [*lines, "", *aligned(_flagged(settled))]
+
+
+def _flagged(settled: SettledClaims) -> list[list[str]]:
+    """Return the number of claims with each flag, and their share."""
+    said = {
+        "the limit reduced the payment": "limit_bound",
+        "the aggregate limit reduced the payment": "aggregate_bound",
+        "limits of the deciding priority differ": "limit_conflict",
+    }
+    hits = {what: np.asarray(settled.claims[name].to_numpy()) for what, name in said.items()}
+    rows = [[what, f"{hit.sum():,}", percent(hit.sum() / max(len(hit), 1))] for what, hit in hits.items()]
+    return [["claims where", "claims", "share"], *rows]
 
 
 def _price_lines(quotes: Quotes) -> Lines:
@@ -224,9 +237,11 @@ def _price_lines(quotes: Quotes) -> Lines:
         "the merchant pays 0.01 yuan": quotes["merchant_fen"] == 1,
         "the list price is 0.01 yuan": quotes["list_fen"] == 1,
         "the floor raised the list price or was reached by subsidies": quotes["floor_bound"],
-        "the limit takes more than 1 % off the payout": quotes["limit_bound"],
+        "limits or terms of the cover take over 1 % off the payout": quotes["limit_bound"],
         "a level was not in the book of the fit": quotes["unseen_level"],
     }
+    if "limit_conflict" in quotes:
+        counts["limits of the deciding priority differ"] = quotes["limit_conflict"]
     shares = [["orders where", "orders", "share"]]
     shares += [[what, f"{hit.sum():,}", percent(hit.sum() / n_orders)] for what, hit in counts.items()]
     return [*aligned(rows), "", *aligned(shares)]

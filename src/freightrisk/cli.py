@@ -172,6 +172,7 @@ def _settle_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tariff", type=Path, required=True, help="tariff document")
     _frame_option(parser, "claims", "one row a claim", required=True)
     _frame_option(parser, "orders", "one row an order, with the columns that the claims lack")
+    _frame_option(parser, "merchants", "one row a merchant, with the columns that claims and orders lack")
     parser.add_argument("--out", type=Path, required=True, help="settled claims to write (Parquet, or CSV by its name)")
     parser.add_argument("--keep", nargs="+", metavar="COLUMN",
                         help="columns of claims to repeat (default: the ids of order and claim)")  # fmt: skip
@@ -179,10 +180,10 @@ def _settle_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--aggregate", type=float, metavar="YUAN", help="largest sum of payments of a merchant or order"
     )
-    parser.add_argument("--by", choices=AGGREGATES, default="merchant", help="the holder of --aggregate")
-    parser.add_argument("--period", choices=[*PERIODS, "all"], default="month", help="period of --aggregate")
+    parser.add_argument("--by", choices=AGGREGATES, help="whose payments --aggregate limits (default merchant)")
+    parser.add_argument("--period", choices=[*PERIODS, "all"], help="period of --aggregate (default month)")
     parser.add_argument("--totals", type=Path, metavar="FILE",
-                        help="totals of earlier runs (JSON), read if the file exists and written anew")  # fmt: skip
+                        help="totals of earlier runs (JSON), read if the file exists, then replaced")  # fmt: skip
     _column_options(parser, ClaimColumns)
     _encoding_option(parser)
 
@@ -345,17 +346,20 @@ def _opened(where: str) -> Any:
 def _settle(arguments: argparse.Namespace) -> None:
     totals_file = arguments.totals
     outputs = [arguments.out, *([] if totals_file is None else [totals_file])]
-    check_outputs(outputs, inputs=[arguments.tariff, arguments.claims, arguments.orders, arguments.payers])
+    check_outputs(
+        outputs, inputs=[arguments.tariff, arguments.claims, arguments.orders, arguments.merchants, arguments.payers]
+    )
     if arguments.out.suffix.lower() not in (".parquet", ".csv"):
         raise InputError(f"--out is '{arguments.out}'; give the name of a .parquet or .csv file.")
     tariff, columns, encoding = load_tariff(arguments.tariff), _columns(arguments, ClaimColumns), arguments.encoding
-    period = None if arguments.period == "all" else arguments.period
-    aggregate = arguments.aggregate
-    aggregate = None if aggregate is None else AggregateLimit(aggregate, by=arguments.by, period=period)
+    aggregate = _aggregate(arguments)
     claims = source_of(arguments.claims, "claims", encoding=encoding)
-    orders = None if arguments.orders is None else source_of(arguments.orders, "orders", encoding=encoding)
+    orders, merchants = (
+        None if path is None else source_of(path, name, encoding=encoding)
+        for name, path in (("orders", arguments.orders), ("merchants", arguments.merchants))
+    )
     settled = settle(
-        tariff, claims, orders=orders, aggregate=aggregate,
+        tariff, claims, orders=orders, merchants=merchants, aggregate=aggregate,
         payers=() if arguments.payers is None else load_payers(arguments.payers),
         totals=ClaimTotals.load(totals_file) if totals_file is not None and totals_file.exists() else None, **columns,
     )  # fmt: skip
@@ -373,6 +377,17 @@ def _settle(arguments: argparse.Namespace) -> None:
     is_lost = totals_file is None and limited
     notes = [NEW_TOTALS, ""] if is_lost else []
     show_at_the_end([*settled_lines(settled), "", *notes, f"wrote {' and '.join(map(str, outputs))}"])
+
+
+def _aggregate(arguments: argparse.Namespace) -> AggregateLimit | None:
+    """Return the aggregate limit of the options; refuses a holder or a period without an amount."""
+    by, period = arguments.by, arguments.period
+    if arguments.aggregate is not None:
+        period = {None: "month", "all": None}.get(period, period)
+        return AggregateLimit(arguments.aggregate, by=by or "merchant", period=period)
+    if by or period:
+        raise InputError("--by and --period need --aggregate; give the limit in yuan, such as --aggregate 300.")
+    return None
 
 
 def _ledger(arguments: argparse.Namespace) -> None:

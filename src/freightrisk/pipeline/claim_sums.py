@@ -59,7 +59,8 @@ def _merchants(claims: Any, orders: Any, merchant_id: str, order_id: str) -> tup
         _check.columns_present([order_id, merchant_id], right.names, argument="orders")
         rows = rows_of_ids(left.ids(order_id), unique_ids(right, order_id))
         joined = JoinedColumns(left, right, rows, names_of=joined.names_of)
-    _check.columns_present([merchant_id], joined.names, argument="claims")
+    cure = "Rename the column, or give the orders that have it."
+    _check.columns_present([merchant_id], joined.names, argument="claims", cure=cure)
     codes, values = joined.id_codes("merchant_id")
     return codes, [*values.tolist(), None]
 

@@ -294,16 +294,25 @@ class Settlement:
         return cls(tidy(found.payers, PAYER_KEYS), tidy(found.accounts, ACCOUNT_KEYS), claims)
 
     def __repr__(self) -> str:
-        by_payer = self.payers["fen"].astype(np.float64).groupby(self.payers["payer"], sort=False).sum()
-        paid = ", ".join(f"{payer} {fen / 100:,.2f}" for payer, fen in by_payer.items())
         # All merchants and days together may be more than 64 bits hold.
         sums = self.accounts[ACCOUNTS].astype(np.float64).sum()
-        return shown(
-            f"Settlement: {int(sums['orders']):,} orders, {sums['list_fen'] / 100:,.2f} yuan (rounding "
+        priced = (
+            f"{int(sums['orders']):,} orders, {sums['list_fen'] / 100:,.2f} yuan (rounding "
             f"{sums['rounding_micro'] / 1e6:+,.2f}, floor {sums['floor_income_micro'] / 1e6:+,.2f}); "
-            f"paid by {paid or 'nobody'}"
-            + ("" if self.claims is None else f"; claims {self.claims['fen'].astype(np.float64).sum() / 100:,.2f}")
+            f"paid by {_by_name(self.payers) or 'nobody'}"
         )
+        parts = [priced]
+        if self.claims is not None:
+            fen, n = self.claims["fen"].astype(np.float64).sum(), int(self.claims["claims"].sum())
+            owed = f"{n:,} claims, {fen / 100:,.2f} yuan; paid by {_by_name(self.claims) or 'nobody'}"
+            parts = [owed] if self.accounts.empty and self.payers.empty else [*parts, owed]
+        return shown("Settlement: " + "; ".join(parts))
+
+
+def _by_name(sums: "pd.DataFrame") -> str:
+    """Return the yuan of each payer."""
+    by_payer = sums["fen"].astype(np.float64).groupby(sums["payer"], sort=False).sum()
+    return ", ".join(f"{payer} {fen / 100:,.2f}" for payer, fen in by_payer.items())
 
 
 def _paid(tariff: Tariff) -> list[str]:

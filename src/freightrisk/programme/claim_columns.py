@@ -1,7 +1,7 @@
 """Claims beside their orders: names of columns, money, times, decisions, and the ids that the sequence needs."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 import numpy as np
@@ -79,12 +79,20 @@ def column_names(given: ClaimColumns) -> tuple[ColumnNames, str]:
 
 
 def read_claims(
-    claims: Any, orders: Any, wanted: Sequence[str], *, names: ColumnNames, decision: str, clock: str
+    claims: Any,
+    orders: Any,
+    wanted: Sequence[str],
+    *,
+    merchants: Any = None,
+    names: ColumnNames,
+    decision: str,
+    clock: str,
 ) -> ClaimRows:
-    """Return claims beside their orders; `wanted` are the columns that conditions and limits read."""
+    """Return claims beside their orders and merchants; `wanted` are the columns that conditions and limits read."""
     own = [names.order_id, *(name for name in (*names.of_claims, names.claim_id, decision, FREIGHT_FEN) if name)]
     needed = [names.of_role(name) for name in dict.fromkeys(wanted)]
-    asked = [*own, *needed, names.of_role(SHIP_DATE)]
+    linked = [] if merchants is None else [names.merchant_id]
+    asked = [*own, *needed, *linked, names.of_role(SHIP_DATE)]
     how: dict[str, Any] = {"key": names.order_id, "clock": clock, "date_format": names.date_format}
     table = read(claims, asked, argument="claims", **how)
     of_claim = [names.order_id, *([] if names.report_date is None else [names.report_date])]
@@ -93,13 +101,20 @@ def read_claims(
     ids = _known(table, names.order_id)
     joined = JoinedColumns(table, names_of=names)
     if orders is not None:
-        right = read(orders, [*needed, names.of_role(SHIP_DATE), names.order_id], argument="orders", **how)
+        right = read(orders, [*needed, *linked, names.of_role(SHIP_DATE), names.order_id], argument="orders", **how)
         _check.columns_present([names.order_id], right.names, argument="orders")
         rows = rows_of_ids(ids, unique_ids(right, names.order_id))
         table.refuse(rows < 0, f"claims: '{names.order_id}' names no order in {{rows}}; add the orders or drop these "
                      "claims.", names.order_id)  # fmt: skip
         joined = JoinedColumns(table, right, rows, names_of=names)
-    _check.columns_present(needed, joined.names, argument="claims" if orders is None else "claims and orders")
+    if merchants is not None:
+        joined = _beside_merchants(joined, merchants, needed, how)
+    given = ["claims", *([] if orders is None else ["orders"]), *([] if merchants is None else ["merchants"])]
+    both = ", ".join([*given[:-2], " and ".join(given[-2:])])
+    cure = (
+        _check.RENAME if len(given) == 3 else "Rename the columns, or give the table that has them: orders, merchants."
+    )
+    _check.columns_present(needed, joined.names, argument=both, cure=cure)
     time, reversed_at, decided = _decided(table, names, decision)
     claim = _known(table, names.claim_id) if names.claim_id in table.names else None
     if claim is not None:
@@ -109,6 +124,28 @@ def read_claims(
     if names.report_date is None:
         day = np.full(len(time), np.datetime64("NaT", "D"))
     return ClaimRows(joined, _freight(table, money), ids, claim, time, reversed_at, day, decided, early)
+
+
+def _beside_merchants(
+    joined: JoinedColumns, merchants: Any, needed: Sequence[str], how: Mapping[str, Any]
+) -> JoinedColumns:
+    """Return claims and orders beside the columns of merchants that both lack."""
+    own = joined.names_of.merchant_id
+    lacking = [name for name in needed if name not in joined.names]
+    if not lacking:
+        return joined
+    third = read(merchants, [*lacking, own], argument="merchants", **{**how, "key": own})
+    _check.columns_present([own], joined.names, argument="claims and orders")
+    _check.columns_present([own], third.names, argument="merchants")
+    codes, values = joined.id_codes(MERCHANT_ID)
+    rows = np.append(rows_of_ids(values, unique_ids(third, own)), -1)[codes]
+    joined.refuse(
+        rows < 0,
+        f"claims: '{own}' is missing or names no merchant in {{rows}}; add the merchants, or give '{lacking[0]}' as a "
+        "column of the claims or orders.",
+        own,
+    )
+    return replace(joined, third=third, third_row=rows)
 
 
 def _known(table: Table, column: str | None) -> NDArray[Any]:

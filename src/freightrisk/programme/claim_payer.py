@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from freightrisk import _check
 from freightrisk._document import from_plain, sparse
 from freightrisk._plain import json_document
+from freightrisk._shown import brief
 from freightrisk.book.factors import Value
 from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.programme.fen import WHOLE_SHARE, basis_points, half_even
@@ -54,6 +55,8 @@ class ClaimPayer:
     payer: str
     where: Mapping[str, Interval | Sequence[Value]] = field(default_factory=dict, kw_only=True)
     share: float = field(default=1.0, kw_only=True)
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         _check.label(self.payer, argument="payer of a claim")

@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 
 from freightrisk import _check
-from freightrisk._document import to_plain
 from freightrisk._frozen import FrozenDict
 from freightrisk._intake import Id, Refused, id_of
 from freightrisk._plain import write_whole
@@ -156,7 +155,8 @@ class ClaimTotals:
 
 def document_of(totals: ClaimTotals) -> bytes:
     """Return the document of claim totals."""
-    return msgspec.json.format(msgspec.json.encode(SEAL.plain(to_plain(totals))), indent=1)
+    # The values are plain already. `to_plain` would visit each of them, and took three quarters of the time of `save`.
+    return msgspec.json.format(msgspec.json.encode(SEAL.plain(totals.as_document())), indent=1)
 
 
 def terms_of(aggregate: AggregateLimit | None) -> tuple[str, str | None]:

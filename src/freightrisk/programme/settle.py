@@ -44,6 +44,7 @@ def settle(
     claims: Any,
     *,
     orders: Any = None,
+    merchants: Any = None,
     payers: Sequence[ClaimPayer] = (),
     aggregate: AggregateLimit | None = None,
     totals: ClaimTotals | None = None,
@@ -60,8 +61,9 @@ def settle(
         columns are read if they are there: claim_id; decision, which is "paid", "refused", "reversed" or missing;
         reversed_date, the time of a reversal; ship_date of the order.
     orders : like claims, optional
-        One row an order, with order_id. It has the columns of conditions, limits and factors that the claims lack,
-        columns of the merchant included.
+        One row an order, with order_id. It has the columns of conditions, limits and factors that the claims lack.
+    merchants : like claims, optional
+        One row a merchant, joined by merchant_id, with the columns that claims and orders lack.
     payers : sequence of ClaimPayer
         Who pays, by conditions. The insurer pays the rest.
     aggregate : AggregateLimit, optional
@@ -119,7 +121,7 @@ def settle(
     wanted = [gate.column for gate in gates] + [*measures_of(cover.limits)]
     wanted += [column for limit in by_level.values() for column in codings[limit.factor].columns]
     wanted += [] if aggregate is None else needed_for(aggregate.by, aggregate.period)
-    rows = read_claims(claims, orders, wanted, names=names, decision=decision, clock=clock)
+    rows = read_claims(claims, orders, wanted, merchants=merchants, names=names, decision=decision, clock=clock)
     masks = _masks(gates, rows.joined, (*asked, "payers"))
     levels = {what: level_fen(one, codings, codings[one.factor].encode(rows.joined)) for what, one in by_level.items()}
     measures = _measures(cover.limits, rows.joined, masks["limits"])

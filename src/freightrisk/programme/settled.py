@@ -48,7 +48,8 @@ class SettledClaims:
     claims : frame of the caller's kind
         freight_fen; paid_fen, what all payers pay; ``<payer>_fen`` of each payer; buyer_fen, what is left with the
         buyer; reversed_fen, what was paid and given back; decision ("paid", "refused" or "reversed"); reason, see
-        Notes; limit_rule, the name of the limit that decided, "limit", "first_weight_fee", or "" without a limit;
+        Notes; limit_rule, the name of the rule that gives the limit of the claim, also if another reason refused the
+        claim, or "limit", "first_weight_fee", or "" without a limit;
         limit_bound, whether the limit reduced the payment; limit_conflict, whether rules of the deciding priority have
         different amounts; aggregate_bound, whether the aggregate limit reduced the payment.
     totals : ClaimTotals

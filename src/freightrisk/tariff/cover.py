@@ -9,6 +9,7 @@ import numpy as np
 from freightrisk import _check
 from freightrisk._document import OPTIONAL
 from freightrisk._frozen import FrozenDict
+from freightrisk._shown import brief
 from freightrisk.book.factors import Value
 from freightrisk.errors import InputError
 from freightrisk.tariff.aggregate_limit import AggregateLimit
@@ -130,6 +131,8 @@ class Cover:
     coinsurance: float = field(default=0.0, metadata=OPTIONAL)
     amount_of: str | None = field(default=None, metadata=OPTIONAL)
     aggregate: AggregateLimit | None = field(default=None, metadata=OPTIONAL)
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         if self.max_claims is not None:

@@ -6,10 +6,11 @@ from typing import Any
 
 from freightrisk import _check
 from freightrisk._intake import DEFAULT_CLOCK
-from freightrisk._shown import repr_of
+from freightrisk._shown import brief, repr_of
 from freightrisk.book.codings import Coding
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
+from freightrisk.tariff.aggregate_shares import AggregateShares
 from freightrisk.tariff.build import (
     check_kind,
     factors_of,
@@ -91,6 +92,8 @@ class EventCover:
     cover: Cover = field(default=Cover(), kw_only=True)
     amount_of: str | None = field(default=None, kw_only=True)
 
+    __repr__ = brief
+
     def __post_init__(self) -> None:
         event = f"event '{_check.label(self.name, argument='name of an event')}'"
         if isinstance(self.frequency, FittedModel):
@@ -117,13 +120,14 @@ class EventCover:
         floor_fen: int = 1,
         rounding: str = "half_even",
         dither_key: str = "",
+        aggregate_shares: AggregateShares | None = None,
         clock: str | None = None,
     ) -> Tariff:
         """Return the tariff of the event, which prices, explains and is saved like every other tariff.
 
         Parameters
         ----------
-        loadings, subsidies, funds, floor_fen, rounding, dither_key, clock
+        loadings, subsidies, funds, floor_fen, rounding, dither_key, aggregate_shares, clock
             As for `Tariff.build`.
 
         Returns
@@ -148,7 +152,7 @@ class EventCover:
             floor_fen=floor_fen,
             rounding_rule=Rounding(rounding, dither_key),
             clock=self._clock if clock is None else clock,
-            **_parts(self),
+            **_parts(self, aggregate_shares),
         )
         warn_of_unknown_levels(tariff)
         return tariff
@@ -170,7 +174,7 @@ def _insured(cover: Cover, amount_of: str | None, event: str) -> Cover:
     return replace(cover, amount_of=amount_of)
 
 
-def _parts(event: EventCover) -> dict[str, Any]:
+def _parts(event: EventCover, aggregate: AggregateShares | None) -> dict[str, Any]:
     """Return the arguments of a `Tariff` that follow from an event."""
     frequency, severity, cover = event.frequency, event.severity, event.cover
     models = []
@@ -194,7 +198,7 @@ def _parts(event: EventCover) -> dict[str, Any]:
         "codings": codings,
         "frequency": claims,
         "severity": amounts,
-        "curves": CoverCurves(counts, curve, {}, lines),
+        "curves": CoverCurves(counts, curve, {}, lines, aggregate),
         "provenance": _provenance(event),
         "pairs": tuple(dict.fromkeys(pairs)),
     }

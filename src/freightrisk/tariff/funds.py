@@ -8,6 +8,7 @@ from itertools import accumulate
 
 from freightrisk import _check
 from freightrisk._document import sparse
+from freightrisk._shown import brief
 from freightrisk.errors import InputError
 from freightrisk.tariff.conditions import Window, whole_day
 from freightrisk.tariff.subsidy import LARGEST_BUDGET_FEN, Subsidy, periods_of
@@ -60,6 +61,8 @@ class Fund:
     pacing: str | None = field(default=None, kw_only=True)
     start: date | None = field(default=None, kw_only=True)
     end: date | None = field(default=None, kw_only=True)
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         _check.label(self.name, argument="name of a fund")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._document import sparse
+from freightrisk._shown import brief
 from freightrisk.book.factors import Value
 from freightrisk.errors import InputError
 from freightrisk.tariff.conditions import RULE_LIMIT, Condition, Conditions, Interval, checked_where, checked_window
@@ -66,6 +67,8 @@ class Limit:
     priority: int = field(default=0, kw_only=True)
     share: float | None = field(default=None, kw_only=True)
     of: str | None = field(default=None, kw_only=True)
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         rule = f"limit '{_check.label(self.name, argument='name of a limit')}'"

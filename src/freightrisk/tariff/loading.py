@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._reference import LARGEST_MICRO
+from freightrisk._shown import brief
 from freightrisk._types import Array
 from freightrisk.errors import InputError
 
@@ -51,6 +52,8 @@ class Loadings:
     filed_factor: float = 1.0
     filed_min: float = 0.0
     filed_max: float = LARGEST_PRICE_YUAN
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         for name in ("fraud_load", "claim_handling", "policy_cost"):

@@ -6,7 +6,7 @@ from datetime import date
 
 from freightrisk import _check
 from freightrisk._document import sparse
-from freightrisk._shown import repr_of
+from freightrisk._shown import brief, repr_of
 from freightrisk.book.factors import Value
 from freightrisk.errors import InputError
 from freightrisk.tariff.conditions import Conditions, Interval, Window, checked_where, checked_window
@@ -88,6 +88,8 @@ class Subsidy:
     merchant_cap_fen: int | None = field(default=None, kw_only=True)
     period: str | None = field(default=None, kw_only=True)
     fund: str | None = field(default=None, kw_only=True)
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         _check.label(self.name, argument="name of a subsidy")

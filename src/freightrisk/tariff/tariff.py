@@ -292,9 +292,10 @@ class Tariff(TariffRecord):
             claim_intensity, expected_claims (an order); expected_payout (yuan a claim); pure_premium and
             technical_premium (yuan an order); list_fen, one ``<payer>_fen`` a payer and merchant_fen (integers; the
             list price is the sum of the others); floor_bound (the floor raised the list price, or subsidies brought the
-            merchant down to it), limit_bound (claim limits take more than 1 % off the payout), filed_bound (a filed
-            limit changed the price) and unseen_level (a factor was priced on a fallback; bool). With limits by rule
-            there is also limit_conflict (limits of the deciding priority have different amounts).
+            merchant down to it), limit_bound (limits, the aggregate limit, deductible or conditions of the cover take
+            more than 1 % off the payout), filed_bound (a filed limit changed the price) and unseen_level (a factor
+            was priced on a fallback; bool). With limits by rule there is also limit_conflict (limits of the deciding
+            priority have different amounts).
 
         Raises
         ------

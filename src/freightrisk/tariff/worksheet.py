@@ -125,7 +125,7 @@ def _premium_lines(
         claims += f", {tariff.cover.merge_share:.0%} of further ones picked up with the first"
     yield _line("expected claims", priced.expected_claims, claims)
     yield from _table_lines(
-        "mean freight" if tariff.cover.amount_of is None else "mean claim",
+        "mean freight" if tariff.cover.amount_of is None and "event" not in tariff.provenance else "mean claim",
         "yuan a claim" if tariff.cover.amount_of is None else "share of the amount",
         tariff.severity, tariff.tabled, code, _amount_lines(tariff, amounts), priced.mean_freight,
         total_unit="yuan a claim",
@@ -168,11 +168,15 @@ def _cover_lines(tariff: TariffRecord, codes: list[int], priced: _reference.Pric
     for gate in tariff._gates:
         if COVER in gate.masks and not gate.masks[COVER][code[f"{gate.kind} of {gate.column}"]]:
             yield _line("not eligible", 0.0, f"the cover asks for another {gate.column}")
+    limit = "no limit" if np.isinf(priced.limit) else f"limit {priced.limit:g} yuan a claim"
+    why = "mean freight x paid share" if tariff.shares else limit
     if tariff.aggregate is not None and cover.aggregate is not None:
         share, what = float(tariff.aggregate.table[code[AGGREGATE]]), tariff.aggregate.slot_label(code[AGGREGATE])
-        yield _line("  x aggregate share", share, f"of {what} under {cover.aggregate.amount:g} yuan")
-    limit = "no limit" if np.isinf(priced.limit) else f"limit {priced.limit:g} yuan a claim"
-    yield _line("expected payout", priced.expected_payout, "mean freight x paid share" if tariff.shares else limit)
+        total = f"{cover.aggregate.amount:g} yuan" + (f" a {cover.aggregate.period}" if cover.aggregate.period else "")
+        yield _line("payout of a claim", priced.expected_payout / share, why)
+        yield _line("  x aggregate share", share, f"of {what} under {total}")
+        why = "payout of a claim x aggregate share"
+    yield _line("expected payout", priced.expected_payout, why)
 
 
 def _table_lines(
