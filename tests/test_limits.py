@@ -264,6 +264,12 @@ def test_custom_goods_of_1688():
     cover = Cover(limits=[Limit("custom", 3000.0, share=0.05, of="sub_order")])
     frame = pd.DataFrame({"sub_order": [5_999.0, 60_000.0, 60_001.0, 0.0], "freight": 1e6})
     assert market(cover).price(frame)["expected_payout"].tolist() == [299.95, 3_000.0, 3_000.0, 0.0]
+    nothing = {"sub_order": -0.0, "freight": 1.0}
+    paid = [
+        market(cover).price(pd.DataFrame([nothing]))["pure_premium"][0],
+        market(cover).quote(nothing)["pure_premium"],
+    ]
+    assert [str(premium) for premium in paid] == ["0.0", "0.0"]
 
 
 def test_a_new_leaf_of_large_goods_has_the_limit_of_its_parent():

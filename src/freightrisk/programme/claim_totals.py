@@ -94,7 +94,7 @@ class ClaimTotals:
         mine, theirs = (self.by, self.period), terms_of(aggregate)
         if mine != theirs and self != ClaimTotals():
             raise InputError(
-                f"totals count payments {_words(*mine)}, but the aggregate limit of this settlement is "
+                f"totals count payments {_words(*mine)}, but this settlement counts them "
                 f"{_words(*theirs)}; settle with the same aggregate, or start with new totals."
             )
 

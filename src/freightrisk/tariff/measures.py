@@ -40,7 +40,7 @@ def measures_of(tariff: TariffRecord, joined: JoinedColumns, codes: Mapping[str,
             )
         outside = (values < 0.0) | (values > LARGEST_MEASURE)
         _check.refuse_rows(outside, f"orders: '{column}' is below 0 or above 1e9 in {{rows}}; give amounts of yuan.")
-        found[k] = np.where(absent, 0.0, values)
+        found[k] = np.where(absent, 0.0, values) + 0.0  # -0.0 becomes 0.0
     return found
 
 
@@ -54,7 +54,7 @@ def measures_of_one(tariff: TariffRecord, order: Mapping[str, Any], codes: Mappi
             if _is_read(tariff, column, arrays, 1)[0]:
                 raise InputError(f"order: '{column}' is missing, but the price depends on it; give its amount in yuan.")
             value = 0.0
-        found[k] = _check.number(value, argument=f"order: '{column}'", low=0.0, high=LARGEST_MEASURE)
+        found[k] = _check.number(value, argument=f"order: '{column}'", low=0.0, high=LARGEST_MEASURE) + 0.0
     return found
 
 
