@@ -43,7 +43,8 @@ class NumpyRoute:
         """Return a table of rules (rows) and codes of the gate's column: True if the code passes."""
         size = self.tariff.codings[gate.column].n_slots
         code = np.array([gate._level_code(level) for level in range(size)])
-        return np.array([(gate.masks["subsidies"][code] >> np.uint64(rule)) & np.uint64(1) for rule in range(3)]).astype(bool)
+        masks = gate.masks["subsidies"][code]
+        return np.array([(masks >> np.uint64(rule)) & np.uint64(1) for rule in range(3)]).astype(bool)
 
     def buffers(self, n: int) -> dict[str, NDArray]:
         """Return arrays for the quotes of n orders."""
