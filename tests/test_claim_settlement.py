@@ -700,6 +700,7 @@ BAD = [
     (lambda: settle(Cover(), CLAIMS, totals={}), "totals is {}; it must be a ClaimTotals"),
     (lambda: settle(Cover(), CLAIMS, totals=SETTLED), "'claim_id' was settled in an earlier batch in 2 rows"),
     (lambda: settle(Cover(), UNDONE, totals=settle(Cover(), UNDONE, totals=SETTLED).totals), "reversed once"),
+    (lambda: settle(Cover(), UNDONE.assign(order_id=[8, 9]), totals=SETTLED), "for another order in 2 rows"),
     (lambda: settle(Cover(), CLAIMS.assign(claim_id=[3, 4]), totals=SETTLED, aggregate=AggregateLimit(1.0, by="order")),
      "totals count payments without an aggregate limit, .* by order; settle with the same"),
     (lambda: settle(Cover(), CLAIMS.assign(freight=[1.0, 1.005])), "'freight' is not an amount of yuan .* 1 row"),

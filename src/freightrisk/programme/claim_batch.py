@@ -149,7 +149,7 @@ def _coded(rows: ClaimRows, aggregate: AggregateLimit | None, active: Bools) -> 
 
 
 def _earlier(rows: ClaimRows, totals: ClaimTotals) -> dict[int, Settled]:
-    """Return the claims that totals know; refuse those that are not reversed now, or were reversed before."""
+    """Return the claims that totals know; refuse those with another order, or not to be reversed."""
     if rows.claim is None or not totals.claims:
         return {}
     found = {row: totals.claims[one] for row, one in enumerate(rows.claim.tolist()) if one in totals.claims}
@@ -160,6 +160,14 @@ def _earlier(rows: ClaimRows, totals: ClaimTotals) -> dict[int, Settled]:
         bad,
         f"claims: '{column}' was settled in an earlier batch in {{rows}}; a claim is settled once and reversed once. "
         "Leave these claims out; only a reversal of an earlier claim may follow.",
+        column,
+    )
+    other = np.zeros(len(bad), dtype=np.bool_)
+    other[[row for row, one in found.items() if rows.order[row] != one[0]]] = True
+    rows.joined.refuse(
+        other,
+        f"claims: '{column}' was settled in an earlier batch for another order in {{rows}}; correct the claim or the "
+        "order of the reversal.",
         column,
     )
     return found
