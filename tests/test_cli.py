@@ -8,6 +8,7 @@ import os
 import re
 import runpy
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ from freightrisk import (
 )
 from freightrisk._config import parse_plan, read_plan
 from freightrisk.errors import InputError
+from freightrisk.programme.claim_totals import replaced_once
 from interrupts import Interrupt
 
 N_ORDERS = 20_000
@@ -258,6 +260,56 @@ def test_settle_carries_totals_from_run_to_run(files, faults, tmp_path):
     again = run(*told, "--claims", tmp_path / "0.parquet", "--totals", tmp_path / "t.json", "--out", tmp_path / "a.csv")
     assert again[0] == 2  # the totals know these claims
     assert not (tmp_path / "a.csv").exists()
+
+
+@pytest.mark.parametrize("had_totals", [False, True])
+def test_two_runs_of_settle_at_once_cannot_start_from_the_same_totals(files, faults, tmp_path, monkeypatch, had_totals):
+    claims, totals = pd.read_parquet(faults / "claims.parquet"), tmp_path / "t.json"
+    if had_totals:
+        freightrisk.results.ClaimTotals().save(totals)
+    for k in range(2):
+        claims[k::2].to_parquet(tmp_path / f"{k}.parquet", index=False)
+
+    def run_half(k):
+        return run("settle", "--tariff", files["tariff"], "--orders", files["orders"], "--claims",
+                   tmp_path / f"{k}.parquet", "--totals", totals, "--out", tmp_path / f"s{k}.csv")[0]  # fmt: skip
+
+    settle, others = cli.settle, []
+
+    def overtaken(*args, **more):
+        found = settle(*args, **more)
+        monkeypatch.setattr(cli, "settle", settle)
+        others.append(run_half(1))  # a whole run between the reading of totals and their writing
+        return found
+
+    monkeypatch.setattr(cli, "settle", overtaken)
+    assert (run_half(0), others) == (2, [0])
+    assert not (tmp_path / "s0.csv").exists()
+    assert set(freightrisk.results.ClaimTotals.load(totals).claims) == set(claims["claim_id"][1::2].tolist())
+    assert run_half(0) == 0
+    assert len(freightrisk.results.ClaimTotals.load(totals).claims) == len(claims)
+
+
+def test_one_run_at_a_time_replaces_totals(tmp_path):
+    totals, entered, results = tmp_path / "t.json", threading.Event(), []
+
+    def second():
+        entered.set()
+        try:
+            with replaced_once(totals, None):
+                results.append("written")
+        except InputError as error:
+            results.append(str(error))
+
+    with replaced_once(totals, None):
+        other = threading.Thread(target=second)
+        other.start()
+        entered.wait()
+        other.join(0.2)
+        assert not results  # it waits for the lock
+        totals.write_text("{}")
+    other.join()
+    assert "changed by another run" in results[0]
 
 
 def test_settle_reads_columns_of_merchants(files, faults, tmp_path):

@@ -7,7 +7,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from io import FileIO
 from pathlib import Path
@@ -81,7 +81,7 @@ def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
-def locks(file: FileIO, *, wait: bool) -> bool:
+def locks(file: FileIO | int, *, wait: bool) -> bool:
     """Return whether this open file now holds the lock; systems without fcntl, and some disks, have no locks."""
     try:
         import fcntl
@@ -91,6 +91,21 @@ def locks(file: FileIO, *, wait: bool) -> bool:
     except (ModuleNotFoundError, OSError):
         return False
     return True
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, for which other runs wait; without effect on systems and disks without such locks."""
+    handle = None
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        if handle is not None:
+            locks(handle, wait=True)
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)  # releases the lock
 
 
 def clear(path: Path) -> None:

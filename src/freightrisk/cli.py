@@ -39,7 +39,7 @@ from freightrisk.models import model_document
 from freightrisk.pipeline.addresses import looks_like_an_address, without_addresses
 from freightrisk.programme.claim_columns import ClaimColumns
 from freightrisk.programme.claim_payer import load_payers
-from freightrisk.programme.claim_totals import ClaimTotals
+from freightrisk.programme.claim_totals import ClaimTotals, replaced_once, state_of
 from freightrisk.programme.claim_totals import document_of as totals_document
 from freightrisk.programme.settle import settle
 from freightrisk.programme.settled import settled_names
@@ -352,7 +352,7 @@ def _settle(arguments: argparse.Namespace) -> None:
     if arguments.out.suffix.lower() not in (".parquet", ".csv"):
         raise InputError(f"--out is '{arguments.out}'; give the name of a .parquet or .csv file.")
     tariff, columns, encoding = load_tariff(arguments.tariff), _columns(arguments, ClaimColumns), arguments.encoding
-    aggregate = _aggregate(arguments)
+    aggregate, before = _aggregate(arguments), state_of(totals_file)
     claims = source_of(arguments.claims, "claims", encoding=encoding)
     orders, merchants = (
         None if path is None else source_of(path, name, encoding=encoding)
@@ -361,7 +361,7 @@ def _settle(arguments: argparse.Namespace) -> None:
     settled = settle(
         tariff, claims, orders=orders, merchants=merchants, aggregate=aggregate,
         payers=() if arguments.payers is None else load_payers(arguments.payers),
-        totals=ClaimTotals.load(totals_file) if totals_file is not None and totals_file.exists() else None, **columns,
+        totals=None if totals_file is None or before is None else ClaimTotals.load(totals_file), **columns,
     )  # fmt: skip
     present = read(claims, [], argument="claims").names
     ids = [columns.get(name, name) for name in ("order_id", "claim_id")]
@@ -369,7 +369,8 @@ def _settle(arguments: argparse.Namespace) -> None:
     money = {name: settled.claims[name].to_numpy() for name in settled_names(settled.payers)}
     found = kept_columns(claims, keep, argument="claims (--keep)")
     refuse_clash(keep, money, of="the settled claims", inside="claims")
-    with staged(outputs, then=lambda: arguments.placed.extend(outputs)) as parts:
+    placed = staged(outputs, then=lambda: arguments.placed.extend(outputs))
+    with replaced_once(totals_file, before), placed as parts:
         write_table(arrow_table(found | money), parts[0], name=arguments.out)
         if totals_file is not None:
             parts[1].write_bytes(totals_document(settled.totals))

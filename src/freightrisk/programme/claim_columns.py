@@ -123,7 +123,7 @@ def read_claims(
     early = _early(joined, None if names.report_date is None else day)
     if names.report_date is None:
         day = np.full(len(time), np.datetime64("NaT", "D"))
-    return ClaimRows(joined, _freight(table, money), ids, claim, time, reversed_at, day, decided, early)
+    return ClaimRows(joined, _freight(table, money, names.freight), ids, claim, time, reversed_at, day, decided, early)
 
 
 def _beside_merchants(
@@ -157,8 +157,8 @@ def _known(table: Table, column: str | None) -> NDArray[Any]:
     return ids
 
 
-def _freight(table: Table, column: str) -> Whole:
-    """Return the freight of each claim in fen."""
+def _freight(table: Table, column: str, in_yuan: str) -> Whole:
+    """Return the freight of each claim in fen; columns in yuan and in fen must agree if both are there."""
     amounts = table.real(column)
     table.refuse(
         np.isnan(amounts), f"claims: '{column}' is missing in {{rows}}; every claim needs its freight.", column
@@ -174,6 +174,13 @@ def _freight(table: Table, column: str) -> Whole:
         fen, bad = fen_of(amounts)
         fine = "an amount of yuan with at most two decimals, at most 1e9"
     table.refuse(bad, f"claims: '{column}' is not {fine}, in {{rows}}; round the amounts to whole fen first.", column)
+    if in_yuan != column and in_yuan in table.names:
+        yuan = table.real(in_yuan)
+        table.refuse(
+            ~np.isnan(yuan) & (fen_of(yuan)[0] != fen),
+            f"claims: '{in_yuan}' and '{column}' differ in {{rows}}; correct one of the columns, or leave it out.",
+            in_yuan,
+        )
     return fen.astype(np.int64)
 
 

@@ -1,6 +1,8 @@
 """ClaimTotals: what earlier claims leave to later ones, as a document."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from freightrisk._intake import Id, Refused, id_of
 from freightrisk._plain import write_whole
 from freightrisk._sealed import Seal
 from freightrisk._shown import repr_of, shown
+from freightrisk._staged import followed
+from freightrisk._unfinished import locked
 from freightrisk.errors import InputError
 from freightrisk.tariff.aggregate_limit import AGGREGATES, AggregateLimit
 from freightrisk.tariff.balances import PERIOD
@@ -157,6 +161,32 @@ def document_of(totals: ClaimTotals) -> bytes:
     """Return the document of claim totals."""
     # The values are plain already. `to_plain` would visit each of them, and took three quarters of the time of `save`.
     return msgspec.json.format(msgspec.json.encode(SEAL.plain(totals.as_document())), indent=1)
+
+
+def state_of(path: Path | None) -> bytes | None:
+    """Return a digest of a file of totals; None if there is no file."""
+    if path is None or not path.exists():
+        return None
+    return hashlib.blake2b(path.read_bytes()).digest()
+
+
+@contextmanager
+def replaced_once(path: Path | None, before: bytes | None) -> Iterator[None]:
+    """Let no other run replace a file of totals meanwhile; refuse if one has replaced it since `before`.
+
+    Two runs that start from the same totals would pay twice what the terms allow once, and the totals would lose the
+    claims of one of the runs.
+    """
+    if path is None:
+        yield
+        return
+    with locked(followed(path).parent):
+        if state_of(path) != before:
+            raise InputError(
+                f"the totals '{path}' were changed by another run since this run read them, so nothing was written; "
+                "start this run again after the other has ended."
+            )
+        yield
 
 
 def terms_of(aggregate: AggregateLimit | None) -> tuple[str, str | None]:
