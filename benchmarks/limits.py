@@ -8,7 +8,7 @@ import numpy as np
 import freightrisk as fr
 from benchmarks.books import coded_orders, tariff
 from benchmarks.timing import Line, medians, over
-from freightrisk.tariff.limits import ChosenLimits, choose_limits, limits_in_yuan
+from freightrisk.tariff.limits import ChosenLimits, choose_limits
 
 BATCH = 500_000
 RULES = (
@@ -58,7 +58,7 @@ def _price(one: fr.Tariff, into: object, batch: tuple[object, object]) -> object
 
 def _by_numpy(codes: dict[str, np.ndarray]) -> ChosenLimits:
     masks = _masks(codes)
-    amounts = limits_in_yuan(RULES, {}, len(masks))
+    amounts = [np.full(len(masks), rule.amount) for rule in RULES]
     return choose_limits(RULES, "largest", masks=masks, amounts=amounts, unlimited=np.inf)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 import freightrisk as fr
 from benchmarks.timing import Line, medians
@@ -16,6 +17,7 @@ COVER = fr.Cover(
     eligible={"official_pickup": ["yes"]},
     aggregate=AggregateLimit(300.0),
 )
+PANJER_MERCHANTS = 40
 PLATFORM = fr.ClaimPayer("platform", where={"fault": ["not_merchant"]})
 
 
@@ -35,7 +37,10 @@ def settle_lines(n: int, repeats: int) -> list[Line]:
 
 
 def aggregate_lines(n: int, repeats: int) -> list[Line]:
-    """Return the time of the shares of n merchants under an aggregate limit, and their error as a line of its own."""
+    """Return the shares of n merchants under an aggregate limit, and Panjer's recursion in numpy for a few of them.
+
+    The ratio compares the times of one merchant. Before, the shares of these merchants are checked.
+    """
     rng = np.random.default_rng(2)
     merchants = pd.DataFrame(
         {
@@ -48,8 +53,36 @@ def aggregate_lines(n: int, repeats: int) -> list[Line]:
     def shares() -> AggregateShares:
         return AggregateShares.of(merchants, AggregateLimit(300.0), shape=ScaleShape(0.3), dispersion=0.3)
 
-    (seconds,) = medians(repeats, shares)
-    return [Line("aggregates: shares by merchant, 300 yuan a month", n, seconds)]
+    some = np.linspace(0, n - 1, PANJER_MERCHANTS).astype(int)
+    few = merchants.loc[some, ["expected_claims", "expected_payout"]].to_numpy()
+    ours = shares().share_of(some)
+    away = np.abs(np.array([by_panjer(claims, payout) for claims, payout in few]) / ours - 1.0).max()
+    if away > 1e-3:  # of the recursion, whose payouts are rounded to its grid
+        raise AssertionError(f"shares differ by {away:.2g} from Panjer's recursion")
+    seconds, recursion = medians(repeats, shares, lambda: [by_panjer(claims, payout) for claims, payout in few])
+    ratio = (recursion / len(few)) / (seconds / n)
+    return [
+        Line("aggregates: shares by merchant, 300 yuan a month", n, seconds, ratio, (10.0, 0.0)),
+        Line("aggregates: Panjer's recursion in numpy", len(few), recursion),
+    ]
+
+
+def by_panjer(claims: float, payout: float, *, amount: float = 300.0, dispersion: float = 0.3) -> float:
+    """Return E[min(S, amount)] / E[S] of negative binomial counts and gamma payouts by Panjer's recursion (1981)."""
+    step = min(payout / 32.0, amount / 512.0)
+    steps = int(np.ceil(amount / step))
+    step = amount / steps
+    edges = np.concatenate([[0.0], (np.arange(steps) + 0.5) * step])
+    masses = np.diff(stats.gamma(1.0 / 0.3, scale=0.3 * payout).cdf(edges))
+    beta = dispersion * claims
+    a, b = beta / (1.0 + beta), (1.0 / dispersion - 1.0) * beta / (1.0 + beta)
+    found = np.zeros(steps)
+    found[0] = (1.0 + beta * (1.0 - masses[0])) ** (-1.0 / dispersion)
+    for k in range(1, steps):
+        j = np.arange(1, k + 1)
+        found[k] = ((a + b * j / k) * masses[1 : k + 1]) @ found[k - 1 :: -1][:k] / (1.0 - a * masses[0])
+    below = found @ (amount - step * np.arange(steps))
+    return float((amount - below) / (claims * payout))
 
 
 def claims_of(n: int) -> pd.DataFrame:

@@ -34,7 +34,7 @@ from freightrisk import (
 from freightrisk.models.shapes import ScaleShape
 from freightrisk.tariff.curves import LimitCurve
 from freightrisk.tariff.document import parse_tariff
-from freightrisk.tariff.limits import choose_limits, limits_in_yuan
+from freightrisk.tariff.limits import choose_limits
 from freightrisk.tariff.parts import document_of
 from freightrisk.tariff.rates import RateTables
 from strategies import (
@@ -174,7 +174,11 @@ def test_limits_of_frames_are_what_the_judge_says(cover, frame):
         sum(1 << k for k, rule in enumerate(cover.limits) if meets(rule.where, order, rule.start, rule.end))
         for order in frame.to_dict("records")
     ]
-    amounts = limits_in_yuan(cover.limits, {"price": frame["price"].to_numpy()}, len(frame))
+    price = frame["price"].to_numpy()
+    amounts = [
+        np.full(len(frame), rule.amount) if rule.of is None else np.minimum(rule.amount, rule.share * price)
+        for rule in cover.limits
+    ]
     found = choose_limits(
         cover.limits, cover.choose, masks=np.array(bits, dtype=np.uint64), amounts=amounts, unlimited=np.inf
     )

@@ -1,5 +1,9 @@
-"""The price is the expectation of what is settled: by enumeration, on simulated books, and for the market's figures."""
+"""The price is the expectation of what is settled: by enumeration, on simulated books, and for the market's figures.
 
+One kind of cover fails the law and is marked: a deductible together with a largest number of claims.
+"""
+
+import itertools
 from dataclasses import replace
 from functools import cache
 
@@ -74,6 +78,23 @@ def test_the_price_is_the_mean_of_every_outcome_that_is_settled(programme, frequ
     expected = most @ stats.poisson(frequency).pmf(counts)
     assert quote["expected_claims"] == pytest.approx(expected, rel=1e-9 if cover.max_claims is None else 1e-7)
     assert quote["pure_premium"] == pytest.approx(quote["expected_claims"] * (paid @ probabilities), rel=1e-9)
+
+
+@pytest.mark.xfail(strict=True, reason="a deductible with max_claims is priced below what settle pays; see Cover")
+@pytest.mark.parametrize("frequency", [0.3, 1.5])
+def test_claims_below_the_deductible_are_priced_as_they_are_settled(frequency):
+    cover = Cover(max_claims=1, deductible=6.0)
+    severity = DiscreteSeverity([5.0, 20.0], [0.5, 0.5])
+    price = EventCover("event", frequency=frequency, severity=severity, cover=cover).tariff().quote({})["pure_premium"]
+    # Every sequence of up to twelve amounts, weighted with the probability of its number of claims
+    settled = 0.0
+    for n in range(1, 13):
+        amounts = np.array(list(itertools.product([500, 2_000], repeat=n)))
+        claims = pd.DataFrame({"order_id": np.repeat(np.arange(len(amounts)), n), "freight_fen": amounts.ravel()})
+        paid = settle(cover, claims.assign(claim_id=np.arange(claims.shape[0]), report_date="2026-06-01"))
+        mean = paid.claims["paid_fen"].sum() / 100 / len(amounts)
+        settled += stats.poisson(frequency).pmf(n) * mean
+    assert price == pytest.approx(settled, rel=1e-5)  # thirteen claims have a probability below 1e-7
 
 
 # On simulated books, priced from their true tables

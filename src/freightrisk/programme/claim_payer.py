@@ -16,8 +16,7 @@ from freightrisk._shown import brief
 from freightrisk.book.factors import Value
 from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.programme.fen import WHOLE_SHARE, basis_points, half_even
-from freightrisk.tariff.conditions import Condition, Conditions, Interval, checked_where
-from freightrisk.tariff.limits import are_apart, within
+from freightrisk.tariff.conditions import Conditions, Interval, are_apart, checked_where
 
 INSURER = "insurer"
 RESERVED = ("buyer", "freight", "paid", "reversed")
@@ -74,7 +73,7 @@ class ClaimPayer:
     @property
     def conditions(self) -> Conditions:
         """Return the conditions of the claims that the rule pays for."""
-        return Conditions(self.where)  # type: ignore[arg-type]
+        return Conditions(self.where)
 
 
 def check_payers(payers: Any, *, eligible: Mapping[str, Any] | None = None) -> tuple[ClaimPayer, ...]:
@@ -84,14 +83,14 @@ def check_payers(payers: Any, *, eligible: Mapping[str, Any] | None = None) -> t
     """
     rules = _check.members(payers, ClaimPayer, argument="payers")
     for k, rule in enumerate(rules):
-        apart = [name for name, one in rule.where.items() if eligible and name in eligible
-                 and are_apart(one, eligible[name])]  # type: ignore[arg-type]  # fmt: skip
+        covered = {} if eligible is None else eligible
+        apart = [name for name, one in rule.where.items() if name in covered and are_apart(one, covered[name])]
         if apart:
             raise InputError(
                 f"payers: rule {k + 1} ('{rule.payer}') never pays, because its condition on '{apart[0]}' and the "
                 f"cover's own have no value in common; correct one of the two."
             )
-        other = next((one for one in rules[:k] if one.share == 1.0 and _implies(rule.where, one.where)), None)
+        other = next((one for one in rules[:k] if one.share == 1.0 and rule.conditions.imply(one.conditions)), None)
         if other is not None:
             raise InputError(
                 f"payers: rule {k + 1} ('{rule.payer}') never pays, because an earlier rule ('{other.payer}') pays all "
@@ -110,11 +109,6 @@ def load_payers(path: str | Path) -> tuple[ClaimPayer, ...]:
         return check_payers([from_plain(ClaimPayer, one, whole=False) for one in plain])
     except (msgspec.MsgspecError, FreightRiskError, OSError, UnicodeError) as error:
         raise InputError(f"payers '{path}' cannot be read: {error}") from None
-
-
-def _implies(where: Mapping[str, Any], other: Mapping[str, Condition] | Mapping[str, Any]) -> bool:
-    """Return whether each claim that meets the first conditions meets the others as well."""
-    return all(column in where and within(where[column], condition) for column, condition in other.items())
 
 
 def payer_names(rules: Sequence[ClaimPayer]) -> tuple[str, ...]:

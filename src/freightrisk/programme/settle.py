@@ -30,12 +30,11 @@ from freightrisk.programme.claim_totals import REASONS, ClaimTotals
 from freightrisk.programme.fen import Whole, fen_of
 from freightrisk.programme.settled import ClaimPayments, SettledClaims, claims_frame
 from freightrisk.tariff.aggregate_limit import AggregateLimit
-from freightrisk.tariff.conditions import Gate, compile_gates
+from freightrisk.tariff.conditions import COVER, Gate, compile_gates
 from freightrisk.tariff.cover import ByLevel, Cover
 from freightrisk.tariff.limits import Limit, measures_of
 from freightrisk.tariff.record import TariffRecord
 
-COVER = "conditions of the cover"
 Masks = Mapping[str, NDArray[np.uint64]]
 
 

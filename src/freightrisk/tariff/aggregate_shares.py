@@ -337,9 +337,10 @@ def _average(share: Array, weight: Array) -> float:
 
 
 def _merchant_limit(limit: Any) -> AggregateLimit:
-    if _check.instance(limit, AggregateLimit, argument="limit").by != "merchant":
+    found: AggregateLimit = _check.instance(limit, AggregateLimit, argument="limit")
+    if found.by != "merchant":
         raise InputError("limit is by order; AggregateShares needs a limit by merchant, see order_aggregate_shares.")
-    return limit  # type: ignore[no-any-return]
+    return found
 
 
 def _check_shares(argument: str, shares: Mapping[Any, Any]) -> None:

@@ -19,6 +19,7 @@ from freightrisk.book.recode import banded, looked_up
 from freightrisk.errors import InputError
 
 RULE_LIMIT = 64
+COVER = "conditions of the cover"  # the kind of conditions under which a cover pays at all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class Interval:
             )
 
 
-Condition: TypeAlias = Interval | tuple[Any, ...]
+Condition: TypeAlias = Interval | Sequence[Any]
 Window: TypeAlias = tuple[date | None, date | None]
 
 
@@ -191,12 +192,38 @@ def _day_numbers(days: NDArray[np.datetime64]) -> NDArray[np.float64]:
     return numbers
 
 
+def _within(inner: Condition, outer: Condition) -> bool:
+    """Return whether every value that meets a condition meets another condition of the same column as well."""
+    if isinstance(inner, Interval) and isinstance(outer, Interval):
+        return outer.above <= inner.above and inner.at_most <= outer.at_most
+    if isinstance(inner, Interval) or isinstance(outer, Interval):
+        return False
+    return {(type(level), level) for level in inner} <= {(type(level), level) for level in outer}
+
+
+def are_apart(one: Condition, other: Condition) -> bool:
+    """Return whether no value meets both conditions on a column; intervals and levels are taken to share one."""
+    if isinstance(one, Interval) and isinstance(other, Interval):
+        return max(one.above, other.above) >= min(one.at_most, other.at_most)
+    if isinstance(one, Interval) or isinstance(other, Interval):
+        return False
+    return not {str(level) for level in one} & {str(level) for level in other}
+
+
 @dataclass(frozen=True)
 class Conditions:
     """The conditions of one rule: columns with their levels or intervals, and the first and the last ship date."""
 
     where: Mapping[str, Condition]
     window: Window = (None, None)
+
+    def imply(self, other: "Conditions") -> bool:
+        """Return whether every order that meets these conditions meets the others as well."""
+        (start, end), (first, last) = self.window, other.window
+        late = first is None or (start is not None and start >= first)
+        early = last is None or (end is not None and end <= last)
+        columns = other.where.items()
+        return late and early and all(name in self.where and _within(self.where[name], one) for name, one in columns)
 
 
 def compile_gates(asked: Mapping[str, Sequence[Conditions]]) -> tuple[Gate, ...]:
@@ -231,13 +258,14 @@ def _day_interval(start: date | None, end: date | None) -> Interval:
 
 def _gate(column: str, kind: str, asked: Mapping[str, Mapping[int, Condition]], counts: Mapping[str, int]) -> Gate:
     conditions = [condition for rules in asked.values() for condition in rules.values()]
+    spans = [condition for condition in conditions if isinstance(condition, Interval)]  # all of them, or none
     if kind == "levels":
-        named = {(isinstance(level, bool), level): level for levels in conditions for level in levels}  # type: ignore[union-attr]
-        marks = tuple(sorted(named.values(), key=str))
+        levels = [level for condition in conditions if not isinstance(condition, Interval) for level in condition]
+        marks = tuple(sorted({(isinstance(level, bool), level): level for level in levels}.values(), key=str))
         _refuse_alike(column, marks, " and ".join(asked))
         slots = len(marks) + 1
     else:
-        bounds = {bound for span in conditions for bound in (span.above, span.at_most)}  # type: ignore[union-attr]
+        bounds = {bound for span in spans for bound in (span.above, span.at_most)}
         marks = tuple(sorted(bound for bound in bounds if np.isfinite(bound)))
         slots = len(marks) + 2
     places = {mark: k for k, mark in enumerate(marks)}
@@ -245,9 +273,10 @@ def _gate(column: str, kind: str, asked: Mapping[str, Mapping[int, Condition]], 
     for what, rules in asked.items():
         masks[what] = np.full(slots, sum(1 << k for k in range(counts[what]) if k not in rules), dtype=np.uint64)
         for k, condition in rules.items():
-            spans = isinstance(condition, Interval)
-            accepted = _band_slots(condition, marks) if spans else [places[v] for v in condition]  # type: ignore[arg-type, union-attr]
-            masks[what][accepted] |= np.uint64(1 << k)
+            if isinstance(condition, Interval):
+                masks[what][_band_slots(condition, marks)] |= np.uint64(1 << k)
+            else:
+                masks[what][[places[level] for level in condition]] |= np.uint64(1 << k)
     return Gate(column, kind, marks, FrozenDict(masks))
 
 

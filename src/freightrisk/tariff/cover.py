@@ -183,7 +183,7 @@ class Cover:
     @property
     def conditions(self) -> list[Conditions]:
         """Return the conditions under which the cover pays at all, as a list of one rule; empty without conditions."""
-        return [Conditions(self.eligible)] if self.eligible else []  # type: ignore[arg-type]
+        return [Conditions(self.eligible)] if self.eligible else []
 
     def paid_at_most(self, claims: int) -> float:
         """Return the largest number of parcels that the cover pays if an order has this many claims."""

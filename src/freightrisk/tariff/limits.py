@@ -14,7 +14,7 @@ from freightrisk._document import sparse
 from freightrisk._shown import brief
 from freightrisk.book.factors import Value
 from freightrisk.errors import InputError
-from freightrisk.tariff.conditions import RULE_LIMIT, Condition, Conditions, Interval, checked_where, checked_window
+from freightrisk.tariff.conditions import RULE_LIMIT, Conditions, Interval, checked_where, checked_window
 
 LARGEST_LIMIT = 1e6  # yuan; the largest sum insured of the market is 50,000
 LARGEST_PRIORITY = 1_000
@@ -89,7 +89,7 @@ class Limit:
     @property
     def conditions(self) -> Conditions:
         """Return the columns, levels, intervals and ship dates of the orders that the rule limits."""
-        return Conditions(self.where, (self.start, self.end))  # type: ignore[arg-type]
+        return Conditions(self.where, (self.start, self.end))
 
 
 def check_limits(limits: Any, choose: str) -> tuple[Limit, ...]:
@@ -104,7 +104,7 @@ def check_limits(limits: Any, choose: str) -> tuple[Limit, ...]:
         raise InputError(f"limits: {names.count(twice)} rules are named '{twice}'; give each rule its own name.")
     for k, rule in enumerate(rules):
         for j, other in enumerate(rules):
-            if j != k and _implies(rule, other) and _outranks(other, rule, choose, is_earlier=j < k):
+            if j != k and rule.conditions.imply(other.conditions) and _outranks(other, rule, choose, is_earlier=j < k):
                 raise InputError(
                     f"limit '{rule.name}' never decides, because limit '{other.name}' holds for all of its orders and "
                     f"takes precedence (priority {other.priority} against {rule.priority}, choose='{choose}'); raise "
@@ -122,38 +122,6 @@ def _outranks(other: Limit, rule: Limit, choose: str, *, is_earlier: bool) -> bo
     if rule.share is not None or other.share is not None:
         return False
     return other.amount > rule.amount if choose == "largest" else other.amount < rule.amount
-
-
-def _implies(rule: Limit, other: Limit) -> bool:
-    """Return whether every order that meets `rule` meets `other` as well."""
-    late = other.start is None or (rule.start is not None and rule.start >= other.start)
-    early = other.end is None or (rule.end is not None and rule.end <= other.end)
-    return (
-        late
-        and early
-        and all(
-            column in rule.where and within(rule.where[column], condition)  # type: ignore[arg-type]
-            for column, condition in other.where.items()
-        )
-    )
-
-
-def within(inner: Condition, outer: Condition) -> bool:
-    """Return whether every value that meets a condition meets another condition of the same column as well."""
-    if isinstance(inner, Interval) and isinstance(outer, Interval):
-        return outer.above <= inner.above and inner.at_most <= outer.at_most
-    if isinstance(inner, Interval) or isinstance(outer, Interval):
-        return False
-    return {(type(level), level) for level in inner} <= {(type(level), level) for level in outer}
-
-
-def are_apart(one: Condition, other: Condition) -> bool:
-    """Return whether no value meets both conditions on a column; intervals and levels are taken to share one."""
-    if isinstance(one, Interval) and isinstance(other, Interval):
-        return max(one.above, other.above) >= min(one.at_most, other.at_most)
-    if isinstance(one, Interval) or isinstance(other, Interval):
-        return False
-    return not {str(level) for level in one} & {str(level) for level in other}
 
 
 def ranked(limits: Sequence[Limit], choose: str) -> tuple[Limit, ...]:
@@ -249,13 +217,3 @@ def choose_limits(
         decided = best >= 0
         limit[decided], rule[decided], conflict[decided] = value[decided], best[decided], apart[decided]
     return ChosenLimits(limit, rule, conflict)
-
-
-def limits_in_yuan(limits: Sequence[Limit], measures: Mapping[str, NDArray[np.float64]], n: int) -> list[NDArray[Any]]:
-    """Return the amount of each rule for n rows, in yuan, from the columns of which limits are a share."""
-    return [
-        np.full(n, rule.amount)
-        if rule.of is None or rule.share is None
-        else np.minimum(rule.amount, rule.share * measures[rule.of])
-        for rule in limits
-    ]

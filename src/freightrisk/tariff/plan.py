@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from freightrisk import _plan
 from freightrisk._types import Array
 from freightrisk.tariff.aggregate_codes import AGGREGATE
+from freightrisk.tariff.conditions import COVER
 from freightrisk.tariff.curves import NO_LIMIT
 from freightrisk.tariff.limits import limit_arguments
 from freightrisk.tariff.rates import RateTables, limit_table
@@ -17,7 +18,6 @@ from freightrisk.tariff.subsidy import group_numbers
 
 LOADS = ("fraud_load", "claim_handling", "policy_cost", "retained", "filed_factor")
 UNLIMITED = 2**31 - 1
-COVER = "conditions of the cover"
 FUSED_CELLS = 2**11  # a table of this many products fits into the first-level cache beside a block of rows
 
 

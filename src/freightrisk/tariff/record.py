@@ -16,7 +16,7 @@ from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.book.factors import Band
 from freightrisk.errors import InputError
 from freightrisk.tariff.aggregate_codes import AGGREGATE, AggregateCodes
-from freightrisk.tariff.conditions import Gate, Interval, compile_gates
+from freightrisk.tariff.conditions import COVER, Gate, Interval, compile_gates
 from freightrisk.tariff.cover import Cover
 from freightrisk.tariff.curves import Cubics, LimitCurve
 from freightrisk.tariff.experience_rating import ExperienceRating
@@ -201,7 +201,7 @@ class TariffRecord:
         asked = {
             "subsidies": conditions_of(self.subsidies, windows_of(self.subsidies, self.funds)),
             "limits": [limit.conditions for limit in self.ranked_limits],
-            "conditions of the cover": self.cover.conditions,
+            COVER: self.cover.conditions,
         }
         return compile_gates(asked)
 

@@ -192,4 +192,4 @@ def group_numbers(rules: Sequence[Subsidy]) -> list[int]:
 def conditions_of(rules: Sequence[Subsidy], windows: Sequence[Window] | None = None) -> list[Conditions]:
     """Return the conditions of rules; `windows` are first and last days that replace the rules' own."""
     days = [(rule.start, rule.end) for rule in rules] if windows is None else windows
-    return [Conditions(rule.where, window) for rule, window in zip(rules, days, strict=True)]  # type: ignore[arg-type]
+    return [Conditions(rule.where, window) for rule, window in zip(rules, days, strict=True)]

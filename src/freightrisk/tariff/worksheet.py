@@ -14,10 +14,10 @@ from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.errors import FreightRiskError
 from freightrisk.tariff.aggregate_codes import AGGREGATE
 from freightrisk.tariff.balances import Balances, period_of
+from freightrisk.tariff.conditions import COVER
 from freightrisk.tariff.funds import Fund
 from freightrisk.tariff.measures import measures_of_one
 from freightrisk.tariff.one_order import codes_of, draw_of
-from freightrisk.tariff.plan import COVER
 from freightrisk.tariff.rates import RateTables
 from freightrisk.tariff.record import TariffRecord
 from freightrisk.tariff.subsidy import Subsidy
