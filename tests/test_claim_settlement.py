@@ -135,6 +135,9 @@ def holder(aggregate, row):
     return who, {None: "", "day": str(day)[:10], "month": str(day)[:7]}[aggregate.period]
 
 
+TAKEN = ("", "under_deductible")
+
+
 def judge(cover, rows, *, payers=(), aggregate=None):
     """Return what a settlement says of each row, from all reports and reversals one after another."""
     events = [(row["report_date"], 0, row["claim_id"], k) for k, row in enumerate(rows)]
@@ -146,20 +149,20 @@ def judge(cover, rows, *, payers=(), aggregate=None):
         if is_reversal:
             back = said[k]["first"]
             said[k]["reversed_fen"] = back
-            counted[order] = counted.get(order, 0) - (back > 0)
+            counted[order] = counted.get(order, 0) - (said[k]["reason"] in TAKEN)
             if aggregate is not None and back:
                 spent[holder(aggregate, row)] -= back
             continue
         offer, reason, more = offered(cover, row)
         paid, cut = offer, False
-        if offer and cover.max_claims is not None and counted.get(order, 0) >= cover.max_claims:
+        if reason in TAKEN and cover.max_claims is not None and counted.get(order, 0) >= cover.max_claims:
             paid, reason = 0, "over_max_claims"
         elif offer and aggregate is not None:
             left = int(yuan(aggregate.amount) * 100) - spent.get(holder(aggregate, row), 0)
             paid, cut = min(offer, max(left, 0)), offer > left
             spent[holder(aggregate, row)] = spent.get(holder(aggregate, row), 0) + paid
             reason = "" if paid else "aggregate_exhausted"
-        counted[order] = counted.get(order, 0) + (paid > 0)
+        counted[order] = counted.get(order, 0) + (reason in TAKEN)
         said[k] = {"first": paid, "reversed_fen": 0, "reason": reason, "aggregate_bound": cut, **more}
     return [_final(one, row, payers) for one, row in zip(said, rows, strict=True)]
 

@@ -1,7 +1,4 @@
-"""The price is the expectation of what is settled: by enumeration, on simulated books, and for the market's figures.
-
-One kind of cover fails the law and is marked: a deductible together with a largest number of claims.
-"""
+"""The price is the expectation of what is settled: by enumeration, on simulated books, and for the market's figures."""
 
 import itertools
 from dataclasses import replace
@@ -80,21 +77,60 @@ def test_the_price_is_the_mean_of_every_outcome_that_is_settled(programme, frequ
     assert quote["pure_premium"] == pytest.approx(quote["expected_claims"] * (paid @ probabilities), rel=1e-9)
 
 
-@pytest.mark.xfail(strict=True, reason="a deductible with max_claims is priced below what settle pays; see Cover")
-@pytest.mark.parametrize("frequency", [0.3, 1.5])
-def test_claims_below_the_deductible_are_priced_as_they_are_settled(frequency):
-    cover = Cover(max_claims=1, deductible=6.0)
+@st.composite
+def every_sequence(draw):
+    """A cover with `max_claims` and mostly a deductible, two or three amounts, and every sequence of up to five."""
+    n_amounts = draw(st.sampled_from([2, 3]))
+    amounts = draw(st.lists(tens, min_size=n_amounts, max_size=n_amounts, unique=True))
+    weights = np.array([draw(st.integers(1, 9)) for _ in amounts], dtype=float)
+    cover = Cover(
+        max_claims=draw(st.sampled_from([1, 2, 3, 5])),
+        limit=draw(st.none() | tens.map(lambda fen: fen / 100 + 0.07)),
+        deductible=draw(st.sampled_from([0.0, 1.0, 2.5, 4.0])),
+        coinsurance=draw(st.sampled_from([0.0, 0.1, 0.5])),
+    )
+    sequences = [list(itertools.product(range(len(amounts)), repeat=n)) for n in range(1, 6)]
+    return cover, amounts, weights / weights.sum(), sequences
+
+
+@given(every_sequence(), st.sampled_from([0.02, 0.3, 1.5, 4.0]), st.booleans())
+def test_the_price_is_the_mean_of_every_sequence_that_is_settled(programme, frequency, has_ids):
+    cover, amounts, probabilities, sequences = programme
+    severity = DiscreteSeverity([fen / 100 for fen in amounts], probabilities)
+    tariff = EventCover("event", frequency=frequency, severity=severity, cover=cover).tariff()
+    means = [0.0]
+    for drawn in map(np.array, sequences):
+        orders, n = drawn.shape
+        claims = pd.DataFrame(
+            {"order_id": np.repeat(np.arange(orders), n), "freight_fen": np.take(amounts, drawn.ravel())}
+        )
+        claims["report_date"] = np.tile(pd.date_range("2026-06-01", periods=n), orders)
+        if has_ids:
+            claims["claim_id"] = np.arange(len(claims))
+        paid = settle(cover, claims.sample(frac=1.0, random_state=1)).claims["paid_fen"].sort_index().to_numpy() / 100
+        means.append(float(paid.reshape(orders, n).sum(axis=1) @ probabilities[drawn].prod(axis=1)))
+    # No cover of the law takes more than five claims, so more claims than five are settled as five.
+    chance = stats.poisson(frequency).pmf(np.arange(5))
+    settled = np.append(chance, 1.0 - chance.sum()) @ means
+    assert tariff.quote({})["pure_premium"] == pytest.approx(settled, rel=2e-7, abs=1e-12)  # the count curve's bound
+
+
+@pytest.mark.parametrize("most", [1, 2, 4])
+@pytest.mark.parametrize("deductible", [0.0, 6.0])
+def test_claims_picked_up_with_another_take_their_place_as_priced(most, deductible):
+    cover = Cover(max_claims=most, merge_share=0.3, deductible=deductible)
     severity = DiscreteSeverity([5.0, 20.0], [0.5, 0.5])
-    price = EventCover("event", frequency=frequency, severity=severity, cover=cover).tariff().quote({})["pure_premium"]
-    # Every sequence of up to twelve amounts, weighted with the probability of its number of claims
-    settled = 0.0
-    for n in range(1, 13):
-        amounts = np.array(list(itertools.product([500, 2_000], repeat=n)))
-        claims = pd.DataFrame({"order_id": np.repeat(np.arange(len(amounts)), n), "freight_fen": amounts.ravel()})
-        paid = settle(cover, claims.assign(claim_id=np.arange(claims.shape[0]), report_date="2026-06-01"))
-        mean = paid.claims["paid_fen"].sum() / 100 / len(amounts)
-        settled += stats.poisson(frequency).pmf(n) * mean
-    assert price == pytest.approx(settled, rel=1e-5)  # thirteen claims have a probability below 1e-7
+    tariff = EventCover("event", frequency=1.5, severity=severity, cover=cover).tariff()
+    # Each further claim is a parcel of its own or costs nothing; every sequence of up to four claims is settled.
+    means, amounts, chances = [0.0], np.array([0, 500, 2_000]), np.array([0.3, 0.35, 0.35])
+    for n in range(1, 5):
+        drawn = np.array(list(itertools.product([1, 2], *[[0, 1, 2]] * (n - 1))))
+        claims = pd.DataFrame({"order_id": np.repeat(np.arange(len(drawn)), n), "freight_fen": amounts[drawn].ravel()})
+        claims["report_date"] = np.tile(pd.date_range("2026-06-01", periods=n), len(drawn))
+        paid = settle(cover, claims).claims["paid_fen"].to_numpy().reshape(drawn.shape).sum(axis=1) / 100
+        means.append(float(paid @ (chances[drawn].prod(axis=1) / 0.7)))
+    chance = stats.poisson(1.5).pmf(np.arange(4))
+    assert tariff.quote({})["pure_premium"] == pytest.approx(np.append(chance, 1.0 - chance.sum()) @ means, rel=2e-7)
 
 
 # On simulated books, priced from their true tables

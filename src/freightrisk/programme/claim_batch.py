@@ -29,6 +29,8 @@ from freightrisk.tariff.rounding import whole_sums
 
 NOBODY: tuple[None, str] = (None, "")
 OVER, EXHAUSTED = REASONS.index("over_max_claims"), REASONS.index("aggregate_exhausted")
+UNDER = "under_deductible"
+COUNTED = ("", UNDER)  # reasons of claims that take one of the claims of their order
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +94,7 @@ def settle_batch(
     offer : int64 array, shape (n,), fen
         What the terms of the cover leave of each claim; 0 if nothing.
     reason : int8 array, shape (n,)
-        Why the terms leave nothing: a place in `REASONS`.
+        Why the terms leave nothing: a place in `REASONS`. A claim that the deductible takes whole still counts.
     ties : sequence of arrays, shape (n,)
         What else may differ between claims without an id, so that the sequence does not depend on that of the rows.
     payers, payer_masks
@@ -107,11 +109,13 @@ def settle_batch(
     coded = _coded(rows, aggregate, is_new & (offer > 0))
     turn = _sequence(rows, [*ties, payer_masks, _holder_ranks(coded)])
     turn = turn[is_new[turn]]
-    waiting = [*totals.pending, *(_pending(rows, row, one[:3], fen_of(one)) for row, one in earlier.items() if one[3])]
+    back = ((row, one) for row, one in earlier.items() if one[4] in COUNTED)
+    waiting = [*totals.pending, *(_pending(rows, row, one[:3], fen_of(one)) for row, one in back)]
     queue = ClaimQueue(
         time=rows.time[turn],
         reversed_at=rows.reversed_at[turn],
         offer=offer[turn],
+        counts=_is_counted(reason)[turn],
         order=coded.order[turn],
         holder=coded.holder[turn],
         counted=_lookup(totals.orders, coded.orders),
@@ -188,6 +192,10 @@ def _holder_ranks(coded: _Coded) -> Whole:
     return place[coded.holder]
 
 
+def _is_counted(reason: NDArray[np.int8]) -> Bools:
+    return np.isin(reason, [REASONS.index(one) for one in COUNTED])
+
+
 def _lookup(amounts: Mapping[Any, int], keys: Sequence[Any]) -> Whole:
     if not amounts:
         return np.zeros(len(keys), dtype=np.int64)
@@ -222,7 +230,7 @@ def _after(
     rows: ClaimRows, coded: _Coded, batch: SettledBatch, *, earlier: Mapping[int, Settled], waiting: list[Pending]
 ) -> tuple[Mapping[Holder, int], Mapping[Id, int], Mapping[Id, Settled], tuple[Pending, ...]]:
     """Return the totals after a batch; those of `batch` are the totals before it."""
-    before, got = batch.totals, batch.is_new & (batch.fen > 0)
+    before, got = batch.totals, batch.is_new & _is_counted(batch.reason)
     undone = got & (rows.decision == REVERSED)
     own = [_pending(rows, row, coded.name_of(row), batch.fen[row]) for row in np.flatnonzero(undone).tolist()]
     # A reversal counts for claims that are reported after it, so one at or after the last report waits.
@@ -238,7 +246,7 @@ def _after(
     claims = before.claims
     if rows.claim is not None:
         known = rows.claim.tolist()
-        done = {known[row]: (*one[:3], (), DONE if one[3] else one[4]) for row, one in earlier.items()}
+        done = {known[row]: (*one[:3], (), DONE if one[4] in COUNTED else one[4]) for row, one in earlier.items()}
         claims = FrozenDict(dict(claims) | _records(rows, coded, batch, undone) | done)
     left = tuple(sorted((one for one, due in is_due if not due), key=str))
     return FrozenDict(by_holder), FrozenDict(by_order), claims, left

@@ -87,8 +87,12 @@ def read_claims(
     names: ColumnNames,
     decision: str,
     clock: str,
+    merged: bool,
 ) -> ClaimRows:
-    """Return claims beside their orders and merchants; `wanted` are the columns that conditions and limits read."""
+    """Return claims beside their orders and merchants; `wanted` are the columns that conditions and limits read.
+
+    If goods may be picked up with those of another claim (`merged`), a claim may cost nothing.
+    """
     own = [names.order_id, *(name for name in (*names.of_claims, names.claim_id, decision, FREIGHT_FEN) if name)]
     needed = [names.of_role(name) for name in dict.fromkeys(wanted)]
     linked = [] if merchants is None else [names.merchant_id]
@@ -123,7 +127,8 @@ def read_claims(
     early = _early(joined, None if names.report_date is None else day)
     if names.report_date is None:
         day = np.full(len(time), np.datetime64("NaT", "D"))
-    return ClaimRows(joined, _freight(table, money, names.freight), ids, claim, time, reversed_at, day, decided, early)
+    freight = _freight(table, money, names.freight, merged=merged)
+    return ClaimRows(joined, freight, ids, claim, time, reversed_at, day, decided, early)
 
 
 def _beside_merchants(
@@ -157,15 +162,18 @@ def _known(table: Table, column: str | None) -> NDArray[Any]:
     return ids
 
 
-def _freight(table: Table, column: str, in_yuan: str) -> Whole:
+def _freight(table: Table, column: str, in_yuan: str, *, merged: bool) -> Whole:
     """Return the freight of each claim in fen; columns in yuan and in fen must agree if both are there."""
     amounts = table.real(column)
     table.refuse(
         np.isnan(amounts), f"claims: '{column}' is missing in {{rows}}; every claim needs its freight.", column
     )
-    table.refuse(
-        ~(amounts > 0.0), f"claims: '{column}' is not above 0 in {{rows}}; correct or drop these claims.", column
-    )
+    if merged:
+        table.refuse(amounts < 0.0, f"claims: '{column}' is below 0 in {{rows}}; correct or drop these claims.", column)
+    else:
+        table.refuse(
+            ~(amounts > 0.0), f"claims: '{column}' is not above 0 in {{rows}}; correct or drop these claims.", column
+        )
     if column == FREIGHT_FEN:
         fen = np.rint(amounts)
         bad = (fen != amounts) | (amounts > MOST_FEN)

@@ -43,10 +43,13 @@ class ClaimQueue:
         Time of the reversal; the largest integer if there is none.
     offer : int64 array, shape (n,), fen
         What the terms of the cover leave of the claim; 0 for claims that are not paid anyway.
+    counts : bool array, shape (n,)
+        Whether the claim takes one of the claims of its order: all claims with an offer, and those that the deductible
+        takes whole.
     order, holder : int64 arrays, shape (n,)
         Codes of the order, and of merchant (or order) and period. The holder is -1 without an aggregate limit.
     counted : int64 array, shape (n_orders,)
-        Paid claims of each order before this batch.
+        Claims of each order that count, before this batch.
     spent : int64 array, shape (n_holders,), fen
         Payments of each holder before this batch.
     back : GivenBack
@@ -58,6 +61,7 @@ class ClaimQueue:
     time: Whole
     reversed_at: Whole
     offer: Whole
+    counts: Bools
     order: Whole
     holder: Whole
     counted: Whole
@@ -75,7 +79,7 @@ class Paid:
     ----------
     fen : int64 array, shape (n,)
     over : bool array, shape (n,)
-        Whether the order had its number of paid claims already.
+        Whether the order had its number of claims already.
     cut : bool array, shape (n,)
         Whether the aggregate limit reduced the payment, also to nothing.
     """
@@ -92,7 +96,7 @@ def pay_in_sequence(queue: ClaimQueue) -> Paid:
     claim of their order. The others are paid one after another.
     """
     n = len(queue.offer)
-    active = queue.offer > 0
+    active = queue.counts
     slow = _slow(queue, active)
     fen, over, cut = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.bool_), np.zeros(n, dtype=np.bool_)
     fast = active & ~slow
@@ -113,7 +117,8 @@ def _slow(queue: ClaimQueue, active: Bools) -> Bools:
     by_order = np.zeros(n_orders, dtype=np.bool_)
     if queue.aggregate is not None:
         # Offers are the most that a holder can get: reversals and refused claims only lower the sum.
-        most = queue.spent + whole_sums(queue.holder[active], queue.offer[active], len(queue.spent))
+        held = queue.offer > 0
+        most = queue.spent + whole_sums(queue.holder[held], queue.offer[held], len(queue.spent))
         slow = active & np.append(most > queue.aggregate, False)[queue.holder]  # the last one is for no holder
         by_order[queue.order[slow]] = True
     if queue.max_claims is not None:
@@ -159,8 +164,8 @@ def _one_by_one(queue: ClaimQueue, rows: Whole) -> Iterator[tuple[int, int, bool
     for row, time, offer in zip(rows.tolist(), *columns, strict=True):
         while next_time < time:
             who = reversals[place][1]
-            order, holder, fen = (orders[who], holders[who], given.get(who, 0)) if who >= 0 else earlier[-1 - who]
-            if fen and order >= 0:
+            order, holder, fen = (orders[who], holders[who], given.get(who)) if who >= 0 else earlier[-1 - who]
+            if fen is not None and order >= 0:
                 counted[order] -= 1
             if fen and holder >= 0:
                 spent[holder] -= fen
@@ -174,7 +179,7 @@ def _one_by_one(queue: ClaimQueue, rows: Whole) -> Iterator[tuple[int, int, bool
         if holder >= 0:
             fen = min(offer, max(aggregate - spent[holder], 0))
             spent[holder] += fen
-        if fen:
+        if fen or not offer:  # a claim that an aggregate limit refuses leaves its place to a later one
             counted[order] += 1
             given[row] = fen
         yield row, fen, False

@@ -23,7 +23,7 @@ from freightrisk.tariff.aggregate_limit import AGGREGATES, AggregateLimit
 from freightrisk.tariff.balances import PERIOD
 
 REASONS = (
-    "", "refused_before", "not_in_force", "not_eligible", "limit_zero", "under_deductible", "over_max_claims",
+    "", "refused_before", "not_in_force", "not_eligible", "limit_zero", "over_max_claims", "under_deductible",
     "aggregate_exhausted",
 )  # fmt: skip
 DONE = "reversed"  # the reason of a reversed claim in totals: it cannot be reversed again
@@ -55,7 +55,7 @@ class ClaimTotals:
         Fen paid, less what reversals gave back. Periods are texts such as "2026-11-22" or "2026-11", and "" for all
         time.
     orders : mapping of order to int
-        Number of paid claims of each order, less reversed ones.
+        Number of claims of each order that count for `max_claims`, less reversed ones.
     claims : mapping of claim id to (order, holder, period, payments, reason)
         Each claim with an id: payments as (payer, fen), and the reason if nothing was paid. A later reversal is
         recognised by the id.
@@ -89,7 +89,7 @@ class ClaimTotals:
     def __repr__(self) -> str:
         paid = sum(self.paid.values())
         return shown(
-            f"ClaimTotals: {len(self.claims):,} claims with an id, {len(self.orders):,} orders with paid claims"
+            f"ClaimTotals: {len(self.claims):,} claims with an id, {len(self.orders):,} orders with claims"
             + (f", {paid / 100:,.2f} yuan by {self.by}" if self.by else "")
         )
 

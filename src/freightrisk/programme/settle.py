@@ -12,7 +12,7 @@ from freightrisk._intake import DEFAULT_CLOCK
 from freightrisk._shown import repr_of
 from freightrisk.book.codings import Coding
 from freightrisk.errors import InputError
-from freightrisk.programme.claim_batch import SettledBatch, settle_batch
+from freightrisk.programme.claim_batch import UNDER, SettledBatch, settle_batch
 from freightrisk.programme.claim_columns import (
     DECISIONS,
     PAID,
@@ -89,9 +89,9 @@ def settle(
     -----
     A claim of X yuan is paid min((1 - coinsurance) max(X - deductible, 0), limit). The product is rounded half-even to
     fen, and limits are cut to whole fen. Claims are paid in a fixed sequence: by time of the report, then by claim id
-    (without ids by order id and the content of the row). Only paid claims count for `max_claims` of an order. A
-    reversal gives money and place back to the claims that are reported after it; a claim that was refused stays refused
-    (docs/method.md, Claims).
+    (without ids by order id and the content of the row). A claim that the cover takes counts for `max_claims` of its
+    order, also if the deductible leaves nothing of it; a refused claim does not. A reversal gives money and place back
+    to the claims that are reported after it; a claim that was refused stays refused (docs/method.md, Claims).
 
     Examples
     --------
@@ -120,7 +120,10 @@ def settle(
     wanted = [gate.column for gate in gates] + [*measures_of(cover.limits)]
     wanted += [column for limit in by_level.values() for column in codings[limit.factor].columns]
     wanted += [] if aggregate is None else needed_for(aggregate.by, aggregate.period)
-    rows = read_claims(claims, orders, wanted, merchants=merchants, names=names, decision=decision, clock=clock)
+    rows = read_claims(
+        claims, orders, wanted, merchants=merchants, names=names, decision=decision, clock=clock,
+        merged=cover.merge_share > 0.0,
+    )  # fmt: skip
     masks = _masks(gates, rows.joined, (*asked, "payers"))
     levels = {what: level_fen(one, codings, codings[one.factor].encode(rows.joined)) for what, one in by_level.items()}
     measures = _measures(cover.limits, rows.joined, masks["limits"])
@@ -210,7 +213,7 @@ def _reasons(rows: ClaimRows, offers: ClaimOffers, is_eligible: NDArray[np.bool_
         "not_in_force": rows.not_in_force,
         "not_eligible": ~is_eligible,
         "limit_zero": offers.limit == 0,
-        "under_deductible": offers.kept == 0,
+        UNDER: offers.kept == 0,
     }
     reason = np.zeros(len(rows.freight), dtype=np.int8)
     for name, holds in reversed(faults.items()):

@@ -66,8 +66,9 @@ class SettledClaims:
     - "not_in_force": reported before the ship day, or the order was never shipped;
     - "not_eligible": the conditions of the cover do not hold;
     - "limit_zero": the limit is below one fen;
-    - "under_deductible": the deductible and the coinsurance leave less than half a fen;
-    - "over_max_claims": the order has its number of paid claims;
+    - "over_max_claims": the order has its number of claims;
+    - "under_deductible": the deductible and the coinsurance leave less than half a fen, but the claim counts for its
+      order;
     - "aggregate_exhausted": earlier claims have used up the aggregate limit.
     """
 

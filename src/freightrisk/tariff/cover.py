@@ -76,7 +76,8 @@ class Cover:
     Parameters
     ----------
     max_claims : int or None
-        Paid claims an order, up to 50: 1 for one claim an order (一单一赔), None for all claims (一单多赔).
+        Claims an order that the cover takes, up to 50: 1 for one claim an order (一单一赔), None for all claims
+        (一单多赔). A claim below the deductible is one of them.
     merge_share : float
         Share of an order's further claims whose goods are picked up together with the first (合单取件). Such claims
         cost no freight of their own. The cover then pays the first claim and the share 1 - merge_share of the further
@@ -108,10 +109,6 @@ class Cover:
     Notes
     -----
     A claim of X yuan is paid min((1 - coinsurance) max(X - deductible, 0), limit) (docs/method.md, equation 27a).
-
-    A cover with a deductible and `max_claims` is priced too low. The price counts claims below the deductible among the
-    paid claims, and `settle` does not count them. The error grows with the claim intensity: about 7 % at 0.3 claims an
-    order, if half of the claims are below the deductible.
 
     Examples
     --------
