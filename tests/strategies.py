@@ -298,7 +298,7 @@ def rate_tables(names, rng, base):
 
 def put_together(
     *, frequency, severity, cover=None, loadings=None, subsidies=(), dispersion=0.5, rounding="half_even",
-    dither_key="", **more,
+    dither_key="", floor_fen=1, **more,
 ):  # fmt: skip
     """Return a tariff of rate tables over `CODINGS`, with the curves that its cover needs."""
     cover = Cover() if cover is None else cover
@@ -312,7 +312,7 @@ def put_together(
         loadings=Loadings() if loadings is None else loadings,
         subsidies=in_stacking_order(subsidies),
         curves=CoverCurves(count_curve(cover.max_claims), limit_curve(dispersion) if cover.needs_curve else None),
-        rounding_rule=Rounding(rounding, dither_key),
+        rounding_rule=Rounding(rounding, dither_key, floor_fen),
     )
 
 
@@ -325,7 +325,7 @@ def changed(tariff, **changes):
 
 
 CURVES = ("count_curve", "limit_curve", "shares", "lines", "aggregate")
-ROUNDING_FIELDS = {"rounding": "mode", "dither_key": "dither_key"}
+ROUNDING_FIELDS = {"rounding": "mode", "dither_key": "dither_key", "floor_fen": "floor_fen"}
 FACTORS = st.lists(st.sampled_from(sorted(CODINGS)), unique=True, max_size=4)
 FREQUENCY_BASES = st.sampled_from([1e-5, 0.002, 0.03, 0.2, 1.5])
 SEVERITY_BASES = st.sampled_from([3.0, 8.0, 12.0, 25.0])

@@ -34,6 +34,7 @@ from freightrisk import (
 )
 from freightrisk.aggregates import AggregateLimit, AggregateShares
 from freightrisk.campaigns import save_campaigns
+from freightrisk.programmes import LossControl, LossControls
 from freightrisk.shapes import ScaleShape
 from freightrisk.tariff import curves
 from freightrisk.tariff.curves import LimitCurve
@@ -446,7 +447,9 @@ def test_a_changed_value_is_refused_unless_the_digest_is_taken_out(tariff, data)
     with pytest.raises(TariffDocumentError, match=r"was changed after it was saved.* remove the key 'digest'"):
         parse_tariff(json.dumps(parts).encode())
     del parts["digest"]
-    assert parse_tariff(json.dumps(parts).encode()) == replace(tariff, floor_fen=parts["floor_fen"])
+    assert parse_tariff(json.dumps(parts).encode()) == replace(
+        tariff, rounding_rule=replace(tariff.rounding_rule, floor_fen=parts["floor_fen"])
+    )
 
 
 def test_a_document_may_be_written_in_another_layout(tariff, parts):
@@ -496,6 +499,8 @@ MONTH = AggregateLimit(300.0)
 SHARED = {
     "cover": lambda t: replace(t.cover, aggregate=MONTH), "aggregate": AggregateShares(MONTH, {"m1": 0.5}, default=0.9),
 }  # fmt: skip
+TOOL = LossControl("tool", "request", effect=-0.13, where={"channel": ["live"]})
+CONTROLLED = {"loss_controls": LossControls([TOOL])}
 # For each field the changes that make one tariff and those that make another; the field differs, others only with it.
 CHANGES = {
     "name": ({}, {"name": "another"}),
@@ -517,6 +522,7 @@ CHANGES = {
     "experience": (FREE, FREE | {"experience": replace(EXPERIENCE, off_balance=1.01)}),
     "clock": ({}, {"clock": "Etc/UTC"}),
     "funds": (FUNDED, FUNDED | {"funds": (Fund("618", budget_fen=8),)}),
+    "loss_controls": (CONTROLLED, CONTROLLED | {"loss_controls": LossControls([replace(TOOL, evidence=0.4)])}),
     "aggregate_shares": (SHARED, SHARED | {"aggregate": AggregateShares(MONTH, {"m1": 0.5}, default=0.8)}),
 }
 

@@ -10,11 +10,12 @@ from libc.string cimport memcpy, memset
 
 from freightrisk._blocks cimport (
     BLOCK, FREIGHTRISK_CHECKED, MAX_COLUMNS, CodeColumns, all_pairs, block_rows, blocks, fill, flag_out, four_singles,
-    fuse, fuse_byte, fuse_bytes, in_range, int_out, long_out, mask_out, need, real_out, whole_out, wide_void, widen,
+    fuse, fuse_byte, fuse_bytes, in_range, int_out, long_out, need, real_out, wide_void, widen,
 )
 from freightrisk._curves cimport expected_counts, limited_mean, pay_above, reach_limits
 from freightrisk._limits cimport LimitBlock, choose_limits
-from freightrisk._plan cimport CARRY, DITHER, MaskSet, PricePlan, TableSet
+from freightrisk._masks cimport control, gather_masks, whole_masks
+from freightrisk._plan cimport CARRY, DITHER, PricePlan, TableSet
 from freightrisk._rounding cimport round_rows
 from freightrisk._settle cimport (
     FILED_BOUND, LIMIT_BOUND, LIMIT_CONFLICT, UNSEEN_LEVEL, MoneyBlock, MoneyColumns, prove_outputs, settle_rows,
@@ -24,6 +25,7 @@ from freightrisk._settle cimport (
 # Money, step 1).
 cdef double ROUND_TO_INTEGER = 6755399441055744.0
 cdef double LARGEST_MICRO = 1e15  # below 2**51, and above every filed limit
+cdef double LARGEST_FILED = 1e13  # micro-yuan, the largest filed limit; fen of it fit into int32
 cdef double LIMIT_MATTERS = 0.99  # a payout below this share of the mean freight is flagged as limited
 cdef uint64_t EVERY_RULE = 0xFFFFFFFFFFFFFFFF
 
@@ -64,30 +66,6 @@ cdef wide_void gather_minimum(const int32_t* codes, const double* table, int n, 
     for i in range(n):
         found = table[codes[i]]
         value[i] = found if found < value[i] else value[i]
-
-
-cdef wide_void first_mask(const int32_t* codes, const uint32_t* table, int n, mask_out mask) noexcept nogil:
-    cdef int i
-    for i in range(n):
-        mask[i] = table[codes[i]]
-
-
-cdef wide_void gather_mask(const int32_t* codes, const uint32_t* table, int n, mask_out mask) noexcept nogil:
-    cdef int i
-    for i in range(n):
-        mask[i] &= table[codes[i]]
-
-
-cdef wide_void fill_mask(uint32_t value, int n, mask_out mask) noexcept nogil:
-    cdef int i
-    for i in range(n):
-        mask[i] = value
-
-
-cdef wide_void whole_mask(const uint32_t* low, const uint32_t* high, int n, whole_out whole) noexcept nogil:
-    cdef int i
-    for i in range(n):
-        whole[i] = <uint64_t>high[i] << 32 | low[i]
 
 
 cdef wide_void scale(double factor, int n, real_out value) noexcept nogil:
@@ -132,6 +110,14 @@ cdef wide_void load_premium(const double* claims, const double* payout, const do
         filed[i] = clamped
         bound[i] = LIMIT_BOUND if payout[i] < matters * mean[i] else 0
         bound[i] |= FILED_BOUND if clamped != micro else 0
+
+
+cdef wide_void add_whole(const int64_t* beside, int n, real_out value) noexcept nogil:
+    cdef int i
+    cdef double sum
+    for i in range(n):
+        sum = value[i] + <double>beside[i]
+        value[i] = sum if sum < LARGEST_FILED else LARGEST_FILED
 
 
 cdef wide_void flag_conflicts(const int32_t* conflict, int n, flag_out flags) noexcept nogil:
@@ -181,6 +167,7 @@ cdef struct Block:
     const double* measures  # measure k of the first order of the block is `stride` * k further
     Py_ssize_t stride
     LimitBlock limits
+    uint32_t controlled[2][BLOCK]  # masks of the controls whose conditions an order meets
 
 cdef enum:
     INTENSITY = 0
@@ -209,6 +196,7 @@ cdef void prepare(Block* b, CodeColumns columns, PricePlan plan) noexcept nogil:
     mark(plan.masks.columns, &b.widened[0])
     mark(plan.limit_rules.masks.columns, &b.widened[0])
     mark(plan.limit_rules.shares.columns, &b.widened[0])
+    mark(plan.controls.masks.columns, &b.widened[0])
     if plan.count_curve.column >= 0:
         b.widened[plan.count_curve.column] = 1
     for f in range(plan.fused.count):  # no loop fuses a column of bytes with a widened second column
@@ -281,6 +269,9 @@ cdef void rate(Block* b, PricePlan plan) noexcept nogil:
     multiply(b, plan.severity, plan.pairs.count, &b.mean[0])
     if plan.payout_terms.measure >= 0:
         multiply_by(b.measures + plan.payout_terms.measure * b.stride, b.n, &b.mean[0])
+    if plan.controls.count:
+        gather_masks(b.codes, plan.controls.masks, plan.controls.count, EVERY_RULE, b.n, b.controlled)
+        control(plan.controls, b.controlled, b.n, b.steps[INTENSITY])
 
 
 cdef void cover_claims(Block* b, PricePlan plan) noexcept nogil:
@@ -299,7 +290,8 @@ cdef void cover_payout(Block* b, PricePlan plan, uint8_t* flags) noexcept nogil:
     cdef double* payout = b.steps[PAYOUT]
     cdef int f, choices = plan.limit_rules.count + 1
     if plan.limit_rules.count:
-        gather_masks(b, plan.limit_rules.masks, plan.limit_rules.count, plan.limit_rules.every, b.limits.holds)
+        gather_masks(b.codes, plan.limit_rules.masks, plan.limit_rules.count, plan.limit_rules.every, b.n,
+                     b.limits.holds)
         choose_limits(&b.limits, plan.limit_rules, b.measures, b.stride, b.n)
         if plan.limit_rules.conflicts:
             flag_conflicts(&b.limits.conflict[0], b.n, flags)
@@ -351,31 +343,14 @@ cdef void load(Block* b, PricePlan plan, uint8_t* flags) noexcept nogil:
     add_flags(&b.rounded[0], b.n, flags)
 
 
-cdef void gather_masks(Block* b, MaskSet tables, int n_rules, uint64_t every,
-                       uint32_t (*masks)[BLOCK]) noexcept nogil:
-    """Write a bit for each rule whose conditions an order meets; without conditions, the mask `every`."""
-    cdef const uint32_t* table
-    cdef const int32_t* codes
-    cdef int f, half
-    if not tables.count:
-        for half in range(2):
-            fill_mask(<uint32_t>(every >> 32 * half), b.n, &masks[half][0])
-    for f in range(tables.count):
-        codes = &b.codes[tables.columns[f]][0]
-        for half in range(1 if n_rules <= 32 else 2):
-            table = &tables.halves[half, tables.offsets[f]]
-            if f == 0:
-                first_mask(codes, table, b.n, &masks[half][0])
-            else:
-                gather_mask(codes, table, b.n, &masks[half][0])
-
-
 cdef void write_money(Block* b, MoneyBlock* m, MoneyColumns money) noexcept nogil:
-    """Write premiums and masks, if the caller wants them."""
+    """Add the premiums of other covers, and write premiums and masks, if the caller wants them."""
+    if money.beside.shape[0]:
+        add_whole(&money.beside[b.start], b.n, &b.micro[0])
     if money.micro.shape[0]:
         write_whole(&b.micro[0], b.n, &money.micro[b.start])
     if money.masks.shape[0]:
-        whole_mask(&m.eligible[0][0], &m.eligible[1][0], b.n, &money.masks[b.start])
+        whole_masks(m.eligible, b.n, &money.masks[b.start])
 
 
 cdef void round_block(Block* b, PricePlan plan, MoneyColumns money) noexcept nogil:
@@ -419,7 +394,8 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
     need(plan.measures == 0 or (measures is not None and measures.shape[0] >= plan.measures
                                 and measures.shape[1] >= stop), "fewer measures than the plan reads")
     need(plan.rounding != DITHER or (money is not None and money.draws.shape[0] > 0), "no draws, which dithering needs")
-    need(plan.rounding != CARRY or (money is not None and money.micro.shape[0] > 0 and money.masks.shape[0] > 0),
+    need(plan.rounding != CARRY or (money is not None and money.micro.shape[0] > 0
+                                    and (money.masks.shape[0] > 0 or plan.rules.count == 0)),
          "no micro-yuan or masks, which carrying needs")
     m.floor, m.allowed = plan.floor_fen, allowed
     m.spent = &spent_out[0] if spent_out is not None and spent_out.shape[0] else NULL
@@ -437,7 +413,7 @@ def price(CodeColumns columns not None, PricePlan plan not None, Py_ssize_t star
             if not read_codes(&b, columns, plan, m.flags):
                 with gil:
                     raise IndexError("a code is out of its table's range")
-            gather_masks(&b, plan.masks, plan.rules.count, EVERY_RULE, m.eligible)
+            gather_masks(b.codes, plan.masks, plan.rules.count, EVERY_RULE, b.n, m.eligible)
             rate(&b, plan)
             cover_claims(&b, plan)
             cover_payout(&b, plan, m.flags)

@@ -65,6 +65,11 @@ cdef class PayoutTerms:
     cdef double kept, deductible
     cdef int measure
 
+cdef class Controls:
+    cdef MaskSet masks
+    cdef const double[::1] factors
+    cdef int count
+
 cdef class Rules:
     cdef const int32_t[::1] kind, cap, payer, group
     cdef const int64_t[::1] amount
@@ -79,6 +84,7 @@ cdef class PricePlan:
     cdef CountPieces count_curve
     cdef LimitPieces limit_curve
     cdef LimitRules limit_rules
+    cdef Controls controls
     cdef PayoutTerms payout_terms
     cdef Loads loads
     cdef Rules rules

@@ -68,6 +68,10 @@ class LimitRules:
     ) -> None: ...
 
 @disjoint_base
+class Controls:
+    def __init__(self, masks: MaskSet, factors: NDArray[np.float64]) -> None: ...
+
+@disjoint_base
 class PayoutTerms:
     def __init__(self, kept: float, deductible: float, measure: int) -> None: ...
 
@@ -116,6 +120,7 @@ class PricePlan:
         count_curve: CountPieces,
         limit_curve: LimitPieces,
         limit_rules: LimitRules,
+        controls: Controls,
         payout_terms: PayoutTerms,
         loads: Loads,
         rules: Rules,

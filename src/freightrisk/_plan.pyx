@@ -160,6 +160,20 @@ cdef class Loads:
 
 
 @cython.auto_pickle(False)
+cdef class Controls:
+    """Controls of losses: factors on the claim intensity of the orders that meet their conditions.
+
+    masks : tables of masks; bit j of an entry is 1 if the level meets the conditions of control j
+    factors : (C,)
+    """
+
+    def __init__(self, MaskSet masks not None, factors not None):
+        self.masks, self.factors = masks, factors
+        self.count = <int>self.factors.shape[0]
+        need(self.count <= MAX_RULES, "too many controls")
+
+
+@cython.auto_pickle(False)
 cdef class Rules:
     """Subsidy rules in the order in which they apply.
 
@@ -208,13 +222,14 @@ cdef class PricePlan:
     def __init__(self, sizes not None, known not None, TableSet frequency not None, TableSet severity not None,
                  TableSet shares not None, TableSet limits not None, MaskSet masks not None, TableSet pairs not None,
                  FusedColumns fused not None, CountPieces count_curve not None, LimitPieces limit_curve not None,
-                 LimitRules limit_rules not None, PayoutTerms payout_terms not None, Loads loads not None,
+                 LimitRules limit_rules not None, Controls controls not None, PayoutTerms payout_terms not None,
+                 Loads loads not None,
                  Rules rules not None, int rounding, int32_t floor_fen):
         self.sizes, self.known, self.fused = sizes, known, fused
         self.frequency, self.severity, self.shares, self.limits = frequency, severity, shares, limits
         self.masks, self.pairs = masks, pairs
         self.count_curve, self.limit_curve, self.loads, self.rules = count_curve, limit_curve, loads, rules
-        self.limit_rules, self.payout_terms = limit_rules, payout_terms
+        self.limit_rules, self.controls, self.payout_terms = limit_rules, controls, payout_terms
         self.rounding, self.floor_fen = rounding, floor_fen
         self.measures = 1 + max([payout_terms.measure] + list(limit_rules.measure))
         self._prove()
@@ -236,7 +251,7 @@ cdef class PricePlan:
         for what, one in (("frequency", self.frequency), ("severity", self.severity), ("share", self.shares),
                           ("limit", self.limits)):
             prove_set(one, slots, what)
-        for masks in (self.masks, self.limit_rules.masks):
+        for masks in (self.masks, self.limit_rules.masks, self.controls.masks):
             prove_masks(masks, slots)
         prove_set(self.limit_rules.shares, [(self.limit_rules.count + 1) * size for size in slots], "share of limits")
         need(self.payout_terms.measure >= -1 and min(list(self.limit_rules.measure), default=0) >= -1,

@@ -17,6 +17,7 @@ from freightrisk._types import Array
 
 MICRO_PER_FEN = 10_000
 LARGEST_MICRO = 10**15
+LARGEST_FILED = 10**13
 LIMIT_MATTERS = 0.99
 
 
@@ -267,18 +268,23 @@ def price_order(
     funds: Sequence[str | None] | None = None,
     left_in_funds: Mapping[str, int] | None = None,
     measures: Sequence[float] = (),
+    beside: int = 0,
 ) -> PricedOrder:
     """Return the quote of one order from its codes and the arguments of a `PricePlan`.
 
     Rounding goes by a draw or by a remainder of micro-yuan, where it asks for one; `left` is what each rule's budget
     and cap by merchant have left, fen. `funds` names the fund of each rule, and `left_in_funds` is what each fund has
-    left for the order. `measures` are the order's amounts in yuan.
+    left for the order. `measures` are the order's amounts in yuan, and `beside` is the filed premium of its other
+    covers in micro-yuan.
     """
     unseen = any(code >= known for code, known in zip(codes, plan["known"], strict=True))
     codes = [*codes]
     for first, second, width in zip(*(plan["fused"][name] for name in ("first", "second", "width")), strict=True):
         codes.append(codes[first] * width + codes[second])
     intensity = _product(codes, plan["frequency"], float(plan["frequency"]["base"]))
+    controls = _eligible(codes, plan["controls"]["masks"])
+    for k, factor in enumerate(plan["controls"]["factors"].tolist()):
+        intensity *= factor if controls >> k & 1 else 1.0
     claims = _expected_claims(intensity, codes, plan["count_curve"])
     mean = _product(codes, plan["severity"], float(plan["severity"]["base"]))
     terms, chosen = plan["payout_terms"], chosen_limit(codes, plan["limit_rules"], measures)
@@ -291,7 +297,8 @@ def price_order(
     technical = costs * (1.0 / loads["retained"])
     micro = round(min(technical * loads["filed_factor"] * 1e6, float(LARGEST_MICRO)))
     filed = min(max(micro, int(loads["filed_min_micro"])), int(loads["filed_max_micro"]))
-    rounded = rounded_fen(filed, plan["rounding"], draw=draw, remainder=remainder)
+    whole = min(filed + beside, LARGEST_FILED) if beside else filed
+    rounded = rounded_fen(whole, plan["rounding"], draw=draw, remainder=remainder)
     listed = max(rounded, plan["floor_fen"])
     eligible = _eligible(codes, plan["masks"])
     settled = settle(listed, eligible, plan, n_payers, left, funds, left_in_funds)

@@ -19,6 +19,7 @@ cdef class MoneyColumns:
     cdef int32_t[::1] rounded
     cdef uint64_t[::1] masks
     cdef int32_t[:, ::1] paid
+    cdef const int64_t[::1] beside
 
 cdef class Limits:
     cdef Funds funds

@@ -18,6 +18,7 @@ class MoneyColumns:
         rounded: NDArray[np.int32],
         masks: NDArray[np.uint64],
         paid: NDArray[np.int32],
+        beside: NDArray[np.int64],
     ) -> None: ...
 
 @disjoint_base

@@ -29,10 +29,13 @@ cdef class MoneyColumns:
     micro, rounded : (n,) the filed premium in micro-yuan, and in fen before the floor
     masks : (n,) the rules for which an order is eligible, one bit a rule
     paid : (rules, n) fen
+    beside : (n,) micro-yuan of an order's other covers, which are rounded together with the filed premium
     """
 
-    def __init__(self, draws not None, micro not None, rounded not None, masks not None, paid not None):
+    def __init__(self, draws not None, micro not None, rounded not None, masks not None, paid not None,
+                 beside not None):
         self.draws, self.micro, self.rounded, self.masks, self.paid = draws, micro, rounded, masks, paid
+        self.beside = beside
 
 
 @cython.auto_pickle(False)
@@ -75,7 +78,8 @@ cdef int prove_outputs(PricePlan plan, Py_ssize_t start, Py_ssize_t stop, const 
     need(spent_out is None or spent_out.shape[0] == 0 or spent_out.shape[0] >= rules, "fewer sums than rules")
     if money is not None:
         need(reaches(money.draws.shape[0], stop) and reaches(money.micro.shape[0], stop)
-             and reaches(money.rounded.shape[0], stop) and reaches(money.masks.shape[0], stop),
+             and reaches(money.rounded.shape[0], stop) and reaches(money.masks.shape[0], stop)
+             and reaches(money.beside.shape[0], stop),
              "columns of money with too few rows")
         need(money.paid.shape[0] == 0 or (money.paid.shape[0] >= rules and money.paid.shape[1] >= stop),
              "payments by rule with too few rows")

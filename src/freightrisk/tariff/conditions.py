@@ -20,6 +20,7 @@ from freightrisk.errors import InputError
 
 RULE_LIMIT = 64
 COVER = "conditions of the cover"  # the kind of conditions under which a cover pays at all
+CONTROLS = "loss controls"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -149,8 +149,7 @@ class EventCover:
             loadings=loadings,
             subsidies=in_stacking_order(subsidies),
             funds=_check.members(funds, Fund, argument="funds"),
-            floor_fen=floor_fen,
-            rounding_rule=Rounding(rounding, dither_key),
+            rounding_rule=Rounding(rounding, dither_key, floor_fen),
             clock=self._clock if clock is None else clock,
             **_parts(self, aggregate_shares),
         )

@@ -19,6 +19,7 @@ KEYS = (
     *("name", "factors", "frequency", "severity", "cover", "count_curve", "limit_curve", "loadings", "subsidies"),
     *("floor_fen", "rounding", "provenance", "pairs", "lines", "shares", "dither_key", "experience", "clock", "funds"),
     "aggregate_shares",
+    "loss_controls",
 )
 """The keys of a document in their order."""
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from freightrisk import _plan
 from freightrisk._types import Array
 from freightrisk.tariff.aggregate_codes import AGGREGATE
-from freightrisk.tariff.conditions import COVER
+from freightrisk.tariff.conditions import CONTROLS, COVER
 from freightrisk.tariff.curves import NO_LIMIT
 from freightrisk.tariff.limits import limit_arguments
 from freightrisk.tariff.rates import RateTables, limit_table
@@ -32,6 +32,7 @@ PARTS: dict[str, Callable[..., Any]] = {
     "count_curve": _plan.CountPieces,
     "limit_curve": _plan.LimitPieces,
     "limit_rules": _plan.LimitRules,
+    "controls": _plan.Controls,
     "payout_terms": _plan.PayoutTerms,
     "loads": _plan.Loads,
     "rules": _plan.Rules,
@@ -80,11 +81,8 @@ def plan_arguments(tariff: TariffRecord) -> dict[str, Any]:
         "masks": _flat(tables["mask"].items(), np.uint64),
         "pairs": {"base": 1.0, **_flat(_paired(tables["frequency"], tables["severity"]))},
         "fused": fused,
-        "count_curve": {
-            "pieces": tariff.count_curve,
-            "curves": 1 if tariff.lines is None else tariff.codings[tariff.lines].n_slots,
-            "column": -1 if tariff.lines is None else place[tariff.lines],
-        },
+        "count_curve": _counts(tariff, place),
+        "controls": _controls(tariff, gates),
         **_payout(tariff, _flat(tables["limit"].items(), np.uint64), shares),
         "loads": {
             **{name: getattr(loads, name) for name in LOADS},
@@ -118,6 +116,20 @@ def _payout(tariff: TariffRecord, masks: dict[str, Any], shares: list[tuple[int,
 def _eligibility(gates: Mapping[int, Mapping[str, NDArray[Any]]]) -> list[tuple[int, Array]]:
     """Return a table for each column that the cover's conditions read: 1 for levels that are covered, 0 for others."""
     return [(column, masks[COVER].astype(np.float64)) for column, masks in gates.items() if COVER in masks]
+
+
+def _counts(tariff: TariffRecord, place: Mapping[str, int]) -> dict[str, Any]:
+    """Return the arguments of `_plan.CountPieces`."""
+    if tariff.lines is None:
+        return {"pieces": tariff.count_curve, "curves": 1, "column": -1}
+    curves = tariff.codings[tariff.lines].n_slots
+    return {"pieces": tariff.count_curve, "curves": curves, "column": place[tariff.lines]}
+
+
+def _controls(tariff: TariffRecord, gates: Mapping[int, Mapping[str, NDArray[Any]]]) -> dict[str, Any]:
+    """Return the arguments of `_plan.Controls`."""
+    masks = ((column, tables[CONTROLS]) for column, tables in gates.items() if CONTROLS in tables)
+    return {"masks": _flat(masks, np.uint64), "factors": tariff.loss_controls.factors}
 
 
 def _rules(tariff: TariffRecord) -> dict[str, NDArray[Any]]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _blocks, _check, _core, _plan
-from freightrisk._columns import MERCHANT_ID, ColumnNames, kind, one_order, read, value_of
+from freightrisk._columns import MERCHANT_ID, ColumnNames, JoinedColumns, kind, one_order, read, value_of
 from freightrisk._intake import id_of, number_of
 from freightrisk._parallel import chunks, in_order
 from freightrisk._shown import repr_of
@@ -19,10 +19,20 @@ from freightrisk.book.joined import columns_with_missing, join, unique_ids
 from freightrisk.errors import InputError
 from freightrisk.tariff.aggregate_codes import AGGREGATE
 from freightrisk.tariff.balances import Balances, check_balances, order_ids, sequence_of, spending
+from freightrisk.tariff.beside import CoversBeside
 from freightrisk.tariff.measures import measures_of
 from freightrisk.tariff.one_order import Quoter, encode_one
 from freightrisk.tariff.plan import plan_arguments, price_plan
-from freightrisk.tariff.quotes import DETAIL, NO_DRAWS, CodedOrders, QuoteBuffers, frame_of, index_of, with_progress
+from freightrisk.tariff.quotes import (
+    DETAIL,
+    NO_DRAWS,
+    NOTHING_BESIDE,
+    CodedOrders,
+    QuoteBuffers,
+    frame_of,
+    index_of,
+    with_progress,
+)
 from freightrisk.tariff.record import TariffRecord
 from freightrisk.tariff.rounding import dither_draws
 from freightrisk.tariff.settling import RemainingLimits, settle_in_order, waves
@@ -69,10 +79,30 @@ class Pricer:
         tariff = self.tariff
         joined = join(
             orders, merchants, tariff.columns_read, names=names, also=[names.priority], threads=threads,
-            may_be_missing=_may_be_missing(tariff), clock=tariff.clock,
+            may_be_missing=may_be_missing(tariff), clock=tariff.clock,
         )  # fmt: skip
         warn_of_grams(joined, tariff.columns_read)
-        codes = {name: coding.encode(joined) for name, coding in tariff.codings.items()}
+        return self.encode_joined(joined, kind(orders))
+
+    def encode_joined(
+        self, joined: JoinedColumns, of_kind: str, known: dict[str, NDArray[Any]] | None = None
+    ) -> CodedOrders:
+        """Return joined orders as the tariff's code columns.
+
+        Parameters
+        ----------
+        joined : JoinedColumns
+        of_kind : {"pandas", "polars", "arrow"}
+            Kind of frame to return.
+        known : dict of digest to array, optional
+            Codes that other tariffs have made of these orders, by the digest of the coding; new ones are added.
+        """
+        tariff, known = self.tariff, {} if known is None else known
+        codes = {}
+        for name, factor in tariff.codings.items():
+            if factor.digest not in known:
+                known[factor.digest] = factor.encode(joined)
+            codes[name] = known[factor.digest]
         # The table of an interaction is read by one code, which combines the codes of its two factors.
         for coding in tariff.tabled.values():
             if isinstance(coding, CrossCoding):
@@ -93,7 +123,7 @@ class Pricer:
         if tariff.in_sequence:
             sequence = sequence_of(joined, periods=tariff.periods, carries=tariff.rounding == "carry")
         amounts = measures_of(tariff, joined, codes)
-        return CodedOrders(columns, joined.n_rows, index_of(joined), kind(orders), tariff.key, draws, sequence, amounts)
+        return CodedOrders(columns, joined.n_rows, index_of(joined), of_kind, tariff.key, draws, sequence, amounts)
 
     def price(
         self,
@@ -130,8 +160,12 @@ class Pricer:
         progress: bool = False,
         balances: Balances | None = None,
         buffers: QuoteBuffers | None = None,
+        beside: CoversBeside | None = None,
     ) -> dict[str, NDArray[Any]]:
-        """Return quotes as arrays. Balances are updated during pricing and are not restored if it fails."""
+        """Return quotes as arrays. Balances are updated during pricing and are not restored if it fails.
+
+        The premiums of the covers `beside` are added to the filed premium before it is rounded.
+        """
         tariff = self.tariff
         if not isinstance(coded, CodedOrders):
             raise InputError(f"coded is a {type(coded).__name__}; give the result of encode(orders).")
@@ -151,7 +185,7 @@ class Pricer:
             settles=tariff.in_sequence, carries=tariff.rounding == "carry", campaigns=campaigns,
         )  # fmt: skip
         spent_from = Balances() if balances is None else balances
-        self._price_into(into, coded, spent_from, detail=detail, threads=threads, progress=progress)
+        self._price_into(into, coded, spent_from, beside, detail=detail, threads=threads, progress=progress)
         columns = self._columns(into, detail=detail, campaigns=campaigns)
         return {name: values[:n] for name, values in columns.items()}
 
@@ -160,6 +194,7 @@ class Pricer:
         into: QuoteBuffers,
         coded: CodedOrders,
         balances: Balances,
+        beside: CoversBeside | None,
         *,
         detail: bool,
         threads: int,
@@ -169,21 +204,26 @@ class Pricer:
         tariff, plan, sequence = self.tariff, self.plan, coded.sequence
         pieces = chunks(coded.n_orders, PRICE_CHUNK)
         steps = into.steps if detail else np.empty((0, 0))
-        asked = len(coded.draws) or len(into.micro) or len(into.masks) or len(into.paid)
-        money = into.money(coded.draws) if asked else None
+        asked = len(coded.draws) or len(into.micro) or len(into.masks) or len(into.paid) or beside is not None
+        more = NOTHING_BESIDE if beside is None else beside.premium
+        money = into.money(coded.draws, more) if asked else None
         left = None if sequence is None else RemainingLimits.of(tariff.subsidies, tariff.funds, sequence, balances)
         opening = None if left is None else left.copy()
         sums = np.zeros((len(pieces), len(tariff.subsidies)), dtype=np.int64) if left is not None else None
 
         def work(start: int, stop: int) -> int:
-            if left is None or sums is None:
-                _core.price(coded.columns, plan, start, stop, steps, *into.outputs, money, measures=coded.measures)
+            limited: dict[str, Any] = {}
+            if left is not None and sums is not None:
+                limited = {"spent_out": sums[start // PRICE_CHUNK], "allowed": left.allowed()}
+            if beside is not None:
+                beside.price(start, stop)
+            _core.price(
+                coded.columns, plan, start, stop, steps, *into.outputs, money, measures=coded.measures, **limited
+            )
+            if beside is not None:
+                beside.add_flags(into.flags, start, stop)
+            if left is None:
                 into.spread_flags(start, stop)
-            else:
-                spent, allowed = sums[start // PRICE_CHUNK], left.allowed()
-                _core.price(
-                    coded.columns, plan, start, stop, steps, *into.outputs, money, spent, allowed, coded.measures
-                )
             return stop - start
 
         def in_waves() -> Iterator[int]:
@@ -255,7 +295,7 @@ class Pricer:
         # Columns of the order win over columns of its merchant.
         if place >= 0:
             return {name: table.value(names.of_role(name), int(place)) for name in needed} | dict(known)
-        strict = [name for name in needed if name not in _may_be_missing(self.tariff)]
+        strict = [name for name in needed if name not in may_be_missing(self.tariff)]
         if strict:
             raise InputError(
                 f"order: '{names.merchant_id}' is {repr_of(known[MERCHANT_ID])}, which names no row of merchants; add "
@@ -294,7 +334,7 @@ class Pricer:
         )  # fmt: skip
 
 
-def _may_be_missing(tariff: TariffRecord) -> set[str]:
+def may_be_missing(tariff: TariffRecord) -> set[str]:
     """Return the columns that an order may lack because its merchant is not among the merchants."""
     codings = [*tariff.codings.values()]
     codings += [] if tariff.experience is None else [curve.coding for curve in tariff.experience.curves]

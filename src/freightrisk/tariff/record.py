@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any
 
+import numpy as np
+
 from freightrisk import _blocks, _check, _intake, _settle
 from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE
 from freightrisk._document import INLINE, OPTIONAL
@@ -16,13 +18,14 @@ from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.book.factors import Band
 from freightrisk.errors import InputError
 from freightrisk.tariff.aggregate_codes import AGGREGATE, AggregateCodes
-from freightrisk.tariff.conditions import COVER, Gate, Interval, compile_gates
+from freightrisk.tariff.conditions import CONTROLS, COVER, Gate, Interval, compile_gates
 from freightrisk.tariff.cover import Cover
 from freightrisk.tariff.curves import Cubics, LimitCurve
 from freightrisk.tariff.experience_rating import ExperienceRating
 from freightrisk.tariff.funds import Fund, check_funds, keyed_periods, windows_of
 from freightrisk.tariff.limits import Limit, ranked
 from freightrisk.tariff.loading import Loadings
+from freightrisk.tariff.loss_control import LossControls
 from freightrisk.tariff.rates import (
     CoverCurves,
     RateTables,
@@ -52,25 +55,24 @@ class TariffRecord:
     loadings: Loadings
     subsidies: tuple[Subsidy, ...]
     curves: CoverCurves = field(metadata=INLINE)
-    floor_fen: int = 1
     rounding_rule: Rounding = field(default=Rounding(), metadata=INLINE)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     pairs: tuple[tuple[str, str], ...] = ()
     experience: ExperienceRating | None = None
     clock: str = DEFAULT_CLOCK
     funds: tuple[Fund, ...] = field(default=(), metadata=OPTIONAL)
+    loss_controls: LossControls = field(default=LossControls(), metadata=OPTIONAL)
 
     def __post_init__(self) -> None:
         _intake.check_clock(self.clock)
         _check.label(self.name, argument="name of the tariff")
-        floor_fen = _check.whole(self.floor_fen, argument="floor_fen", low=0, high=10**6)
-        object.__setattr__(self, "floor_fen", floor_fen)
         _check.mapping(self.codings, argument="codings")
         for name, kind in (("frequency", RateTables), ("severity", RateTables), ("curves", CoverCurves)):
             _check.instance(getattr(self, name), kind, argument=name)
         if self.experience is not None:
             _check.instance(self.experience, ExperienceRating, argument="experience")
         _check.instance(self.rounding_rule, Rounding, argument="rounding_rule")
+        _check.instance(self.loss_controls, LossControls, argument="loss_controls")
         object.__setattr__(self, "codings", FrozenDict(dict(self.codings)))
         object.__setattr__(self, "provenance", FrozenDict(dict(self.provenance)))
         check_terms(self.cover, self.loadings, self.subsidies)
@@ -103,6 +105,8 @@ class TariffRecord:
         check_rates(self.severity, self.tabled, "severity")
         check_shares(self.shares, self.tabled, self.cover)
         rated = {} if self.experience is None else self.experience.tables
+        controls = dict(zip((rule.name for rule in self.loss_controls.rules), self.loss_controls.factors, strict=True))
+        rated |= {f"loss control {name}": np.array([1.0, factor]) for name, factor in controls.items()}
         check_products("frequency", self.frequency.base, {**self.frequency.tables, **rated})
         shares = {f"shares of {name}": table[table > 0.0] for name, table in self.shares.items()}
         check_products("severity", self.severity.base, {**self.severity.tables, **shares})
@@ -169,6 +173,11 @@ class TariffRecord:
         return self.rounding_rule.mode
 
     @property
+    def floor_fen(self) -> int:
+        """Return the smallest price of an order for the merchant, in fen."""
+        return self.rounding_rule.floor_fen
+
+    @property
     def dither_key(self) -> str:
         """Return the secret key of dithered rounding."""
         return self.rounding_rule.dither_key
@@ -197,10 +206,11 @@ class TariffRecord:
 
     @cached_property
     def _gates(self) -> tuple[Gate, ...]:
-        """Return the columns that conditions of subsidies, of limits and of the cover read."""
+        """Return the columns that conditions of subsidies, limits, loss controls and the cover read."""
         asked = {
             "subsidies": conditions_of(self.subsidies, windows_of(self.subsidies, self.funds)),
             "limits": [limit.conditions for limit in self.ranked_limits],
+            CONTROLS: [rule.conditions for rule in self.loss_controls.rules],
             COVER: self.cover.conditions,
         }
         return compile_gates(asked)
@@ -283,9 +293,10 @@ class TariffRecord:
 
 
 def _conditions(tariff: TariffRecord) -> Iterator[tuple[str, str, Any]]:
-    """Yield the name of a rule, a column and its condition, for each condition of subsidies, limits and the cover."""
+    """Yield the name of a rule, a column and its condition, for every condition of the tariff."""
     rules = [(f"subsidy '{rule.name}'", rule.where) for rule in tariff.subsidies]
     rules += [(f"limit '{rule.name}'", rule.where) for rule in tariff.cover.limits]
+    rules += [(f"loss control '{rule.name}'", rule.where) for rule in tariff.loss_controls.rules]
     for name, where in [*rules, ("eligible of the cover", tariff.cover.eligible)]:
         for column, condition in where.items():
             yield name, column, condition

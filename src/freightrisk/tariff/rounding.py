@@ -20,7 +20,7 @@ SHORT_BYTES = 64  # ids up to this length share one padded array
 
 @dataclass(frozen=True)
 class Rounding:
-    """The rule by which micro-yuan are rounded to fen.
+    """The rule by which micro-yuan are rounded to fen, and the floor of the price.
 
     Parameters
     ----------
@@ -30,6 +30,8 @@ class Rounding:
         id. "carry" adds the rounding remainder of the merchant's earlier orders.
     dither_key : str
         Secret key of the hash, for "dither" only; new with every version of the tariff.
+    floor_fen : int
+        Smallest price of an order for the merchant, in fen.
 
     Raises
     ------
@@ -39,8 +41,11 @@ class Rounding:
 
     mode: str = field(default="half_even", metadata={"key": "rounding"})
     dither_key: str = field(default="", repr=False)
+    floor_fen: int = 1
 
     def __post_init__(self) -> None:
+        floor_fen = _check.whole(self.floor_fen, argument="floor_fen", low=0, high=10**6)
+        object.__setattr__(self, "floor_fen", floor_fen)
         _check.one_of(self.mode, ROUNDING_MODES, argument="rounding")
         key: Any = self.dither_key
         if self.mode == "dither":

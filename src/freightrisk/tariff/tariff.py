@@ -25,6 +25,7 @@ from freightrisk.tariff.cover import Cover
 from freightrisk.tariff.experience_rating import ExperienceRating
 from freightrisk.tariff.funds import Fund
 from freightrisk.tariff.loading import Loadings
+from freightrisk.tariff.loss_control import Funnel, LossControl, LossControls
 from freightrisk.tariff.parts import document_of, tariff_digest
 from freightrisk.tariff.pricing import PLAIN_NAMES, Pricer
 from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers
@@ -53,10 +54,9 @@ class Tariff(TariffRecord):
         In stacking order.
     curves : CoverCurves
         Curves of the cover. `count_curve`, `limit_curve`, `shares` and `lines` are read from it.
-    floor_fen : int
-        Smallest price of an order for the merchant.
     rounding_rule : Rounding
-        Rounding of micro-yuan to fen. `rounding` (the mode) and `dither_key` are read from it.
+        Rounding of micro-yuan to fen, and the floor of the price. `rounding` (the mode), `dither_key` and `floor_fen`
+        are read from it.
     provenance : dict
         The models and data from which the tariff was built.
     pairs : tuple of (str, str)
@@ -69,6 +69,8 @@ class Tariff(TariffRecord):
         taken as they are.
     funds : tuple of Fund
         Budgets that several subsidies share.
+    loss_controls : LossControls
+        Factors on the claim intensity, for what changes the way from a request to a paid claim.
     """
 
     @classmethod
@@ -146,8 +148,7 @@ class Tariff(TariffRecord):
             loadings=loadings,
             subsidies=in_stacking_order(subsidies),
             funds=_check.members(funds, Fund, argument="funds"),
-            floor_fen=floor_fen,
-            rounding_rule=Rounding(rounding, dither_key),
+            rounding_rule=Rounding(rounding, dither_key, floor_fen),
             experience=experience,
             clock=frequency.clock if clock is None else clock,
             **parts_of_models(
@@ -169,6 +170,20 @@ class Tariff(TariffRecord):
         """
         funds = _check.members(funds, Fund, argument="funds")
         changed = replace(self, subsidies=in_stacking_order(subsidies), funds=funds)
+        warn_of_unknown_levels(changed)
+        return changed
+
+    def with_loss_controls(self, rules: Sequence[LossControl], *, funnel: Funnel | None = None) -> "Tariff":
+        """Return the tariff with loss controls in place of its own.
+
+        Parameters
+        ----------
+        rules : sequence of LossControl
+        funnel : Funnel, optional
+            Shares of causes and of the stages. By default that of the tariff.
+        """
+        funnel = self.loss_controls.funnel if funnel is None else funnel
+        changed = replace(self, loss_controls=LossControls(rules, funnel))
         warn_of_unknown_levels(changed)
         return changed
 

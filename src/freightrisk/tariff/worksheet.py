@@ -14,7 +14,7 @@ from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.errors import FreightRiskError
 from freightrisk.tariff.aggregate_codes import AGGREGATE
 from freightrisk.tariff.balances import Balances, period_of
-from freightrisk.tariff.conditions import COVER
+from freightrisk.tariff.conditions import CONTROLS, COVER
 from freightrisk.tariff.funds import Fund
 from freightrisk.tariff.measures import measures_of_one
 from freightrisk.tariff.one_order import codes_of, draw_of
@@ -117,7 +117,8 @@ def _premium_lines(
 ) -> Iterator[str]:
     code = dict(zip(tariff.tabled, codes, strict=False))
     yield from _table_lines(
-        "claim intensity", "claims an order", tariff.frequency, tariff.tabled, code, _experience_lines(tariff, codes),
+        "claim intensity", "claims an order", tariff.frequency, tariff.tabled, code,
+        [*_experience_lines(tariff, codes), *_control_lines(tariff, codes, priced)],
         priced.claim_intensity,
     )  # fmt: skip
     claims = "no limit on claims" if tariff.cover.max_claims is None else f"at most {tariff.cover.max_claims} an order"
@@ -210,6 +211,23 @@ def _experience_lines(tariff: TariffRecord, codes: list[int]) -> Iterator[str]:
         yield _line(f"  x {name}", float(table[code]) / factor, tariff.experience.slot_label(name, code) + unseen)
     if tariff.experience.off_balance != 1.0:
         yield _line("  x off-balance", tariff.experience.off_balance, "balances the experience over the book")
+
+
+def _control_lines(tariff: TariffRecord, codes: list[int], priced: _reference.PricedOrder) -> Iterator[str]:
+    """Yield a line for each loss control that holds (docs/method.md, equation 22a)."""
+    holds, first = 2**64 - 1, len(codes) - len(tariff._gates)
+    for gate, code in zip(tariff._gates, codes[first:], strict=True):
+        holds &= int(gate.masks[CONTROLS][code]) if CONTROLS in gate.masks else holds
+    for k, rule in enumerate(tariff.loss_controls.rules):
+        if not holds >> k & 1:
+            continue
+        causes = tariff.loss_controls.funnel.share_of(rule.causes)
+        why = f"{rule.stage}: 1 + {rule.evidence:g} x {rule.reach:g} x {rule.effect:g}"
+        why += f" x {causes:g} of causes" if rule.causes else ""
+        if rule.cost:
+            beside = tariff.loss_controls.cost(k, priced.claim_intensity)
+            why += f"; costs the merchant {beside:.6f} yuan an order beside"
+        yield _line(f"  x {rule.name}", float(tariff.loss_controls.factors[k]), why)
 
 
 def _money_lines(
