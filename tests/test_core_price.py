@@ -278,7 +278,7 @@ def test_money_of_any_size_is_rounded_exactly(micro, mode, points, draw):
     columns, out = _blocks.CodeColumns([], none, 1), blank(tariff, 1)
     drawn = np.array([draw], dtype=np.uint16)
     money = _settle.MoneyColumns(
-        drawn, none, none.astype(np.int32), none.astype(np.uint64), np.empty((0, 0), np.int32), none
+        drawn, none, none.astype(np.int32), none.astype(np.uint64), np.empty((0, 0), np.int32), none, np.empty((0, 0))
     )
     plan = price_plan(arguments)
     _core.price(columns, plan, 0, 1, out.detail, out.list_fen, out.payers, out.merchant_fen, out.flags, money)

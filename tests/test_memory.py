@@ -228,6 +228,7 @@ def money_of(tariff, **changes):
         "masks": np.zeros(N, dtype=np.uint64),
         "paid": np.zeros((len(tariff.subsidies), N), dtype=np.int32),
         "beside": np.zeros(N, dtype=np.int64),
+        "sums": np.zeros((2, N)),
     }
     return _settle.MoneyColumns(**{name: changes.get(name, column) for name, column in columns.items()})
 
@@ -253,10 +254,11 @@ def test_pricing_refuses_outputs_that_are_too_short(rounding):
     for bounds in ((0, N + 1), (-1, N), (N, N + 1), (2**40, 2**41)):
         with pytest.raises(ValueError, match=REFUSED):
             _core.price(**whole | dict(zip(("start", "stop"), bounds, strict=True)))
-    for column in ("draws", "micro", "rounded", "masks", "paid", "beside"):
+    for column in ("draws", "micro", "rounded", "masks", "paid", "beside", "sums"):
         short = np.zeros(N - 1, np.int64)
         kinds = {"draws": np.uint16, "micro": np.int64, "rounded": np.int32, "masks": np.uint64, "beside": np.int64}
-        wrong = np.zeros((2, N - 1), np.int32) if column == "paid" else short.astype(kinds[column])
+        wide = {"paid": np.zeros((2, N - 1), np.int32), "sums": np.zeros((2, N - 1))}
+        wrong = wide[column] if column in wide else short.astype(kinds[column])
         with pytest.raises(ValueError, match=REFUSED):
             _core.price(**whole | {"money": money_of(tariff, **{column: wrong})})
     if rounding != "half_even":

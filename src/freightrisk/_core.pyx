@@ -112,6 +112,12 @@ cdef wide_void load_premium(const double* claims, const double* payout, const do
         bound[i] |= FILED_BOUND if clamped != micro else 0
 
 
+cdef wide_void add_real(const double* more, int n, real_out sum) noexcept nogil:
+    cdef int i
+    for i in range(n):
+        sum[i] += more[i]
+
+
 cdef wide_void add_whole(const int64_t* beside, int n, real_out value) noexcept nogil:
     cdef int i
     cdef double sum
@@ -345,6 +351,12 @@ cdef void load(Block* b, PricePlan plan, uint8_t* flags) noexcept nogil:
 
 cdef void write_money(Block* b, MoneyBlock* m, MoneyColumns money) noexcept nogil:
     """Add the premiums of other covers, and write premiums and masks, if the caller wants them."""
+    cdef int k
+    for k in range(<int>money.sums.shape[0]):
+        if money.beside.shape[0]:
+            add_real(b.steps[PURE + k], b.n, &money.sums[k, b.start])
+        else:
+            memcpy(&money.sums[k, b.start], b.steps[PURE + k], b.n * sizeof(double))
     if money.beside.shape[0]:
         add_whole(&money.beside[b.start], b.n, &b.micro[0])
     if money.micro.shape[0]:

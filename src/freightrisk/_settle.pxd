@@ -20,6 +20,7 @@ cdef class MoneyColumns:
     cdef uint64_t[::1] masks
     cdef int32_t[:, ::1] paid
     cdef const int64_t[::1] beside
+    cdef double[:, ::1] sums
 
 cdef class Limits:
     cdef Funds funds

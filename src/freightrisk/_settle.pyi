@@ -19,6 +19,7 @@ class MoneyColumns:
         masks: NDArray[np.uint64],
         paid: NDArray[np.int32],
         beside: NDArray[np.int64],
+        sums: NDArray[np.float64],
     ) -> None: ...
 
 @disjoint_base

@@ -30,12 +30,13 @@ cdef class MoneyColumns:
     masks : (n,) the rules for which an order is eligible, one bit a rule
     paid : (rules, n) fen
     beside : (n,) micro-yuan of an order's other covers, which are rounded together with the filed premium
+    sums : (2, n) pure and technical premium of all covers, yuan; the first cover without any `beside` begins the sums
     """
 
     def __init__(self, draws not None, micro not None, rounded not None, masks not None, paid not None,
-                 beside not None):
+                 beside not None, sums not None):
         self.draws, self.micro, self.rounded, self.masks, self.paid = draws, micro, rounded, masks, paid
-        self.beside = beside
+        self.beside, self.sums = beside, sums
 
 
 @cython.auto_pickle(False)
@@ -81,6 +82,8 @@ cdef int prove_outputs(PricePlan plan, Py_ssize_t start, Py_ssize_t stop, const 
              and reaches(money.rounded.shape[0], stop) and reaches(money.masks.shape[0], stop)
              and reaches(money.beside.shape[0], stop),
              "columns of money with too few rows")
+        need(money.sums.shape[0] == 0 or (money.sums.shape[0] == 2 and money.sums.shape[1] >= stop),
+             "sums with too few rows")
         need(money.paid.shape[0] == 0 or (money.paid.shape[0] >= rules and money.paid.shape[1] >= stop),
              "payments by rule with too few rows")
     return 0

@@ -7,10 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _core, _plan, _settle
+from freightrisk._reference import LARGEST_FILED as LARGEST_FILED  # for programmes too
 from freightrisk._types import Array
+from freightrisk.errors import InputError
 from freightrisk.tariff.quotes import DETAIL, NO_DRAWS, NOTHING_BESIDE, CodedOrders
 
+SUMMED = ("pure_premium", "technical_premium")
 NO_FEN: NDArray[np.int32] = np.empty(0, dtype=np.int32)
+NO_PAID: NDArray[np.int32] = np.empty((0, 0), dtype=np.int32)
 NO_MASKS: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
 
 
@@ -27,12 +31,15 @@ class CoverBuffers:
     flags : list of uint8 arrays, shape (n_orders,)
     unused : int32 array, shape (n_orders,)
         The kernel wants a list price, which covers do not have.
+    sums : float64 array, shape (2, n_orders), or (0, 0) without detail
+        Pure and technical premium of all covers, yuan.
     """
 
     premium: NDArray[np.int64]
     steps: list[Array]
     flags: list[NDArray[np.uint8]]
     unused: NDArray[np.int32]
+    sums: Array
 
     @classmethod
     def of(cls, n_covers: int, n_orders: int, *, detail: bool) -> "CoverBuffers":
@@ -42,7 +49,18 @@ class CoverBuffers:
             [np.empty((len(DETAIL), n_orders) if detail else (0, 0)) for _ in range(n_covers)],
             [np.empty(n_orders, dtype=np.uint8) for _ in range(n_covers)],
             np.empty(n_orders, dtype=np.int32),
+            np.empty((len(SUMMED), n_orders) if detail else (0, 0)),
         )
+
+    def check(self, n_covers: int, n_orders: int, *, detail: bool) -> None:
+        """Raise unless the arrays can hold the premiums of this many covers and orders."""
+        room = len(self.premium)
+        steps = {(len(DETAIL), room), *([] if detail else [(0, 0)])}
+        whole = room >= n_orders and len(self.steps) == len(self.flags) == n_covers
+        whole = whole and all(one.shape in steps for one in self.steps) and len(self.unused) == room
+        whole = whole and self.sums.shape in {(len(SUMMED), room), *([] if detail else [(0, 0)])}
+        if not whole or any(len(one) != room for one in self.flags):
+            raise InputError("buffers were made for other covers, fewer orders or without detail; make new ones.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,9 +89,9 @@ class CoversBeside:
         buffers, premium = self.buffers, self.buffers.premium
         for k, (plan, coded) in enumerate(zip(self.plans, self.coded, strict=True)):
             before = premium if k else NOTHING_BESIDE
-            money = _settle.MoneyColumns(NO_DRAWS, premium, NO_FEN, NO_MASKS, NO_FEN.reshape(0, 0), before)
+            money = _settle.MoneyColumns(NO_DRAWS, premium, NO_FEN, NO_MASKS, NO_PAID, before, buffers.sums)
             _core.price(
-                coded.columns, plan, start, stop, buffers.steps[k], buffers.unused, NO_FEN.reshape(0, 0),
+                coded.columns, plan, start, stop, buffers.steps[k], buffers.unused, NO_PAID,
                 buffers.unused, buffers.flags[k], money, measures=coded.measures,
             )  # fmt: skip
 

@@ -26,7 +26,6 @@ from freightrisk.tariff.plan import plan_arguments, price_plan
 from freightrisk.tariff.quotes import (
     DETAIL,
     NO_DRAWS,
-    NOTHING_BESIDE,
     CodedOrders,
     QuoteBuffers,
     frame_of,
@@ -65,6 +64,21 @@ class Pricer:
         """Return the tariff in the form that the kernel reads."""
         return price_plan(self.plan_arguments)
 
+    @property
+    def columns_read(self) -> tuple[str, ...]:
+        """Return the columns of orders (or merchants) that pricing reads."""
+        return self.tariff.columns_read
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Return the names of the flags of quotes."""
+        return self.tariff.flags
+
+    @property
+    def may_be_missing(self) -> set[str]:
+        """Return the columns that an order may lack because its merchant is not among the merchants."""
+        return may_be_missing(self.tariff)
+
     @cached_property
     def _quoter(self) -> Quoter | None:
         """Return the fast path for single orders, None if quotes depend on more than codes."""
@@ -76,12 +90,11 @@ class Pricer:
         """Return orders as the tariff's code columns."""
         if threads is not None:
             threads = _check.threads(threads)
-        tariff = self.tariff
         joined = join(
-            orders, merchants, tariff.columns_read, names=names, also=[names.priority], threads=threads,
-            may_be_missing=may_be_missing(tariff), clock=tariff.clock,
+            orders, merchants, self.columns_read, names=names, also=[names.priority], threads=threads,
+            may_be_missing=self.may_be_missing, clock=self.tariff.clock,
         )  # fmt: skip
-        warn_of_grams(joined, tariff.columns_read)
+        warn_of_grams(joined, self.columns_read)
         return self.encode_joined(joined, kind(orders))
 
     def encode_joined(
@@ -181,7 +194,7 @@ class Pricer:
         n = coded.n_orders
         into = self.buffers(n, detail=detail, campaigns=campaigns) if buffers is None else buffers
         into.check(
-            n, len(tariff.payers), len(tariff.subsidies), n_flags=len(tariff.flags), detail=detail,
+            n, len(tariff.payers), len(tariff.subsidies), n_flags=len(self.flags), detail=detail,
             settles=tariff.in_sequence, carries=tariff.rounding == "carry", campaigns=campaigns,
         )  # fmt: skip
         spent_from = Balances() if balances is None else balances
@@ -205,8 +218,8 @@ class Pricer:
         pieces = chunks(coded.n_orders, PRICE_CHUNK)
         steps = into.steps if detail else np.empty((0, 0))
         asked = len(coded.draws) or len(into.micro) or len(into.masks) or len(into.paid) or beside is not None
-        more = NOTHING_BESIDE if beside is None else beside.premium
-        money = into.money(coded.draws, more) if asked else None
+        more = () if beside is None else (beside.premium, beside.buffers.sums)
+        money = into.money(coded.draws, *more) if asked else None
         left = None if sequence is None else RemainingLimits.of(tariff.subsidies, tariff.funds, sequence, balances)
         opening = None if left is None else left.copy()
         sums = np.zeros((len(pieces), len(tariff.subsidies)), dtype=np.int64) if left is not None else None
@@ -248,7 +261,7 @@ class Pricer:
         columns |= {"list_fen": into.list_fen}
         columns |= {f"{payer}_fen": paid for payer, paid in zip(tariff.payers, into.payers, strict=True)}
         columns |= {"merchant_fen": into.merchant_fen}
-        columns |= dict(zip(tariff.flags, into.hits, strict=True))
+        columns |= dict(zip(self.flags, into.hits, strict=True))
         if campaigns:
             columns |= {f"paid: {rule.name}": fen for rule, fen in zip(tariff.subsidies, into.paid, strict=False)}
         return columns
@@ -264,7 +277,7 @@ class Pricer:
             payers=np.empty((len(tariff.payers), n), dtype=np.int32),
             merchant_fen=np.empty(n, dtype=np.int32),
             flags=np.empty(n, dtype=np.uint8),
-            hits=np.empty((len(tariff.flags), n), dtype=np.bool_),
+            hits=np.empty((len(self.flags), n), dtype=np.bool_),
             micro=np.empty(n if tariff.rounding == "carry" else 0, dtype=np.int64),
             rounded=np.empty(n if tariff.in_sequence else 0, dtype=np.int32),
             masks=np.empty(n if tariff.in_sequence else 0, dtype=np.uint64),
@@ -281,21 +294,21 @@ class Pricer:
         if merchants is None:
             if names.renamed:
                 _check.columns_present(
-                    map(names.of_role, self.tariff.columns_read), [*map(names.of_role, known)], argument="order"
+                    map(names.of_role, self.columns_read), [*map(names.of_role, known)], argument="order"
                 )
             return known
         _check.columns_present([MERCHANT_ID], list(known), argument="order")
         table = read(merchants, None, argument="merchants", key=names.merchant_id)
         _check.columns_present([names.merchant_id], table.names, argument="merchants")
         place = unique_ids(table, names.merchant_id).get_indexer([value_of(known, MERCHANT_ID, id_of)])[0]
-        asked = self.tariff.columns_read
+        asked = self.columns_read
         needed = [name for name in asked if name not in known and names.of_role(name) in table.names]
         for name in needed:
             table.refuse_twice(names.of_role(name))
         # Columns of the order win over columns of its merchant.
         if place >= 0:
             return {name: table.value(names.of_role(name), int(place)) for name in needed} | dict(known)
-        strict = [name for name in needed if name not in may_be_missing(self.tariff)]
+        strict = [name for name in needed if name not in self.may_be_missing]
         if strict:
             raise InputError(
                 f"order: '{names.merchant_id}' is {repr_of(known[MERCHANT_ID])}, which names no row of merchants; add "

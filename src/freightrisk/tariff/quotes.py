@@ -18,6 +18,7 @@ from freightrisk.errors import InputError
 DAMAGED = "coded orders are damaged: their columns have wrong lengths, types or codes; encode the orders again."
 NO_DRAWS: NDArray[np.uint16] = np.empty(0, dtype=np.uint16)
 NOTHING_BESIDE: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+NO_SUMS: Array = np.empty((0, 0))
 DETAIL = ("claim_intensity", "expected_claims", "expected_payout", "pure_premium", "technical_premium")
 
 
@@ -170,9 +171,14 @@ class QuoteBuffers:
         """Return list_fen, payers, merchant_fen and flags, the outputs of settling."""
         return self.list_fen, self.payers, self.merchant_fen, self.flags
 
-    def money(self, draws: NDArray[np.uint16], beside: NDArray[np.int64] = NOTHING_BESIDE) -> _settle.MoneyColumns:
-        """Return the kernel's money columns that are not part of the quote; `beside` is what other covers add."""
-        return _settle.MoneyColumns(draws, self.micro, self.rounded, self.masks, self.paid, beside)
+    def money(
+        self, draws: NDArray[np.uint16], beside: NDArray[np.int64] = NOTHING_BESIDE, sums: Array = NO_SUMS
+    ) -> _settle.MoneyColumns:
+        """Return the kernel's money columns that are not part of the quote.
+
+        `beside` is what other covers add, and `sums` are the sums of pure and technical premiums.
+        """
+        return _settle.MoneyColumns(draws, self.micro, self.rounded, self.masks, self.paid, beside, sums)
 
     def rows(self, permutation: NDArray[np.int64]) -> "QuoteBuffers":
         """Return buffers with the rows in another sequence; the inputs of settling are copied, its outputs are new."""

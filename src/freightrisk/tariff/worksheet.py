@@ -53,6 +53,9 @@ def worksheet(
     *,
     balances: Balances,
     date_format: str | None,
+    beside: Sequence["CoverSheet"] = (),
+    title: str | None = None,
+    more: Sequence[str] = (),
 ) -> Worksheet:
     """Return the worksheet of one order. The slow twin computes the steps, and its fen must equal the kernel's.
 
@@ -66,6 +69,12 @@ def worksheet(
         The kernel's quote of the order under the same balances.
     balances : Balances
     date_format : str, optional
+    beside : sequence of CoverSheet
+        The covers that add their premiums before rounding.
+    title : str, optional
+        The first line; by default it names the tariff.
+    more : sequence of str
+        Lines after the last.
     """
     codes = codes_of(tariff, order, date_format=date_format)
     draw = int(draw_of(order, tariff.dither_key)[0]) if tariff.dither_key else 0
@@ -77,7 +86,7 @@ def worksheet(
     priced = _reference.price_order(
         codes, plan, len(tariff.payers), draw=draw, remainder=remainder, left=left,
         funds=[rule.fund for rule in tariff.subsidies], left_in_funds=in_funds,
-        measures=amounts,
+        measures=amounts, beside=sum(cover.filed_micro for cover in beside),
     )  # fmt: skip
     steps = (priced.list_fen, *priced.payers_fen, priced.merchant_fen)
     kernel = (quote["list_fen"], *(quote[f"{payer}_fen"] for payer in tariff.payers), quote["merchant_fen"])
@@ -86,11 +95,47 @@ def worksheet(
             f"the worksheet's fen {steps} differ from the kernel's fen {kernel}; please report this tariff and order."
         )
     rows = [
-        f"Worksheet of tariff '{tariff.name}'",
+        f"Worksheet of tariff '{tariff.name}'" if title is None else title,
+        *([f"Cover '{tariff.name}'"] if beside else []),
         *_premium_lines(tariff, codes, priced, amounts),
+        *_filed_lines(tariff, priced),
+        *_sum_lines(priced, beside),
         *_money_lines(tariff, priced, left, in_funds),
     ]
-    return Worksheet(tuple(map(shown, (*rows, _last_line(tariff, quote)))), quote)
+    return Worksheet(tuple(map(shown, (*rows, _last_line(tariff, quote), *more))), quote)
+
+
+@dataclass(frozen=True)
+class CoverSheet:
+    """The worksheet of a cover beside the first: its lines, and its filed premium in micro-yuan."""
+
+    name: str
+    rows: tuple[str, ...]
+    filed_micro: int
+
+
+def cover_sheet(
+    tariff: TariffRecord, plan: Mapping[str, Any], order: Mapping[str, Any], *, date_format: str | None
+) -> CoverSheet:
+    """Return the worksheet of one order under a cover beside the first, up to the filed premium."""
+    codes = codes_of(tariff, order, date_format=date_format)
+    amounts = measures_of_one(tariff, order, dict(zip(tariff.sizes, codes, strict=True))).ravel().tolist()
+    priced = _reference.price_order(codes, plan, len(tariff.payers), measures=amounts)
+    rows = [*_premium_lines(tariff, codes, priced, amounts), *_filed_lines(tariff, priced)]
+    return CoverSheet(tariff.name, tuple(rows), priced.filed_micro)
+
+
+def _sum_lines(priced: _reference.PricedOrder, beside: Sequence[CoverSheet]) -> Iterator[str]:
+    """Yield the lines of the covers beside the first, and of the sum of all."""
+    for cover in beside:
+        yield f"Cover '{cover.name}'"
+        yield from cover.rows
+    if beside:
+        yield "All covers"
+        whole = priced.filed_micro + sum(cover.filed_micro for cover in beside)
+        bounded = min(whole, _reference.LARGEST_FILED)
+        parts = " + ".join(f"{micro:,d}" for micro in (priced.filed_micro, *(one.filed_micro for one in beside)))
+        yield _fen_line("micro-yuan", bounded, parts if bounded == whole else f"{parts}, at most 10 million yuan")
 
 
 def _left(rule: Subsidy, order: Mapping[str, Any], known: Balances, clock: str, date_format: str | None) -> int:
@@ -230,9 +275,7 @@ def _control_lines(tariff: TariffRecord, codes: list[int], priced: _reference.Pr
         yield _line(f"  x {rule.name}", float(tariff.loss_controls.factors[k]), why)
 
 
-def _money_lines(
-    tariff: TariffRecord, priced: _reference.PricedOrder, left: Sequence[int], in_funds: Mapping[str, int]
-) -> Iterator[str]:
+def _filed_lines(tariff: TariffRecord, priced: _reference.PricedOrder) -> Iterator[str]:
     factor = tariff.loadings.filed_factor
     yield _fen_line("micro-yuan", priced.micro, f"technical premium x {factor:g}, to the nearest")
     if priced.filed_micro != priced.micro:
@@ -241,6 +284,11 @@ def _money_lines(
             priced.filed_micro,
             f"filed limits {tariff.loadings.filed_min:g} to {tariff.loadings.filed_max:g} yuan",
         )
+
+
+def _money_lines(
+    tariff: TariffRecord, priced: _reference.PricedOrder, left: Sequence[int], in_funds: Mapping[str, int]
+) -> Iterator[str]:
     yield _fen_line("rounded fen", priced.rounded_fen, tariff.rounding)
     yield _fen_line(
         "list fen",
