@@ -1,5 +1,7 @@
 """Lags that a programme moves or stops: against lags that are fitted to the moved claims, and on simulated books."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -321,6 +323,7 @@ def test_a_book_from_receipt_is_the_book_of_received_orders():
     lag = ReportLag.fit(found, cover_days=COVER)
     np.testing.assert_array_equal(lag.shares, ReportLag.fit(known, cover_days=COVER).shares)
     assert " of receipt" in repr(lag)
+    assert ", ages from receipt; " in repr(found)
     assert lag.truncated(hours=48).kept_share == lag.share(2)
     np.testing.assert_array_equal(found.align(orders["order_id"]), arrived["order_id"])
 
@@ -427,6 +430,17 @@ def test_a_lag_since_receipt_recovers_the_kept_frequency_if_transit_varies():
     assert rough == pytest.approx(segment.kept(young)[mine][0], abs=0.03)
 
 
+def test_claims_before_a_limit_price_it_with_the_kept_share_in_the_offset():
+    book, _ = segmented(3_000, 8)
+    lag = fitted([1, 3, 5, 9], np.full(4, 60))
+    limited = lag.truncated(hours=24, transit_days=2, where={"industry": ["gold"]})
+    before = FrequencyModel(["category"]).fit(book, offset=lag.offset(book))
+    under = FrequencyModel(["category"]).fit(book, offset=lag.offset(book) - np.log(limited.kept(book)))
+    known = before.expected_claims(book) * limited.kept(book)
+    np.testing.assert_allclose(under.expected_claims(book), known, rtol=1e-6)
+    assert set(limited.kept(book)) == {0.5, 1.0}
+
+
 def test_rules_reach_every_user_of_a_lag():
     book, _ = segmented(400, 6)
     lag = fitted([1, 3, 5, 9], np.full(4, 60)).truncated(hours=24, transit_days=2, where={"industry": ["gold"]})
@@ -509,6 +523,7 @@ def test_receipts_that_do_not_fit_the_book_are_refused():
         (lambda: book.aged_from_receipt(np.full(50, np.datetime64("NaT", "D"))), "no order has been received by"),
         (lambda: book.aged_from_receipt(["soon"] * 50), "received"),
         (lambda: book.aged_from_receipt(days_of).aged_from_receipt(days_of), "count from receipt already"),
+        (lambda: replace(book, ages_from="order"), "ages_from is 'order'; it must be one of 'shipment'"),
         (lambda: undated.aged_from_receipt(days_of), "the book has no days of shipment"),
     ):
         with pytest.raises(InputError, match=message):

@@ -403,6 +403,7 @@ class OrderBook:
 
     def __repr__(self) -> str:
         valued = "" if self.as_of is None else f", as of {self.as_of}"
+        valued += "" if self.ages_from == "shipment" else f", ages from {self.ages_from}"
         factors = ", ".join(f"{name} ({coding.n_levels})" for name, coding in self.codings.items())
         size = f"{counted(self.n_orders, 'order')}, {counted(self.n_claims, 'claim')}{valued}"
         return shown(f"OrderBook: {size}; factors {factors or 'none'}")
