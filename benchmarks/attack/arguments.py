@@ -72,6 +72,7 @@ def _fixed() -> dict[str, Call]:
     orders = draw_orders(40, 3)
     claims = orders[["order_id"]].iloc[:9].assign(freight=8.0, report_date=pd.Timestamp("2026-07-09"))
     tariff, limited = tariffs()["full"], tariffs()["limited"]
+    lag = fr.ReportLag.fit(book)
     frequency = fr.FrequencyModel(["channel"]).fit(book)
     severity = fr.SeverityModel(["zone"]).fit(book)
     pooled = fr.FrequencyModel([fr.Credibility("zone")]).fit(book)
@@ -135,7 +136,11 @@ def _fixed() -> dict[str, Call]:
         "align": (book.align, {"values": of_book}),
         "mature": (book.mature, {"min_age_days": 5}),
         "select": (book.select, {"rows": np.ones(book.n_orders, dtype=bool)}),
+        "aged_from_receipt": (book.aged_from_receipt, {"received": np.full(book.n_orders, book.as_of)}),
         "ReportLag.fit": (fr.ReportLag.fit, {"book": book}),
+        "shifted": (lag.shifted, {"days": -4, "where": {"zone": ["near"]}}),
+        "truncated": (lag.truncated, {"hours": 48, "transit_days": 3, "where": {"zone": ["near"]}}),
+        "with_segment": (lag.with_segment, {"where": {"zone": ["near"]}, "lag": lag}),
         "at_most_one_claim": (fr.lines.at_most_one_claim, {"book": book}),
         "predict": (frequency.predict, {"orders": book}),
         "predict of a frame": (frequency.predict, {"orders": orders, "std_errors": True, "exposure": 1.0}),

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, TypedDict, TypeVar
 
@@ -404,13 +404,22 @@ def plain_array(values: Any) -> NDArray[Any]:
 
 def id_array(values: Any, *, argument: str) -> NDArray[Any]:
     """Return an array of ids in the form of `Table.ids`, given one id for each row."""
+    return _one_column(values, argument, "id").ids(argument)
+
+
+def day_array(values: Any, *, argument: str, clock: str) -> NDArray[np.datetime64]:
+    """Return an array of days of the clock, NaT if missing, given one time for each row."""
+    return replace(_one_column(values, argument, "date"), clock=clock).days(argument)
+
+
+def _one_column(values: Any, argument: str, what: str) -> Table:
     import pandas as pd
 
     try:
         column = values if isinstance(values, pd.Series) else pd.Series(np.asarray(values))
     except Exception:  # values may be of any class, and their errors too
-        raise InputError(f"{argument} is {repr_of(values)}; give one id for each row, shape (n_rows,).") from None
-    return Table(column.reset_index(drop=True).to_frame(argument), argument, [argument], len(column)).ids(argument)
+        raise InputError(f"{argument} is {repr_of(values)}; give one {what} for each row, shape (n_rows,).") from None
+    return Table(column.reset_index(drop=True).to_frame(argument), argument, [argument], len(column))
 
 
 def kind(frame: Any) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check
-from freightrisk._columns import ColumnNames, plain_array
+from freightrisk._columns import ColumnNames, day_array, plain_array
 from freightrisk._frozen import FrozenDict
 from freightrisk._intake import DEFAULT_CLOCK, check_clock
 from freightrisk._mapped import on_disk
@@ -19,6 +19,7 @@ from freightrisk.book.doubts import CLAIM_ID
 from freightrisk.book.factors import Declaration
 from freightrisk.book.joined import LARGEST, SMALLEST
 from freightrisk.book.reading import read_counts, read_frames, with_orders
+from freightrisk.book.receipt import from_receipt, known_receipts
 from freightrisk.errors import InputError
 
 CODES = ("uint8", "uint16", "uint32")
@@ -60,6 +61,8 @@ class OrderBook:
         Number of rows of that table; None means the number of orders.
     clock : str
         Time zone that defines the days of shipment and of reports.
+    ages_from : {"shipment", "receipt"}
+        The day from which ages count. In a book by `aged_from_receipt`, `ship_day` holds the days of receipt.
     """
 
     codings: Mapping[str, Coding]
@@ -75,6 +78,7 @@ class OrderBook:
     order_row: NDArray[np.int64] | None = None
     table_rows: int | None = None
     clock: str = DEFAULT_CLOCK
+    ages_from: str = "shipment"
 
     def __post_init__(self) -> None:
         for name in ("codings", "codes", "left_out"):
@@ -90,6 +94,7 @@ class OrderBook:
         _check.instance(self.claims, ClaimRecords, argument="claims of a book")
         _check.instance(self.reversals, Reversals, argument="reversals of a book")
         check_clock(self.clock)
+        _check.one_of(self.ages_from, ("shipment", "receipt"), argument="ages_from")
         if self.lines is not None and self.lines not in self.codings:
             raise InputError(f"lines is {repr_of(self.lines)}, which is not a factor of the book.")
         for name in ("claim_row", "reversed_row"):
@@ -297,7 +302,7 @@ class OrderBook:
 
     @property
     def age_days(self) -> NDArray[np.int64]:
-        """Return the age of each order in days, from shipment to the valuation date."""
+        """Return the age of each order in days, from shipment (or receipt: `ages_from`) to the valuation date."""
         if self.ship_day is None or self.as_of is None:
             raise InputError(
                 "the book has no order ages; build it by OrderBook.from_frames with ship_date= and as_of=. A book by "
@@ -374,8 +379,31 @@ class OrderBook:
         """
         return self.select(self.age_days >= _check.whole(min_age_days, argument="min_age_days", low=0, high=36500))
 
+    def aged_from_receipt(self, received: Any) -> "OrderBook":
+        """Return the book of the orders that were received by the valuation date, with ages and lags from receipt.
+
+        Parameters
+        ----------
+        received : dates, shape (rows of the table,)
+            Day of receipt for each row of the table of orders, as for `align`; missing if the order has not arrived.
+
+        Notes
+        -----
+        A claim reported before receipt counts as reported on the day of receipt. Orders that have not arrived are left
+        out with their claims, so frequencies are those of received orders.
+        """
+        if self.ages_from != "shipment":
+            raise InputError(
+                "the ages of the book count from receipt already; give the book that counts from shipment."
+            )
+        days = self.align(day_array(received, argument="received", clock=self.clock))
+        arrived = known_receipts(days, self.ship_day, self.as_of)
+        part = self.select(arrived)
+        return replace(part, **from_receipt(part, days[arrived], self.n_orders))
+
     def __repr__(self) -> str:
         valued = "" if self.as_of is None else f", as of {self.as_of}"
+        valued += "" if self.ages_from == "shipment" else f", ages from {self.ages_from}"
         factors = ", ".join(f"{name} ({coding.n_levels})" for name, coding in self.codings.items())
         size = f"{counted(self.n_orders, 'order')}, {counted(self.n_claims, 'claim')}{valued}"
         return shown(f"OrderBook: {size}; factors {factors or 'none'}")

@@ -1,15 +1,21 @@
 """Maturity: the share of an order's claims that is reported by its age, net of reversed claims."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from freightrisk import _check
-from freightrisk._shown import repr_of, shown
+from freightrisk._intake import Level
+from freightrisk._shown import counted, repr_of, shown
 from freightrisk._types import Array
 from freightrisk.book.book import OrderBook
+from freightrisk.book.lag_changes import cut, limit_age, moved, whole_days
+from freightrisk.book.lag_fit import cells_of, curve_of, net_of, standing_of, warn_of_short_history
+from freightrisk.book.segments import Segment, checked_segment, orders_in
 from freightrisk.errors import FitError, InputError
 
 if TYPE_CHECKING:
@@ -23,8 +29,8 @@ LEAST_SHARE = 1e-6  # an order with a smaller share carries no information
 class ReportLag:
     """The share F(age) of an order's claims that are on the books when the order is `age` days old.
 
-    `ReportLag.fit` makes one from a book. A lag is the number of days from shipment to report. A claim that is reported
-    on the day of shipment has lag 0.
+    `ReportLag.fit` makes one from a book. A lag is the number of days from shipment to report, or from receipt to
+    report for a book by `OrderBook.aged_from_receipt`. A claim that is reported on the day of shipment has lag 0.
 
     Parameters
     ----------
@@ -35,29 +41,41 @@ class ReportLag:
         Factor with a curve for each of its levels.
     levels : tuple of str
         Names of the slots of this factor.
-    shares, std_errors : float64 arrays, shape (n_slots + 1, n_ages)
-        F and its standard error by slot and age. The last row is the curve of the whole book. After the last age, F is
-        constant. The standard errors refer to the reported share, before reversals.
+    reported : float64 array, shape (n_slots + 1, cover_days + 1)
+        Share of the claims that are reported by slot and age, before reversals. The last row is the curve of the whole
+        book. `shares` are the same curves net of reversals.
+    std_errors : float64 array, shape (n_slots + 1, cover_days + 1)
+        Standard errors of `reported`. They are NaN for a fitted distribution that was truncated.
     claims : int64 array, shape (n_slots + 1,)
         Reported claims behind each curve.
     own : bool array, shape (n_slots + 1,)
         Whether the slot has its own curve; otherwise it has the curve of the whole book.
-    reversed_share : float
-        Share of reported claims that are reversed in the end.
+    standing : float64 array, shape (n_days,)
+        Share of the reported claims that is not reversed by each number of days after the report.
     beyond_cover : int
         Claims reported after the end of the cover.
+    since : {"shipment", "receipt"}
+        The day from which ages count.
+    kept_shares : float64 array, shape (n_slots + 1,), optional
+        Share of the claims that are still made after the lag was truncated or moved; None means 1 for each curve.
+    rules : sequence of (conditions, ReportLag)
+        Lags of segments, by `with_segment`. An order has the lag of the first rule whose conditions it meets. The
+        curves above hold for orders that meet no rule.
     """
 
     cover_days: int
     method: str
     by: str | None
     levels: tuple[str, ...]
-    shares: Array
+    reported: Array
     std_errors: Array
     claims: NDArray[np.int64]
     own: NDArray[np.bool_]
-    reversed_share: float
-    beyond_cover: int
+    standing: Array = field(default_factory=lambda: np.ones(1))
+    beyond_cover: int = 0
+    since: str = "shipment"
+    kept_shares: Array | None = None
+    rules: "tuple[tuple[Segment, ReportLag], ...]" = ()
 
     @classmethod
     def fit(
@@ -139,7 +157,7 @@ class ReportLag:
         if by is not None and _check.label(by, argument="by") not in book.codings:
             raise InputError(f"by is {repr_of(by)}; the book has {', '.join(book.codings)}.")
         age = book.age_days
-        _warn_of_short_history(age, cover_days, method)
+        warn_of_short_history(age, cover_days, method)
         rows = np.concatenate([book.claim_row, book.reversed_row])
         reported = np.concatenate([book.claim_day, book.reversed_report_day])
         lag = (reported - book.ship_day[rows]).astype(np.int64)
@@ -147,7 +165,7 @@ class ReportLag:
         rows, lag = rows[covered], lag[covered]
         if not len(lag):
             raise FitError(f"there is no claim within {cover_days} days of shipment; give a book with reported claims.")
-        cells = _cells(lag, np.minimum(age[rows], cover_days), cover_days)
+        cells = cells_of(lag, np.minimum(age[rows], cover_days), cover_days)
         curves, claims, own = [], [], []
         slots = 0 if by is None else book.codings[by].n_slots
         for slot in range(slots):
@@ -155,27 +173,41 @@ class ReportLag:
             claims.append(int(mine.sum()))
             own.append(claims[-1] >= min_claims)
             if own[-1]:
-                part = _cells(lag[mine], np.minimum(age[rows[mine]], cover_days), cover_days)
-                curves.append(_curve(part, method))
-        whole = _curve(cells, method)
+                part = cells_of(lag[mine], np.minimum(age[rows[mine]], cover_days), cover_days)
+                curves.append(curve_of(part, method))
+        whole = curve_of(cells, method)
         left = iter(curves)
         both = [next(left) if has else whole for has in own] + [whole]
-        standing = _standing(book, covered)
         return cls(
             cover_days, method, by,
             () if by is None else tuple(map(book.codings[by].slot_label, range(slots))),
-            np.stack([_net(share, standing) for share, _ in both]), np.stack([error for _, error in both]),
-            np.array([*claims, len(lag)], dtype=np.int64), np.array([*own, True]), 1.0 - float(standing[-1]),
-            int((~covered).sum()),
+            np.stack([share for share, _ in both]), np.stack([error for _, error in both]),
+            np.array([*claims, len(lag)], dtype=np.int64), np.array([*own, True]),
+            standing=standing_of(book, covered), beyond_cover=int((~covered).sum()), since=book.ages_from,
         )  # fmt: skip
 
+    @cached_property
+    def shares(self) -> Array:
+        """Return F by slot and age, net of reversals; after the last age, F is constant."""
+        return np.stack([net_of(share, self.standing) for share in self.reported])
+
+    @property
+    def reversed_share(self) -> float:
+        """Return the share of reported claims that are reversed in the end."""
+        return 1.0 - float(self.standing[-1])
+
+    @property
+    def kept_share(self) -> float:
+        """Return the share of the claims that are still made, for the curve of the whole book."""
+        return 1.0 if self.kept_shares is None else float(self.kept_shares[-1])
+
     def share(self, age_days: ArrayLike, *, slot: ArrayLike | None = None) -> Array:
-        """Return F at the given ages.
+        """Return F at the given ages, for orders that meet no rule.
 
         Parameters
         ----------
         age_days : int or array of int
-            Days since shipment, zero or more.
+            Days since shipment (or receipt: `since`), zero or more.
         slot : int or array of int, optional
             Codes of the factor `by`, one for all ages or one for each; by default, the curve of the whole book.
 
@@ -213,18 +245,176 @@ class ReportLag:
         Parameters
         ----------
         book : OrderBook
-            The book of the fit, or another book with the same coding of `by`.
+            The book of the fit, or another book with the same coding of `by` and of the columns in `rules`. Its ages
+            count from the same day as the lag.
 
         Returns
         -------
         float64 array, shape (n_orders,)
+
+        Raises
+        ------
+        InputError
+            If ages and lag count from different days, or if the book does not know whether an order meets a rule.
         """
-        slot = None if self.by is None else book.codes[self.by]
-        return np.log(np.maximum(self.share(book.age_days, slot=slot), LEAST_SHARE))
+        if book.ages_from != self.since:
+            cure = "give book.aged_from_receipt(...)" if self.since == "receipt" else "fit the lag to the book itself"
+            raise InputError(
+                f"the lag counts days from {self.since}, and the ages of the book count from {book.ages_from}; {cure}."
+            )
+        age, share = book.age_days, np.empty(book.n_orders)
+        for mine, lag in self._parts(book):
+            share[mine] = lag.share(age[mine], slot=None if lag.by is None else book.codes[lag.by][mine])
+        return np.log(np.maximum(share, LEAST_SHARE))
+
+    def kept(self, book: OrderBook) -> Array:
+        """Return the share of each order's claims that are still made after the lag was truncated or moved.
+
+        A frequency that was fitted before the limit is multiplied by it: ``fitted.expected_claims(book) *
+        lag.kept(book)``. A fit with `offset` to claims under the limit has it already.
+
+        Returns
+        -------
+        float64 array, shape (n_orders,), from 0 to 1
+        """
+        kept = np.ones(book.n_orders)
+        for mine, lag in self._parts(book):
+            if lag.kept_shares is not None:
+                kept[mine] = lag.kept_shares[-1] if lag.by is None else lag.kept_shares[book.codes[lag.by][mine]]
+        return kept
+
+    def shifted(self, days: float, *, where: Mapping[str, Sequence[Level]] | None = None) -> "ReportLag":
+        """Return the lag if a programme moves every report by a number of days, such as refunds on sending back.
+
+        Parameters
+        ----------
+        days : int
+            Whole days; below zero if reports come sooner.
+        where : mapping of column to levels, optional
+            Conditions of the orders that move, as for `with_segment`; by default, all orders and all rules move.
+
+        Returns
+        -------
+        ReportLag
+
+        Raises
+        ------
+        InputError
+            For a fraction of a day, because the lag is known for whole days only.
+
+        Notes
+        -----
+        F moves to F(age - days) (docs/method.md, equation 20a). Reports that would fall before age 0 fall on age 0, so
+        F stays within [0, 1] and never falls. Claims reported after the end of the cover are not brought into it,
+        because the lag does not know them. A shift to later days moves reports beyond the end of the cover. They are
+        not covered, so `kept_shares` is F(cover_days - days), and F is divided by it.
+
+        Every report moves by the same number of days. Reversals follow the report, so they move with it.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from freightrisk import ReportLag
+        >>> lag = ReportLag(4, "empirical", None, (), np.array([[0.1, 0.4, 0.8, 0.9, 1.0]]), np.zeros((1, 5)),
+        ...                 np.array([10]), np.array([True]))
+        >>> lag.shifted(days=-2).share([0, 1, 2, 3, 4]).tolist()
+        [0.8, 0.9, 1.0, 1.0, 1.0]
+        """
+        whole = whole_days(days)
+        return self._changed(lambda lag: lag._with(*moved(lag.reported, lag.std_errors, whole)), where)
+
+    def truncated(
+        self, *, hours: float, where: Mapping[str, Sequence[Level]] | None = None, transit_days: int | None = None
+    ) -> "ReportLag":
+        """Return the lag if claims must be reported within some hours of receipt, and later claims are not made.
+
+        Parameters
+        ----------
+        hours : int
+            Hours from receipt, a multiple of 24, because the lag is known for whole days only. With 48 hours, the last
+            reports come on the second day after the day of receipt.
+        where : mapping of column to levels, optional
+            Conditions of the orders that have the limit, as for `with_segment`; by default, all orders and all rules.
+        transit_days : int, optional
+            Days from shipment to receipt, one number for all orders of the limit. It must be given for a lag since
+            shipment, because the lag does not know receipts. A lag since receipt (`since`) refuses it.
+
+        Returns
+        -------
+        ReportLag
+            With the share of claims that is left in `kept_shares`: the limit is a loss control on the frequency.
+
+        Notes
+        -----
+        With l the last age of a report, F(age) becomes F(min(age, l)) / F(l), and the claim intensity is multiplied by
+        the kept share F(l) (docs/method.md, equation 20b). Days of a calendar cannot tell 48 hours from 71: the kept
+        share of exactly 48 hours lies between F(l - 1) and F(l).
+
+        If the time from shipment to receipt varies, `transit_days` is an approximation. A lag fitted to
+        `OrderBook.aged_from_receipt` needs none.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from freightrisk import ReportLag
+        >>> lag = ReportLag(4, "empirical", None, (), np.array([[0.1, 0.4, 0.8, 0.9, 1.0]]), np.zeros((1, 5)),
+        ...                 np.array([10]), np.array([True]), since="receipt")
+        >>> short = lag.truncated(hours=48)
+        >>> short.kept_share, short.share([0, 1, 2, 3]).tolist()
+        (0.8, [0.125, 0.5, 1.0, 1.0])
+        """
+        limit = limit_age(hours, transit_days, self.since)
+
+        def change(lag: ReportLag) -> ReportLag:
+            return lag._with(*cut(lag.reported, lag.std_errors, limit, independent=lag.method == "empirical"))
+
+        return self._changed(change, where)
+
+    def with_segment(self, where: Mapping[str, Sequence[Level]], lag: "ReportLag") -> "ReportLag":
+        """Return this lag with another lag for the orders that meet conditions and no earlier rule.
+
+        Parameters
+        ----------
+        where : mapping of column to levels
+            The value of every column must be one of its levels. The columns are read by factors of the book, other than
+            bands; no model has to use these factors.
+        lag : ReportLag
+            Without rules of its own, and since the same day as this lag.
+        """
+        segment = checked_segment(where)
+        _check.instance(lag, ReportLag, argument="lag")
+        if lag.rules or lag.since != self.since:
+            fault = "has rules of its own" if lag.rules else f"counts from {lag.since}, and this one from {self.since}"
+            raise InputError(f"the lag of a segment {fault}; give a lag without rules, from the same day.")
+        if segment in [known for known, _ in self.rules]:
+            raise InputError(
+                f"where is {repr_of(dict(segment))}, and an earlier rule has these conditions, so the new one would "
+                "never apply; make all changes of the segment's lag before with_segment."
+            )
+        return replace(self, rules=(*self.rules, (segment, lag)))
+
+    def _changed(self, change: "Callable[[ReportLag], ReportLag]", where: object) -> "ReportLag":
+        """Return the lag with a change of its own curves and of all rules, or with a changed lag for a segment."""
+        if where is not None:
+            return self.with_segment(checked_segment(where), change(replace(self, rules=())))
+        return replace(change(self), rules=tuple((segment, change(lag)) for segment, lag in self.rules))
+
+    def _with(self, reported: Array, errors: Array, kept: Array) -> "ReportLag":
+        before = 1.0 if self.kept_shares is None else self.kept_shares
+        return replace(self, reported=reported, std_errors=errors, kept_shares=before * kept)
+
+    def _parts(self, book: OrderBook) -> "Iterator[tuple[NDArray[np.bool_], ReportLag]]":
+        """Yield the orders of each rule with their lag, and at last the orders that meet no rule."""
+        left = np.ones(book.n_orders, dtype=bool)
+        for segment, lag in self.rules:
+            mine = left & orders_in(book, segment)
+            left &= ~mine
+            yield mine, lag
+        yield left, self
 
     @property
     def table(self) -> "pd.DataFrame":
-        """Return a row for each age and curve: level, age_days, share, std_error."""
+        """Return a row for each age and curve: level, age_days, share, std_error; without the curves of rules."""
         import pandas as pd
 
         names = [self.levels[slot] if slot < len(self.levels) else "(all)" for slot in np.flatnonzero(self.own)]
@@ -243,139 +433,10 @@ class ReportLag:
     def __repr__(self) -> str:
         points = ", ".join(f"{day}d {self.share(day):.3f}" for day in (7, 14, 30, 60) if day <= self.cover_days)
         curves = "" if self.by is None else f", {int(self.own[:-1].sum())} curves by {self.by}"
+        since = "" if self.since == "shipment" else f" of {self.since}"
+        kept = "" if self.kept_share == 1.0 else f"; kept {self.kept_share:.1%}"
+        rules = f"; {counted(len(self.rules), 'rule')}" if self.rules else ""
         return shown(
-            f"ReportLag: {self.method}, {int(self.claims[-1]):,} claims within {self.cover_days} days{curves}; "
-            f"{points}; reversed {self.reversed_share:.1%}"
+            f"ReportLag: {self.method}, {int(self.claims[-1]):,} claims within {self.cover_days} days{since}{curves}; "
+            f"{points}; reversed {self.reversed_share:.1%}{kept}{rules}"
         )
-
-
-def _warn_of_short_history(age: NDArray[np.int64], cover_days: int, method: str) -> None:
-    oldest = int(age.max(initial=-1))
-    if oldest < cover_days and method == "empirical":
-        _check.warn(
-            f"the oldest order is {oldest} days old, less than the {cover_days} days of cover, so shares refer to "
-            f"claims within {oldest} days and frequencies lack later claims; fit a distribution (method='gamma')."
-        )
-
-
-def _cells(lag: NDArray[np.int64], truncation: NDArray[np.int64], cover_days: int) -> Array:
-    """Return the number of claims by lag (rows) and by the largest lag that the order's age allows (columns)."""
-    size = cover_days + 1
-    return np.bincount(lag * size + truncation, minlength=size * size).reshape(size, size).astype(np.float64)
-
-
-def _curve(cells: Array, method: str) -> tuple[Array, Array]:
-    return _empirical(cells) if method == "empirical" else _parametric(cells, method)
-
-
-def _empirical(cells: Array) -> tuple[Array, Array]:
-    """Return F and its standard error by the product limit in reversed time (docs/method.md, equation 19)."""
-    events = cells.sum(axis=1)
-    # at_risk[t] is n(t): the claims with lags up to t of orders that are at least t days old.
-    at_risk = np.diag(np.cumsum(np.cumsum(cells[:, ::-1], axis=1)[:, ::-1], axis=0))
-    # A day without claims at risk leaves F as it is.
-    left = np.where(at_risk > 0, 1.0 - events / np.maximum(at_risk, 1.0), 1.0)
-    share = np.append(np.cumprod(left[:0:-1])[::-1], 1.0)
-    spread = np.divide(events, at_risk * (at_risk - events), out=np.zeros_like(events), where=at_risk > events)
-    error = share * np.sqrt(np.append(np.cumsum(spread[:0:-1])[::-1], 0.0))
-    return share, error
-
-
-def _parametric(cells: Array, method: str) -> tuple[Array, Array]:
-    """Return F of the distribution fitted to right-truncated lags, and its standard error by the delta method."""
-    from scipy.optimize import minimize
-
-    days = np.arange(len(cells) + 1.0)
-    lags, ends = np.nonzero(cells)
-    weight = cells[lags, ends]
-    mean = float((weight * (lags + 0.5)).sum() / weight.sum())
-
-    def below(parameters: Array) -> Array:
-        return _distribution(method, days, parameters)
-
-    def loss(parameters: Array) -> float:
-        grid = below(parameters)
-        # A lag of t whole days lies in [t, t + 1), and it is seen only if it is below the end of the truncation day.
-        seen = np.maximum(grid[lags + 1] - grid[lags], 1e-300) / np.maximum(grid[ends + 1], 1e-300)
-        return -float((weight * np.log(seen)).sum()) / float(weight.sum())
-
-    start = np.array([np.log(mean), 0.0])
-    found = minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-13, "maxiter": 4000})
-    if not found.success or not np.isfinite(found.fun):
-        raise FitError(f"the {method} distribution of lags could not be fitted ({found.message}); use 'empirical'.")
-
-    def share(parameters: Array) -> Array:
-        grid = below(parameters)
-        return np.asarray(grid[1:] / grid[-1])
-
-    step = 1e-4  # in log mean and log shape; central differences have an error of the order of its square
-    sides = [(found.x + step * unit, found.x - step * unit) for unit in np.eye(2)]
-    slopes = np.stack([(share(up) - share(down)) / (2 * step) for up, down in sides])
-    curvature = _curvature(loss, found.x, 1e-3) * float(weight.sum())
-    variance = np.einsum("it,ij,jt->t", slopes, np.linalg.pinv(curvature), slopes)
-    return share(found.x), np.sqrt(np.maximum(variance, 0.0))
-
-
-def _distribution(method: str, days: Array, parameters: Array) -> Array:
-    """Return the distribution function of the lag at each time, in days, for parameters (a, b).
-
-    exp(a) days is the mean of a gamma, the median of a lognormal or the scale of a Weibull; exp(b) is the shape.
-    """
-    from scipy.special import gammainc, ndtr
-
-    middle, shape = np.exp(np.clip(parameters, -20.0, 20.0))
-    if method == "gamma":
-        return np.asarray(gammainc(shape, shape * days / middle))
-    if method == "weibull":
-        return np.asarray(-np.expm1(-((days / middle) ** shape)))
-    with np.errstate(divide="ignore"):
-        return np.asarray(ndtr((np.log(days) - np.log(middle)) * shape))
-
-
-def _curvature(function: Any, at: Array, step: float) -> Array:
-    """Return the Hessian of a function by central differences."""
-    units = step * np.eye(len(at))
-    return np.array(
-        [
-            [
-                (function(at + u + v) - function(at + u - v) - function(at - u + v) + function(at - u - v))
-                / (4.0 * step * step)
-                for v in units
-            ]
-            for u in units
-        ]
-    )
-
-
-def _standing(book: OrderBook, covered: NDArray[np.bool_]) -> Array:
-    """Return the share of claims not reversed by each number of days after their report (Kaplan-Meier)."""
-    if not len(book.reversed_row) or book.claim_day is None or book.as_of is None:
-        return np.ones(1)
-    reported = np.concatenate([book.claim_day, book.reversed_report_day])[covered]
-    end = np.concatenate([np.full(len(book.claim_day), book.as_of), book.reversed_day])[covered]
-    event = np.repeat([0.0, 1.0], [len(book.claim_day), len(book.reversed_row)])[covered]
-    days = (end - reported).astype(np.int64)
-    # A claim that stands is censored at the valuation date.
-    size = int(days.max(initial=0)) + 1
-    events = np.bincount(days, event, minlength=size)
-    at_risk = np.cumsum(np.bincount(days, minlength=size)[::-1])[::-1]
-    standing = np.cumprod(1.0 - events / np.maximum(at_risk, 1))
-    if standing[-1] <= 0.0:
-        raise FitError(
-            "every claim that was followed long enough has been reversed, so the share of claims that stand is "
-            "unknown; wait for older claims, or leave out reversed_date."
-        )
-    return np.asarray(standing[: int(np.flatnonzero(events).max()) + 1])
-
-
-def _net(share: Array, standing: Array) -> Array:
-    """Return the claims on the books by age, reported and not reversed yet, as a share of ultimate net claims.
-
-    This is docs/method.md, equation 20, a convolution of reports with survival.
-    """
-    if len(standing) == 1:
-        return share
-    reported = np.diff(share, prepend=0.0)
-    ages = len(share) + len(standing) - 1
-    alive = np.concatenate([standing, np.full(ages - len(standing), standing[-1])])
-    return np.asarray(np.convolve(reported, alive)[:ages] / standing[-1])
