@@ -50,7 +50,8 @@ def frame_like(columns: Mapping[str, NDArray[Any]], kind: str, index: Any) -> An
 
         # polars sums 32-bit columns in 32 bits, so a total above 21 million yuan would overflow.
         wide = {name: v.astype(np.int64) if v.dtype == np.int32 else v for name, v in columns.items()}
-        return pl.DataFrame(wide)
+        texts = {name: pl.Series(v.tolist(), dtype=pl.String) for name, v in wide.items() if v.dtype == object}
+        return pl.DataFrame(wide | texts)
     if kind == "arrow":
         import pyarrow as pa
 

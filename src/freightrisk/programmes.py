@@ -1,7 +1,21 @@
 """Programmes: several covers in one price, with fees, loss controls and dates."""
 
+from freightrisk.programme.enrolment import Enrolment
 from freightrisk.programme.fee import Fee
 from freightrisk.programme.programme import Programme, load_programme
+from freightrisk.programme.refunds import refunds
+from freightrisk.programme.versions import Versions, load_versions
 from freightrisk.tariff.loss_control import Funnel, LossControl, LossControls
 
-__all__ = ["Fee", "Funnel", "LossControl", "LossControls", "Programme", "load_programme"]
+__all__ = [
+    "Enrolment",
+    "Fee",
+    "Funnel",
+    "LossControl",
+    "LossControls",
+    "Programme",
+    "Versions",
+    "load_programme",
+    "load_versions",
+    "refunds",
+]

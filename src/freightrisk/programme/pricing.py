@@ -130,6 +130,14 @@ class ProgrammePricer(Pricer):
         total = merchant_fen.astype(np.int64) + sum(owed, np.zeros(len(merchant_fen), dtype=np.int64))
         return {f"fee: {name}": values for name, values in fen.items()} | {TOTAL: total}
 
+    def kinds(self, *, detail: bool, campaigns: bool) -> dict[str, Any]:
+        """Return the type of each column of quotes."""
+        into = self.buffers(0, detail=detail, campaigns=campaigns)
+        columns = self._columns(into, detail=detail, campaigns=campaigns)
+        columns = self._detailed(columns, into, 0) if detail and self.beside else columns
+        fees = [*(f"fee: {fee.name}" for fee in self.programme.fees), *([TOTAL] if self.programme.fees else [])]
+        return {name: values.dtype for name, values in columns.items()} | dict.fromkeys(fees, np.dtype(np.int64))
+
     def buffers(self, n_orders: int, *, detail: bool = True, campaigns: bool = False) -> ProgrammeBuffers:
         """Return arrays for the quotes of up to `n_orders` orders."""
         first = super().buffers(n_orders, detail=detail, campaigns=campaigns)

@@ -47,6 +47,9 @@ class Programme(ProgrammeRecord, Priced):
         Who pays the claims of the first cover.
     start, end : datetime.date, or text such as "2026-06-18", optional
         First and last ship date. `Versions` chooses by them; a programme by itself prices every order.
+    refund_rule : {"before_shipment", "always", "never"}
+        Whether the premium goes back when an order is cancelled: only before the goods were sent, always or never
+        (`refunds`).
 
     Notes
     -----

@@ -20,6 +20,7 @@ from freightrisk.tariff.rounding import Rounding
 from freightrisk.tariff.subsidy import Subsidy
 from freightrisk.tariff.tariff import Tariff
 
+NEVER, BEFORE_SHIPMENT, ALWAYS = REFUNDS = ("never", "before_shipment", "always")
 FILED = "filed_micro"
 TOTAL = "merchant_total_fen"
 
@@ -34,8 +35,10 @@ class ProgrammeRecord:
     claim_payers: Sequence[ClaimPayer] = field(default=(), metadata=OPTIONAL)
     start: date | None = field(default=None, kw_only=True, metadata=OPTIONAL)
     end: date | None = field(default=None, kw_only=True, metadata=OPTIONAL)
+    refund_rule: str = field(default=BEFORE_SHIPMENT, kw_only=True, metadata=OPTIONAL)
 
     def __post_init__(self) -> None:
+        _check.one_of(self.refund_rule, REFUNDS, argument="refund_rule")
         _check.label(self.name, argument="name of the programme")
         covers = (self.covers,) if isinstance(self.covers, Tariff) else self.covers
         object.__setattr__(self, "covers", _check.members(covers, Tariff, argument="covers"))

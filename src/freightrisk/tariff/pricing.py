@@ -266,6 +266,12 @@ class Pricer:
             columns |= {f"paid: {rule.name}": fen for rule, fen in zip(tariff.subsidies, into.paid, strict=False)}
         return columns
 
+    def kinds(self, *, detail: bool, campaigns: bool) -> dict[str, Any]:
+        """Return the type of each column of quotes."""
+        into = self.buffers(0, detail=detail, campaigns=campaigns)
+        columns = self._columns(into, detail=detail, campaigns=campaigns)
+        return {name: values.dtype for name, values in columns.items()}
+
     def buffers(self, n_orders: int, *, detail: bool = True, campaigns: bool = False) -> QuoteBuffers:
         """Return arrays for the quotes of up to `n_orders` orders."""
         tariff = self.tariff

@@ -1,0 +1,190 @@
+"""The pricer of versions: each order is priced by its programme, and the quotes stand in the rows of the orders."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freightrisk import _check
+from freightrisk._columns import SHIP_DATE, ColumnNames, kind, one_order, read
+from freightrisk.errors import InputError
+from freightrisk.programme.version_record import VersionsRecord
+from freightrisk.tariff.balances import Balances, spending
+from freightrisk.tariff.pricing import PLAIN_NAMES
+from freightrisk.tariff.quotes import CodedOrders, frame_of
+from freightrisk.tariff.worksheet import Worksheet
+
+VERSION, ENROLLED = "version", "enrolled"
+
+
+@dataclass(frozen=True, eq=False)
+class VersionedOrders:
+    """Orders encoded for versions: those of each programme, with their rows among all.
+
+    Parameters
+    ----------
+    parts : tuple of (place of the programme, int64 array of rows, CodedOrders)
+    n_orders : int
+    index : pandas Index or None
+    kind : {"pandas", "polars", "arrow"}
+    key : str
+        Digest of the versions.
+    """
+
+    parts: tuple[tuple[int, NDArray[np.int64], CodedOrders], ...]
+    n_orders: int
+    index: Any
+    kind: str
+    key: str
+
+
+class VersionsPricer:
+    """Pricer of orders under versions, with the methods of `Pricer`.
+
+    Parameters
+    ----------
+    versions : VersionsRecord
+    key : str
+        Digest of the versions.
+    """
+
+    def __init__(self, versions: VersionsRecord, key: str) -> None:
+        self.versions, self.key = versions, key
+
+    def encode(
+        self, orders: Any, *, merchants: Any = None, names: ColumnNames = PLAIN_NAMES, threads: int | None = None
+    ) -> VersionedOrders:
+        """Return orders as the code columns of their programmes."""
+        versions = self.versions
+        when = SHIP_DATE if names.ship_date is None else names.ship_date
+        wanted = [*map(names.of_role, versions.columns_read), names.order_id, names.merchant_id, when]
+        wanted += [] if names.priority is None else [names.priority]
+        table = read(
+            orders, wanted, argument="orders", key=names.order_id, clock=versions.clock, date_format=names.date_format
+        )
+        _check.columns_present(
+            [when, *([names.merchant_id] if versions.by_merchant else [])], table.names, argument="orders"
+        )
+        place, enrolled = versions.choose(
+            table.days(when), table.id_codes(names.merchant_id) if versions.by_merchant else None
+        )
+        table.refuse(
+            enrolled & (place < 0), f"orders: '{when}' has no version in {{rows}}; {versions.days_said}.", when
+        )
+        parts = []
+        for k, programme in enumerate(versions.programmes):
+            rows = np.flatnonzero(enrolled & (place == k))
+            if not len(rows):
+                continue
+            some = table.frame if len(rows) == table.n_rows else _taken(table.frame, rows)
+            try:
+                coded = programme.pricer.encode(some, merchants=merchants, names=names, threads=threads)
+            except InputError as error:
+                where = "" if some is table.frame else f" (rows among those of programme '{programme.name}')"
+                raise InputError(f"{error}{where}") from None
+            parts.append((k, rows, coded))
+        index = getattr(table.frame, "index", None)
+        return VersionedOrders(tuple(parts), table.n_rows, index, kind(orders), self.key)
+
+    def price(
+        self,
+        orders: Any,
+        *,
+        merchants: Any = None,
+        names: ColumnNames = PLAIN_NAMES,
+        balances: Balances | None = None,
+        threads: int | None = None,
+        detail: bool = True,
+        campaigns: bool = False,
+        progress: bool = False,
+    ) -> Any:
+        """Return one row for each order in the caller's kind of frame."""
+        coded = orders
+        if isinstance(orders, VersionedOrders) and (merchants is not None or names != PLAIN_NAMES):
+            raise InputError("orders are already encoded; give merchants and names of columns to `encode` instead.")
+        if not isinstance(orders, VersionedOrders):
+            coded = self.encode(orders, merchants=merchants, names=names, threads=threads)
+        with spending(balances) as after:
+            priced = self.price_columns(
+                coded, threads=threads, detail=detail, campaigns=campaigns, progress=progress, balances=after
+            )
+            return frame_of(priced, coded)
+
+    def price_columns(
+        self,
+        coded: VersionedOrders,
+        *,
+        threads: int | None = None,
+        detail: bool = True,
+        campaigns: bool = False,
+        progress: bool = False,
+        balances: Balances | None = None,
+        buffers: None = None,
+    ) -> dict[str, NDArray[Any]]:
+        """Return quotes as arrays; versions are priced in the order of their days, on the same balances."""
+        _check.instance(coded, VersionedOrders, argument="coded")
+        if coded.key != self.key:
+            raise InputError("orders were not encoded for these versions; give the result of their encode(orders).")
+        balances = Balances() if balances is None else balances
+        done = [
+            (k, rows, self.versions.programmes[k].pricer.price_columns(
+                one, threads=threads, detail=detail, campaigns=campaigns, progress=progress, balances=balances
+            ))
+            for k, rows, one in coded.parts
+        ]  # fmt: skip
+        found = self._empty(coded.n_orders, detail=detail, campaigns=campaigns)
+        version = np.full(coded.n_orders, "", dtype=object)
+        enrolled = np.zeros(coded.n_orders, dtype=np.bool_)
+        for k, rows, columns in done:
+            for name, values in columns.items():
+                found[name][rows] = values
+            version[rows], enrolled[rows] = self.versions.programmes[k].version, True
+        return found | {VERSION: version, ENROLLED: enrolled}
+
+    def _empty(self, n: int, *, detail: bool, campaigns: bool) -> dict[str, NDArray[Any]]:
+        """Return the columns of all programmes, priced on no orders, with rows that say nothing."""
+        kinds: dict[str, Any] = {}
+        for programme in self.versions.programmes:
+            kinds |= programme.pricer.kinds(detail=detail, campaigns=campaigns)
+        return {name: np.full(n, np.nan if one.kind == "f" else 0, dtype=one) for name, one in kinds.items()}
+
+    def buffers(self, n_orders: int, *, detail: bool = True, campaigns: bool = False) -> None:
+        """Return nothing: the number of orders of each version is not known before."""
+
+    def quote(
+        self, order: Any, *, merchants: Any = None, balances: Balances | None = None, names: ColumnNames = PLAIN_NAMES
+    ) -> dict[str, Any]:
+        """Return the price of one order; zeros and missing steps if its merchant does not take part."""
+        known = one_order(order, names)
+        programme = self.versions.version_of(known, names.date_format)
+        said = {name: values[0].item() for name, values in self._empty(1, detail=True, campaigns=False).items()}
+        if programme is None:
+            return said | {VERSION: "", ENROLLED: False}
+        quote = programme.pricer.quote(order, merchants=merchants, balances=balances, names=names)
+        return said | quote | {VERSION: programme.version, ENROLLED: True}
+
+    def explain(
+        self, order: Any, *, merchants: Any = None, balances: Balances | None = None, names: ColumnNames = PLAIN_NAMES
+    ) -> Worksheet:
+        """Return the worksheet of one order under its programme."""
+        programme = self.versions.version_of(one_order(order, names), names.date_format)
+        if programme is None:
+            rows = ("No price: the merchant does not take part on this day",)
+            return Worksheet(rows, self.quote(order, merchants=merchants, names=names))
+        sheet = programme.pricer.explain(order, merchants=merchants, balances=balances, names=names)
+        title = f"{sheet.rows[0]}, version {programme.version}"
+        return Worksheet((title, *sheet.rows[1:]), {**sheet.quote, VERSION: programme.version, ENROLLED: True})
+
+
+def _taken(frame: Any, rows: NDArray[np.int64]) -> Any:
+    """Return some rows of a pandas or pyarrow table."""
+    if not hasattr(frame, "column_names"):
+        return frame.iloc[rows]
+    import pyarrow as pa
+
+    # polars gives views of strings, of which pyarrow takes no rows.
+    plain = [
+        field.with_type(pa.large_string()) if pa.types.is_string_view(field.type) else field for field in frame.schema
+    ]
+    return frame.cast(pa.schema(plain)).take(rows)
