@@ -126,7 +126,8 @@ def test_the_variance_of_a_stratum_equals_matrices(seed, size, between):
     covariance = take @ noise @ take.T
     scale = np.diag(np.diag(noise) / np.diag(covariance))
     variance, freedom = part.variance(between)
-    assert variance == pytest.approx(part.influence @ scale @ part.influence, rel=1e-9)
+    least = np.trace(noise) if h.max() > 0.5 else 0.0
+    assert variance == pytest.approx(max(part.influence @ scale @ part.influence, least), rel=1e-9)
     assert np.trace(scale @ covariance) == pytest.approx(np.trace(noise), rel=1e-9)
     product = scale @ covariance
     assert freedom == pytest.approx(np.trace(noise) ** 2 / np.trace(product @ product), rel=1e-6)
@@ -337,6 +338,31 @@ def test_rows_without_trials_and_merchants_without_events_change_nothing():
     more = control_effect(pd.concat([table, zero, zero.assign(merchant_id=901, trials=0)]), period="month")
     assert (more.effect, more.standard_error) == pytest.approx((found.effect, found.standard_error), rel=1e-12)
     assert more.cells[2].merchants == found.cells[2].merchants + 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_merchant_with_nearly_all_of_its_group_varies_as_a_single_one(seed):
+    # The tiny merchant shows nothing, so it must not make the large one look certain.
+    table = panel(seed, treated=1, control=20, orders=3_000.0)
+    tiny = cells([4, 5, 4, 5], 20).query("treated").assign(merchant_id=99)
+    with pytest.warns(FreightRiskWarning, match="treated: a single merchant"):
+        single = control_effect(table)
+    both = control_effect(pd.concat([table, tiny]))
+    assert both.evidence == pytest.approx(single.evidence, abs=0.05)
+    assert both.degrees_of_freedom < single.degrees_of_freedom
+
+
+def test_a_merchant_alone_in_its_periods_says_nothing():
+    table = panel(2, treated=2, control=8, before=1, after=1)
+    # The second treated merchant has its own month after, whose factor takes all that the merchant could say.
+    own = (table["merchant_id"] == 2) & table["after"]
+    alone = table.assign(month=table["month"].mask(own, table["month"] + 10))
+    with pytest.warns(FreightRiskWarning, match="treated: a single merchant"):
+        found = control_effect(alone, period="month")
+    with pytest.warns(FreightRiskWarning, match="treated: a single merchant"):
+        without = control_effect(table[table["merchant_id"] != 2], period="month")
+    assert found.effect == pytest.approx(without.effect, rel=1e-9)
+    assert found.standard_error == pytest.approx(without.standard_error, rel=1e-9)
 
 
 def test_a_single_treated_merchant_varies_as_the_control_merchants_do():

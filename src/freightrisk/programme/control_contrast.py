@@ -13,6 +13,8 @@ Integers: TypeAlias = NDArray[np.int64]
 Flags: TypeAlias = NDArray[np.bool_]
 
 SIDES = (("control", "before"), ("control", "after"), ("treated", "before"), ("treated", "after"))
+NOTHING = 1e-12  # share of a stratum's Poisson variance below which a cluster says nothing
+DOMINANT = 0.5  # share of a stratum above which a cluster's own variation is taken from all strata
 CLOSE = 1e-8  # largest gradient of a solution, as a share of the events
 LARGEST_CONDITION = 1e10  # of the information, beyond which it does not determine the parameters
 
@@ -202,7 +204,8 @@ class _Model:
             information = self.information(mean)
             scale = np.sqrt(np.maximum(information.diagonal(), 1e-300))
             # Without a unit length of each parameter, a rare period would look like an open one.
-            if not np.linalg.cond(information / np.outer(scale, scale)) < LARGEST_CONDITION:
+            values = np.linalg.eigvalsh(information / np.outer(scale, scale))
+            if not values[0] * LARGEST_CONDITION > values[-1]:
                 break
             step = np.linalg.solve(information, self.design.T @ (self.events - mean))
             parameters = parameters + step
@@ -235,7 +238,8 @@ class _Stratum:
 
     @classmethod
     def of(cls, name: str, influence: Reals, poisson: Reals, binomial: Reals) -> "_Stratum":
-        some = poisson > 0.0
+        # A merchant whose periods no other merchant has says nothing about the effect; rounding leaves it a little.
+        some = poisson > NOTHING * poisson.sum()
         return cls(name, influence[some], poisson[some], binomial[some])
 
     @property
@@ -263,7 +267,9 @@ class _Stratum:
         both = 2.0 * a * b + total**2 * a**2 + 2.0 * c**2 - 4.0 * total * a * c
         same = k**2 @ (2.0 * h * w - total * h**2) ** 2
         freedom = total**2 / (both - same + float(w @ w))
-        return max(float(k @ self.influence**2), float(self.binomial.sum())), float(freedom)
+        # The influence of a cluster with more than half of its stratum is small, however much it varies.
+        least = float(total) if h.max() > DOMINANT else float(self.binomial.sum())
+        return max(float(k @ self.influence**2), least), float(freedom)
 
 
 def _variance(parts: list[_Stratum]) -> tuple[float, float]:

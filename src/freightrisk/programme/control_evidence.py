@@ -189,7 +189,8 @@ def control_effect(
     If both groups have merchants with trials before and after, each of them is compared with itself: Poisson with one
     rate for each merchant and one factor for each period (or for after), which both groups share. Other merchants are
     left out. Otherwise each of the four cells has one rate, and `period` serves the pre-trend only. The standard error
-    allows for any dependence and dispersion within merchants (docs/method.md, equations 48 to 51).
+    allows for any dependence and dispersion within merchants (docs/method.md, equations 48 to 51). The variation of a
+    merchant that is alone in its group, or has more than half of it, comes from the other merchants.
 
     The effect is an average over all trials of the treated rows. If the control reached only a part of them, the
     effect holds for a reach of 1 in a `LossControl`, and not for the trials that it reached. A merchant whose result
@@ -208,7 +209,7 @@ def control_effect(
     ...                       "events": [4000, 3450, 3000, 2640, 5000, 5050, 2500, 2475]})
     >>> found = control_effect(table)
     >>> round(found.effect, 4), round(found.standard_error, 4), round(found.evidence, 3)
-    (-0.1329, 0.019, 0.968)
+    (-0.1329, 0.0239, 0.949)
     >>> found.evidence * found.effect == found.shrunk_effect
     True
     """
