@@ -212,25 +212,22 @@ def test_any_table_gives_finite_numbers_or_is_refused(rows, period, cluster):
 
 
 @QUIET  # a pre-trend is beyond two standard errors by chance
-@pytest.mark.parametrize("period", [None, "month"])
-def test_the_interval_covers_overdispersed_merchants(period):
-    found = [control_effect(panel(seed, before=1 + (period is not None), after=1), period=period)
-             for seed in range(1_000)]  # fmt: skip
-    covered = np.mean([one.low <= EFFECT <= one.high for one in found])
-    assert 0.93 <= covered <= 0.97
+@pytest.mark.parametrize(("period", "seeds"), [(None, 1_000), ("month", 400)])
+def test_the_interval_covers_overdispersed_merchants(period, seeds):
+    tables = (panel(seed, before=1 + (period is not None), after=1) for seed in range(seeds))
+    found = [control_effect(table, period=period) for table in tables]
+    assert 0.93 <= np.mean([one.low <= EFFECT <= one.high for one in found]) <= 0.97
     logs = np.log1p([one.effect for one in found])
-    assert np.sqrt(np.mean([one.standard_error**2 for one in found])) == pytest.approx(logs.std(), rel=0.07)
-    ratios = 1.0 + np.array([one.effect for one in found])
-    assert ratios.mean() - logs.var() * (1 + EFFECT) / 2 == pytest.approx(
-        1 + EFFECT, abs=3.5 * ratios.std() / 1_000**0.5
-    )
+    assert np.sqrt(np.mean([one.standard_error**2 for one in found])) == pytest.approx(logs.std(), rel=0.1)
+    # The exponential of an unbiased log is too large on average, by half the variance of the log.
+    ratios = np.exp(logs) - logs.var() * (1 + EFFECT) / 2
+    assert ratios.mean() == pytest.approx(1 + EFFECT, abs=3.5 * ratios.std() / seeds**0.5)
     assert np.mean([one.overdispersion for one in found]) > 2.0
 
 
 @QUIET
 def test_the_interval_covers_for_one_treated_merchant():
-    tables = [panel(seed, treated=1, control=30, sizes=0.4) for seed in range(1_000)]
-    found = [control_effect(table) for table in tables]
+    found = [control_effect(panel(seed, treated=1, control=30, sizes=0.4)) for seed in range(500)]
     assert 0.92 <= np.mean([one.low <= EFFECT <= one.high for one in found]) <= 0.97
 
 
