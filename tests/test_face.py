@@ -12,7 +12,8 @@ import pytest
 import freightrisk
 from freightrisk import Credibility, Factor, FrequencyModel, OrderBook
 
-FACES = ("aggregates", "campaigns", "credibility", "events", "inference", "lines", "reports", "results", "shapes")
+FACES = ("aggregates", "campaigns", "credibility", "events", "inference", "lines", "programmes", "reports", "results",
+         "shapes")  # fmt: skip
 API = Path(__file__).resolve().parents[1] / "docs" / "api.md"
 
 

@@ -83,6 +83,8 @@ def _fixed() -> dict[str, Call]:
     cells = pd.DataFrame({"zone": ["near", "far"], "claims": [3, 5], "paid": [24.0, 50.0], "insured": [10.0, 20.0]})
     periods = fr.credibility.merchant_periods(book, frequency, of_book)
     panel = pd.DataFrame({"group": list("aaaabbbb"), "risk": list("ppqqrrss"), "value": np.arange(1.0, 9.0), "w": 2.0})
+    controls = pd.DataFrame({"merchant_id": list("aabbccdd"), "treated": [True] * 4 + [False] * 4,
+                             "after": [False, True] * 4, "events": [4, 3, 5, 3, 4, 5, 6, 5], "trials": 20})  # fmt: skip
     history = pd.DataFrame(
         {"merchant_id": ["m1", "m2"], "date": pd.Timestamp("2026-05-20"), "experience_score": [4.0, 4.9]}
     )
@@ -190,6 +192,7 @@ def _fixed() -> dict[str, Call]:
             fr.reports.gate_report,
             {"scores": [4.75, 4.85, 4.78], "claims": [1, 0, 0], "expected": [0.2, 0.3, 0.1]},
         ),
+        "control_effect": (fr.programmes.control_effect, {"table": controls}),
         "lagged_scores": (fr.credibility.lagged_scores, {"orders": orders, "history": history}),
         "limited_expected_value": (
             fr.shapes.limited_expected_value,

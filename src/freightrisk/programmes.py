@@ -1,5 +1,6 @@
 """Programmes: several covers in one price, with fees, loss controls and dates."""
 
+from freightrisk.programme.control_evidence import ControlCell, ControlEffect, control_effect
 from freightrisk.programme.enrolment import Enrolment
 from freightrisk.programme.fee import Fee
 from freightrisk.programme.programme import Programme, load_programme
@@ -8,6 +9,8 @@ from freightrisk.programme.versions import Versions, load_versions
 from freightrisk.tariff.loss_control import Funnel, LossControl, LossControls
 
 __all__ = [
+    "ControlCell",
+    "ControlEffect",
     "Enrolment",
     "Fee",
     "Funnel",
@@ -15,6 +18,7 @@ __all__ = [
     "LossControls",
     "Programme",
     "Versions",
+    "control_effect",
     "load_programme",
     "load_versions",
     "refunds",

@@ -1,1 +1,1 @@
-"""What happens under a cover after pricing: claims are settled."""
+"""What happens beside the price: claims are settled, and the effects of loss controls are measured."""
