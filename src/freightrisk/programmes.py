@@ -3,6 +3,7 @@
 from freightrisk.programme.control_evidence import ControlCell, ControlEffect, control_effect
 from freightrisk.programme.enrolment import Enrolment
 from freightrisk.programme.fee import Fee
+from freightrisk.programme.phase_in import PhaseIn
 from freightrisk.programme.programme import Programme, load_programme
 from freightrisk.programme.refunds import refunds
 from freightrisk.programme.versions import Versions, load_versions
@@ -16,6 +17,7 @@ __all__ = [
     "Funnel",
     "LossControl",
     "LossControls",
+    "PhaseIn",
     "Programme",
     "Versions",
     "control_effect",

@@ -107,9 +107,9 @@ def worksheet(
 
 @dataclass(frozen=True)
 class CoverSheet:
-    """The worksheet of a cover beside the first: its lines, and its filed premium in micro-yuan."""
+    """The worksheet of a cover beside the first: its title, its lines, and its filed premium in micro-yuan."""
 
-    name: str
+    title: str
     rows: tuple[str, ...]
     filed_micro: int
 
@@ -122,16 +122,16 @@ def cover_sheet(
     amounts = measures_of_one(tariff, order, dict(zip(tariff.sizes, codes, strict=True))).ravel().tolist()
     priced = _reference.price_order(codes, plan, len(tariff.payers), measures=amounts)
     rows = [*_premium_lines(tariff, codes, priced, amounts), *_filed_lines(tariff, priced)]
-    return CoverSheet(tariff.name, tuple(rows), priced.filed_micro)
+    return CoverSheet(f"Cover '{tariff.name}'", tuple(rows), priced.filed_micro)
 
 
 def _sum_lines(priced: _reference.PricedOrder, beside: Sequence[CoverSheet]) -> Iterator[str]:
     """Yield the lines of the covers beside the first, and of the sum of all."""
     for cover in beside:
-        yield f"Cover '{cover.name}'"
+        yield cover.title
         yield from cover.rows
     if beside:
-        yield "All covers"
+        yield "Sum"
         whole = priced.filed_micro + sum(cover.filed_micro for cover in beside)
         bounded = min(whole, _reference.LARGEST_FILED)
         parts = " + ".join(f"{micro:,d}" for micro in (priced.filed_micro, *(one.filed_micro for one in beside)))
