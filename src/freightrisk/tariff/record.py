@@ -27,7 +27,7 @@ from freightrisk.tariff.limits import Limit, ranked
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.loss_control import LossControls
 from freightrisk.tariff.made_for import check_made_for
-from freightrisk.tariff.pooled_amounts import refuse_pooled_amounts
+from freightrisk.tariff.pooled_amounts import refuse_pooled_limits
 from freightrisk.tariff.rates import (
     CoverCurves,
     RateTables,
@@ -97,12 +97,12 @@ class TariffRecord:
 
     def _check_rates(self) -> None:
         """Refuse tables, curves and columns of amounts that do not belong together."""
-        made = self.curves.made_for
+        made_for = self.curves.made_for
         check_made_for(self.curves, self.cover, self.provenance)
         for limit in self.cover.level_limits:
             limit_table(limit, self.codings)
-            if made is not None and limit not in made.level_limits:
-                refuse_pooled_amounts(limit, self.codings)
+        if made_for is not None and made_for.level_limits != self.cover.level_limits:
+            refuse_pooled_limits(self.cover, self.codings)
         object.__setattr__(self, "curves", self.curves.of_cover(self.cover))
         _check_pairs(self.pairs, self.codings)
         if self.lines is not None and self.lines not in self.codings:
@@ -324,8 +324,7 @@ def _unknown_levels(tariff: TariffRecord) -> Iterator[tuple[str, str, Any, Codin
 
 def check_new_cover(tariff: TariffRecord) -> None:
     """Refuse or warn of terms that a new tariff cannot keep; documents of earlier tariffs are read without it."""
-    for limit in tariff.cover.level_limits:
-        refuse_pooled_amounts(limit, tariff.codings)
+    refuse_pooled_limits(tariff.cover, tariff.codings)
     warn_of_unknown_levels(tariff)
 
 
