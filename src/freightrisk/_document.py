@@ -15,6 +15,7 @@ is the type hint of its field:
 - `sparse` leaves out the fields of a noun that have their default.
 - A field with ``metadata=OPTIONAL`` is left out if it has its default, in documents of a noun that is not sparse too.
   Documents from before the field existed therefore keep their meaning and their digest.
+- A field with ``init=False`` has no key, because it is not an argument of the noun.
 - A noun with another layout has two methods: `as_document` returns the values by key, and the parameters of the class
   method `of_document` are the keys and their types.
 
@@ -353,6 +354,8 @@ def _keys(kind: Any, whole: bool) -> Iterator[_Key]:
         return
     hints = get_type_hints(kind, include_extras=True)
     for field in fields(kind):
+        if not field.init:
+            continue
         if field.metadata.get("inline"):
             inner = hints[field.name]
             yield from (replace(key, inside=(field.name, inner)) for key in _keys(inner, whole))

@@ -42,6 +42,12 @@ class ByLevel:
     unseen levels of one parent alike. So the amount must be the one that the unseen levels of its parent take; any
     other amount is refused. To change it, give the parent an amount, or for a factor without parents the default.
 
+    A book pools rare levels, for example as "(other)", and a tariff gives all levels of a pool one amount. So an amount
+    must also be right for the rare levels below its name. `Tariff.build` and `EventCover.tariff` refuse a cover that
+    lists a parent, or the rare level itself, with another amount than its pool has. A pool can be listed like a level.
+    If it stands below the parent, such as "home > (other)" below "home", its amount decides. Rules (`Limit`) read the
+    orders' own values, so pools do not matter to them.
+
     Examples
     --------
     >>> from freightrisk import ByLevel

@@ -1,6 +1,7 @@
 """Rates by level: base and relativities, limits by level, and the paid share of freight under limits."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -61,6 +62,12 @@ class CoverCurves(EqualByContent):
         Factor that counts the lines of an order. It selects the claim-count curve.
     aggregate : AggregateShares, optional
         Share of each merchant's payouts under the aggregate limit; None for a cover without one.
+
+    Attributes
+    ----------
+    made_for : Cover or None
+        Cover of the first tariff with these curves, None for new curves. `dataclasses.replace(tariff, cover=...)` keeps
+        the curves and so their cover, and `check_made_for` compares it with the new cover. Documents do not have it.
     """
 
     count_curve: Cubics
@@ -68,9 +75,18 @@ class CoverCurves(EqualByContent):
     shares: Mapping[str, Array] = field(default_factory=dict)
     lines: str | None = None
     aggregate: AggregateShares | None = field(default=None, metadata=OPTIONAL | {"key": "aggregate_shares"})
+    made_for: Cover | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shares", FrozenDict(dict(self.shares)))
+
+    def of_cover(self, cover: Cover) -> "CoverCurves":
+        """Return the curves as made for a cover, unless another tariff has made them its own."""
+        if self.made_for is not None:
+            return self
+        curves = copy(self)
+        object.__setattr__(curves, "made_for", cover)
+        return curves
 
 
 def limit_table(limit: ByLevel, codings: Mapping[str, Coding]) -> Array:
@@ -81,16 +97,17 @@ def limit_table(limit: ByLevel, codings: Mapping[str, Coding]) -> Array:
             f"{', '.join(codings) or 'none'}."
         )
     coding = codings[limit.factor]
-    nodes = {_label(node): node for node in coding.nodes if node}
+    nodes = {path_label(node): node for node in coding.nodes if node}
     given = {node: limit.values[label] for label, node in nodes.items() if label in limit.values}
     levels = [
         limit.values[label] if label in limit.values else _of_nearest(path, given)
         for label, path in zip(coding.labels, coding.paths, strict=True)
     ]
+    pools = _pooled(coding)
     absent = [label for label, amount in zip(coding.labels, levels, strict=True) if amount is None]
     unknown = [level for level in limit.values if level not in coding.labels and level not in nodes]
     if absent and limit.default is None:
-        _refuse_unknown(limit, coding, unknown[:1])
+        _refuse_unknown(limit, coding, [level for level in unknown if level not in pools][:1])
         raise InputError(
             f"the cover has no amount for {counted(len(absent), 'level')} of factor '{limit.factor}' (first: "
             f"'{absent[0]}'); list them{' or their parents,' if nodes else ''} or give a default."
@@ -99,15 +116,28 @@ def limit_table(limit: ByLevel, codings: Mapping[str, Coding]) -> Array:
     below = (np.array(known, dtype=np.float64)[members] for members in coding.members)
     rest = [_fallback(limit, node, given, amounts) for node, amounts in zip(coding.nodes, below, strict=True)]
     unseen = dict(zip(coding.nodes, rest, strict=True))
-    _refuse_unknown(
-        limit, coding, [level for level in unknown if limit.values[level] != _unseen(level, unseen)[1]], unseen
-    )
+    wrong = [level for level in unknown if limit.values[level] != _unseen(level, unseen)[1]]
+    wrong = [level for level in wrong if level not in pools or limit.values[level] != known[pools[level]]]
+    rare = next((level for level in wrong if level in pools), None)
+    if rare is not None:
+        pool = coding.labels[pools[rare]]
+        raise InputError(
+            f"the cover names level '{rare}' of factor '{limit.factor}', which the book pools into '{pool}' with limit "
+            f"{known[pools[rare]]:g}; give '{pool}' the amount, use a Limit with where= in place of the level, or "
+            "lower min_claims and min_exposure of the factor."
+        )
+    _refuse_unknown(limit, coding, wrong, unseen)
     return np.array([*known, *rest], dtype=np.float64)
+
+
+def _pooled(coding: Coding) -> dict[str, int]:
+    """Return the rare levels of a book by name, and the code of the level into which each is pooled."""
+    return {path_label(path): code for path, code in coding.lookup.items() if coding.paths[code] != path}
 
 
 def _unseen(level: str, amounts: Mapping[Path, float]) -> tuple[str, float]:
     """Return the nearest known parent of a level that the book never had, and the amount of its unseen levels."""
-    parents = {_label(node): amount for node, amount in amounts.items()}
+    parents = {path_label(node): amount for node, amount in amounts.items()}
     parts = level.split(" > ")
     name = next(name for k in range(len(parts), -1, -1) if (name := " > ".join(parts[:k])) in parents)
     return name, parents[name]
@@ -119,7 +149,7 @@ def _refuse_unknown(
     """Refuse levels that the book never had, whose amount is not the amount of the unseen levels of their parent."""
     if not unknown:
         return
-    nodes = [_label(node) for node in coding.nodes if node]
+    nodes = [path_label(node) for node in coding.nodes if node]
     parents = f"; parents of levels are {first_of(nodes)}" if nodes else ""
     rule = ""
     if amounts is not None:
@@ -136,7 +166,7 @@ def _refuse_unknown(
     )
 
 
-def _label(node: Path) -> str:
+def path_label(node: Path) -> str:
     """Return the name of an inner node, spelled as the names of the levels below it begin."""
     return " > ".join(map(str, node))
 

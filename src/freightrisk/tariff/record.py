@@ -26,6 +26,8 @@ from freightrisk.tariff.funds import Fund, check_funds, keyed_periods, windows_o
 from freightrisk.tariff.limits import Limit, ranked
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.loss_control import LossControls
+from freightrisk.tariff.made_for import check_made_for
+from freightrisk.tariff.pooled_amounts import refuse_pooled_limits
 from freightrisk.tariff.rates import (
     CoverCurves,
     RateTables,
@@ -95,8 +97,13 @@ class TariffRecord:
 
     def _check_rates(self) -> None:
         """Refuse tables, curves and columns of amounts that do not belong together."""
+        made_for = self.curves.made_for
+        check_made_for(self.curves, self.cover, self.provenance)
         for limit in self.cover.level_limits:
             limit_table(limit, self.codings)
+        if made_for is not None and made_for.level_limits != self.cover.level_limits:
+            refuse_pooled_limits(self.cover, self.codings)
+        object.__setattr__(self, "curves", self.curves.of_cover(self.cover))
         _check_pairs(self.pairs, self.codings)
         if self.lines is not None and self.lines not in self.codings:
             raise InputError(f"lines names factor '{self.lines}', which is not a factor of the tariff.")
@@ -313,6 +320,12 @@ def _unknown_levels(tariff: TariffRecord) -> Iterator[tuple[str, str, Any, Codin
                     known = coding.spellings[list(coding.columns).index(column)]
                     unmet = (level for level in condition if level is not None and known.meet(level) is None)
                     yield from ((rule, column, level, coding) for level in unmet)
+
+
+def check_new_cover(tariff: TariffRecord) -> None:
+    """Refuse or warn of terms that a new tariff cannot keep; documents of earlier tariffs are read without it."""
+    refuse_pooled_limits(tariff.cover, tariff.codings)
+    warn_of_unknown_levels(tariff)
 
 
 def warn_of_unknown_levels(tariff: TariffRecord) -> None:
