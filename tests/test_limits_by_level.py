@@ -161,9 +161,9 @@ def test_a_leaf_that_was_never_sold_may_be_listed_with_its_parents_amount():
 
 @pytest.mark.parametrize(("limit", "match"), [
     (ByLevel("category", {"furniture": 72.0, "furniture > pouf": 90.0}, default=20.0),
-     "like every other unseen level below 'furniture', and their limit is 72: .* or give 'furniture' its amount"),
+     "like every other unseen level below 'furniture', and their amount is 72: .* or give 'furniture' its amount"),
     (ByLevel("category", {"toys > kite": 90.0}, default=20.0),
-     "like every other unseen level, and their limit is 20: .* or give default= its amount"),
+     "like every other unseen level, and their amount is 20: .* or give default= its amount"),
     (ByLevel("category", {"clothes": 9.0, "furniture > sofa": 1.0, "furniture > table": 1.0}),
      "no amount for 1 level of factor 'category' .first: 'furniture > lamp'"),
     (ByLevel("category", {"furnitur": 5.0}, default=1.0), "names level 'furnitur' .*parents .* clothes, furniture"),

@@ -109,7 +109,20 @@ cdef wide_void gather_shares(const int32_t* codes, const int32_t* choice, const 
         value[i] *= table[codes[i] * choices + choice[i]]
 
 
-cdef wide_void load_premium(const double* claims, const double* payout, const double* mean, double fraud,
+cdef inline double technical_premium(double pure, double claims, double with_fraud, double handling, double policy,
+                                     double gross_up) noexcept nogil:
+    """Return the technical premium (docs/method.md, equation 22); `with_fraud` is 1 plus the fraud load."""
+    return (pure * with_fraud + handling * claims + policy) * gross_up
+
+
+cdef inline double whole_micro(double premium, double filed_factor) noexcept nogil:
+    """Return the premium before the filed limits, a whole number of micro-yuan held in a double."""
+    cdef double micro = premium * filed_factor * 1e6
+    micro = micro if micro < LARGEST_MICRO else LARGEST_MICRO
+    return (micro + ROUND_TO_INTEGER) - ROUND_TO_INTEGER
+
+
+cdef wide_void load_premium(const double* claims, const double* payout, const double* mean, double with_fraud,
                             double handling, double policy, double gross_up, double filed_factor, double lowest,
                             double highest, double matters, int n, real_out pure, real_out technical,
                             real_out filed, int_out bound) noexcept nogil:
@@ -122,11 +135,29 @@ cdef wide_void load_premium(const double* claims, const double* payout, const do
     for i in range(n):
         premium = claims[i] * payout[i]
         pure[i] = premium
-        premium = (premium * (1.0 + fraud) + handling * claims[i] + policy) * gross_up
+        premium = technical_premium(premium, claims[i], with_fraud, handling, policy, gross_up)
         technical[i] = premium
-        micro = premium * filed_factor * 1e6
-        micro = micro if micro < LARGEST_MICRO else LARGEST_MICRO
-        micro = (micro + ROUND_TO_INTEGER) - ROUND_TO_INTEGER
+        micro = whole_micro(premium, filed_factor)
+        clamped = micro if micro > lowest else lowest
+        clamped = clamped if clamped < highest else highest
+        filed[i] = clamped
+        bound[i] = LIMIT_BOUND if payout[i] < matters * mean[i] else 0
+        bound[i] |= FILED_BOUND if clamped != micro else 0
+
+
+cdef wide_void load_by_level(const double* claims, const double* payout, const double* mean, const double* with_fraud,
+                             double handling, double policy, double gross_up, const double* filed_factor, double lowest,
+                             double highest, double matters, int n, real_out pure, real_out technical,
+                             real_out filed, int_out bound) noexcept nogil:
+    """Do the same as `load_premium`, with a fraud load and a filed factor for each order."""
+    cdef int i
+    cdef double premium, micro, clamped
+    for i in range(n):
+        premium = claims[i] * payout[i]
+        pure[i] = premium
+        premium = technical_premium(premium, claims[i], with_fraud[i], handling, policy, gross_up)
+        technical[i] = premium
+        micro = whole_micro(premium, filed_factor[i])
         clamped = micro if micro > lowest else lowest
         clamped = clamped if clamped < highest else highest
         filed[i] = clamped
@@ -209,6 +240,8 @@ cdef void prepare(Block* b, CodeColumns columns, PricePlan plan) noexcept nogil:
     mark(plan.masks.columns, &b.widened[0])
     mark(plan.limit_rules.masks.columns, &b.widened[0])
     mark(plan.limit_rules.shares.columns, &b.widened[0])
+    mark(plan.loads.with_fraud.columns, &b.widened[0])
+    mark(plan.loads.filed_factor.columns, &b.widened[0])
     if plan.count_curve.column >= 0:
         b.widened[plan.count_curve.column] = 1
     for f in range(plan.fused.count):  # no loop fuses a column of bytes with a widened second column
@@ -344,10 +377,19 @@ cdef void limit_payout(Block* b, PricePlan plan, double* payout) noexcept nogil:
 cdef void load(Block* b, PricePlan plan, uint8_t* flags) noexcept nogil:
     """Write pure, technical and filed premium, and flag limits that bind."""
     # `rounded` holds the flags until rounding writes to it.
-    load_premium(b.steps[CLAIMS], b.steps[PAYOUT], &b.mean[0], plan.loads.fraud, plan.loads.handling,
-                 plan.loads.policy, plan.loads.gross_up, plan.loads.filed_factor, plan.loads.filed_min_micro,
-                 plan.loads.filed_max_micro, LIMIT_MATTERS * plan.payout_terms.kept, b.n, b.steps[PURE],
-                 b.steps[TECHNICAL], &b.micro[0], &b.rounded[0])
+    if plan.loads.with_fraud.count or plan.loads.filed_factor.count:
+        # The payout is known, so that two of its arrays are free.
+        multiply(b, plan.loads.with_fraud, 0, &b.below[0])
+        multiply(b, plan.loads.filed_factor, 0, &b.inside[0])
+        load_by_level(b.steps[CLAIMS], b.steps[PAYOUT], &b.mean[0], &b.below[0], plan.loads.handling,
+                      plan.loads.policy, plan.loads.gross_up, &b.inside[0], plan.loads.filed_min_micro,
+                      plan.loads.filed_max_micro, LIMIT_MATTERS * plan.payout_terms.kept, b.n, b.steps[PURE],
+                      b.steps[TECHNICAL], &b.micro[0], &b.rounded[0])
+    else:
+        load_premium(b.steps[CLAIMS], b.steps[PAYOUT], &b.mean[0], plan.loads.with_fraud.base, plan.loads.handling,
+                     plan.loads.policy, plan.loads.gross_up, plan.loads.filed_factor.base, plan.loads.filed_min_micro,
+                     plan.loads.filed_max_micro, LIMIT_MATTERS * plan.payout_terms.kept, b.n, b.steps[PURE],
+                     b.steps[TECHNICAL], &b.micro[0], &b.rounded[0])
     add_flags(&b.rounded[0], b.n, flags)
 
 

@@ -95,6 +95,7 @@ class TariffRecord:
         """Refuse tables, curves and columns of amounts that do not belong together."""
         for limit in self.cover.level_limits:
             limit_table(limit, self.codings)
+        self.loadings.tables(self.codings)
         _check_pairs(self.pairs, self.codings)
         if self.lines is not None and self.lines not in self.codings:
             raise InputError(f"lines names factor '{self.lines}', which is not a factor of the tariff.")
@@ -103,7 +104,7 @@ class TariffRecord:
         check_rates(self.severity, self.tabled, "severity")
         check_shares(self.shares, self.tabled, self.cover)
         rated = {} if self.experience is None else self.experience.tables
-        check_products("frequency", self.frequency.base, {**self.frequency.tables, **rated})
+        check_products("frequency", self.intensity_base, {**self.frequency.tables, **rated})
         shares = {f"shares of {name}": table[table > 0.0] for name, table in self.shares.items()}
         check_products("severity", self.severity.base, {**self.severity.tables, **shares})
         check_curves(self.count_curve, self._count_ends, "count_curve", of_lines=self.lines is not None)
@@ -172,6 +173,11 @@ class TariffRecord:
     def dither_key(self) -> str:
         """Return the secret key of dithered rounding."""
         return self.rounding_rule.dither_key
+
+    @property
+    def intensity_base(self) -> float:
+        """Return the base of the claim intensity under the cover, with moral hazard (docs/method.md, equation 21a)."""
+        return self.frequency.base * (1.0 + self.loadings.moral_hazard)
 
     @property
     def payers(self) -> tuple[str, ...]:
