@@ -22,7 +22,19 @@ if MODE == "trace":  # coverage's C tracer sees line events only from the classi
 
 SOURCE = "src/freightrisk"
 SHARED_CODE = "freightrisk._cyutility"  # Cython's own code for arrays, built once instead of into every kernel
-KERNELS = ("_blocks", "_codes", "_core", "_curves", "_fit", "_funds", "_limits", "_plan", "_rounding", "_settle")
+KERNELS = (
+    "_blocks",
+    "_codes",
+    "_core",
+    "_curves",
+    "_fit",
+    "_funds",
+    "_limits",
+    "_loads",
+    "_plan",
+    "_rounding",
+    "_settle",
+)
 SHARED = [
     f"{SOURCE}/_{name}"
     for name in (
@@ -30,6 +42,7 @@ SHARED = [
         "curves.pxd",
         "funds.pxd",
         "limits.pxd",
+        "loads.pxd",
         "plan.pxd",
         "rounding.pxd",
         "settle.pxd",

@@ -148,7 +148,8 @@ def _audited(
     audits: Any, by: str, audited: str | None, fraud: str, weight: str | None
 ) -> tuple[list[Any], Any, Array, Array, Array]:
     """Return the segments, and for each row the number of its segment, audited claims, fraud found and weight."""
-    wanted = [name for name in (by, audited, fraud, weight) if name is not None]
+    named = {"by": by, "audited": audited, "fraud": fraud, "weight": weight}
+    wanted = [_check.label(name, argument=argument) for argument, name in named.items() if name is not None]
     columns = JoinedColumns(read(audits, wanted, argument="audits"))
     _check.columns_present(wanted, columns.names, argument="audits")
     if by in COLUMNS:

@@ -2,14 +2,16 @@
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from freightrisk._columns import ColumnNames
-from freightrisk._types import Array
 from freightrisk.book.by_level import ByLevel
 from freightrisk.book.joined import columns_with_missing, join
 from freightrisk.tariff.tariff import Tariff
 
 
-def filed_factors(tariff: Tariff, orders: Any, merchants: Any, names: ColumnNames) -> float | Array:
+def filed_factors(tariff: Tariff, orders: Any, merchants: Any, names: ColumnNames) -> float | NDArray[np.float64]:
     """Return the filed factor of each order, or of all orders if it does not depend on a factor.
 
     The columns of the factor are read from orders, or from merchants if the orders lack them.
@@ -22,5 +24,5 @@ def filed_factors(tariff: Tariff, orders: Any, merchants: Any, names: ColumnName
         orders, merchants, coding.columns, names=names, also=[], may_be_missing=columns_with_missing([coding]),
         clock=tariff.clock,
     )  # fmt: skip
-    by_order: Array = tariff.loadings.tables(tariff.codings)["filed_factor"][coding.encode(joined)]
+    by_order: NDArray[np.float64] = tariff.loadings.tables(tariff.codings)["filed_factor"][coding.encode(joined)]
     return by_order
