@@ -70,9 +70,10 @@ class FraudLoads:
 
     def __repr__(self) -> str:
         audited, fraud = int(self.table["audited"].sum()), int(self.table["fraud"].sum())
+        differ = f"half credibility at {self.prior_audits:,.0f} audits"
         return (
-            f"FraudLoads: {fraud:,} of {audited:,} audited claims are fraud; collective {self.collective:.4g}, half "
-            f"credibility at {self.prior_audits:,.0f} audits; {counted(len(self.table), 'segment')}"
+            f"FraudLoads: {fraud:,} of {audited:,} audited claims are fraud; collective {self.collective:.4g}, "
+            f"{'no difference' if np.isinf(self.prior_audits) else differ}; {counted(len(self.table), 'segment')}"
         )
 
 
