@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.fitting import gamma_lines, leaf_lines, poisson_lines
 from benchmarks.limits import limit_lines
+from benchmarks.loads import load_lines
 from benchmarks.numba_route import read_table
 from benchmarks.pricing import (
     campaign_lines,
@@ -46,6 +47,7 @@ BENCHMARKS = {
     "core": Benchmark(core_lines, 10_000_000, 1_000_000),
     "frame": Benchmark(frame_lines, 10_000_000, 1_000_000),
     "limits": Benchmark(limit_lines, 5_000_000, 1_000_000),
+    "loads": Benchmark(load_lines, 5_000_000, 1_000_000),
     "quote": Benchmark(quote_lines, 1, 1),
     "import": Benchmark(import_lines, 1, 0),
     "parquet": Benchmark(parquet_lines, 100_000_000, 1_000_000),

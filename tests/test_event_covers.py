@@ -482,7 +482,7 @@ def event(frequency=0.1, severity=5.0, cover=None, **rest):
         (lambda: event(amount_of=7), "amount_of is 7"),
         (lambda: event().tariff(loadings=0.1), "loadings is 0.1"),
         (lambda: event().tariff(subsidies="all"), "subsidies is 'all'"),
-        (lambda: event(cover=Cover(limit=ByLevel("zone", {"x": 5.0}))).tariff(), "limits by factor 'zone', which no"),
+        (lambda: event(cover=Cover(limit=ByLevel("zone", {"x": 5.0}))).tariff(), "names factor 'zone', which no"),
         # Severities
         (lambda: ShapedSeverity(-1.0, ScaleShape(0.5)), "mean of ShapedSeverity is -1.0"),
         (lambda: ShapedSeverity(1.0, 0.5), "shape of ShapedSeverity is 0.5; it must be a SeverityShape"),

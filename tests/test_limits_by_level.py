@@ -175,9 +175,9 @@ def test_a_leaf_that_was_never_sold_may_be_listed_with_its_parents_amount():
 
 @pytest.mark.parametrize(("limit", "match"), [
     (ByLevel("category", {"furniture": 72.0, "furniture > pouf": 90.0}, default=20.0),
-     "like every other unseen level below 'furniture', and their limit is 72: .* or give 'furniture' its amount"),
+     "like every other unseen level below 'furniture', and their amount is 72: .* or give 'furniture' its amount"),
     (ByLevel("category", {"toys > kite": 90.0}, default=20.0),
-     "like every other unseen level, and their limit is 20: .* or give default= its amount"),
+     "like every other unseen level, and their amount is 20: .* or give default= its amount"),
     (ByLevel("category", {"clothes": 9.0, "furniture > sofa": 1.0, "furniture > table": 1.0}),
      "no amount for 1 level of factor 'category' .first: 'furniture > lamp'"),
     (ByLevel("category", {"furnitur": 5.0}, default=1.0), "names level 'furnitur' .*parents .* clothes, furniture"),
@@ -284,7 +284,7 @@ def replaced(limit):
     ({"books": 12.0, "books > novel": 12.0, "home": 30.0},
      "30 for 'home' of factor 'category', but the book pools 1 rare level of it (home > lamp) into '(other)'"),
     ({"books": 50.0, "home": 20.0}, "The same is true of 1 more listed name. A tariff"),
-    ({"books > novel": 50.0}, "which the book pools into '(other)' with limit 12; give '(other)' the amount"),
+    ({"books > novel": 50.0}, "which the book pools into '(other)' with amount 12; give '(other)' the amount"),
 ])  # fmt: skip
 def test_amounts_that_do_not_reach_pooled_levels_are_refused_at_every_door(door, values, match):
     with pytest.raises(InputError, match=re.escape(match)):

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check
-from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE, Table, read
+from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE, ColumnNames, Table, read
 from freightrisk._shown import shown
 from freightrisk._staged import staged
 from freightrisk.errors import InputError
 from freightrisk.pipeline.claim_sums import claim_sums
+from freightrisk.pipeline.filed import filed_factors
 from freightrisk.pipeline.settlement_frames import (
     ACCOUNT_KEYS,
     ACCOUNTS,
@@ -90,6 +91,7 @@ class Settlement:
         orders: Any,
         quotes: Any,
         *,
+        merchants: Any = None,
         merchant_id: str = MERCHANT_ID,
         order_id: str = ORDER_ID,
         day: str = SHIP_DATE,
@@ -103,11 +105,13 @@ class Settlement:
         tariff : Tariff
             That priced them.
         orders : pandas, polars or pyarrow table, or path of a Parquet file
-            One row an order, with merchant and day.
+            One row an order, with merchant and day; with the columns of the factor if `filed_factor` is a `ByLevel`.
         quotes : like orders
             Their quotes, from ``price(..., detail=True, campaigns=True)`` of the tariff or a ledger. Rows are paired by
             place, so do not sort one of the two. Two pandas frames must have the same index in the same order, as
             quotes have from `price`, and ids of orders that both have must be the same.
+        merchants : like orders, optional
+            One row a merchant, with columns of the filed factor that the orders lack.
         merchant_id, day : str
             Columns of the orders; a missing day or merchant has rows of its own.
         order_id : str
@@ -141,7 +145,9 @@ class Settlement:
         )
         group, place = _groups(asked, merchant_id, day)
         payers = _by_payer(tariff, fen, group, place)
-        accounts = _by_account(tariff, fen, technical, insurer, group, place)
+        names = ColumnNames(order_id=order_id, merchant_id=merchant_id, date_format=date_format)
+        micro = tariff.loadings.filed_micro(technical, filed_factors(tariff, orders, merchants, names))
+        accounts = _by_account(tariff, fen, micro, insurer, group, place)
         return cls(tidy(payers, PAYER_KEYS), tidy(accounts, ACCOUNT_KEYS))
 
     @classmethod
@@ -393,18 +399,17 @@ def _by_payer(
 def _by_account(
     tariff: Tariff,
     fen: dict[str, NDArray[np.int64]],
-    technical: NDArray[np.float64],
+    micro: NDArray[np.int64],
     insurer: str,
     group: NDArray[np.int64],
     place: "pd.DataFrame",
 ) -> "pd.DataFrame":
     """Return the accounts of each day and merchant: orders, list price and premium, rounding and floor apart."""
-    none = np.zeros(len(technical), dtype=np.int64)
+    none = np.zeros(len(micro), dtype=np.int64)
     own = sum((fen[f"paid: {rule.name}"] for rule in tariff.subsidies if rule.payer == insurer), none)
-    micro = tariff.loadings.filed_micro(technical)
     floor_income = np.maximum(tariff.floor_fen * MICRO_PER_FEN - micro, 0)
     columns = [
-        np.ones(len(technical), dtype=np.int64),
+        np.ones(len(micro), dtype=np.int64),
         fen["list_fen"],
         fen["list_fen"] - own,
         micro,

@@ -14,6 +14,7 @@ from freightrisk._plain import json_document, write_whole
 from freightrisk._sealed import Head, Seal
 from freightrisk._shown import counted, shown
 from freightrisk.errors import FreightRiskError, TariffDocumentError
+from freightrisk.programme.phase_in import PhaseIn
 from freightrisk.programme.pricing import ProgrammePricer
 from freightrisk.programme.record import ProgrammeRecord
 from freightrisk.tariff.document import parse_tariff
@@ -85,8 +86,8 @@ class Programme(ProgrammeRecord, Priced):
         """Return the programme without what depends on other orders, for list prices alone: no subsidies, no carry."""
         mode = self.rounding_rule
         rounding = replace(mode, mode="half_even") if mode.mode == "carry" else mode
-        lead = replace(self.lead.with_subsidies([]), rounding_rule=rounding)
-        return Programme(self.name, (lead, *self.covers[1:]))
+        lead = replace(self.lead, subsidies=(), funds=(), rounding_rule=rounding)
+        return Programme(self.name, (lead, *self.covers[1:]), phase_in=PhaseIn(0.0))  # has the filed sum as a column
 
     def with_subsidies(self, subsidies: Sequence[Subsidy], *, funds: Sequence[Fund] = ()) -> "Programme":
         """Return the programme with other subsidies, as `Tariff.with_subsidies` does."""

@@ -10,6 +10,7 @@ from freightrisk import _check
 from freightrisk._columns import JoinedColumns, kind
 from freightrisk._intake import DEFAULT_CLOCK
 from freightrisk._shown import repr_of
+from freightrisk.book.by_level import ByLevel
 from freightrisk.book.codings import Coding
 from freightrisk.errors import InputError
 from freightrisk.programme.claim_batch import UNDER, SettledBatch, settle_batch
@@ -31,7 +32,7 @@ from freightrisk.programme.fen import Whole, fen_of
 from freightrisk.programme.settled import ClaimPayments, SettledClaims, claims_frame
 from freightrisk.tariff.aggregate_limit import AggregateLimit
 from freightrisk.tariff.conditions import COVER, Gate, compile_gates
-from freightrisk.tariff.cover import ByLevel, Cover
+from freightrisk.tariff.cover import Cover
 from freightrisk.tariff.limits import Limit, measures_of
 from freightrisk.tariff.record import TariffRecord
 

@@ -14,7 +14,6 @@ from freightrisk.programme.pricing import ProgrammePricer
 from freightrisk.programme.programme import Programme
 from freightrisk.programme.record import FILED
 from freightrisk.programme.version_record import VersionsRecord
-from freightrisk.tariff.quotes import DETAIL
 from freightrisk.tariff.rounding import MICRO_PER_FEN
 
 LISTED = "list_fen"
@@ -49,9 +48,8 @@ class Transition:
         """
         listed = new[LISTED].astype(np.int64)
         wanted = np.where(holds, self.cap.bounded(listed, before.astype(np.int64)), listed)
-        filed = new[FILED] if FILED in new else self.programme.loadings.filed_micro(new[DETAIL[-1]])
         # A sum of whole fen is rounded to these fen in every mode.
-        return np.where(wanted != listed, wanted * MICRO_PER_FEN - filed, 0), wanted != listed
+        return np.where(wanted != listed, wanted * MICRO_PER_FEN - new[FILED], 0), wanted != listed
 
 
 def transitions(versions: VersionsRecord) -> dict[int, Transition]:

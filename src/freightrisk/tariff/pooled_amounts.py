@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from freightrisk._shown import counted, first_of, repr_of
+from freightrisk.book.by_level import ByLevel, level_table, path_label
 from freightrisk.book.codings import Coding
 from freightrisk.book.factors import MISSING, OTHER, Path
 from freightrisk.errors import InputError
-from freightrisk.tariff.cover import ByLevel, Cover
-from freightrisk.tariff.rates import limit_table, path_label
+from freightrisk.tariff.cover import Cover
 
 SHOWN = 3  # pooled levels in a message
 NO_VALUES = (MISSING, OTHER)  # parts of paths that no column has as a value
@@ -53,7 +53,7 @@ def refuse_pooled_amounts(
     InputError
     """
     coding = codings[amounts.factor]
-    table = limit_table(amounts, codings)
+    table = level_table(amounts, codings, what)
     unmet = []
     for path, code in coding.lookup.items():
         pool = coding.paths[code]

@@ -149,7 +149,13 @@ class Tariff(TariffRecord, Priced):
             experience=experience,
             clock=frequency.clock if clock is None else clock,
             **parts_of_models(
-                frequency, severity, cover=cover, shape=shape, experience=experience, aggregate=aggregate_shares
+                frequency,
+                severity,
+                cover=cover,
+                shape=shape,
+                experience=experience,
+                aggregate=aggregate_shares,
+                loads=loadings.by_level,
             ),
         )
         check_new_cover(tariff)

@@ -98,7 +98,7 @@ def worksheet(
         f"Worksheet of tariff '{tariff.name}'" if title is None else title,
         *([f"Cover '{tariff.name}'"] if beside else []),
         *_premium_lines(tariff, codes, priced, amounts),
-        *_filed_lines(tariff, priced),
+        *_filed_lines(tariff, codes, priced),
         *_sum_lines(priced, beside),
         *_money_lines(tariff, priced, left, in_funds),
     ]
@@ -121,7 +121,7 @@ def cover_sheet(
     codes = codes_of(tariff, order, date_format=date_format)
     amounts = measures_of_one(tariff, order, dict(zip(tariff.sizes, codes, strict=True))).ravel().tolist()
     priced = _reference.price_order(codes, plan, len(tariff.payers), measures=amounts)
-    rows = [*_premium_lines(tariff, codes, priced, amounts), *_filed_lines(tariff, priced)]
+    rows = [*_premium_lines(tariff, codes, priced, amounts), *_filed_lines(tariff, codes, priced)]
     return CoverSheet(f"Cover '{tariff.name}'", tuple(rows), priced.filed_micro)
 
 
@@ -163,7 +163,7 @@ def _premium_lines(
     code = dict(zip(tariff.tabled, codes, strict=False))
     yield from _table_lines(
         "claim intensity", "claims an order", tariff.frequency, tariff.tabled, code,
-        [*_experience_lines(tariff, codes), *_control_lines(tariff, codes, priced)],
+        [*_intensity_lines(tariff, codes), *_control_lines(tariff, codes, priced)],
         priced.claim_intensity,
     )  # fmt: skip
     claims = "no limit on claims" if tariff.cover.max_claims is None else f"at most {tariff.cover.max_claims} an order"
@@ -179,13 +179,28 @@ def _premium_lines(
     yield from _cover_lines(tariff, codes, priced)
     yield _line("pure premium", priced.pure_premium, "expected claims x expected payout")
     loads = tariff.loadings
+    fraud = _level_load(tariff, "fraud_load", code)
+    yield from _level_load_lines(tariff, "fraud_load", code, "of expected payouts,")
     # docs/method.md, equation 22.
     yield _line(
         "technical premium",
         priced.technical_premium,
-        f"(pure x {1 + loads.fraud_load:g} + {loads.claim_handling:g} x claims + {loads.policy_cost:g})"
-        f" / {loads.retained:g}",
+        f"(pure x {1 + fraud:g} + {loads.claim_handling:g} x claims + {loads.policy_cost:g}) / {loads.retained:g}",
     )
+
+
+def _level_load(tariff: TariffRecord, name: str, code: Mapping[str, int]) -> float:
+    """Return a load of one order, which may depend on a factor."""
+    load, tables = getattr(tariff.loadings, name), tariff.loadings.tables(tariff.codings)
+    return float(tables[name][code[load.factor]]) if name in tables else float(load)
+
+
+def _level_load_lines(tariff: TariffRecord, name: str, code: Mapping[str, int], what: str) -> Iterator[str]:
+    """Yield a line with the level that decides a load, if the load depends on a factor."""
+    if name in tariff.loadings.by_level:
+        factor = tariff.loadings.by_level[name].factor
+        level = tariff.codings[factor].slot_label(code[factor])
+        yield _line(name.replace("_", " "), _level_load(tariff, name, code), f"{what} {factor} {level}".lstrip())
 
 
 def _amount_lines(tariff: TariffRecord, amounts: Sequence[float]) -> Iterator[str]:
@@ -244,6 +259,13 @@ def _table_lines(
     yield _line(what, total, unit if total_unit is None else total_unit)
 
 
+def _intensity_lines(tariff: TariffRecord, codes: list[int]) -> Iterator[str]:
+    """Yield a line for each factor of the claim intensity that is not a table of the frequency."""
+    yield from _experience_lines(tariff, codes)
+    if tariff.loadings.moral_hazard:  # docs/method.md, equation 21a
+        yield _line("  x moral hazard", 1.0 + tariff.loadings.moral_hazard, "assumed, cover against history")
+
+
 def _experience_lines(tariff: TariffRecord, codes: list[int]) -> Iterator[str]:
     """Yield a line for each code column of the experience."""
     if tariff.experience is None:
@@ -275,8 +297,11 @@ def _control_lines(tariff: TariffRecord, codes: list[int], priced: _reference.Pr
         yield _line(f"  x {rule.name}", float(tariff.loss_controls.factors[k]), why)
 
 
-def _filed_lines(tariff: TariffRecord, priced: _reference.PricedOrder) -> Iterator[str]:
-    factor = tariff.loadings.filed_factor
+def _filed_lines(tariff: TariffRecord, codes: list[int], priced: _reference.PricedOrder) -> Iterator[str]:
+    """Yield the lines from the technical premium to the filed premium."""
+    code = dict(zip(tariff.tabled, codes, strict=False))
+    yield from _level_load_lines(tariff, "filed_factor", code, "")
+    factor = _level_load(tariff, "filed_factor", code)
     yield _fen_line("micro-yuan", priced.micro, f"technical premium x {factor:g}, to the nearest")
     if priced.filed_micro != priced.micro:
         yield _fen_line(
