@@ -107,7 +107,7 @@ class ProgrammePricer(Pricer):
         detail = _check.flag(detail, argument="detail")
         n = coded.n_orders
         into = self.buffers(n, detail=detail, campaigns=campaigns) if buffers is None else buffers
-        if not isinstance(into, ProgrammeBuffers) or (detail and self._has_filed and not len(into.micro)):
+        if not isinstance(into, ProgrammeBuffers) or (detail and self._has_filed and len(into.micro) < n):
             raise InputError("buffers were made by a tariff or without detail; make them with the programme's buffers.")
         covers = into.covers
         covers.check(len(self.beside), n, detail=detail)
