@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from freightrisk import Cover, InputError, Interval, Limit, Loadings, _reference
 from freightrisk.events import EventCover
-from freightrisk.programmes import Funnel, LossControl, LossControls, Programme
+from freightrisk.programmes import Funnel, LossControl, LossControls, Programme, control_effect, control_table
 from strategies import (
     CONDITIONS,
     GATE_COLUMNS,
@@ -191,3 +191,42 @@ def test_sixty_four_controls_all_hold():
     )
     priced = tariff.with_loss_controls(rules).price(pd.DataFrame({"x": [0.0, 1.0, 33.0, 64.0]}))
     np.testing.assert_allclose(priced["claim_intensity"], 0.01 * 1.01 ** np.array([0, 1, 33, 64]), rtol=1e-13)
+
+
+def test_the_table_of_controls_is_the_book_with_and_without_each():
+    funnel = Funnel(returns=0.5, causes=CAUSES)
+    tool = LossControl("tool", "request", effect=-0.4, where={"x": [1]}, cost=2.0)
+    coupon = LossControl("coupon", "return", effect=-0.2, causes=["subjective"])
+    freight = EventCover("freight", frequency=0.1, severity=10.0, cover=Cover(max_claims=None)).tariff()
+    programme = Programme("p", [freight, replace(freight, name="damage")]).with_loss_controls(
+        [tool, coupon], funnel=funnel
+    )
+    frame = pd.DataFrame({"x": [1, 1, 2]})
+    table = control_table(programme, frame)
+    assert table.index.tolist() == [("freight", "tool"), ("freight", "coupon")]
+    left = 1 - 0.2 * 0.3  # of the coupon
+    assert table["orders"].tolist() == [2, 3]
+    assert table["claims"].tolist() == pytest.approx([-0.08 * left, -(0.06 + 0.06 + 0.1) * (1 - left)])
+    assert table["pure_premium"].tolist() == pytest.approx((10 * table["claims"]).tolist())
+    both, without = programme.price(frame), programme.with_loss_controls([coupon], funnel=funnel).price(frame)
+    assert table["list_fen"].iloc[0] == both["list_fen"].sum() - without["list_fen"].sum()
+    assert table["merchant_cost"].tolist() == pytest.approx([0.08 * left / 0.5 * 2.0, 0.0])
+    assert control_table(programme.lead, frame)["claims"].tolist() == table["claims"].tolist()
+    with pytest.raises(InputError, match="has no loss controls"):
+        control_table(freight, frame)
+
+
+def test_an_estimated_effect_becomes_a_control():
+    rows = [
+        (m, m < 20, after, 60 if m < 20 and after else 100 + m % 3, 400) for m in range(40) for after in (False, True)
+    ]
+    panel = pd.DataFrame(rows, columns=["merchant_id", "treated", "after", "events", "trials"])
+    found = control_effect(panel)
+    tool = found.as_control("tool", "return", where={"x": [1]}, source="pilot")
+    assert (tool.effect, tool.evidence, tool.interval) == (found.effect, found.evidence, (found.low, found.high))
+    tariff = EventCover("freight", frequency=0.1, severity=10.0, cover=Cover(max_claims=None)).tariff()
+    controlled = tariff.with_loss_controls([tool])
+    assert controlled.quote({"x": 1})["claim_intensity"] == pytest.approx(0.1 * (1 + found.shrunk_effect))
+    assert f"({found.low:.3g} to {found.high:.3g})" in str(controlled.pricer.explain({"x": 1}))
+    with pytest.raises(InputError, match="outside its interval"):
+        replace(tool, effect=0.5)

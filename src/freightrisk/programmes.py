@@ -1,6 +1,7 @@
 """Programmes: several covers in one price, with fees, loss controls and dates."""
 
 from freightrisk.programme.control_evidence import ControlCell, ControlEffect, control_effect
+from freightrisk.programme.control_table import control_table
 from freightrisk.programme.enrolment import Enrolment
 from freightrisk.programme.fee import Fee
 from freightrisk.programme.phase_in import PhaseIn
@@ -21,6 +22,7 @@ __all__ = [
     "Programme",
     "Versions",
     "control_effect",
+    "control_table",
     "load_programme",
     "load_versions",
     "refunds",

@@ -291,6 +291,7 @@ def _control_lines(tariff: TariffRecord, codes: list[int], priced: _reference.Pr
         causes = tariff.loss_controls.funnel.share_of(rule.causes)
         why = f"{rule.stage}: 1 + {rule.evidence:g} x {rule.reach:g} x {rule.effect:g}"
         why += f" x {causes:g} of causes" if rule.causes else ""
+        why += "" if rule.interval is None else f" ({rule.interval[0]:.3g} to {rule.interval[1]:.3g})"
         if rule.cost:
             beside = tariff.loss_controls.cost(k, priced.claim_intensity)
             why += f"; costs the merchant {beside:.6f} yuan an order beside"
