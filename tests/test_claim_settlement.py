@@ -682,7 +682,7 @@ SHARE = Cover(limits=[Limit("custom", 3000.0, share=0.05, of="sub_order")])
 UNDONE = CLAIMS.assign(reversed_date=pd.Timestamp("2026-06-21"))
 
 BAD = [
-    (lambda: settle("cover", CLAIMS), "terms is 'cover'; it must be a Cover or a Tariff"),
+    (lambda: settle("cover", CLAIMS), "terms is 'cover'; it must be a Cover, a Tariff or a Programme"),
     (lambda: settle(Cover(limit=ByLevel("zone", {"near": 8.0})), CLAIMS), "give the tariff instead of the cover"),
     (lambda: settle(SHARE, CLAIMS), "claims: missing column 'sub_order'; the columns present are 'order_id'"),
     (lambda: settle(SHARE, CLAIMS, orders=CLAIMS[["order_id"]]), "claims and orders: missing column 'sub_order'"),

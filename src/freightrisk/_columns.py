@@ -115,6 +115,8 @@ class Table:
     clock : str
         Time zone of naive times.
     date_format : str, optional
+    places : int64 array, shape (n_rows,), optional
+        Rows of the caller's table, for messages, if the frame has only some of them.
     """
 
     frame: Any
@@ -124,6 +126,14 @@ class Table:
     key: str = ""
     clock: str = DEFAULT_CLOCK
     date_format: str | None = None
+    places: NDArray[np.int64] | None = None
+
+    def take(self, rows: NDArray[np.int64] | None) -> "Table":
+        """Return some rows; messages still name the rows of the caller's table."""
+        if rows is None:
+            return self
+        chosen = self.frame.take(rows) if hasattr(self.frame, "column_names") else self.frame.iloc[rows]
+        return replace(self, frame=chosen, n_rows=len(rows), places=rows)
 
     def refuse_twice(self, name: str) -> None:
         """Raise if the table has two columns of a name."""
@@ -201,7 +211,7 @@ class Table:
         name : str, optional
             The column.
         """
-        index = getattr(self.frame, "index", None)
+        index = getattr(self.frame, "index", self.places)
         shown = rows[: _check.SHOWN_ROWS].tolist()
         labels = shown if index is None else [index[row] for row in shown]
         text = f"{len(rows):,} row{'s' if len(rows) != 1 else ''} (first: {', '.join(map(str, labels))})"
