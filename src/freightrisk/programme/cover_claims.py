@@ -21,7 +21,9 @@ from freightrisk.tariff.tariff import Tariff
 NEVER = np.datetime64("NaT", "D")
 
 
-def settle_covers(covers: Sequence[Tariff], tables: ClaimTables, payers: Any, *, totals: ClaimTotals) -> SettledClaims:
+def settle_covers(
+    covers: Sequence[Tariff], tables: ClaimTables, payers: Any, aggregate: Any, *, totals: ClaimTotals
+) -> SettledClaims:
     """Return the claims of several covers, settled.
 
     Parameters
@@ -30,19 +32,20 @@ def settle_covers(covers: Sequence[Tariff], tables: ClaimTables, payers: Any, *,
     tables : ClaimTables
     payers : sequence of ClaimPayer, or mapping of cover to such sequences
         A sequence is for the first cover.
+    aggregate : mapping of cover to AggregateLimit, or None
     totals : ClaimTotals
     """
     names = [cover.name for cover in covers]
     totals.check_covers(names[1:])
     before = [replace(totals, covers=FrozenDict()), *(totals.covers.get(name, ClaimTotals()) for name in names[1:])]
-    rules = rules_of(payers, covers)
+    rules, limits = rules_of(payers, covers), limits_of(aggregate, covers)
     table = _table(tables)
     place = _cover_of(table, tables.names.cover, names)
     _check_ids(table, tables, place, dict(zip(names, before, strict=True)))
     rows = [np.flatnonzero(place == k) for k in range(len(covers))]
     # A cover without claims needs none of its columns, but the first one tells which columns claims must have.
     settled = [
-        settle_cover(cover, tables, rules[k], totals=before[k], chosen=rows[k])
+        settle_cover(cover, tables, rules[k], aggregate=limits[k], totals=before[k], chosen=rows[k])
         if len(rows[k]) or (k == 0 and not table.n_rows)
         else None
         for k, cover in enumerate(covers)
@@ -94,12 +97,30 @@ def rules_of(payers: Any, covers: Sequence[Tariff]) -> list[Any]:
     """Return the payers of each cover, checked."""
     names = [cover.name for cover in covers]
     given = payers if isinstance(payers, Mapping) else {names[0]: payers}
+    _check_known(given, names, "payers")
+    return [check_payers(given.get(cover.name, ()), eligible=cover.cover.eligible) for cover in covers]
+
+
+def limits_of(aggregate: Any, covers: Sequence[Tariff]) -> list[Any]:
+    """Return the aggregate limit that a call gives for each cover, None for covers without one."""
+    names = [cover.name for cover in covers]
+    if isinstance(aggregate, Mapping):
+        _check_known(aggregate, names, "aggregate")
+    elif aggregate is not None and len(covers) > 1:
+        raise InputError(
+            "aggregate is one limit, but each cover counts its own payments; give a mapping of cover to limit, such as "
+            f"aggregate={{'{names[0]}': AggregateLimit(300.0)}}."
+        )
+    return [aggregate.get(name) for name in names] if isinstance(aggregate, Mapping) else [aggregate] * len(covers)
+
+
+def _check_known(given: Mapping[Any, Any], names: Sequence[str], argument: str) -> None:
     unknown = next((name for name in given if name not in names), None)
     if unknown is not None:
         raise InputError(
-            f"payers names cover {unknown!r}, which is none of the covers ({', '.join(map(repr, names))}); correct it."
+            f"{argument} names cover {unknown!r}, which is none of the covers ({', '.join(map(repr, names))}); correct "
+            "it."
         )
-    return [check_payers(given.get(cover.name, ()), eligible=cover.cover.eligible) for cover in covers]
 
 
 def _check_ids(table: Table, tables: ClaimTables, place: NDArray[np.int64], totals: Mapping[str, ClaimTotals]) -> None:

@@ -5,11 +5,10 @@ from typing import Any, Unpack
 
 from freightrisk import _check
 from freightrisk._columns import kind
-from freightrisk.errors import InputError
 from freightrisk.programme.claim_columns import ClaimColumns, column_names
 from freightrisk.programme.claim_payer import ClaimPayer
 from freightrisk.programme.claim_totals import ClaimTotals
-from freightrisk.programme.cover_claims import check_one_cover, rules_of, settle_covers
+from freightrisk.programme.cover_claims import check_one_cover, limits_of, rules_of, settle_covers
 from freightrisk.programme.cover_settle import ClaimTables, settle_cover
 from freightrisk.programme.record import ProgrammeRecord
 from freightrisk.programme.settled import SettledClaims, claims_frame
@@ -17,6 +16,7 @@ from freightrisk.tariff.aggregate_limit import AggregateLimit
 from freightrisk.tariff.cover import Cover
 from freightrisk.tariff.record import TariffRecord
 
+Aggregates = AggregateLimit | Mapping[str, AggregateLimit]
 Payers = Sequence[ClaimPayer] | Mapping[str, Sequence[ClaimPayer]]
 
 
@@ -27,7 +27,7 @@ def settle(
     orders: Any = None,
     merchants: Any = None,
     payers: Payers | None = None,
-    aggregate: AggregateLimit | None = None,
+    aggregate: Aggregates | None = None,
     totals: ClaimTotals | None = None,
     **columns: Unpack[ClaimColumns],
 ) -> SettledClaims:
@@ -50,9 +50,9 @@ def settle(
     payers : sequence of ClaimPayer, or mapping of cover to sequences, optional
         Who pays, by conditions. The insurer pays the rest. By default the `claim_payers` of a programme. Of several
         covers, a sequence is for claims of the first one, and a mapping names the payers of each cover.
-    aggregate : AggregateLimit, optional
+    aggregate : AggregateLimit, or mapping of cover to AggregateLimit, optional
         Largest sum of payments of a merchant or an order in a period of the ship date. By default the limit of the
-        cover, if it has one. With several covers it must be that of each cover.
+        cover, if it has one. Several covers need a mapping.
     totals : ClaimTotals, optional
         Totals of earlier batches, from `SettledClaims.totals`. By default nothing was paid before.
     **columns
@@ -99,16 +99,13 @@ def settle(
     if isinstance(terms, ProgrammeRecord):
         payers = terms.claim_payers if payers is None else payers
         if len(terms.covers) > 1:
-            if aggregate is not None:
-                raise InputError(
-                    f"aggregate was given for the covers of programme '{terms.name}', but each has its own; give it to "
-                    "the cover: Cover(aggregate=...)."
-                )
-            return settle_covers(terms.covers, tables, payers, totals=before)
+            return settle_covers(terms.covers, tables, payers, aggregate, totals=before)
         check_one_cover(terms.lead.name, tables)
-        (payers,), terms = rules_of(payers, terms.covers), terms.lead
+        (payers,), (aggregate,) = rules_of(payers, terms.covers), limits_of(aggregate, terms.covers)
+        terms = terms.lead
     before.check_covers(())
     rules: Any = () if payers is None else payers
-    found = settle_cover(terms, tables, rules, aggregate=aggregate, totals=before)
+    limit: Any = aggregate
+    found = settle_cover(terms, tables, rules, aggregate=limit, totals=before)
     frame = claims_frame(found.columns, kind(claims), found.index)
     return SettledClaims(frame, found.totals, found.payers, found.payments)
