@@ -519,3 +519,21 @@ def test_the_name_of_the_insurer_receives_the_premium():
         ["platform", "subsidies", 20, 0],
     ]
     assert (found - found).by_party()[["paid_fen", "received_fen"]].sum().tolist() == [0, 0]
+    claims = pd.DataFrame({"order_id": [1], "freight": [3.0], "report_date": "2025-06-09", "merchant_id": "m1"})
+    owed = Settlement.of_claims(settle(programme, claims), claims).by_party(insurer="picc")
+    assert owed.drop(columns="day").values.tolist() == [["buyer", "claims", 0, 300], ["picc", "claims", 300, 0]]
+    with pytest.raises(InputError, match="insurer is 3"):
+        found.by_party(insurer=3)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_files_without_any_fee_due_are_read_again(tmp_path, kind):
+    programme = service_programme(due="completed")
+    orders = orders_at(37, 2, paid_fen=10_000, completed=pd.to_datetime([None, None]))
+    found = Settlement.of(programme, orders, programme.price(orders, campaigns=True))
+    found.save(tmp_path, format=kind)
+    again = Settlement.load(tmp_path, format=kind)
+    assert again.fees.empty
+    assert_frame_equal((again + found).fees, found.fees, check_dtype=False)
+    with pytest.raises(InputError, match="fees: missing column"):
+        Settlement(found.payers, found.accounts, None, found.payers)

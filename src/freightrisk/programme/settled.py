@@ -122,6 +122,10 @@ class SettledClaims:
         -------
         pandas.DataFrame
             cover, claims, freight_fen, paid_fen; no rows if there is one cover.
+
+        Examples
+        --------
+        ``settle(programme, claims).by_cover().set_index("cover")["paid_fen"]``
         """
         import pandas as pd
 
