@@ -8,6 +8,8 @@ from dataclasses import MISSING, fields
 from math import inf
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from msgspec import inspect
 
@@ -26,13 +28,15 @@ from freightrisk import (
     Interval,
     Limit,
     Loadings,
+    OrderBook,
     Smooth,
     Subsidy,
     cli,
 )
-from freightrisk._config import Columns, DataFiles, FitPlan, MatureFrequency, MatureSeverity, parse_plan
+from freightrisk._config import Columns, DataFiles, FitPlan, MatureFrequency, MatureSeverity, fit_models, parse_plan
 from freightrisk._document import struct_of
 from freightrisk.aggregates import AggregateLimit
+from freightrisk.programmes import Funnel, LossControl, LossControls
 
 QUICKSTART = Path(__file__).resolve().parents[1] / "docs" / "quickstart.md"
 # The sections that the table of keys has for the parts of a plan; other parts are inline tables.
@@ -49,6 +53,9 @@ SECTIONS = {
     Loadings: "`[loadings]`",
     Subsidy: "`[[subsidies]]`",
     Fund: "`[[funds]]`",
+    LossControls: "`[loss_controls]`",
+    LossControl: "`[[loss_controls.rules]]`",
+    Funnel: "`[loss_controls.funnel]`",
     Interval: "interval",
     **dict.fromkeys((Factor, Band, Hierarchy), "`[[factors]]`"),
     **dict.fromkeys((Free, Credibility, Smooth, Given, Interaction), "effect"),
@@ -189,3 +196,38 @@ def test_an_aggregate_limit_is_refused_before_the_fit():
         InputError, match=r"'c.toml': cover\.aggregate needs the share .* in Python with aggregate_shares="
     ):
         parse_plan(text, source="c.toml", folder=Path())
+
+
+def test_loss_controls_of_a_configuration_are_those_of_python():
+    text = """
+[[factors]]
+kind = "factor"
+name = "zone"
+
+[loss_controls.funnel]
+causes = { subjective = 0.4, other = 0.6 }
+
+[[loss_controls.rules]]
+name = "tool"
+stage = "request"
+effect = -0.13
+evidence = 0.3
+causes = ["subjective"]
+where = { uses_tool = ["yes"] }
+start = 2026-06-01
+"""
+    plan = parse_plan(text, source="plan.toml", folder=Path())
+    (rule,), funnel = plan.loss_controls.rules, plan.loss_controls.funnel
+    assert rule.factor(funnel.share_of(rule.causes)) == pytest.approx(1 - 0.13 * 0.3 * 0.4)
+    assert rule == LossControl(
+        "tool", "request", effect=-0.13, evidence=0.3, causes=["subjective"], where={"uses_tool": ["yes"]},
+        start="2026-06-01",
+    )  # fmt: skip
+    rng = np.random.default_rng(1)
+    orders = pd.DataFrame({"order_id": range(400), "zone": rng.choice(["near", "far"], 400)})
+    claims = pd.DataFrame({"order_id": rng.choice(400, 60, replace=False), "freight": 9.0})
+    book = OrderBook.from_frames(orders, claims, factors=plan.factors, ship_date=None, report_date=None)
+    fitted = fit_models(plan, book, 1)
+    order = {"zone": "near", "uses_tool": "yes", "ship_date": "2026-06-01"}
+    with_tool, without = (fitted.tariff.quote(order | {"uses_tool": one}) for one in ("yes", "no"))
+    assert with_tool["claim_intensity"] == pytest.approx(without["claim_intensity"] * (1 - 0.13 * 0.3 * 0.4))

@@ -316,6 +316,7 @@ def bad_programmes():
         (lambda: Programme("p", one, fees=[replace(fee, replaces=["f"])]), "does not stand before it"),
         (lambda: Programme("p", one, fees=[Fee(str(k), fixed_fen=1) for k in range(65)]), "at most 64"),
         (lambda: Programme("p", one, fees="f"), "fees"),
+        (lambda: Programme("p", one, claim_payers=[ClaimPayer(f"p{k}", share=0.5) for k in range(65)]), "at most 64"),
         (lambda: Programme("p", one, start="2025-02-01", end="2025-01-01"), "starts on 2025-02-01, after its end"),
         (lambda: Programme("p", one, refund_rule="sometimes"), "refund_rule"),
         (lambda: Programme("p", one, claim_payers=[ClaimPayer("a"), ClaimPayer("b")]), "never pays"),

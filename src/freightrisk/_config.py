@@ -23,6 +23,7 @@ from freightrisk.models.solver import Solver
 from freightrisk.tariff.cover import Cover
 from freightrisk.tariff.funds import Fund, check_funds
 from freightrisk.tariff.loading import Loadings
+from freightrisk.tariff.loss_control import LossControls
 from freightrisk.tariff.subsidy import Subsidy
 from freightrisk.tariff.tariff import Tariff
 
@@ -92,6 +93,7 @@ class FitPlan:
     loadings: Loadings = field(default_factory=Loadings)
     subsidies: Sequence[Subsidy] = ()
     funds: Sequence[Fund] = ()
+    loss_controls: LossControls = field(default_factory=LossControls)
 
     def __post_init__(self) -> None:
         _check.label(self.name, argument="name")
@@ -213,6 +215,8 @@ def fit_models(plan: FitPlan, book: OrderBook, threads: int) -> Fitted:
         clock=plan.clock,
         name=plan.name,
     )
+    if plan.loss_controls.rules:
+        tariff = tariff.with_loss_controls(plan.loss_controls.rules, funnel=plan.loss_controls.funnel)
     return Fitted(frequency, severity, tariff)
 
 

@@ -16,7 +16,7 @@ from freightrisk._shown import brief
 from freightrisk.book.factors import Value
 from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.programme.fen import WHOLE_SHARE, basis_points, half_even
-from freightrisk.tariff.conditions import Conditions, Interval, are_apart, checked_where
+from freightrisk.tariff.conditions import RULE_LIMIT, Conditions, Interval, are_apart, checked_where
 
 INSURER = "insurer"
 RESERVED = ("buyer", "freight", "paid", "reversed")
@@ -82,6 +82,8 @@ def check_payers(payers: Any, *, eligible: Mapping[str, Any] | None = None) -> t
     An earlier rule may pay all of their claims in full, or their conditions may contradict the conditions of the cover.
     """
     rules = _check.members(payers, ClaimPayer, argument="payers")
+    if len(rules) > RULE_LIMIT:
+        raise InputError(f"{len(rules)} payers were given; a settlement takes at most {RULE_LIMIT}.")
     for k, rule in enumerate(rules):
         covered = {} if eligible is None else eligible
         apart = [name for name, one in rule.where.items() if name in covered and are_apart(one, covered[name])]
