@@ -144,7 +144,7 @@ def jd_2024(
     ...                         merge_share=0.7, packaging=None, columns={"category": "industry"})
     >>> orders = data.orders.dropna(subset="ship_date")
     >>> found = presets.compare(orders, {"before": before, "after": after})
-    >>> found["pure_premium"].iloc[1] > found["pure_premium"].iloc[0]
+    >>> bool(found["pure_premium"].iloc[1] > found["pure_premium"].iloc[0])
     True
     """
     data, terms = preset_data("jd_2024"), checked_terms(terms)
