@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.fitting import gamma_lines, leaf_lines, poisson_lines
 from benchmarks.limits import limit_lines
+from benchmarks.loads import load_lines
 from benchmarks.numba_route import read_table
 from benchmarks.pricing import (
     campaign_lines,
@@ -23,6 +24,7 @@ from benchmarks.pricing import (
     price_lines,
     quote_lines,
 )
+from benchmarks.programmes import programme_lines
 from benchmarks.settling import aggregate_lines, settle_lines
 from benchmarks.stored import growth_lines, stored_lines
 from benchmarks.timing import Line, cores, medians, processor
@@ -46,6 +48,8 @@ BENCHMARKS = {
     "core": Benchmark(core_lines, 10_000_000, 1_000_000),
     "frame": Benchmark(frame_lines, 10_000_000, 1_000_000),
     "limits": Benchmark(limit_lines, 5_000_000, 1_000_000),
+    "loads": Benchmark(load_lines, 5_000_000, 1_000_000),
+    "programme": Benchmark(programme_lines, 5_000_000, 500_000),
     "quote": Benchmark(quote_lines, 1, 1),
     "import": Benchmark(import_lines, 1, 0),
     "parquet": Benchmark(parquet_lines, 100_000_000, 1_000_000),

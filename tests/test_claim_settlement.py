@@ -29,6 +29,7 @@ from freightrisk._document import to_plain
 from freightrisk.aggregates import AggregateLimit
 from freightrisk.datasets import BuyerTruth, FunnelTruth, LineTruth, simulate_book
 from freightrisk.programme.claim_totals import REASONS, SEAL, document_of
+from freightrisk.programmes import Programme
 from freightrisk.results import ClaimTotals
 from strategies import covers_with_rules, draw_orders, put_together, rate_tables, seeds
 
@@ -682,7 +683,7 @@ SHARE = Cover(limits=[Limit("custom", 3000.0, share=0.05, of="sub_order")])
 UNDONE = CLAIMS.assign(reversed_date=pd.Timestamp("2026-06-21"))
 
 BAD = [
-    (lambda: settle("cover", CLAIMS), "terms is 'cover'; it must be a Cover or a Tariff"),
+    (lambda: settle("cover", CLAIMS), "terms is 'cover'; it must be a Cover, a Tariff or a Programme"),
     (lambda: settle(Cover(limit=ByLevel("zone", {"near": 8.0})), CLAIMS), "give the tariff instead of the cover"),
     (lambda: settle(SHARE, CLAIMS), "claims: missing column 'sub_order'; the columns present are 'order_id'"),
     (lambda: settle(SHARE, CLAIMS, orders=CLAIMS[["order_id"]]), "claims and orders: missing column 'sub_order'"),
@@ -816,3 +817,171 @@ def test_columns_of_merchants_come_from_the_merchants(kind, tmp_path):
     # A column of the claims or orders goes before a column of the merchants, as in a price.
     both = settle(cover, claims.assign(merchant_tier="new"), orders=orders, merchants=merchants).claims
     assert both["limit_rule"].eq("base").all()
+
+
+# Programmes: the claims of several covers
+
+NAMES = ("freight", "transit", "quality")
+
+
+@st.composite
+def claimed_programmes(draw):
+    """Programmes of one to three covers with terms, aggregate limits and payers of their own."""
+    names = NAMES[: draw(st.integers(1, 3))]
+    tariffs = [replace(tariff_of(draw(covers_with_rules())), name=name) for name in names]
+    payers = {name: draw(PAYER_LISTS) for name in names}
+    limits = {name: draw(AGGREGATES) for name in names}
+    return Programme("p", tariffs), {"payers": payers, "aggregate": limits}
+
+
+def claims_of_covers(programme, seed, n):
+    rng = np.random.default_rng(seed)
+    claims, orders = draw_claims(rng, n, n_orders=max(1, n // 4))
+    return claims.assign(cover=rng.choice([cover.name for cover in programme.covers], n)), orders
+
+
+@given(claimed_programmes(), seeds, st.integers(1, 60))
+@settings(max_examples=60)
+def test_claims_of_several_covers_are_those_of_each_cover(drawn, seed, n):
+    programme, told = drawn
+    claims, orders = claims_of_covers(programme, seed, n)
+    settled = settle(programme, claims, orders=orders, **told)
+    is_one = len(programme.covers) == 1
+    assert settled.covers == (() if is_one else tuple(cover.name for cover in programme.covers))
+    for cover in programme.covers:
+        mine = claims["cover"] == cover.name
+        if not mine.any():
+            continue
+        rows = judged_rows(claims[mine].drop(columns="cover"), orders)
+        expected = judge(cover.cover, rows, payers=told["payers"][cover.name], aggregate=told["aggregate"][cover.name])
+        found = settled.claims[mine]
+        assert found[[*expected[0]]].to_dict("records") == expected
+        others = [f"{name}_fen" for name in settled.payers if f"{name}_fen" not in expected[0]]
+        assert not found[others].any().any()
+        assert is_one or set(found["cover"]) == {cover.name}
+    money = [f"{name}_fen" for name in settled.payers]
+    assert (settled.claims[money].sum(axis=1) == settled.claims["paid_fen"]).all()
+    sums = settled.by_cover()
+    assert sums["paid_fen"].sum() == (0 if is_one else settled.claims["paid_fen"].sum())
+    assert sums["claims"].sum() == (0 if is_one else n)
+
+
+@given(claimed_programmes(), seeds, st.data())
+@settings(max_examples=60)
+def test_batches_of_several_covers_pay_the_same_fen(drawn, seed, data):
+    programme, told = drawn
+    claims, orders = claims_of_covers(programme, seed, 40)
+    merchants = orders[["order_id", "merchant_id"]]
+    told = {**told, "orders": orders}
+    once = settle(programme, claims, **told)
+    totals, parts, sums = ClaimTotals(), [], []
+    for piece in pieces_of(claims, data.draw(st.lists(st.integers(0, len(claims)), max_size=4))):
+        settled = settle(programme, piece, totals=totals, **told)
+        document = document_of(settled.totals)
+        assert json.loads(document) == SEAL.plain(json.loads(json.dumps(to_plain(settled.totals))))
+        totals = SEAL.read(ClaimTotals, document, source="totals")
+        assert totals == settled.totals
+        if len(piece):
+            parts.append(settled.claims)
+            sums.append(Settlement.of_claims(settled, piece, orders=merchants))
+    pd.testing.assert_frame_equal(pd.concat(parts).sort_index(), once.claims.sort_index())
+    assert totals == once.totals
+    whole = Settlement.of_claims(once, claims, orders=merchants)
+    pd.testing.assert_frame_equal(sum(sums[1:], sums[0]).claims, whole.claims)
+
+
+@given(covers_with_rules(), AGGREGATES, PAYER_LISTS, seeds)
+def test_a_programme_of_one_tariff_settles_claims_as_the_tariff(cover, aggregate, payers, seed):
+    claims, orders = draw_claims(np.random.default_rng(seed), 30, n_orders=9)
+    tariff, told = replace(tariff_of(cover), name="freight"), {"orders": orders, "aggregate": aggregate}
+    rules = {} if any(one.where.keys() & cover.eligible.keys() for one in payers) else {"claim_payers": payers}
+    mine = settle(Programme("p", tariff, **rules), claims, **told, **({} if rules else {"payers": payers}))
+    theirs = settle(tariff, claims, **told, payers=payers)
+    pd.testing.assert_frame_equal(mine.claims, theirs.claims)
+    assert document_of(mine.totals) == document_of(theirs.totals)
+    assert (mine.covers, mine.payers) == ((), theirs.payers)
+    # Totals of the tariff serve a programme that it is the first cover of, and those of one cover hold no others.
+    two = Programme("p", [tariff, replace(tariff_of(Cover()), name="transit")])
+    told = {"orders": orders, "aggregate": {"freight": aggregate} if aggregate else None}
+    again = settle(two, claims.assign(cover="transit"), totals=replace(theirs.totals, claims={}), **told)
+    assert replace(again.totals, covers={}) == replace(theirs.totals, claims={})
+    transit = settle(Cover(), claims, orders=orders).totals
+    assert again.totals.covers == ({} if transit == ClaimTotals() else {"transit": transit})
+    assert "covers" not in json.loads(document_of(theirs.totals))
+
+
+TWO = Programme(
+    "1688",
+    [replace(tariff_of(Cover(max_claims=1)), name="freight"), replace(tariff_of(Cover(limit=5.0)), name="transit")],
+    claim_payers=[NOT_MINE],
+)
+
+
+def test_the_payers_of_a_programme_pay_claims_of_its_first_cover():
+    claims = one_day(freight=[9.0, 8.0, 7.0], cover=["freight", "transit", "freight"], fault="not_merchant")
+    settled = settle(TWO, claims)
+    money = ["cover", "paid_fen", "platform_fen", "insurer_fen", "buyer_fen"]
+    assert list(settled.claims.columns[:3]) == ["cover", "freight_fen", "paid_fen"]
+    assert settled.claims[money].values.tolist() == [
+        ["freight", 900, 900, 0, 0],
+        ["transit", 500, 0, 500, 300],
+        ["freight", 700, 700, 0, 0],
+    ]
+    everyone = settle(TWO, claims, payers={"transit": [NOT_MINE]})
+    assert everyone.claims["insurer_fen"].tolist() == [900, 0, 700]
+    assert settle(TWO, claims, payers=[]).payers == ("insurer",)
+    first = settle(TWO, claims.drop(columns="cover"))
+    assert first.claims["cover"].tolist() == ["freight"] * 3
+    named = settle(TWO, claims.rename(columns={"cover": "险种"}), cover="险种")
+    pd.testing.assert_frame_equal(named.claims, settled.claims)
+    for hold in (pl.from_pandas, pa.Table.from_pandas):
+        assert settle(TWO, hold(claims)).claims["paid_fen"].to_numpy().tolist() == [900, 500, 700]
+    assert repr(settled.totals) == "ClaimTotals: 0 claims with an id, 2 orders with claims; and of transit"
+
+
+def test_counts_of_claims_are_those_of_each_cover():
+    claims = one_day(freight=[9.0, 8.0, 7.0], cover=["freight", "transit", "freight"], claim_id=[1, 2, 3])
+    claims["order_id"] = 1
+    settled = settle(TWO, claims, payers=[])
+    assert settled.claims["reason"].tolist() == ["", "", "over_max_claims"]
+    later = one_day(freight=[9.0, 8.0], cover=["transit", "freight"]).assign(order_id=1, claim_id=["a", "b"])
+    again = settle(TWO, later, payers=[], totals=settled.totals)
+    assert again.claims["reason"].tolist() == ["over_max_claims", "over_max_claims"]
+    empty = settle(TWO, claims.iloc[:0], payers=[], totals=settled.totals)
+    assert empty.totals == settled.totals
+    assert len(empty.claims) == 0
+
+
+def of_covers(**more):
+    return one_day(freight=[9.0, 8.0], claim_id=["a", "b"], **more)
+
+
+BAD_COVERS = [
+    (lambda: settle(TWO, of_covers(cover=["freight", "glass"])), r"'transit'\) in 1 row \(first: 1\), such as 'glass'"),
+    (lambda: settle(TWO, of_covers(cover=["freight", None])), "'cover' names none of the covers"),
+    (lambda: settle(Programme("p", TWO.lead), of_covers(cover="transit")), "names none of the covers"),
+    (lambda: settle(TWO, of_covers(), aggregate=AggregateLimit(3.0)), "aggregate is one limit, but each cover counts"),
+    (lambda: settle(TWO, of_covers(), aggregate={"glass": AggregateLimit(3.0)}), "aggregate names cover 'glass'"),
+    (lambda: settle(TWO.lead, of_covers(), aggregate={"freight": AggregateLimit(3.0)}), "aggregate is .* must be an"),
+    (lambda: settle(TWO, of_covers(), payers={"glass": []}), "payers names cover 'glass', which is none of the covers"),
+    (lambda: settle(Programme("p", TWO.lead), of_covers(), payers={"transit": []}), "payers names cover 'transit'"),
+    (lambda: settle(TWO.lead, of_covers(), payers={"freight": [NOT_MINE]}), "payers is .* list whose items are each"),
+    (lambda: settle(TWO.lead, of_covers(), totals=ClaimTotals(covers={"transit": ClaimTotals(orders={1: 1})})),
+     "totals count claims of cover 'transit', which is not settled here"),
+    (lambda: settle(TWO, of_covers(), totals=ClaimTotals(covers={"glass": ClaimTotals(orders={1: 1})})),
+     "totals count claims of cover 'glass'"),
+    (lambda: settle(TWO, of_covers(cover=["freight", "transit"]).assign(claim_id="a")), "'claim_id' repeats"),
+    (lambda: settle(TWO, of_covers(cover="transit"), payers=[],
+                    totals=settle(TWO, of_covers(cover="freight"), payers=[]).totals),
+     "was settled in an earlier batch under cover 'freight' in 2 rows"),
+    (lambda: settle(TWO, pa.Table.from_pandas(of_covers(cover=["transit", "freight"]).assign(freight=[5.0, -1.0])),
+                    payers=[]), r"'freight' is not above 0 in 1 row \(first: 1\)"),
+    (lambda: ClaimTotals(covers={"a": 3}), "totals of cover 'a' is 3"),
+    (lambda: ClaimTotals(covers={"a": ClaimTotals(covers={"b": ClaimTotals()})}), "have covers of their own"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "message"), BAD_COVERS, ids=[message[:40] for _, message in BAD_COVERS])
+def test_bad_calls_with_covers_say_what_to_change(call, message):
+    with pytest.raises(InputError, match=message):
+        call()

@@ -34,7 +34,9 @@ from freightrisk import (
 )
 from freightrisk._config import parse_plan, read_plan
 from freightrisk.errors import InputError
+from freightrisk.events import EventCover
 from freightrisk.programme.claim_totals import replaced_once
+from freightrisk.programmes import Fee, Programme
 from interrupts import Interrupt
 
 N_ORDERS = 20_000
@@ -803,3 +805,121 @@ def test_config_becomes_library_objects(tmp_path):
     assert plan.book_columns["ship_date"] is None
     assert plan.book_columns["exposure"] == "orders"
     assert plan.book_columns["freight"] == "freight"
+
+
+# Programmes
+
+
+@pytest.fixture(scope="module")
+def programmes(files, tmp_path_factory):
+    """Return the document of a programme of two covers with fees, and that of the demo's tariff alone."""
+    folder, tariff = tmp_path_factory.mktemp("programmes"), load_tariff(files["tariff"])
+    transit = EventCover("transit", frequency=0.01, severity=30.0, cover=freightrisk.Cover(limit=20.0)).tariff()
+    fees = [Fee("service", fixed_fen=3, where={"zone": ["far"]}), Fee("pickup", "platform", "courier", fixed_fen=2)]
+    rules = [freightrisk.ClaimPayer("platform", where={"fault": ["not_merchant"]})]
+    found = {
+        "two": Programme("1688", [tariff, transit], fees=fees, claim_payers=rules),
+        "one": Programme("p", tariff),
+    }
+    for name, programme in found.items():
+        programme.save(folder / f"{name}.json")
+    return {name: (programme, folder / f"{name}.json") for name, programme in found.items()}
+
+
+def without_title(printed):
+    """Return printed lines without those of a programme's title and of files."""
+    lines = printed.splitlines()
+    if lines[0].startswith("Programme "):
+        lines = lines[lines.index("") + 1 :]
+    return [line for line in lines if not line.startswith(("wrote ", "Worksheet"))]
+
+
+def test_a_programme_of_one_tariff_prints_and_writes_what_the_tariff_does(files, faults, programmes, small, tmp_path):
+    orders = ["--orders", small / "orders.parquet", "--merchants", files["merchants"]]
+    claims = ["--claims", faults / "claims.parquet", "--orders", files["orders"], "--payers", faults / "payers.json"]
+    order = str(pq.read_table(small / "orders.parquet").column("order_id")[3].as_py())
+    for command, told, name in (
+        ("price", orders, "q.csv"),
+        ("settle", claims, "s.csv"),
+        ("explain", [*orders, "--order-id", order], None),
+    ):
+        found = []
+        for kind, document in (("tariff", files["tariff"]), ("programme", programmes["one"][1])):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            out = [] if name is None else ["--out", tmp_path / kind / name]
+            code, printed = run(command, "--tariff", document, *told, *out)
+            assert code == 0
+            found.append((without_title(printed), out and out[1].read_bytes()))
+        assert found[0] == found[1]
+
+
+def test_price_shows_the_covers_and_the_fees_of_a_programme(files, programmes, small, tmp_path):
+    programme, document = programmes["two"]
+    out = tmp_path / "q.parquet"
+    told = ["price", "--tariff", document, "--orders", small / "orders.parquet", "--merchants", files["merchants"]]
+    code, printed = run(*told, "--out", out)
+    assert code == 0
+    orders, merchants = (pd.read_parquet(path) for path in (small / "orders.parquet", files["merchants"]))
+    expected = programme.price(orders, merchants=merchants)
+    found = pd.read_parquet(out)
+    assert_frame_equal(found.drop(columns="order_id"), expected)
+    assert tuple(expected) == programme.quote_columns
+    lines = [line.split() for line in printed.splitlines()]
+    assert lines[0][:2] == ["Programme", "'1688':"]
+    claims = f"{expected['transit: expected_claims'].sum():,.1f}"
+    money = [f"{expected[f'transit: {name}'].sum():,.2f}" for name in ("pure_premium", "technical_premium")]
+    assert ["transit", claims, *money] in lines
+    service, pickup = (expected[f"fee: {fee.name}"] for fee in programme.fees)
+    assert 0 < (service > 0).sum() < len(orders)
+    total = f"{service.sum() / 100:,.2f}"
+    assert ["service", "merchant", "platform", total, f"{(service > 0).sum():,}"] in lines
+    assert ["pickup", "platform", "courier", f"{pickup.sum() / 100:,.2f}", f"{len(orders):,}"] in lines
+    assert ["fees", total] in lines
+    assert ["in", "total", f"{expected['merchant_total_fen'].sum() / 100:,.2f}"] in lines
+    assert any(line[:2] == ["with", "fees"] for line in lines)
+    assert max(map(len, printed.splitlines())) <= 110 + len(str(out))
+    kept = orders.assign(**{"fee: service": 1, "transit: pure_premium": 1})
+    kept.to_parquet(tmp_path / "kept.parquet")
+    for name in ("fee: service", "transit: pure_premium"):
+        told[4] = tmp_path / "kept.parquet"
+        assert run(*told, "--out", tmp_path / "none.csv", "--keep", name)[0] == 2
+        assert not (tmp_path / "none.csv").exists()
+
+
+def test_a_ledger_and_explain_take_programmes(files, programmes, small, tmp_path):
+    document = programmes["two"][1]
+    told = ["--tariff", document, "--orders", small / "orders.parquet", "--merchants", files["merchants"]]
+    code, printed = run("price", *told, "--ledger", tmp_path / "l.db", "--batch", "a", "--out", tmp_path / "l.parquet")
+    assert code == 0
+    assert ["service", "merchant", "platform"] in [line.split()[:3] for line in printed.splitlines()]
+    row = pd.read_parquet(tmp_path / "l.parquet").iloc[5]
+    code, printed = run("explain", *told, "--order-id", int(row["order_id"]))
+    assert code == 0
+    assert "Worksheet of programme '1688'" in printed
+    assert printed.splitlines()[-1].split()[:3] == ["merchant", "total", str(row["merchant_total_fen"])]
+
+
+def test_settle_shows_the_claims_of_each_cover(files, faults, programmes, tmp_path):
+    programme, document = programmes["two"]
+    claims = pd.read_parquet(faults / "claims.parquet")
+    claims["cover"] = np.where(np.arange(len(claims)) % 3 == 0, "transit", programme.lead.name)
+    told = ["settle", "--tariff", document, "--orders", files["orders"]]
+    expected = freightrisk.settle(programme, claims, orders=pd.read_parquet(files["orders"]))
+    claims = claims.sort_values(["report_date", "claim_id"])
+    parts = []
+    for k, part in enumerate([claims[:200], claims[200:]]):
+        part.rename(columns={"cover": "kind"}).to_parquet(tmp_path / f"{k}.parquet", index=False)
+        code, printed = run(*told, "--claims", tmp_path / f"{k}.parquet", "--cover-column", "kind", "--totals",
+                            tmp_path / "t.json", "--out", tmp_path / f"s{k}.parquet")  # fmt: skip
+        assert code == 0
+        parts.append(pd.read_parquet(tmp_path / f"s{k}.parquet"))
+        of = parts[-1][parts[-1]["cover"] == "transit"]
+        line = ["transit", f"{len(of):,}", *(f"{of[name].sum() / 100:,.2f}" for name in ("freight_fen", "paid_fen"))]
+        assert line in [one.split() for one in printed.splitlines()]
+    found = pd.concat(parts).drop(columns=["order_id", "claim_id"])
+    assert_frame_equal(found.set_index(claims.index).sort_index(), expected.claims)
+    claims.to_parquet(tmp_path / "c.parquet", index=False)
+    out = tmp_path / "none.csv"
+    assert run(*told, "--claims", tmp_path / "c.parquet", "--out", out, "--keep", "cover")[0] == 2
+    assert run(*told, "--claims", tmp_path / "c.parquet", "--out", out, "--aggregate", 9)[0] == 2
+    assert not out.exists()

@@ -300,14 +300,22 @@ BY_ZONE = ByLevel("zone", {"near": 8.0})
         ),
         (lambda: ByLevel("zone", {"near": -8.0}), "amount of level 'near' is -8.0"),
         (lambda: ByLevel("zone", {"near": None}), "amount of level 'near' is None; it must be a number"),
-        (lambda: ByLevel("zone", {"near": 8.0}, default=0.0), "default of ByLevel is 0.0"),
+        (lambda: ByLevel("zone", {"near": 8.0}, default=-1.0), "default of ByLevel is -1.0"),
+        (
+            lambda: Cover(limit=ByLevel("zone", {"near": 8.0}, default=0.0)),
+            r"limit, amount of the default, is 0.0; it must be a finite number in \(0, 1e\+06\]",
+        ),
+        (
+            lambda: Cover(first_weight_fee=ByLevel("zone", {"near": 0.0, "far": 9.0})),
+            "first_weight_fee, amount of level 'near', is 0.0",
+        ),
         (
             lambda: put_together(
                 frequency=rate_tables(["channel"], np.random.default_rng(), 1.0),
                 severity=rate_tables([], None, 1.0),
                 cover=Cover(first_weight_fee=BY_ZONE),
             ),
-            "the cover limits by factor 'zone', which no model rates; the factors are channel",
+            "the cover names factor 'zone', which no model rates; the factors are channel",
         ),
         (
             lambda: put_together(

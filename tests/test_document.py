@@ -255,7 +255,7 @@ DAMAGE = [
     (set_at("factors", 2, "edges", [4.2, 4.5]), "band 'score' has 4 bands for 2 edges; .* one band more than edges"),
     (set_at("cover", "max_claims", 0), "contradicts itself: max_claims is 0"),
     (set_at("cover", "limit", -1.0), "contradicts itself: limit is -1.0"),
-    (set_at("cover", "first_weight_fee", "factor", "colour"), "limits by factor 'colour', which no model rates"),
+    (set_at("cover", "first_weight_fee", "factor", "colour"), "the cover names factor 'colour', which no model rates"),
     (
         drop("cover", "first_weight_fee", "values", "far"),
         r"no amount for 1 level of factor 'zone' \(first: 'far'\)",

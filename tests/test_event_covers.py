@@ -5,12 +5,14 @@ import re
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import event as happened
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
@@ -157,6 +159,52 @@ def test_amounts_around_a_mean_pay_the_integral_of_their_survival_function(mean,
     tariff = EventCover("damage", frequency=0.01, severity=severity, cover=cover).tariff()
     amounts = stats.gamma(1.0 / dispersion, scale=mean * dispersion)
     check_payouts(tariff, cover, amounts.sf, frequency=0.01)
+
+
+@settings(max_examples=60)
+@given(
+    st.sampled_from([
+        30.0, ShapedSeverity(30.0, ScaleShape(0.8)), DiscreteSeverity([5.0, 10.0, 20.0], [0.6, 0.3, 0.1]),
+        ParetoSeverity(scale=50.0, index=0.8), ParetoSeverity(scale=10.0, index=2.0),
+    ]),
+    *[flat_covers() | share_covers() | terms.map(lambda found: Cover(max_claims=None, **found))] * 2,
+    st.sampled_from(["all", "limits", "limit", "deductible", "coinsurance", "eligible"]),
+)  # fmt: skip
+def test_another_cover_is_refused_or_priced_as_a_new_tariff_prices_it(severity, cover, other, changed):
+    try:
+        old = EventCover("loss", frequency=0.01, severity=severity, cover=cover)
+    except InputError:
+        return
+    tariff = old.tariff()
+    term = {"eligible": {"zone": ["x", "y"]}} if changed == "eligible" else {changed: getattr(other, changed, None)}
+    new = other if changed == "all" else replace(cover, **term)
+    try:
+        found = replace(tariff, cover=new)
+    except InputError:
+        happened("refused")
+        assert changed != "eligible"
+        generic = isinstance(severity, float | ShapedSeverity)
+        assert not generic or cover.needs_curve != new.needs_curve
+        return
+    happened("priced")
+    built = replace(old, cover=new).tariff()
+    assert found.price(ORDERS)["pure_premium"].tolist() == built.price(ORDERS)["pure_premium"].tolist()
+
+
+@pytest.mark.parametrize(("severity", "old", "new", "match"), [
+    (ParetoSeverity(scale=50.0, index=0.8), Cover(limit=5_000.0), Cover(limit=500_000.0),
+     "limit curves of pareto amounts that were made for another cover; it differs in limit. "),
+    (ParetoSeverity(scale=50.0, index=0.8), Cover(limits=[Limit("all", 500.0)]),
+     Cover(limits=[Limit("all", 500.0, where={"zone": ["y"]})]), "it differs in limits"),
+    (DiscreteSeverity([5.0, 10.0, 20.0], [0.6, 0.3, 0.1]), Cover(limit=15.0), Cover(limit=10.0),
+     "limit curves of discrete amounts that were made for another cover; it differs in limit. "),
+    (DiscreteSeverity([5.0, 20.0], [0.5, 0.5]), Cover(limit=15.0, deductible=2.0), Cover(limit=15.0, coinsurance=0.2),
+     r"differs in deductible, coinsurance. .* with EventCover\(..., cover=\).tariff\(\)"),
+])  # fmt: skip
+def test_curves_that_are_exact_for_some_limits_hold_for_no_others(severity, old, new, match):
+    tariff = EventCover("loss", frequency=0.01, severity=severity, cover=old).tariff()
+    with pytest.raises(InputError, match=match):
+        replace(tariff, cover=new)
 
 
 def pareto(scale, index):
@@ -434,7 +482,7 @@ def event(frequency=0.1, severity=5.0, cover=None, **rest):
         (lambda: event(amount_of=7), "amount_of is 7"),
         (lambda: event().tariff(loadings=0.1), "loadings is 0.1"),
         (lambda: event().tariff(subsidies="all"), "subsidies is 'all'"),
-        (lambda: event(cover=Cover(limit=ByLevel("zone", {"x": 5.0}))).tariff(), "limits by factor 'zone', which no"),
+        (lambda: event(cover=Cover(limit=ByLevel("zone", {"x": 5.0}))).tariff(), "names factor 'zone', which no"),
         # Severities
         (lambda: ShapedSeverity(-1.0, ScaleShape(0.5)), "mean of ShapedSeverity is -1.0"),
         (lambda: ShapedSeverity(1.0, 0.5), "shape of ShapedSeverity is 0.5; it must be a SeverityShape"),

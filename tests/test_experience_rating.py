@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from freightrisk import (
     Band,
+    ByLevel,
     Cover,
     ExperienceRating,
     Factor,
     FrequencyModel,
     InputError,
     Interval,
+    Loadings,
     OrderBook,
     ScoreCurve,
     SeverityModel,
@@ -330,6 +332,16 @@ def test_a_curve_alone_prices_as_the_model_it_was_taken_from(history):
     )
     assert list(moved.frequency.tables) == ["zone"]
     assert "experience_score" not in moved.codings
+    # A load by level of the score still reads it.
+    loads = Loadings(
+        fraud_load=ByLevel("experience_score", {frequency.codings["experience_score"].labels[0]: 0.2}, default=0.0)
+    )
+    loaded = Tariff.build(frequency, severity, experience=ExperienceRating([curve]), loadings=loads)
+    priced = loaded.price(orders.head(500))
+    low = orders.head(500)["experience_score"].to_numpy() <= 4.4
+    np.testing.assert_allclose(
+        priced["technical_premium"] / priced["pure_premium"], np.where(low, 1.2, 1.0), rtol=1e-12
+    )
     assert moved.provenance["experience"]["scores"]["experience_score"]["version"] == "2025"
     # With the curve flat the premium of the book is the same: the curve's average is in the base.
     whole, flat = (

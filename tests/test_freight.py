@@ -1,11 +1,13 @@
 """Freight schedules: fees to the fen, and severity on the distribution of weight."""
 
 import math
+import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -19,10 +21,12 @@ from freightrisk import (
     FrequencyModel,
     Hierarchy,
     InputError,
+    Limit,
     OrderBook,
     ScheduleSeverity,
     Tariff,
     load_tariff,
+    settle,
 )
 from freightrisk.shapes import ScaleShape
 
@@ -356,3 +360,81 @@ def test_kilograms_given_for_grams_are_told():
     model.fit(book, np.array([400.0, 900.0, 1500.0, 3000.0]))
     with pytest.warns(FreightRiskWarning, match=r"weight_g has a median of 1\.2 g, .* multiply it by 1,000"):
         model.fit(book, np.array([0.4, 0.9, 1.5, 3.0]))
+
+
+# Another cover in an old tariff
+
+TERMS = {
+    "max_claims": st.sampled_from([1, 2, None]),
+    "limit": st.sampled_from([None, 11.0, 30.0, ByLevel("tier", LIMITS), ByLevel("goods", {"a": 9.0}, default=13.0)]),
+    "first_weight_fee": st.sampled_from([None, ByLevel("zone", {"near": 20.0, "mid": 10.5, "far": 15.0})]),
+    "limits": st.sampled_from([
+        (), [Limit("all", 12.0)], [Limit("base", 9.0), Limit("gold", 21.0, where={"tier": ["gold"]}, priority=1)],
+        [Limit("lowest", 9.0), Limit("silver", 21.0, where={"tier": ["silver"]}, priority=1)],
+        [Limit("base", 12.0), Limit("gold", 10.0, where={"tier": ["gold"]}, priority=1)],
+    ]),
+    "choose": st.sampled_from(["largest", "smallest", "first"]),
+    "deductible": st.sampled_from([0.0, 3.0]),
+    "coinsurance": st.sampled_from([0.0, 0.5]),
+    "eligible": st.sampled_from([{}, {"tier": ["gold"]}, {"channel": ["live"]}]),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def fitted(frames, book, frequency):
+    return frequency, ScheduleSeverity(SCHEDULE, "zone", "goods").fit(book, frames[0]["weight_g"])
+
+
+@settings(max_examples=60)
+@given(old=st.fixed_dictionaries(TERMS), new=st.fixed_dictionaries({}, optional=TERMS))
+def test_another_cover_is_refused_or_priced_as_a_new_tariff_prices_it(frames, fitted, old, new):
+    orders = frames[0].head(300).assign(channel="live")
+    tariff = Tariff.build(*fitted, cover=Cover(**old))
+    cover = replace(tariff.cover, **new)
+    built = Tariff.build(*fitted, cover=cover)
+    for one in (tariff, pickle.loads(pickle.dumps(tariff)), tariff.with_subsidies([])):
+        try:
+            changed = replace(one, cover=cover)
+        except InputError:
+            event("refused")
+            assert {*new} - {"eligible"}
+            continue
+        event("priced")
+        pd.testing.assert_frame_equal(changed.price(orders), built.price(orders))
+        assert changed.digest == built.digest
+        assert changed == built
+
+
+@pytest.mark.parametrize(("new", "differs"), [
+    ({"limit": 11.0}, "limit"), ({"limit": None}, "limit"), ({"deductible": 3.0}, "deductible"),
+    ({"coinsurance": 0.5}, "coinsurance"), ({"limit": ByLevel("tier", LIMITS)}, "limit"),
+    ({"first_weight_fee": ByLevel("zone", {"near": 9.0}, default=12.0)}, "first_weight_fee"),
+    ({"limit": None, "limits": [Limit("all", 7.0)]}, "limit, limits"), ({"amount_of": "price"}, "amount_of"),
+])  # fmt: skip
+def test_shares_hold_only_for_the_terms_for_which_they_were_made(fitted, new, differs, tmp_path):
+    tariff = Tariff.build(*fitted, cover=Cover(limit=7.0))
+    tariff.save(tmp_path / "tariff.json")
+    for one in (tariff, load_tariff(tmp_path / "tariff.json")):
+        with pytest.raises(InputError, match=f"shares of a freight schedule .* it differs in {differs}. .* build the"):
+            replace(one, cover=replace(one.cover, **new))
+
+
+def test_a_schedule_is_settled_under_its_cover_with_a_condition(frames, fitted):
+    rules = [Limit("base", 9.0), Limit("gold", 21.0, where={"tier": ["gold"]}, priority=1)]
+    tariff = Tariff.build(*fitted, cover=Cover(limit=ByLevel("goods", {"a": 9.0}, default=13.0), limits=rules))
+    renamed = [replace(rules[0], name="all"), replace(rules[1], where={"tier": ["silver"]})]  # amounts as before
+    strict = replace(tariff, cover=replace(tariff.cover, eligible={"pickup": ["yes"]}, limits=renamed))
+    claims = frames[0].head(4).assign(freight=50.0, pickup=["yes", "yes", "no", "no"])
+    paid = settle(strict, claims, report_date=None).claims["paid_fen"]
+    most = np.where(claims["industry"] == "a", 900, 1300)
+    wanted = np.minimum(most, np.where(claims["tier"] == "silver", 2100, 900)) * [1, 1, 0, 0]
+    assert paid.tolist() == wanted.tolist()
+
+
+def test_claim_counts_hold_only_for_the_claims_for_which_they_were_made(fitted):
+    tariff = Tariff.build(*fitted, cover=Cover(max_claims=2))
+    with pytest.raises(InputError, match=r"claim-count curves .* it differs in max_claims, merge_share"):
+        replace(tariff, cover=Cover(max_claims=3, merge_share=0.5))  # at most 2 paid claims too
+    every = Tariff.build(*fitted, cover=Cover(max_claims=None))
+    with pytest.raises(InputError, match=r"claim-count curves .* it differs in merge_share"):
+        replace(every, cover=Cover(max_claims=None, merge_share=0.5))

@@ -20,6 +20,7 @@ from forks import fork
 from freightrisk import Balances, Ledger, LedgerError, Subsidy, Tariff
 from freightrisk.errors import InputError
 from freightrisk.pipeline import tables
+from freightrisk.programmes import Fee, Programme
 from ledgers import (
     assert_priced_as_in_memory,
     batches_of,
@@ -29,6 +30,7 @@ from ledgers import (
     small_batches,
     state_of,
 )
+from programme_strategies import covered_programmes, orders_of
 from strategies import draw_batch, limited_programmes, seeds
 from test_balances import MODES, no_missing_merchants, orders_at, tariff_of, without_nothing
 
@@ -533,3 +535,55 @@ def test_a_ledger_keeps_its_clock(where):
         Ledger(where, clock="Asia/Shanghai")
     with pytest.raises(InputError, match="clock is 'Shanghai'; it must be the name of a time zone"):
         Ledger(where, clock="Shanghai")
+
+
+# Programmes
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(covered_programmes(), seeds, st.lists(st.integers(0, 30), max_size=3))
+def test_batches_of_programmes_come_to_what_they_come_to_in_memory(tmp_path, programme, seed, cuts):
+    frame, balances = orders_of(programme, 30, seed), Balances()
+    with Ledger(tmp_path / f"{time.monotonic_ns()}.db") as ledger:
+        assert_priced_as_in_memory(ledger, programme, frame, balances, cuts)
+        if programme.in_sequence:
+            assert {name: fen for name, fen in spent(ledger).items() if fen} == {
+                name: fen for name, fen in without_nothing(balances).spent.items() if fen
+            }
+
+
+def test_a_programme_of_one_tariff_is_the_tariff_in_a_ledger(where):
+    tariff = tariff_of(grants())
+    frame = batches_of(1)[0]
+    with Ledger(where) as ledger:
+        first = ledger.price(tariff, frame, batch="a", campaigns=True)
+        again = ledger.price(Programme("p", tariff), frame, batch="a", campaigns=True)
+        pd.testing.assert_frame_equal(again, first)
+        before = state_of(ledger)
+        assert ledger.price(Programme("other", tariff), frame, batch="a")["list_fen"].equals(first["list_fen"])
+        assert state_of(ledger) == before
+
+
+def test_a_replay_keeps_the_fees_of_its_batch(where):
+    tariff = tariff_of(grants())
+    fee = Fee("service", fixed_fen=12, where={"tier": [1]})
+    covers = [tariff, replace(tariff_of([]), name="transit")]
+    programme = Programme("p", covers, fees=[fee])
+    frame = batches_of(1)[0]
+    with Ledger(where) as ledger:
+        first = ledger.price(programme, frame, batch="a")
+        ledger.amend(programme.with_subsidies([replace(tariff.subsidies[0], budget_fen=9_999), *tariff.subsidies[1:]]))
+        amended = programme.with_subsidies([replace(tariff.subsidies[0], budget_fen=9_999), *tariff.subsidies[1:]])
+        pd.testing.assert_frame_equal(ledger.price(amended, frame, batch="a"), first)
+        others = [
+            replace(programme, fees=[replace(fee, fixed_fen=13)]),
+            replace(programme, fees=[replace(fee, payee="courier")]),
+            replace(programme, fees=()),
+            Programme("p", tariff, fees=[fee]),
+        ]
+        for other in others:
+            with pytest.raises(LedgerError, match="is in the ledger with other orders, merchants or another tariff"):
+                ledger.price(other, frame, batch="a")
+        for call in (lambda: ledger.price("p", frame, batch="b"), lambda: ledger.amend("p")):
+            with pytest.raises(InputError, match="tariff is 'p'; it must be a Tariff or a Programme"):
+                call()

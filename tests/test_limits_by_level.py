@@ -1,9 +1,13 @@
 """Limits by level of a hierarchy: parents stand for the levels below them, and unseen levels keep their limit."""
 
+import json
+import re
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
 from freightrisk import (
@@ -14,13 +18,20 @@ from freightrisk import (
     FrequencyModel,
     Hierarchy,
     InputError,
+    Limit,
     OrderBook,
     ScheduleSeverity,
     SeverityModel,
+    Subsidy,
     Tariff,
+    settle,
+    simulate_book,
 )
+from freightrisk.book.factors import OTHER
+from freightrisk.events import EventCover
+from freightrisk.shapes import ScaleShape
 from freightrisk.tariff.document import parse_tariff
-from freightrisk.tariff.parts import document_of
+from freightrisk.tariff.parts import document_of, plain_of
 from freightrisk.tariff.rates import limit_table
 from strategies import tree_coding
 
@@ -36,9 +47,12 @@ def named(path):
 
 def amount_of(values, default, coding, path):
     """Return what ByLevel says of one path, seen or not, read word by word from its docstring."""
-    for depth in range(len(path), 0, -1):
-        if named(path[:depth]) in values:
-            return values[named(path[:depth])]
+    own = next((depth for depth in range(len(path), 0, -1) if named(path[:depth]) in values), 0)
+    pool = coding.paths[coding.lookup[path]] if path in coding.lookup else ()
+    if named(pool) in values and len(pool) > own:
+        return values[named(pool)]
+    if own:
+        return values[named(path[:own])]
     if path in coding.lookup:
         return default
     parents = [path[:depth] for depth in range(len(path), -1, -1) if path[:depth] in coding.nodes]
@@ -161,9 +175,9 @@ def test_a_leaf_that_was_never_sold_may_be_listed_with_its_parents_amount():
 
 @pytest.mark.parametrize(("limit", "match"), [
     (ByLevel("category", {"furniture": 72.0, "furniture > pouf": 90.0}, default=20.0),
-     "like every other unseen level below 'furniture', and their limit is 72: .* or give 'furniture' its amount"),
+     "like every other unseen level below 'furniture', and their amount is 72: .* or give 'furniture' its amount"),
     (ByLevel("category", {"toys > kite": 90.0}, default=20.0),
-     "like every other unseen level, and their limit is 20: .* or give default= its amount"),
+     "like every other unseen level, and their amount is 20: .* or give default= its amount"),
     (ByLevel("category", {"clothes": 9.0, "furniture > sofa": 1.0, "furniture > table": 1.0}),
      "no amount for 1 level of factor 'category' .first: 'furniture > lamp'"),
     (ByLevel("category", {"furnitur": 5.0}, default=1.0), "names level 'furnitur' .*parents .* clothes, furniture"),
@@ -174,3 +188,142 @@ def test_bad_levels_are_refused(limit, match):
     book = furniture()
     with pytest.raises(InputError, match=match):
         Tariff.build(FrequencyModel().fit(book), SeverityModel().fit(book), cover=Cover(limit=limit))
+
+
+# Rare levels that the book pools
+
+POOLS = ((OTHER,), ("x", OTHER), ("y", OTHER), ("x", "p", OTHER), ("y", "q", OTHER))
+
+
+@st.composite
+def pooled_books(draw):
+    """A book of a tree whose leaves have few or many claims, and pools those with few."""
+    counts = draw(st.dictionaries(st.sampled_from(LEAVES), st.integers(1, 30), min_size=4))
+    rows = [leaf for leaf in sorted(counts) for _ in range(40)]
+    claimed = np.concatenate([np.arange(40) < counts[leaf] for leaf in sorted(counts)])
+    orders = pd.DataFrame(rows, columns=list("abc")).assign(order_id=range(len(rows)))
+    claims = orders.loc[claimed, ["order_id"]].assign(freight=np.arange(claimed.sum()) % 3 + 8.0)
+    tree = replace(TREE, min_claims=draw(st.sampled_from([0, 5, 15, 25, 60])))
+    return OrderBook.from_frames(orders, claims, factors=[tree], ship_date=None, report_date=None)
+
+
+@settings(max_examples=60)
+@given(
+    book=pooled_books(),
+    values=st.dictionaries(paths | st.sampled_from(POOLS), amounts, min_size=1, max_size=4),
+    default=st.sampled_from([None, 20.0, 30.0, 40.0]),
+)
+def test_every_order_has_the_amount_of_its_own_path_or_the_tariff_is_refused(book, values, default):
+    # The levels that a contract names are the orders' own, whatever the book pools to rate them.
+    coding = book.codings["category"]
+    known = {*coding.lookup, *coding.nodes}
+    values = {named(path): amount for path, amount in values.items() if path in known}
+    assume(values)
+    models = FrequencyModel(["category"]).fit(book), SeverityModel([]).fit(book)
+    cover = Cover(max_claims=None, limit=ByLevel("category", values, default=default))
+    wanted = {path: amount_of(values, default, coding, path) for path in coding.lookup}
+    try:
+        tariff = Tariff.build(*models, cover=cover, shape=ScaleShape(0.5))
+    except InputError:
+        event("refused")
+        slots = {(code, wanted[path]) for path, code in coding.lookup.items()}
+        assert None in wanted.values() or len(slots) > coding.n_levels
+        return
+    event("built")
+    orders = pd.DataFrame(LEAVES, columns=list("abc")).assign(order_id=range(len(LEAVES)), freight=500.0)
+    unseen = np.array([leaf not in coding.lookup for leaf in LEAVES])
+    for part in (orders[unseen], orders[~unseen]):
+        paid = settle(tariff, part, report_date=None).claims["paid_fen"] / 100
+        leaves = part[["a", "b", "c"]].itertuples(index=False, name=None)
+        assert paid.tolist() == [amount_of(values, default, coding, leaf) for leaf in leaves]
+
+
+def few_books():
+    """Return a book in which novels and comics have too few claims, so that both are pooled at the top."""
+    leaves = [("home", "lamp")] * 400 + [("toys", "lego")] * 400 + [("books", "novel")] * 30 + [("books", "comic")] * 30
+    orders = pd.DataFrame(leaves, columns=["group", "leaf"]).assign(order_id=range(len(leaves)))
+    claims = orders.iloc[[*range(0, 800, 8), 801, 830, 850]].assign(freight=lambda rows: 8.0 + np.arange(len(rows)) % 3)
+    tree = Hierarchy("category", ["group", "leaf"], unseen="parent", min_claims=20)
+    return OrderBook.from_frames(orders, claims, factors=[tree], ship_date=None, report_date=None)
+
+
+def few_models():
+    book = few_books()
+    return FrequencyModel(["category"]).fit(book), SeverityModel([]).fit(book)
+
+
+SHAPE = ScaleShape(0.5)
+
+
+def few_tariff(limit, **terms):
+    return Tariff.build(*few_models(), cover=Cover(limit=limit, **terms), shape=SHAPE)
+
+
+def first_weight(limit):
+    return Tariff.build(*few_models(), cover=Cover(first_weight_fee=limit), shape=SHAPE)
+
+
+def of_event(limit):
+    return EventCover("loss", frequency=few_models()[0], severity=30.0, cover=Cover(limit=limit)).tariff()
+
+
+def replaced(limit):
+    tariff = few_tariff(20.0)
+    return replace(tariff, cover=replace(tariff.cover, limit=limit))
+
+
+@pytest.mark.parametrize("door", [few_tariff, first_weight, of_event, replaced])
+@pytest.mark.parametrize(("values", "match"), [
+    ({"books": 50.0}, (
+     "50 for 'books' of factor 'category', but the book pools 2 rare levels of it (books > comic, books > novel) into "
+     "'(other)', where the amount is 12. A tariff gives all levels of a pool one amount. Use rules in its place, such "
+     "as limits=[Limit('books', 50, where={'group': ['books']}, priority=1)]; or lower min_claims and min_exposure of "
+     "the factor; or give '(other)' the amount 50 too.")),
+    ({"books": 50.0, "books > novel": 50.0}, "50 for 'books' of factor 'category', but the book pools 1 rare level"),
+    ({"books": 50.0, "(other)": 12.0}, "50 for 'books' of factor 'category', but the book pools 2 rare levels"),
+    ({"books": 12.0, "books > novel": 12.0, "home": 30.0},
+     "30 for 'home' of factor 'category', but the book pools 1 rare level of it (home > lamp) into '(other)'"),
+    ({"books": 50.0, "home": 20.0}, "The same is true of 1 more listed name. A tariff"),
+    ({"books > novel": 50.0}, "which the book pools into '(other)' with amount 12; give '(other)' the amount"),
+])  # fmt: skip
+def test_amounts_that_do_not_reach_pooled_levels_are_refused_at_every_door(door, values, match):
+    with pytest.raises(InputError, match=re.escape(match)):
+        door(ByLevel("category", values, default=12.0))
+
+
+@pytest.mark.parametrize("values", [
+    {"(other)": 12.0}, {"toys": 50.0}, {"books": 50.0, "(other)": 50.0}, {"books": 12.0}, {"books > novel": 12.0},
+    {"books > novel": 50.0, "books": 50.0, "(other)": 50.0},
+])  # fmt: skip
+@pytest.mark.parametrize("door", [few_tariff, first_weight, of_event, replaced])
+def test_amounts_that_reach_all_levels_of_a_pool_are_accepted(door, values):
+    assert door(ByLevel("category", values, default=12.0)).cover.level_limits
+
+
+def test_a_document_from_before_pooled_levels_were_refused_prices_as_before():
+    tariff = few_tariff(ByLevel("category", {"toys": 50.0, "books > novel": 12.0}, default=12.0))
+    plain = json.loads(json.dumps(plain_of(tariff)))
+    plain["cover"]["limit"]["values"] = {"toys": 50.0, "books": 50.0, "books > novel": 50.0}
+    del plain["digest"]
+    old = parse_tariff(json.dumps(plain).encode())
+    orders = pd.DataFrame({"group": ["home", "toys", "books"], "leaf": ["lamp", "lego", "novel"]})
+    pd.testing.assert_frame_equal(old.price(orders), tariff.price(orders))
+    free = old.with_subsidies([Subsidy("launch", "platform", percent_of_list=1.0)])  # campaigns leave the cover alone
+    assert free.price(orders)["list_fen"].tolist() == tariff.price(orders)["list_fen"].tolist()
+    covered = replace(old, cover=replace(old.cover, eligible={"group": ["books"]}))
+    assert covered.price(orders)["expected_payout"].tolist()[:2] == [0.0, 0.0]
+
+
+def test_rules_give_the_industries_of_a_simulated_book_their_own_limits():
+    sim = simulate_book(3_000, seed=3, n_merchants=40)
+    tree = Hierarchy("category_path", ["industry", "category", "leaf"], unseen="parent", min_claims=20)
+    book = OrderBook.from_frames(sim.orders, sim.claims, factors=[tree], as_of=sim.as_of)
+    models = FrequencyModel(["category_path"]).fit(book), SeverityModel([]).fit(book)
+    values = {name: 30.0 + k for k, name in enumerate(sorted(sim.orders["industry"].unique()))}
+    with pytest.raises(InputError, match=r"but the book pools .* rare levels of it .* where the amount is 12"):
+        Tariff.build(*models, cover=Cover(limit=ByLevel("category_path", values, default=12.0)), shape=SHAPE)
+    rules = [Limit(name, amount, where={"industry": [name]}, priority=1) for name, amount in values.items()]
+    tariff = Tariff.build(*models, cover=Cover(limits=[Limit("rest", 12.0), *rules]), shape=SHAPE)
+    orders = sim.orders.dropna(subset=["ship_date"])
+    paid = settle(tariff, orders.assign(freight=900.0), report_date=None).claims["paid_fen"]
+    assert (paid / 100).tolist() == orders["industry"].map(values).tolist()

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from freightrisk import (
     Band,
+    ByLevel,
     Cover,
     Factor,
     Limit,
+    Loadings,
     Subsidy,
     _blocks,
     _codes,
@@ -359,6 +361,21 @@ def test_a_plan_refuses_limits_that_do_not_belong_together():
     terms = whole["payout_terms"]
     with pytest.raises(ValueError, match=REFUSED):
         price_plan(changed(whole, "", "payout_terms", terms | {"measure": -2}))
+
+
+def test_a_plan_refuses_loads_by_level_that_are_shorter_than_their_column():
+    loads = Loadings(fraud_load=ByLevel("zone", {"far": 0.1}, default=0.0),
+                     filed_factor=ByLevel("zone", {"far": 1.1}, default=1.0))  # fmt: skip
+    whole = replace(tariff_of(factors=("zone",)), loadings=loads).pricer.plan_arguments
+    price_plan(whole)
+    for part in ("with_fraud", "filed_factor"):
+        table = whole["loads"][part]
+        wrong = [{name: table[name][:-1]} for name in ("columns", "offsets", "entries")]
+        wrong += [{"offsets": table["offsets"] + 1}, {"offsets": table["offsets"] - 1}]
+        wrong += [{"columns": table["columns"] + 9}, {"columns": table["columns"] - 9}]
+        for change in wrong:
+            with pytest.raises(ValueError, match=REFUSED):
+                price_plan(changed(whole, "loads", part, table | change))
 
 
 def test_amounts_that_are_too_few_never_reach_the_kernel():

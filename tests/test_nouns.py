@@ -108,6 +108,21 @@ def test_a_noun_of_every_hint_comes_back(plan):
     assert noun_of(Plan, part) == plan
 
 
+@dataclass(frozen=True)
+class Labelled:
+    name: str
+    made_for: str | None = field(default=None, init=False, compare=False)
+
+
+def test_a_field_that_is_no_argument_has_no_key():
+    noun = Labelled("a")
+    object.__setattr__(noun, "made_for", "b")
+    assert to_plain(noun) == {"name": "a"}
+    assert again(noun).made_for is None
+    with pytest.raises(InputError, match="unknown key 'made_for'"):
+        from_plain(Labelled, {"name": "a", "made_for": "b"})
+
+
 @given(plans())
 def test_what_is_read_is_written_as_the_same_text(plan):
     assert msgspec.json.encode(to_plain(again(plan))) == msgspec.json.encode(to_plain(plan))

@@ -2,6 +2,9 @@
 
 import _thread
 import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,11 +18,13 @@ import test_balances
 from freightrisk import Balances, Cover, Factor, InputError, Loadings, Subsidy, price_parquet
 from freightrisk._parquet import parquet_files
 from freightrisk.book.codings import Coding
+from freightrisk.programmes import Fee, Programme
 from freightrisk.tariff.curves import count_curve
 from freightrisk.tariff.rates import CoverCurves, RateTables
 from freightrisk.tariff.tariff import Tariff
 from interrupts import interrupted, lines_of
-from strategies import draw_batch
+from programme_strategies import N_ORDERS, covered_programmes, orders_of
+from strategies import draw_batch, seeds
 
 ZONES = ("city", "near", "far")
 
@@ -371,3 +376,62 @@ def test_files_of_other_types_are_written_as_the_first(tmp_path, orders):
     found = pd.read_parquet(tmp_path / "out.parquet")
     assert found["order_id"].tolist() == 2 * list(range(1000))
     assert found["note"].tolist() == 2 * orders["note"].tolist()
+
+
+# Programmes
+
+
+@given(covered_programmes(), N_ORDERS, seeds, st.integers(1, 9), st.booleans())
+def test_files_of_programmes_are_priced_as_frames(programme, size, seed, batch_rows, detail):
+    orders = orders_of(programme, size, seed).drop(columns="completed")
+    balances, known = Balances(), Balances()
+    parts = [orders.iloc[start : start + batch_rows] for start in range(0, size, batch_rows)]
+    told = {"detail": detail, "campaigns": True}
+    expected = pd.concat([programme.price(part, balances=known, **told) for part in parts])
+    expected = pd.concat([orders[["order_id"]], expected], axis=1)
+    with tempfile.TemporaryDirectory() as folder:
+        source, out = Path(folder, "in.parquet"), Path(folder, "out.parquet")
+        orders.to_parquet(source)
+        totals = price_parquet(
+            programme, source, out, keep=["order_id"], batch_rows=batch_rows, balances=balances, **told
+        )
+        found = pd.read_parquet(out)
+        columns = {
+            one.path_in_schema: one.compression
+            for one in (pq.ParquetFile(out).metadata.row_group(0).column(k) for k in range(found.shape[1]))
+        }
+    pd.testing.assert_frame_equal(found, expected, check_index_type=False)
+    assert balances == known
+    money = [name for name in expected if name.endswith("_fen") or name.startswith("fee: ")]
+    assert totals == {"orders": size} | {name: int(expected[name].sum()) for name in money}
+    steps = [name for name in expected if expected[name].dtype == np.float64]
+    assert {name for name, kind in columns.items() if kind == "UNCOMPRESSED"} == {*steps}
+
+
+def test_a_programme_of_one_tariff_writes_the_file_of_the_tariff(tmp_path, orders):
+    tariff = tariff_of(Subsidy("half", "platform", percent_of_list=0.5, where={"zone": ["far"]}))
+    orders.to_parquet(tmp_path / "in.parquet")
+    outs = [tmp_path / f"{name}.parquet" for name in "ab"]
+    totals = [
+        price_parquet(one, tmp_path / "in.parquet", out, keep=["order_id", "note"], batch_rows=300)
+        for one, out in zip((tariff, Programme("p", tariff)), outs, strict=True)
+    ]
+    assert totals[0] == totals[1]
+    assert outs[0].read_bytes() == outs[1].read_bytes()
+
+
+def test_columns_of_fees_and_covers_are_not_kept_twice(tmp_path, orders):
+    tariff = tariff_of()
+    fee = Fee("service", fixed_fen=3)
+    programme = Programme("p", [tariff, replace(tariff, name="transit")], fees=[fee])
+    clashes = ["fee: service", "transit: pure_premium", "filed_micro", "merchant_total_fen", "paid: x", "list_fen"]
+    for name in clashes:
+        orders.assign(**{name: 1}).to_parquet(tmp_path / "in.parquet")
+        with pytest.raises(InputError, match=f"keep names '{name}', which is also a column of the quotes"):
+            price_parquet(programme, tmp_path / "in.parquet", tmp_path / "out.parquet", keep=[name])
+    orders.assign(**{"fee: service": 1.5}).to_parquet(tmp_path / "in.parquet")
+    price_parquet(tariff, tmp_path / "in.parquet", tmp_path / "out.parquet", keep=["fee: service"])
+    kept = pq.ParquetFile(tmp_path / "out.parquet").metadata.row_group(0).column(0)
+    assert (kept.path_in_schema, kept.compression) == ("fee: service", "LZ4")
+    with pytest.raises(InputError, match="tariff is 'p'; it must be a Tariff or a Programme"):
+        price_parquet("p", tmp_path / "in.parquet", tmp_path / "out.parquet")

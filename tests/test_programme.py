@@ -29,6 +29,7 @@ from freightrisk.events import EventCover, ShapedSeverity
 from freightrisk.programmes import (
     Enrolment,
     Fee,
+    PhaseIn,
     Programme,
     Versions,
     load_programme,
@@ -560,3 +561,64 @@ def test_enrolment_of_a_table_is_that_of_its_rows():
     assert found.periods["a"] == ((date(2025, 1, 1), date(2025, 6, 14)), (date(2025, 6, 21), None))
     assert found.periods[7] == ((None, date(2025, 12, 31)),)
     assert repr(found) == "Enrolment: 2 merchants, 3 periods"
+
+
+# Phase-in at a new version
+
+
+@given(
+    whole_programmes(limited_programmes()), whole_programmes(), orders(), st.sampled_from([0.0, 0.05, 0.3, 3.0]),
+    st.integers(0, 3), st.sampled_from([None, "2025-06-10"]), seeds,
+)  # fmt: skip
+def test_list_prices_move_within_the_phase_in_and_the_rest_follows(new, old, frame, share, least, until, seed):
+    cap = PhaseIn(share, least, until=until)
+    old, new = replace(old, name="old", end="1999-12-31"), replace(new, name="new", start="2000-01-01", phase_in=cap)
+    frame = draw_batch(np.random.default_rng(seed), len(frame)).assign(ship_date=frame["ship_date"].to_numpy())
+    versions = Versions([old, new])
+    priced = versions.price(frame, priority="priority", campaigns=True)
+    listed = new.listing.price(frame)["list_fen"].to_numpy().astype(int)
+    before = old.listing.price(frame)["list_fen"].to_numpy().astype(int)
+    days = frame["ship_date"].dt.date.tolist()
+    for k, day in enumerate(days):
+        change = max(int(Decimal(str(share)) * before[k]), least)
+        wanted = min(max(listed[k], before[k] - change), before[k] + change)
+        wanted = wanted if until is None or day <= date.fromisoformat(until) else listed[k]
+        assert priced["list_fen"].iloc[k] == max(wanted, new.floor_fen)
+        assert priced["phase_in_bound"].iloc[k] == (wanted != listed[k])
+        if wanted != listed[k]:
+            assert priced["filed_micro"].iloc[k] == wanted * 10_000
+    paid = [priced[f"paid: {rule.name}"] for rule in new.subsidies]
+    assert (sum(paid, priced["merchant_fen"]) == priced["list_fen"]).all()
+    for rule, fen in zip(new.subsidies, paid, strict=True):
+        assert rule.budget_fen is None or fen.sum() <= rule.budget_fen
+    for k in range(min(2, len(frame))):
+        order = frame.iloc[k].to_dict()
+        quote = versions.quote(order, priority="priority")
+        alone = versions.price(frame.iloc[[k]], priority="priority")
+        assert quote == pytest.approx({name: alone[name].iloc[0] for name in alone}, nan_ok=True)
+        assert versions.pricer.explain(order).quote == pytest.approx(quote, nan_ok=True)
+
+
+def test_the_worksheet_says_what_the_phase_in_does():
+    old, new = event("old", 40, end="2024-09-12"), event("new", 60, start="2024-09-13", phase_in=PhaseIn(0.1))
+    versions = Versions([old, new])
+    sheet = str(versions.pricer.explain({"ship_date": "2024-09-13"}))
+    assert "Phase-in" in sheet
+    assert "-160,000  list 60 fen, 40 under 'old', which may move by 10.00%" in sheet
+    assert versions.price(pd.DataFrame({"ship_date": ["2024-09-13"]}))["list_fen"].tolist() == [44]
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: PhaseIn(-0.1), "share of a phase-in"),
+        (lambda: PhaseIn(0.10005), "share of a phase-in"),
+        (lambda: PhaseIn(0.1, -1), "at_least_fen of a phase-in"),
+        (lambda: PhaseIn(0.1, until="soon"), "until of a phase-in"),
+        (lambda: Versions([event("only", 5, phase_in=PhaseIn(0.1))]), "no version before it"),
+        (lambda: event("p", 5, phase_in=0.1), "phase_in"),
+    ],
+)
+def test_what_cannot_be_a_phase_in_is_refused(make, told):
+    with pytest.raises(InputError, match=told):
+        make()

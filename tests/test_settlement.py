@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from freightrisk import Settlement, Subsidy
+from freightrisk import ClaimPayer, Settlement, Subsidy, settle
 from freightrisk.errors import InputError
 from freightrisk.pipeline.settlement_frames import ACCOUNTS, MOST_MICRO
+from freightrisk.programmes import Fee, Programme
+from programme_strategies import N_ORDERS, covered_programmes, orders_of
 from strategies import draw_batch, limited_programmes, loadings, seeds
 from test_balances import FLOORS, MODES, no_missing_merchants, orders_at, tariff_of
 
@@ -325,3 +327,213 @@ def test_files_that_hold_no_settlement_are_refused(tmp_path, kind):
         Settlement.load(tmp_path, format=kind)
     with pytest.raises(InputError, match="format is 'xlsx'"):
         Settlement.load(tmp_path, format="xlsx")
+
+
+# Programmes: several covers, fees, and the balance of all parties
+
+
+def same(one, other):
+    """Assert that two settlements have the same frames."""
+    for name in ("payers", "accounts", "claims", "fees"):
+        mine, theirs = getattr(one, name), getattr(other, name)
+        assert (mine is None) == (theirs is None), name
+        if mine is not None:
+            assert_frame_equal(mine, theirs)
+
+
+def summed(rows):
+    """Sum (key, fen) pairs by key, without zeros."""
+    found = {}
+    for key, fen in rows:
+        found[key] = found.get(key, 0) + int(fen)
+    return {key: fen for key, fen in found.items() if fen}
+
+
+def day_of(value):
+    return None if pd.isna(value) else pd.Timestamp(value).normalize()
+
+
+@given(covered_programmes(), N_ORDERS, seeds, st.integers(0, 40))
+def test_settlements_of_programmes_sum_their_orders_and_add_up(programme, size, seed, cut):
+    orders = orders_of(programme, size, seed)
+    quotes = programme.price(orders, campaigns=True)
+    found = Settlement.of(programme, orders, quotes)
+    assert found.is_balanced
+    assert (found.fees is not None) == bool(programme.fees)
+    if len(programme.covers) > 1:
+        assert found.accounts["filed_micro"].sum() == quotes["filed_micro"].sum()
+    if programme.fees:
+        by_hand = summed(
+            ((fee.payer, fee.payee, fee.name, day_of(day), None if pd.isna(who) else who), fen)
+            for fee in programme.fees
+            for day, who, fen in zip(
+                orders[fee.due or "ship_date"], orders["merchant_id"], quotes[f"fee: {fee.name}"], strict=True
+            )
+            if fee.due is None or not pd.isna(day)
+        )
+        rows = found.fees.itertuples()
+        assert by_hand == summed(
+            ((row.payer, row.payee, row.fee, day_of(row.day), row.merchant_id), row.fen) for row in rows
+        )
+    cut = min(cut, size)
+    parts = [
+        Settlement.of(programme, orders.iloc[rows], quotes.iloc[rows]) for rows in (slice(0, cut), slice(cut, size))
+    ]
+    same(parts[0] + parts[1], found)
+    nothing = found - parts[1] - parts[0]
+    for frame in (nothing.payers, nothing.accounts, *([] if nothing.fees is None else [nothing.fees])):
+        assert not frame.select_dtypes("number").any().any()
+
+
+@given(covered_programmes(), N_ORDERS, seeds)
+def test_on_each_day_all_parties_paid_what_they_received(programme, size, seed):
+    rng = np.random.default_rng(seed)
+    orders = orders_of(programme, size, seed)
+    quotes = programme.price(orders, campaigns=True)
+    claims = orders.sample(min(size, 15), random_state=seed).reset_index(drop=True)
+    n = len(claims)
+    claims["freight"] = rng.integers(1, 9_000, n) / 100
+    claims["report_date"] = claims["ship_date"].fillna(pd.Timestamp("2025-06-03")) + pd.Timedelta(days=2)
+    claims["reversed_date"] = claims["report_date"].where(rng.random(n) < 0.4) + pd.Timedelta(days=3)
+    claims["cover"] = rng.choice([cover.name for cover in programme.covers], n)
+    payers = [ClaimPayer("platform", where={"tier": [1]}, share=0.5)]
+    settled = settle(programme, claims, payers=payers)
+    found = Settlement.of(programme, orders, quotes) + Settlement.of_claims(settled, claims)
+    parties = found.by_party()
+    by_kind = parties.groupby(["day", "kind"], dropna=False)[["paid_fen", "received_fen"]].sum()
+    assert (by_kind["paid_fen"] == by_kind["received_fen"]).all()
+
+    def flows():
+        """Yield (day, payer, payee, kind, fen) of every order and claim."""
+        for k, (shipped, completed) in enumerate(zip(orders["ship_date"], orders["completed"], strict=True)):
+            row = quotes.iloc[k]
+            yield shipped, "merchant", "insurer", "premium", row["merchant_fen"]
+            for rule in programme.subsidies:
+                yield shipped, rule.payer, "insurer", "subsidies", row[f"paid: {rule.name}"]
+            for fee in programme.fees:
+                if fee.due is None or not pd.isna(completed):
+                    yield completed if fee.due else shipped, fee.payer, fee.payee, "fees", row[f"fee: {fee.name}"]
+        for k, claim in enumerate(claims.itertuples()):
+            row = settled.claims.iloc[k]
+            for payer in ("insurer", "platform"):
+                now = row[f"{payer}_fen"]
+                yield claim.report_date, payer, "buyer", "claims", now if pd.isna(claim.reversed_date) else 0
+
+    forward = list(flows())
+    paid = summed(((day_of(day), kind, payer), fen) for day, payer, _, kind, fen in forward if kind != "claims")
+    got = summed(((day_of(day), kind, payee), fen) for day, _, payee, kind, fen in forward if kind != "claims")
+    rows = [row for row in parties.itertuples() if row.kind != "claims"]
+    assert summed(((day_of(row.day), row.kind, row.party), row.paid_fen) for row in rows) == paid
+    assert summed(((day_of(row.day), row.kind, row.party), row.received_fen) for row in rows) == got
+    # A payment and its reversal cancel over all days, so the claims that stand are left.
+    stands = summed((payer, fen) for _, payer, _, kind, fen in forward if kind == "claims")
+    claim_rows = parties[parties["kind"] == "claims"]
+    assert summed(zip(claim_rows["party"], claim_rows["paid_fen"], strict=True)) == stands
+    # The insurer keeps what the accounts say, and merchants owe premium and fees.
+    own = parties[(parties["party"] == "insurer") & parties["kind"].isin(["premium", "subsidies"])]
+    assert own["received_fen"].sum() - own["paid_fen"].sum() == found.accounts["received_fen"].sum()
+    if programme.fees and all(fee.due is None for fee in programme.fees):
+        merchant = parties[parties["party"] == "merchant"]
+        assert merchant["paid_fen"].sum() == quotes["merchant_total_fen"].sum()
+
+
+@given(limited_programmes(), MODES, FLOORS, SIZES, seeds)
+def test_a_programme_of_one_tariff_settles_as_the_tariff(rules, rounding, floor, size, seed):
+    tariff, orders, quotes, found = settled(rules, rounding, floor, size, seed)
+    programme = Programme("p", tariff)
+    same(Settlement.of(programme, orders, programme.price(orders, campaigns=True)), found)
+    assert str(Settlement.of(programme, orders, quotes)) == str(found)
+    assert found.by_fund(programme).equals(found.by_fund(tariff))
+
+
+def service_programme(**more):
+    tariff = tariff_of([Subsidy("grant", "platform", fixed_fen=10)])
+    return Programme("p", tariff, fees=[Fee("service", basis_points=60, of="paid_fen", **more)])
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_files_hold_fees_too(tmp_path, kind):
+    programme = service_programme(due="completed")
+    orders = orders_at(37, 3, paid_fen=10_000, completed=pd.to_datetime(["2025-06-07", None, "2025-06-09"]))
+    found = Settlement.of(programme, orders, programme.price(orders, campaigns=True))
+    assert found.fees[["day", "payer", "payee", "fee", "orders", "fen"]].astype({"day": str}).values.tolist() == [
+        ["2025-06-07", "merchant", "platform", "service", 1, 60],
+        ["2025-06-09", "merchant", "platform", "service", 1, 60],
+    ]
+    assert str(found) == (
+        "Settlement: 3 orders, 1.11 yuan (rounding +0.00, floor +0.00); paid by merchant 0.81, platform 0.30; fees "
+        "1.20 yuan; paid by merchant 1.20"
+    )
+    paths = found.save(tmp_path, format=kind)
+    assert [path.stem for path in paths] == ["payers", "accounts", "fees"]
+    same(Settlement.load(tmp_path, format=kind), found)
+    without = Settlement(found.payers, found.accounts)
+    with pytest.raises(InputError, match="has the fees of another settlement"):
+        without.save(tmp_path, format=kind)
+    same(without + found - without, found)
+
+
+def test_a_fee_is_charged_once_its_day_is_known():
+    programme = service_programme(due="completed")
+    orders = orders_at(37, 2, paid_fen=10_000, completed=pd.to_datetime([None, None]))
+    quotes = programme.price(orders, campaigns=True)
+    first = Settlement.of(programme, orders, quotes)
+    assert first.fees.empty
+    assert set(first.by_party()["kind"]) == {"premium", "subsidies"}
+    later = orders.assign(completed=pd.to_datetime(["2025-06-07", None]))
+    again = Settlement.of(programme, later, quotes)
+    total = first - first + again
+    assert total.fees["fen"].tolist() == [60]
+    with pytest.raises(InputError, match="missing column 'completed', the day on which fee 'service' is charged"):
+        Settlement.of(programme, orders.drop(columns="completed"), quotes)
+    with pytest.raises(InputError, match="missing column 'fee: service'"):
+        Settlement.of(programme, orders, quotes.drop(columns="fee: service"))
+    with pytest.raises(InputError, match="tariff is 3; it must be a Tariff or a Programme"):
+        Settlement.of(3, orders, quotes)
+
+
+def test_several_covers_need_their_filed_premium():
+    first = tariff_of([])
+    programme = Programme("p", [first, replace(first, name="transit")])
+    orders = orders_at(37, 2)
+    quotes = programme.price(orders)
+    with pytest.raises(InputError, match="missing column 'filed_micro'"):
+        Settlement.of(programme, orders, quotes.drop(columns="filed_micro"))
+    with pytest.raises(InputError, match="'filed_micro' is no whole number of micro-yuan in 2 rows"):
+        Settlement.of(programme, orders, quotes.assign(filed_micro=0.5))
+    found = Settlement.of(programme, orders, quotes)
+    assert found.accounts["filed_micro"].tolist() == [2 * 2 * 370_000]
+
+
+def test_the_name_of_the_insurer_receives_the_premium():
+    programme = service_programme(payee="picc")
+    orders = orders_at(37, 2, paid_fen=10_000)
+    found = Settlement.of(programme, orders, programme.price(orders, campaigns=True), insurer="picc")
+    parties = found.by_party(insurer="picc").drop(columns="day").values.tolist()
+    assert parties == [
+        ["merchant", "fees", 120, 0],
+        ["merchant", "premium", 54, 0],
+        ["picc", "fees", 0, 120],
+        ["picc", "premium", 0, 54],
+        ["picc", "subsidies", 0, 20],
+        ["platform", "subsidies", 20, 0],
+    ]
+    assert (found - found).by_party()[["paid_fen", "received_fen"]].sum().tolist() == [0, 0]
+    claims = pd.DataFrame({"order_id": [1], "freight": [3.0], "report_date": "2025-06-09", "merchant_id": "m1"})
+    owed = Settlement.of_claims(settle(programme, claims), claims).by_party(insurer="picc")
+    assert owed.drop(columns="day").values.tolist() == [["buyer", "claims", 0, 300], ["picc", "claims", 300, 0]]
+    with pytest.raises(InputError, match="insurer is 3"):
+        found.by_party(insurer=3)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_files_without_any_fee_due_are_read_again(tmp_path, kind):
+    programme = service_programme(due="completed")
+    orders = orders_at(37, 2, paid_fen=10_000, completed=pd.to_datetime([None, None]))
+    found = Settlement.of(programme, orders, programme.price(orders, campaigns=True))
+    found.save(tmp_path, format=kind)
+    again = Settlement.load(tmp_path, format=kind)
+    assert again.fees.empty
+    assert_frame_equal((again + found).fees, found.fees, check_dtype=False)
+    with pytest.raises(InputError, match="fees: missing column"):
+        Settlement(found.payers, found.accounts, None, found.payers)

@@ -521,7 +521,7 @@ def with_subsidies(n_rules):
         (lambda f, s: Tariff.build(f, s, subsidies=with_subsidies(47)), "reads 47 columns of conditions and 2 factors"),
         (
             lambda f, s: Tariff.build(f, s, cover=Cover(limit=ByLevel("colour", {"red": 1.0}))),
-            "the cover limits by factor 'colour', which no model rates; the factors are category, zone",
+            "the cover names factor 'colour', which no model rates; the factors are category, zone",
         ),
         (lambda f, s: Tariff.build(f, s, cover=25.0), "cover is 25.0; .* Cover"),
         (lambda f, s: Tariff.build(f, s, loadings=0.15), "loadings is 0.15; .* Loadings"),

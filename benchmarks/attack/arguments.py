@@ -85,6 +85,8 @@ def _fixed() -> dict[str, Call]:
     panel = pd.DataFrame({"group": list("aaaabbbb"), "risk": list("ppqqrrss"), "value": np.arange(1.0, 9.0), "w": 2.0})
     controls = pd.DataFrame({"merchant_id": list("aabbccdd"), "treated": [True] * 4 + [False] * 4,
                              "after": [False, True] * 4, "events": [4, 3, 5, 3, 4, 5, 6, 5], "trials": 20})  # fmt: skip
+    audits = pd.DataFrame({"zone": ["city", "far"], "audited": [90, 60], "fraud": [2, 4], "w": [5.0, 9.0]})
+    by_level = fr.ByLevel("zone", {"city": 0.5}, default=0.7)
     history = pd.DataFrame(
         {"merchant_id": ["m1", "m2"], "date": pd.Timestamp("2026-05-20"), "experience_score": [4.0, 4.9]}
     )
@@ -119,6 +121,7 @@ def _fixed() -> dict[str, Call]:
         "Subsidy, percent": (fr.Subsidy, {"name": "s", "payer": "a", "percent_of_list": 0.2, "start": "2026-06-18"}),
         "Cover": (fr.Cover, {"max_claims": 2, "limit": 20.0}),
         "Loadings": (fr.Loadings, {"channel": 0.1}),
+        "Loadings, by level": (fr.Loadings, {"fraud_load": by_level, "filed_factor": by_level, "moral_hazard": 0.1}),
         "ByLevel": (fr.ByLevel, {"factor": "zone", "values": {"city": 6.0}}),
         "Balances": (fr.Balances, spending),
         "Credibility": (fr.Credibility, {"name": "zone"}),
@@ -157,6 +160,12 @@ def _fixed() -> dict[str, Call]:
             {"frame": panel, "risk": "group", "value": "value", "weight": "w"},
         ),
         "jewell": (fr.credibility.jewell, {"frame": panel, "path": ["group", "risk"], "value": "value", "weight": "w"}),
+        "fraud_loads": (fr.credibility.fraud_loads, {"audits": audits, "by": "zone", "weight": "w"}),
+        "FraudLoads.by_level": (fr.credibility.fraud_loads(audits, by="zone").by_level, {"default": 0.0}),
+        "moral_hazard_table": (
+            fr.reports.moral_hazard_table,
+            {"tariff": tariff, "orders": orders, "values": [0.1], "threads": 1},
+        ),
         "merchant_experience": (fr.merchant_experience, {"periods": periods, "min_units": 1}),
         "merchant_periods": (fr.credibility.merchant_periods, {"book": book, "fitted": frequency, "merchant": of_book}),
         "expected_claims": (fr.shapes.expected_claims, {"intensity": np.array([0.1, 0.2]), "max_claims": 2}),

@@ -10,6 +10,7 @@ from importlib.util import find_spec as _find_spec
 from typing import TYPE_CHECKING
 
 from freightrisk.book.book import OrderBook
+from freightrisk.book.by_level import ByLevel
 from freightrisk.book.factors import Band, Factor, Hierarchy
 from freightrisk.book.maturity import ReportLag
 from freightrisk.book.opened import open_book
@@ -41,7 +42,7 @@ from freightrisk.programme.claim_payer import ClaimPayer
 from freightrisk.programme.settle import settle
 from freightrisk.tariff.balances import Balances
 from freightrisk.tariff.conditions import Interval
-from freightrisk.tariff.cover import ByLevel, Cover
+from freightrisk.tariff.cover import Cover
 from freightrisk.tariff.document import load_tariff
 from freightrisk.tariff.experience_rating import ExperienceRating
 from freightrisk.tariff.funds import Fund

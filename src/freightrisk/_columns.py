@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check, _vectors
-from freightrisk._forms import Raw, of_arrow, of_series
+from freightrisk._forms import Raw, of_arrow, of_series, rows_of
 from freightrisk._frames import described, is_from, table_of
 from freightrisk._intake import DEFAULT_CLOCK, MISSING_TIME, Level, Refused, check_date_format
 from freightrisk._shown import repr_of
@@ -101,11 +101,12 @@ class ColumnNames:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Table:
-    """The columns of one pandas or pyarrow table.
+    """The columns of one pandas or pyarrow table, for all or some of its rows.
 
     Parameters
     ----------
     frame : pandas.DataFrame or pyarrow.Table
+        The caller's table with all of its rows.
     argument : str
         The caller's name of the table, for messages.
     names : list of str
@@ -115,6 +116,8 @@ class Table:
     clock : str
         Time zone of naive times.
     date_format : str, optional
+    places : int64 array, shape (n_rows,), optional
+        The rows of the frame; all by default.
     """
 
     frame: Any
@@ -124,6 +127,11 @@ class Table:
     key: str = ""
     clock: str = DEFAULT_CLOCK
     date_format: str | None = None
+    places: NDArray[np.int64] | None = None
+
+    def take(self, rows: NDArray[np.int64] | None) -> "Table":
+        """Return some rows; messages still name the rows of the caller's table."""
+        return self if rows is None else replace(self, n_rows=len(rows), places=rows)
 
     def refuse_twice(self, name: str) -> None:
         """Raise if the table has two columns of a name."""
@@ -133,9 +141,10 @@ class Table:
     def raw(self, name: str) -> Raw:
         """Return a column in one of the forms that `_vectors` reads."""
         self.refuse_twice(name)
-        if hasattr(self.frame, "column_names"):
-            return of_arrow(self.frame.column(self.frame.column_names.index(name)))
-        return of_series(self.frame.iloc[:, self.names.index(name)])
+        arrow, frame = hasattr(self.frame, "column_names"), self.frame
+        place = (frame.column_names if arrow else self.names).index(name)
+        found = of_arrow(frame.column(place)) if arrow else of_series(frame.iloc[:, place])
+        return found if self.places is None else rows_of(found, self.places)
 
     def _as(self, name: str, read: Callable[[Raw], Read]) -> Read:
         try:
@@ -203,7 +212,8 @@ class Table:
         """
         index = getattr(self.frame, "index", None)
         shown = rows[: _check.SHOWN_ROWS].tolist()
-        labels = shown if index is None else [index[row] for row in shown]
+        places = shown if self.places is None else self.places[shown].tolist()
+        labels = places if index is None else [index[row] for row in places]
         text = f"{len(rows):,} row{'s' if len(rows) != 1 else ''} (first: {', '.join(map(str, labels))})"
         if name is not None and name in self.names and len(rows):
             text += f", such as {_shown(self.value(name, shown[0]))}"
@@ -219,6 +229,7 @@ class Table:
 
     def value(self, name: str, row: int) -> Any:
         """Return one value of the table without conversion."""
+        row = row if self.places is None else int(self.places[row])
         if hasattr(self.frame, "column_names"):
             found = self.frame.column(self.frame.column_names.index(name))[row]
             narrow = {"float": np.float32, "halffloat": np.float16}.get(str(found.type))

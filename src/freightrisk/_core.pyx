@@ -14,17 +14,14 @@ from freightrisk._blocks cimport (
 )
 from freightrisk._curves cimport expected_counts, limited_mean, pay_above, reach_limits
 from freightrisk._limits cimport LimitBlock, choose_limits
+from freightrisk._loads cimport load_premium
 from freightrisk._masks cimport control, gather_masks, whole_masks
 from freightrisk._plan cimport CARRY, DITHER, PricePlan, TableSet
 from freightrisk._rounding cimport round_rows
 from freightrisk._settle cimport (
-    FILED_BOUND, LIMIT_BOUND, LIMIT_CONFLICT, UNSEEN_LEVEL, MoneyBlock, MoneyColumns, prove_outputs, settle_rows,
+    LIMIT_CONFLICT, UNSEEN_LEVEL, MoneyBlock, MoneyColumns, prove_outputs, settle_rows,
 )
 
-# Adding and subtracting 1.5 * 2**52 rounds a double below 2**51 to the nearest integer, ties to even (docs/method.md,
-# Money, step 1).
-cdef double ROUND_TO_INTEGER = 6755399441055744.0
-cdef double LARGEST_MICRO = 1e15  # below 2**51, and above every filed limit
 cdef double LARGEST_FILED = 1e13  # micro-yuan, the largest filed limit; fen of it fit into int32
 cdef double LIMIT_MATTERS = 0.99  # a payout below this share of the mean freight is flagged as limited
 cdef uint64_t EVERY_RULE = 0xFFFFFFFFFFFFFFFF
@@ -85,31 +82,6 @@ cdef wide_void gather_shares(const int32_t* codes, const int32_t* choice, const 
     cdef int i
     for i in range(n):
         value[i] *= table[codes[i] * choices + choice[i]]
-
-
-cdef wide_void load_premium(const double* claims, const double* payout, const double* mean, double fraud,
-                            double handling, double policy, double gross_up, double filed_factor, double lowest,
-                            double highest, double matters, int n, real_out pure, real_out technical,
-                            real_out filed, int_out bound) noexcept nogil:
-    """Write pure, technical and filed premium (docs/method.md, equation 22) and the flags of the limits that bind.
-
-    The filed premium is a whole number of micro-yuan, held in a double.
-    """
-    cdef int i
-    cdef double premium, micro, clamped
-    for i in range(n):
-        premium = claims[i] * payout[i]
-        pure[i] = premium
-        premium = (premium * (1.0 + fraud) + handling * claims[i] + policy) * gross_up
-        technical[i] = premium
-        micro = premium * filed_factor * 1e6
-        micro = micro if micro < LARGEST_MICRO else LARGEST_MICRO
-        micro = (micro + ROUND_TO_INTEGER) - ROUND_TO_INTEGER
-        clamped = micro if micro > lowest else lowest
-        clamped = clamped if clamped < highest else highest
-        filed[i] = clamped
-        bound[i] = LIMIT_BOUND if payout[i] < matters * mean[i] else 0
-        bound[i] |= FILED_BOUND if clamped != micro else 0
 
 
 cdef wide_void add_real(const double* more, int n, real_out sum) noexcept nogil:
@@ -203,6 +175,8 @@ cdef void prepare(Block* b, CodeColumns columns, PricePlan plan) noexcept nogil:
     mark(plan.limit_rules.masks.columns, &b.widened[0])
     mark(plan.limit_rules.shares.columns, &b.widened[0])
     mark(plan.controls.masks.columns, &b.widened[0])
+    mark(plan.loads.with_fraud.columns, &b.widened[0])
+    mark(plan.loads.filed_factor.columns, &b.widened[0])
     if plan.count_curve.column >= 0:
         b.widened[plan.count_curve.column] = 1
     for f in range(plan.fused.count):  # no loop fuses a column of bytes with a widened second column
@@ -341,11 +315,14 @@ cdef void limit_payout(Block* b, PricePlan plan, double* payout) noexcept nogil:
 
 cdef void load(Block* b, PricePlan plan, uint8_t* flags) noexcept nogil:
     """Write pure, technical and filed premium, and flag limits that bind."""
+    if plan.loads.with_fraud.count or plan.loads.filed_factor.count:
+        # The payout is known, so that two of its arrays are free.
+        multiply(b, plan.loads.with_fraud, 0, &b.below[0])
+        multiply(b, plan.loads.filed_factor, 0, &b.inside[0])
     # `rounded` holds the flags until rounding writes to it.
-    load_premium(b.steps[CLAIMS], b.steps[PAYOUT], &b.mean[0], plan.loads.fraud, plan.loads.handling,
-                 plan.loads.policy, plan.loads.gross_up, plan.loads.filed_factor, plan.loads.filed_min_micro,
-                 plan.loads.filed_max_micro, LIMIT_MATTERS * plan.payout_terms.kept, b.n, b.steps[PURE],
-                 b.steps[TECHNICAL], &b.micro[0], &b.rounded[0])
+    load_premium(plan.loads, b.steps[CLAIMS], b.steps[PAYOUT], &b.mean[0], &b.below[0], &b.inside[0],
+                 LIMIT_MATTERS * plan.payout_terms.kept, b.n, b.steps[PURE], b.steps[TECHNICAL], &b.micro[0],
+                 &b.rounded[0])
     add_flags(&b.rounded[0], b.n, flags)
 
 

@@ -15,8 +15,9 @@ is the type hint of its field:
 - `sparse` leaves out the fields of a noun that have their default.
 - A field with ``metadata=OPTIONAL`` is left out if it has its default, in documents of a noun that is not sparse too.
   Documents from before the field existed therefore keep their meaning and their digest.
+- A field with ``init=False`` has no key, because it is not an argument of the noun.
 - A noun with another layout has two methods: `as_document` returns the values by key, and the parameters of the class
-  method `of_document` are the keys and their types.
+  method `of_document` are the keys and their types. A parameter with a default is like a field with OPTIONAL.
 
 msgspec parses the documents. This module makes a Struct from the hints of each noun. msgspec then refuses a value of
 the wrong type and names its place, and it can write the JSON schema of a document.
@@ -26,6 +27,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import cache, partial
+from inspect import Parameter, signature
 from math import isinf
 from pathlib import Path
 from types import GenericAlias, UnionType
@@ -347,12 +349,17 @@ def _struct(kind: Any, keys: tuple[_Key, ...], bases: tuple[type[msgspec.Struct]
 def _keys(kind: Any, whole: bool) -> Iterator[_Key]:
     """Yield the keys of a noun in their order."""
     if hasattr(kind, "of_document"):
+        given = signature(kind.of_document).parameters
         for name, hint in get_type_hints(kind.of_document, include_extras=True).items():
             if name != "return":
-                yield _Key(name, name, _form(hint, whole))
+                default = given[name].default
+                needed = default is Parameter.empty
+                yield _Key(name, name, _form(hint, whole), None if needed else default, needed, not needed)
         return
     hints = get_type_hints(kind, include_extras=True)
     for field in fields(kind):
+        if not field.init:
+            continue
         if field.metadata.get("inline"):
             inner = hints[field.name]
             yield from (replace(key, inside=(field.name, inner)) for key in _keys(inner, whole))

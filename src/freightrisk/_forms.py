@@ -102,6 +102,15 @@ def of_dictionary(column: Any) -> Coded:
     return Coded(indices.to_numpy(zero_copy_only=False), of_arrow(whole_texts(column.dictionary)))
 
 
+def rows_of(column: Raw, rows: NDArray[np.int64]) -> Raw:
+    """Return some rows of a column."""
+    if isinstance(column, np.ndarray):
+        return column[rows]
+    if isinstance(column, Coded):
+        return Coded(column.codes[rows], column.values)
+    return whole_texts(column).take(rows)
+
+
 def filled(column: Any, missing: Any) -> NDArray[Any]:
     """Return a column of numbers as an array in which `missing` replaces missing values."""
     return np.ascontiguousarray(column.fill_null(missing).to_numpy())

@@ -48,7 +48,8 @@ cdef class LimitPieces:
     cdef double top
 
 cdef class Loads:
-    cdef double fraud, handling, policy, gross_up, filed_factor, filed_min_micro, filed_max_micro
+    cdef TableSet with_fraud, filed_factor
+    cdef double handling, policy, gross_up, filed_min_micro, filed_max_micro
 
 cdef class LimitRules:
     cdef const double[::1] amount, share

@@ -79,11 +79,11 @@ class PayoutTerms:
 class Loads:
     def __init__(
         self,
-        fraud_load: float,
+        with_fraud: TableSet,
         claim_handling: float,
         policy_cost: float,
         retained: float,
-        filed_factor: float,
+        filed_factor: TableSet,
         filed_min_micro: float,
         filed_max_micro: float,
     ) -> None: ...

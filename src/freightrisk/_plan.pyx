@@ -150,13 +150,17 @@ cdef class PayoutTerms:
 cdef class Loads:
     """Loadings of the technical premium (docs/method.md, equation 22), and bounds of the filed premium in micro-yuan.
 
-    fraud_load is a share; claim_handling and policy_cost are yuan. retained is 1 less channel, levy and profit.
+    with_fraud : tables of 1 plus the fraud load; without tables, the base holds for all orders
+    filed_factor : tables of the filed factor, likewise
+    claim_handling, policy_cost : yuan
+    retained : 1 less channel, levy and profit
     """
 
-    def __init__(self, double fraud_load, double claim_handling, double policy_cost, double retained,
-                 double filed_factor, double filed_min_micro, double filed_max_micro):
-        self.fraud, self.handling, self.policy, self.gross_up = fraud_load, claim_handling, policy_cost, 1.0 / retained
-        self.filed_factor, self.filed_min_micro, self.filed_max_micro = filed_factor, filed_min_micro, filed_max_micro
+    def __init__(self, TableSet with_fraud not None, double claim_handling, double policy_cost, double retained,
+                 TableSet filed_factor not None, double filed_min_micro, double filed_max_micro):
+        self.with_fraud, self.filed_factor = with_fraud, filed_factor
+        self.handling, self.policy, self.gross_up = claim_handling, policy_cost, 1.0 / retained
+        self.filed_min_micro, self.filed_max_micro = filed_min_micro, filed_max_micro
 
 
 @cython.auto_pickle(False)
@@ -249,7 +253,8 @@ cdef class PricePlan:
             need(products < <int64_t>1 << 15, "fused columns of too many products")
             slots.append(products)
         for what, one in (("frequency", self.frequency), ("severity", self.severity), ("share", self.shares),
-                          ("limit", self.limits)):
+                          ("limit", self.limits), ("fraud load", self.loads.with_fraud),
+                          ("filed factor", self.loads.filed_factor)):
             prove_set(one, slots, what)
         for masks in (self.masks, self.limit_rules.masks, self.controls.masks):
             prove_masks(masks, slots)

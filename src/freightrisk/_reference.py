@@ -293,9 +293,10 @@ def price_order(
     payout = _payout(mean, limit, chosen.rank, codes, plan)
     pure = claims * payout
     loads = plan["loads"]
-    costs = pure * (1.0 + loads["fraud_load"]) + loads["claim_handling"] * claims + loads["policy_cost"]
+    with_fraud, factor = (_product(codes, loads[name], loads[name]["base"]) for name in ("with_fraud", "filed_factor"))
+    costs = pure * with_fraud + loads["claim_handling"] * claims + loads["policy_cost"]
     technical = costs * (1.0 / loads["retained"])
-    micro = round(min(technical * loads["filed_factor"] * 1e6, float(LARGEST_MICRO)))
+    micro = round(min(technical * factor * 1e6, float(LARGEST_MICRO)))
     filed = min(max(micro, int(loads["filed_min_micro"])), int(loads["filed_max_micro"]))
     whole = min(filed + beside, LARGEST_FILED) if beside else filed
     rounded = rounded_fen(whole, plan["rounding"], draw=draw, remainder=remainder)

@@ -15,8 +15,10 @@ from freightrisk._shown import shown
 from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import OTHER
 from freightrisk.models.fitted import FittedModel
+from freightrisk.programme.fee import MERCHANT
+from freightrisk.programme.priced import TariffOrProgramme, covers_of, fees_of
+from freightrisk.programme.programme import Programme
 from freightrisk.programme.settled import SettledClaims
-from freightrisk.tariff.tariff import Tariff
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,10 +186,15 @@ def _short(label: str) -> str:
     return short if len(short) <= LABEL_WIDTH else ".." + short[-LABEL_WIDTH + 2 :]
 
 
-def quote_lines(tariff: Tariff, quotes: Quotes) -> Lines:
-    """Return the share of each payer in the list price, and the distribution of the prices."""
-    totals = {name: int(quotes[f"{name}_fen"].sum(dtype=np.int64)) for name in ("merchant", *tariff.payers)}
-    n_orders, list_total = len(quotes["list_fen"]), int(quotes["list_fen"].sum(dtype=np.int64))
+def title_lines(tariff: TariffOrProgramme) -> Lines:
+    """Return what a programme consists of; a tariff has no title."""
+    return [*wrapped(repr(tariff)), ""] if isinstance(tariff, Programme) else []
+
+
+def quote_lines(tariff: TariffOrProgramme, quotes: Quotes) -> Lines:
+    """Return the share of each payer in the list price, covers, fees, and the distribution of the prices."""
+    totals = {name: _total(quotes[f"{name}_fen"]) for name in ("merchant", *tariff.payers)}
+    n_orders, list_total = len(quotes["list_fen"]), _total(quotes["list_fen"])
     rows = [["who pays", "yuan", "share", "orders"]]
     for name, total in totals.items():
         paying = int((quotes[f"{name}_fen"] > 0).sum())
@@ -195,7 +202,44 @@ def quote_lines(tariff: Tariff, quotes: Quotes) -> Lines:
     paid = sum(totals.values())
     rows.append(["sum of payers", yuan(paid), percent(paid / max(list_total, 1)), ""])
     rows.append(["list total", yuan(list_total), "", f"{n_orders:,}"])
-    return [*aligned(rows), f"  sum of payers less list total: {paid - list_total} fen", "", *_price_lines(quotes)]
+    lines = [*aligned(rows), f"  sum of payers less list total: {paid - list_total} fen", ""]
+    return [*lines, *_cover_lines(tariff, quotes), *_fee_lines(tariff, quotes), *_price_lines(quotes)]
+
+
+def _total(fen: NDArray[Any]) -> int:
+    return int(fen.sum(dtype=np.int64))
+
+
+def _cover_lines(tariff: TariffOrProgramme, quotes: Quotes) -> Lines:
+    """Return the expected claims and the premiums of each of several covers."""
+    covers = covers_of(tariff)
+    if len(covers) < 2:
+        return []
+    rows = [["cover", "expected claims", "pure premium", "technical premium"]]
+    for cover in covers:
+        claims, pure, technical = (
+            float(quotes[f"{cover.name}: {name}"].sum())
+            for name in ("expected_claims", "pure_premium", "technical_premium")
+        )
+        rows.append([cover.name, f"{claims:,.1f}", f"{pure:,.2f}", f"{technical:,.2f}"])
+    sums = (float(quotes[name].sum()) for name in ("pure_premium", "technical_premium"))
+    return [*aligned([*rows, ["all covers", "", *(f"{one:,.2f}" for one in sums)]]), ""]
+
+
+def _fee_lines(tariff: TariffOrProgramme, quotes: Quotes) -> Lines:
+    """Return the sum of each fee, and what merchants pay in total."""
+    fees = fees_of(tariff)
+    if not fees:
+        return []
+    rows = [["fee", "from", "to", "yuan", "orders"]]
+    for fee in fees:
+        fen = quotes[f"fee: {fee.name}"]
+        rows.append([fee.name, fee.payer, fee.payee, yuan(_total(fen)), f"{(fen > 0).sum():,}"])
+    premium = _total(quotes["merchant_fen"])
+    owed = sum(_total(quotes[f"fee: {fee.name}"]) for fee in fees if fee.payer == MERCHANT)
+    said = [["merchants pay", "yuan"], ["premium", yuan(premium)], ["fees", yuan(owed)]]
+    said.append(["in total", yuan(_total(quotes["merchant_total_fen"]))])
+    return [*aligned(rows), "", *aligned(said), ""]
 
 
 def settled_lines(settled: SettledClaims) -> Lines:
@@ -211,7 +255,16 @@ def settled_lines(settled: SettledClaims) -> Lines:
     for row in settled.by_reason().itertuples():
         said.append([row.decision, row.reason, f"{row.claims:,}", yuan(row.freight_fen), yuan(row.paid_fen)])
     lines = [*aligned(rows), f"  sum of payers less freight: {total - freight} fen", "", *aligned(said)]
-    return [*lines, "", *aligned(_flagged(settled))]
+    return [*lines, "", *_by_cover(settled), *aligned(_flagged(settled))]
+
+
+def _by_cover(settled: SettledClaims) -> Lines:
+    """Return the claims and the money of each of several covers."""
+    rows = [
+        [row.cover, f"{row.claims:,}", yuan(row.freight_fen), yuan(row.paid_fen)]
+        for row in settled.by_cover().itertuples()
+    ]
+    return [*aligned([["cover", "claims", "freight", "paid"], *rows]), ""] if rows else []
 
 
 def _flagged(settled: SettledClaims) -> list[list[str]]:
@@ -229,9 +282,10 @@ def _flagged(settled: SettledClaims) -> list[list[str]]:
 def _price_lines(quotes: Quotes) -> Lines:
     n_orders = max(len(quotes["list_fen"]), 1)
     rows = [["yuan an order", "mean", "least", "median", "most"]]
-    for what, name in (("list price", "list_fen"), ("merchant pays", "merchant_fen")):
-        fen = quotes[name]
-        if len(fen):
+    said = {"list price": "list_fen", "merchant pays": "merchant_fen", "with fees": "merchant_total_fen"}
+    for what, name in said.items():
+        fen = quotes.get(name)
+        if fen is not None and len(fen):
             rows.append([what, *(yuan(value) for value in (fen.mean(), fen.min(), np.median(fen), fen.max()))])
     counts = {
         "the merchant pays 0.01 yuan": quotes["merchant_fen"] == 1,

@@ -41,14 +41,13 @@ from freightrisk.programme.claim_columns import ClaimColumns
 from freightrisk.programme.claim_payer import load_payers
 from freightrisk.programme.claim_totals import ClaimTotals, replaced_once, state_of
 from freightrisk.programme.claim_totals import document_of as totals_document
+from freightrisk.programme.priced import TariffOrProgramme, covers_of, quote_columns
+from freightrisk.programme.programme import load_priced
 from freightrisk.programme.settle import settle
 from freightrisk.programme.settled import settled_names
 from freightrisk.tariff.aggregate_limit import AGGREGATES, AggregateLimit
-from freightrisk.tariff.document import load_tariff
 from freightrisk.tariff.parts import document_of
-from freightrisk.tariff.quotes import quote_names
 from freightrisk.tariff.subsidy import PERIODS
-from freightrisk.tariff.tariff import Tariff
 
 BATCHES_SHOWN = 20
 NEW_TOTALS = "no claim was settled before this run; to carry totals over from run to run, give --totals"
@@ -115,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     _fit_options(command("fit", _fit, "Fit the models of a configuration and write the tariff."))
     _price_options(command("price", _price, "Price a file of orders."))
     _explain_options(command("explain", _explain, "Print the worksheet of one order."))
-    _settle_options(command("settle", _settle, "Settle a file of claims under the cover of a tariff."))
+    _settle_options(command("settle", _settle, "Settle a file of claims under the covers of a tariff or a programme."))
     _ledger_options(command("ledger", _ledger, "Print batches, campaigns and funds of a ledger, and settle batches."))
     return parser
 
@@ -143,7 +142,7 @@ def _fit_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _price_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--tariff", type=Path, required=True, help="tariff document")
+    parser.add_argument("--tariff", type=Path, required=True, help="document of a tariff or a programme")
     _frame_option(parser, "orders", "one row an order", required=True)
     _frame_option(parser, "merchants", "one row a merchant, with the columns of the tariff that the orders lack")
     parser.add_argument("--out", type=Path, required=True, help="quotes to write (Parquet, or CSV by its name)")
@@ -158,7 +157,7 @@ def _price_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _explain_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--tariff", type=Path, required=True, help="tariff document")
+    parser.add_argument("--tariff", type=Path, required=True, help="document of a tariff or a programme")
     _frame_option(parser, "orders", "one row an order")
     _frame_option(parser, "merchants", "one row a merchant")
     which = parser.add_mutually_exclusive_group(required=True)
@@ -169,7 +168,7 @@ def _explain_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _settle_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--tariff", type=Path, required=True, help="tariff document")
+    parser.add_argument("--tariff", type=Path, required=True, help="document of a tariff or a programme")
     _frame_option(parser, "claims", "one row a claim", required=True)
     _frame_option(parser, "orders", "one row an order, with the columns that the claims lack")
     _frame_option(parser, "merchants", "one row a merchant, with the columns that claims and orders lack")
@@ -288,7 +287,7 @@ def _price(arguments: argparse.Namespace) -> None:
     threads = _check.threads(arguments.threads)
     if (arguments.ledger is None) != (arguments.batch is None):
         raise InputError("--ledger and --batch need each other; give the ledger, and an id for these orders in it.")
-    tariff = load_tariff(arguments.tariff)
+    tariff = load_priced(arguments.tariff)
     columns, encoding = _columns(arguments), arguments.encoding
     orders = source_of(arguments.orders, "orders", encoding=encoding)
     merchants = arguments.merchants
@@ -296,7 +295,7 @@ def _price(arguments: argparse.Namespace) -> None:
     keep = arguments.keep or [columns.get("order_id", "order_id")]
     argument = "orders (--keep)" if arguments.keep else "orders (--order-id-column)"
     found = kept_columns(orders, keep, argument=argument)
-    refuse_clash(keep, quote_names(tariff.payers, tariff.flags), of="the quotes", inside="orders")
+    refuse_clash(keep, quote_columns(tariff), of="the quotes", inside="orders")
     told: dict[str, Any] = {"merchants": merchants, "threads": threads, **columns}
     with (
         _priced(tariff, orders, told, arguments) as quotes,
@@ -304,11 +303,12 @@ def _price(arguments: argparse.Namespace) -> None:
     ):
         write_table(arrow_table(found | quotes), parts[0], name=arguments.out)
     notes = [NEW_BUDGETS, ""] if tariff.in_sequence and arguments.ledger is None else []
-    show_at_the_end([*_text.quote_lines(tariff, quotes), "", *notes, f"wrote {arguments.out}"])
+    lines = [*_text.title_lines(tariff), *_text.quote_lines(tariff, quotes)]
+    show_at_the_end([*lines, "", *notes, f"wrote {arguments.out}"])
 
 
 @contextmanager
-def _priced(tariff: Tariff, orders: Any, told: dict[str, Any], arguments: argparse.Namespace) -> Iterator[Any]:
+def _priced(tariff: TariffOrProgramme, orders: Any, told: Any, arguments: argparse.Namespace) -> Iterator[Any]:
     """Give the quotes; afterwards the ledger confirms the batch if its file is in place, and releases it if not."""
     if arguments.ledger is None:
         coded = tariff.encode(orders, **told)
@@ -351,7 +351,7 @@ def _settle(arguments: argparse.Namespace) -> None:
     )
     if arguments.out.suffix.lower() not in (".parquet", ".csv"):
         raise InputError(f"--out is '{arguments.out}'; give the name of a .parquet or .csv file.")
-    tariff, columns, encoding = load_tariff(arguments.tariff), _columns(arguments, ClaimColumns), arguments.encoding
+    tariff, columns, encoding = load_priced(arguments.tariff), _columns(arguments, ClaimColumns), arguments.encoding
     aggregate, before = _aggregate(arguments), state_of(totals_file)
     claims = source_of(arguments.claims, "claims", encoding=encoding)
     orders, merchants = (
@@ -360,13 +360,13 @@ def _settle(arguments: argparse.Namespace) -> None:
     )
     settled = settle(
         tariff, claims, orders=orders, merchants=merchants, aggregate=aggregate,
-        payers=() if arguments.payers is None else load_payers(arguments.payers),
+        payers=None if arguments.payers is None else load_payers(arguments.payers),
         totals=None if totals_file is None or before is None else ClaimTotals.load(totals_file), **columns,
     )  # fmt: skip
     present = read(claims, [], argument="claims").names
     ids = [columns.get(name, name) for name in ("order_id", "claim_id")]
     keep = arguments.keep or [name for name in ids if name in present]
-    money = {name: settled.claims[name].to_numpy() for name in settled_names(settled.payers)}
+    money = {name: settled.claims[name].to_numpy() for name in settled_names(settled)}
     found = kept_columns(claims, keep, argument="claims (--keep)")
     refuse_clash(keep, money, of="the settled claims", inside="claims")
     placed = staged(outputs, then=lambda: arguments.placed.extend(outputs))
@@ -374,10 +374,12 @@ def _settle(arguments: argparse.Namespace) -> None:
         write_table(arrow_table(found | money), parts[0], name=arguments.out)
         if totals_file is not None:
             parts[1].write_bytes(totals_document(settled.totals))
-    limited = aggregate is not None or tariff.cover.aggregate is not None or tariff.cover.max_claims is not None
+    terms = [one.cover for one in covers_of(tariff)]
+    limited = aggregate is not None or any(one.aggregate is not None or one.max_claims is not None for one in terms)
     is_lost = totals_file is None and limited
     notes = [NEW_TOTALS, ""] if is_lost else []
-    show_at_the_end([*settled_lines(settled), "", *notes, f"wrote {' and '.join(map(str, outputs))}"])
+    lines = [*_text.title_lines(tariff), *settled_lines(settled)]
+    show_at_the_end([*lines, "", *notes, f"wrote {' and '.join(map(str, outputs))}"])
 
 
 def _aggregate(arguments: argparse.Namespace) -> AggregateLimit | None:
@@ -421,7 +423,7 @@ def _ledger(arguments: argparse.Namespace) -> None:
 def _explain(arguments: argparse.Namespace) -> None:
     if arguments.order_id is not None and arguments.orders is None:
         raise InputError("--order-id was given without --orders; name the file that holds the order.")
-    tariff, columns, encoding = load_tariff(arguments.tariff), _columns(arguments), arguments.encoding
+    tariff, columns, encoding = load_priced(arguments.tariff), _columns(arguments), arguments.encoding
     needed = [*map(ColumnNames.of(columns).of_role, tariff.columns_read)]
     if arguments.json is not None:
         order = _json_order(arguments.json)

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from freightrisk.errors import LedgerError
 from freightrisk.pipeline.tables import WHOLE
+from freightrisk.programme.priced import TariffOrProgramme, fees_of
 from freightrisk.tariff.balances import Balances, OrderSequence
 from freightrisk.tariff.funds import FUND_DAY, Fund, funds_by_name, paid_before
 from freightrisk.tariff.quotes import CodedOrders, QuoteBuffers
 from freightrisk.tariff.subsidy import Subsidy
-from freightrisk.tariff.tariff import Tariff
 
 LIMITS = ("budget_fen", "merchant_cap_fen", "period")
 Key = tuple[str, str, str]  # campaign, period, merchant
@@ -150,8 +150,8 @@ class Recorded:
     terms: dict[str, dict[str, Any]]
     funds: dict[str, Fund] = field(default_factory=dict)
 
-    def tariff(self, tariff: Tariff) -> Tariff:
-        """Return a tariff with the recorded limits."""
+    def tariff(self, tariff: TariffOrProgramme) -> TariffOrProgramme:
+        """Return a tariff or programme with the recorded limits."""
         # A rule that became limited later had no limit in this batch.
         none = dict.fromkeys(LIMITS)
         named = {name: fund.name for name, fund in self.funds.items()}
@@ -175,13 +175,13 @@ class Unpriced:
 
     Parameters
     ----------
-    tariff : Tariff
+    tariff : Tariff or Programme
     coded : CodedOrders
     options : dict
         Arguments of `Tariff.price_columns`: threads, detail and progress.
     """
 
-    tariff: Tariff
+    tariff: TariffOrProgramme
     coded: CodedOrders
     options: dict[str, Any]
 
@@ -216,12 +216,12 @@ class Unpriced:
 
 
 def price_batch(
-    tariff: Tariff, coded: CodedOrders, opening: Snapshot, into: QuoteBuffers, options: dict[str, Any]
+    tariff: TariffOrProgramme, coded: CodedOrders, opening: Snapshot, into: QuoteBuffers, options: dict[str, Any]
 ) -> PricedBatch:
     """Return a batch priced from a snapshot."""
     if coded.sequence is None:  # no campaign is limited and no remainder is carried
         columns = tariff.price_columns(coded, **options, campaigns=True, buffers=into)
-        return PricedBatch(columns, opening, {}, set(), {}, [], _fingerprint(tariff, coded, into))
+        return PricedBatch(columns, opening, {}, set(), {}, [], _fingerprint(tariff, coded, into, columns))
     sequence: OrderSequence = coded.sequence
     before = opening.balances(tariff.subsidies, sequence)
     after = before.copy()
@@ -257,12 +257,14 @@ def price_batch(
         if fen != (paid := before.spent_by_fund.get(name, {}).get(day, 0))
     }
     return PricedBatch(
-        columns, opening, spent, met, remainders, entries, _fingerprint(tariff, coded, into), fund_spent,
-        after.met_funds, _fund_lines(tariff, sequence, into, coded.n_orders),
+        columns, opening, spent, met, remainders, entries, _fingerprint(tariff, coded, into, columns),
+        fund_spent, after.met_funds, _fund_lines(tariff, sequence, into, coded.n_orders),
     )  # fmt: skip
 
 
-def _fund_lines(tariff: Tariff, sequence: OrderSequence, into: QuoteBuffers, n_orders: int) -> list[dict[str, Any]]:
+def _fund_lines(
+    tariff: TariffOrProgramme, sequence: OrderSequence, into: QuoteBuffers, n_orders: int
+) -> list[dict[str, Any]]:
     """Return the fund, the day and the fen of each order and rule that a fund paid."""
     known, lines = funds_by_name(tariff.funds), []
     for k, rule in enumerate(tariff.subsidies):
@@ -289,20 +291,25 @@ class _Written:
         return f"Subsidy({', '.join(f'{name}={getattr(self.rule, name)!r}' for name in names)})"
 
 
-def _fingerprint(tariff: Tariff, coded: CodedOrders, into: QuoteBuffers) -> str:
+def _fingerprint(
+    tariff: TariffOrProgramme, coded: CodedOrders, into: QuoteBuffers, columns: dict[str, NDArray[Any]]
+) -> str:
     """Return a hash of all that the fen of a batch depend on besides earlier spending; the order of rows is ignored."""
     found = hashlib.blake2b(digest_size=16)
     rules = [(_Written(rule), rule.kind) for rule in tariff.subsidies]
     funds = (tariff.funds,) if tariff.funds else ()
     found.update(repr((rules, tariff.rounding, tariff.floor_fen, coded.n_orders, *funds)).encode())
+    owed = [columns[f"fee: {fee.name}"] for fee in fees_of(tariff)]  # without fees the hash is that of a tariff
+    if owed:
+        found.update(repr([(fee.name, fee.payer, fee.payee) for fee in fees_of(tariff)]).encode())
     if coded.sequence is None:  # the orders may have no ids, so the sorted fen stand for them
-        money = np.column_stack([into.list_fen[: coded.n_orders], *into.payers[:, : coded.n_orders]])
+        money = np.column_stack([into.list_fen[: coded.n_orders], *into.payers[:, : coded.n_orders], *owed])
         found.update(np.ascontiguousarray(money[np.lexsort(money.T)]).tobytes())
         return found.hexdigest()
     sequence: OrderSequence = coded.sequence
     # With carried rounding the fen depend on the remainders too, so the premium is taken before rounding.
     premium = into.micro if tariff.rounding == "carry" else into.rounded
-    for values in (sequence.ids, premium[: coded.n_orders], into.masks[: coded.n_orders]):
+    for values in (sequence.ids, premium[: coded.n_orders], into.masks[: coded.n_orders], *owed):
         ordered = values[sequence.permutation] if len(sequence.permutation) else values
         # The joined texts identify the ids: no id holds a zero character, and no text id spells a whole number.
         found.update("\0".join(map(str, ordered.tolist())).encode() if ordered.dtype == object else ordered.tobytes())

@@ -49,8 +49,8 @@ from freightrisk.pipeline.tables import (
     table_by_name,
     table_of,
 )
+from freightrisk.programme.priced import TariffOrProgramme, check_priced
 from freightrisk.tariff.quotes import frame_of
-from freightrisk.tariff.tariff import Tariff
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -170,7 +170,7 @@ class Ledger:
 
     def price(
         self,
-        tariff: Tariff,
+        tariff: TariffOrProgramme,
         orders: Any,
         *,
         batch: str,
@@ -185,7 +185,7 @@ class Ledger:
 
         Parameters
         ----------
-        tariff : Tariff
+        tariff : Tariff or Programme
         orders, merchants, threads, detail, campaigns, progress, columns
             As for `Tariff.price`, but the orders must not be encoded yet.
         batch : str
@@ -199,7 +199,7 @@ class Ledger:
             campaign from another batch, or if a campaign has other limits in the ledger than in the tariff.
         """
         _check.label(batch, argument="batch")
-        _check.instance(tariff, Tariff, argument="tariff")
+        tariff = check_priced(tariff)
         campaigns = _check.flag(campaigns, argument="campaigns")
         threads = _check.threads(threads)
         if tariff.clock != self.clock:
@@ -209,7 +209,7 @@ class Ledger:
             )
         options: dict[str, Any] = {"threads": threads, "detail": detail, "progress": progress}
 
-        def encoded(tariff: Tariff) -> Unpriced:
+        def encoded(tariff: TariffOrProgramme) -> Unpriced:
             coded = tariff.encode(orders, merchants=merchants, threads=threads, **columns)
             return Unpriced(tariff, coded, options)
 
@@ -365,16 +365,16 @@ class Ledger:
         return found
 
     @repeated
-    def amend(self, tariff: Tariff) -> None:
+    def amend(self, tariff: TariffOrProgramme) -> None:
         """Set the limits of campaigns and funds in the ledger to their limits in a tariff; spending stays as it is.
 
         What a campaign has paid stays with the fund that paid it.
 
         Parameters
         ----------
-        tariff : Tariff
+        tariff : Tariff or Programme
         """
-        _check.instance(tariff, Tariff, argument="tariff")
+        tariff = check_priced(tariff)
         limited = [rule for rule in tariff.subsidies if rule.is_limited]
         with self._locked() as connection:
             amend_campaigns(connection, limited)

@@ -14,9 +14,9 @@ from freightrisk._parallel import Helper
 from freightrisk._parquet import NO_DATA, ahead, batches, check_files, file_bar, parquet_files, table_of
 from freightrisk._staged import staged
 from freightrisk.errors import InputError
+from freightrisk.programme.priced import TariffOrProgramme, check_priced, quote_columns
 from freightrisk.tariff.balances import Balances, become, check_balances
-from freightrisk.tariff.quotes import DETAIL, CodedOrders, quote_names
-from freightrisk.tariff.tariff import Tariff
+from freightrisk.tariff.quotes import CodedOrders
 
 BATCH_ROWS = 2**19
 COMPRESSIONS = ("none", "snappy", "gzip", "brotli", "lz4", "zstd")
@@ -25,7 +25,7 @@ Batch = tuple[Any, CodedOrders]
 
 
 def price_parquet(
-    tariff: Tariff,
+    tariff: TariffOrProgramme,
     orders: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
@@ -44,7 +44,7 @@ def price_parquet(
 
     Parameters
     ----------
-    tariff : Tariff
+    tariff : Tariff or Programme
     orders : path, or sequence of paths
         Parquet files in the order in which they are priced; a folder stands for the ``*.parquet`` files in it, by name,
         except names that begin with "." or "_".
@@ -68,7 +68,7 @@ def price_parquet(
     Returns
     -------
     dict of str to int
-        The number of orders, and the sum of each column of fen.
+        The number of orders, and the sum of each column of fen, also of fees.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def price_parquet(
     ...     price_parquet(tariff, Path(folder, "orders.parquet"), Path(folder, "quotes.parquet"), keep=["order_id"])
     {'orders': 8, 'list_fen': 3228, 'merchant_fen': 3228}
     """
-    _check.instance(tariff, Tariff, argument="tariff")
+    tariff = check_priced(tariff)
     check_balances(balances)
     detail, campaigns = _check.flag(detail, argument="detail"), _check.flag(campaigns, argument="campaigns")
     progress = _check.flag(progress, argument="progress")
@@ -162,7 +162,8 @@ class _Output:
         import pyarrow.parquet as pq
 
         if self.writer is None:
-            plain = {name: "none" if name in DETAIL else self.compression for name in table.column_names}
+            steps = [one.name for one in table.schema if pa.types.is_floating(one.type) and one.name not in self.keep]
+            plain = {name: "none" if name in steps else self.compression for name in table.column_names}
             self.file = pa.OSFile(str(self.path), "wb")
             self.writer = pq.ParquetWriter(self.file, table.schema, use_dictionary=self.keep, compression=plain)
         try:
@@ -186,7 +187,9 @@ class _Output:
             self.file.close()
 
 
-def _wanted(tariff: Tariff, names: ColumnNames, paths: Sequence[Path], keep: list[str], merchants: Any) -> set[str]:
+def _wanted(
+    tariff: TariffOrProgramme, names: ColumnNames, paths: Sequence[Path], keep: list[str], merchants: Any
+) -> set[str]:
     """Return the columns to read of the orders, once every file is known to hold those that it must."""
     wanted = {*map(names.of_role, tariff.columns_read), *keep}
     wanted |= set() if merchants is None else {names.merchant_id}
@@ -201,7 +204,7 @@ def _count(totals: dict[str, int], coded: CodedOrders, priced: dict[str, Any]) -
     """Add a batch to the number of orders and to the sum of each column of fen."""
     totals["orders"] += coded.n_orders
     for name, values in priced.items():
-        if name.endswith("_fen"):
+        if name.endswith("_fen") or name.startswith("fee: "):
             totals[name] = totals.get(name, 0) + int(values.sum(dtype=np.int64))
 
 
@@ -216,14 +219,14 @@ def _check_apart(out: Path, orders: Any, read: Sequence[str | Path]) -> None:
         raise InputError(f"out is '{out}' in a folder of orders, where the next run would price it; give another.")
 
 
-def _kept(keep: Sequence[str], tariff: Tariff) -> list[str]:
+def _kept(keep: Sequence[str], tariff: TariffOrProgramme) -> list[str]:
     """Return the columns that the quotes take over."""
     given = [keep] if isinstance(keep, str) else _check.items(keep, argument="keep")
     names = [_check.label(name, argument="keep") for name in given]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise InputError(f"keep names '{twice[0]}' twice; name each column once.")
-    clash = [name for name in names if name in quote_names(tariff.payers, tariff.flags) or name.startswith("paid: ")]
+    clash = [name for name in names if name in quote_columns(tariff) or name.startswith("paid: ")]
     if clash:
         raise InputError(f"keep names '{clash[0]}', which is also a column of the quotes; rename it in the orders.")
     return names

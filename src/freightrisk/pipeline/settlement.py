@@ -5,36 +5,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from freightrisk import _check
-from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE, Table, read
+from freightrisk._columns import MERCHANT_ID, ORDER_ID, SHIP_DATE
 from freightrisk._shown import shown
 from freightrisk._staged import staged
 from freightrisk.errors import InputError
 from freightrisk.pipeline.claim_sums import claim_sums
+from freightrisk.pipeline.parties import sums_of_parties
+from freightrisk.pipeline.quote_sums import PricedOrders
 from freightrisk.pipeline.settlement_frames import (
     ACCOUNT_KEYS,
     ACCOUNTS,
     CLAIM_KEYS,
     CLAIM_SUMS,
+    FEE_KEYS,
+    FEE_SUMS,
     PAYER_KEYS,
     PAYER_SUMS,
     check_column,
-    check_sums,
     most_of,
     no_rows,
     read_frame,
     tidy,
 )
+from freightrisk.programme.priced import TariffOrProgramme, check_priced
 from freightrisk.programme.settled import SettledClaims
-from freightrisk.tariff.rounding import MICRO_PER_FEN, whole_sums
-from freightrisk.tariff.tariff import Tariff
+from freightrisk.tariff.rounding import MICRO_PER_FEN
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FORMATS = ("parquet", "csv")
+MORE = ("claims", "fees")  # frames that a settlement may lack
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -55,6 +58,13 @@ class Settlement:
     claims : pandas.DataFrame, optional
         A row for each day, merchant and payer: claims (paid, less reversed ones), fen. `of_claims` makes it. None if no
         claims were settled.
+    fees : pandas.DataFrame, optional
+        A row for each day, merchant, payer, payee and fee: orders (that owe it), fen. None without fees.
+
+    Notes
+    -----
+    `accounts` are those of the premium. What a merchant owes in total is its premium (the payer "merchant" of `payers`)
+    and its fees (the payer "merchant" of `fees`); `by_party` adds them up.
 
     Examples
     --------
@@ -74,10 +84,12 @@ class Settlement:
     payers: "pd.DataFrame"
     accounts: "pd.DataFrame"
     claims: "pd.DataFrame | None" = None
+    fees: "pd.DataFrame | None" = None
 
     def __post_init__(self) -> None:
         parts = [("payers", PAYER_KEYS, PAYER_SUMS), ("accounts", ACCOUNT_KEYS, ACCOUNTS)]
-        for argument, keys, names in [*parts, *([] if self.claims is None else [("claims", CLAIM_KEYS, CLAIM_SUMS)])]:
+        more = [("claims", CLAIM_KEYS, CLAIM_SUMS), ("fees", FEE_KEYS, FEE_SUMS)]
+        for argument, keys, names in [*parts, *(one for one in more if getattr(self, one[0]) is not None)]:
             frame = _check.frame(getattr(self, argument), argument=argument)
             _check.columns_present([*keys, *names], list(frame.columns), argument=argument)
             for name in names:
@@ -86,10 +98,11 @@ class Settlement:
     @classmethod
     def of(
         cls,
-        tariff: Tariff,
+        tariff: TariffOrProgramme,
         orders: Any,
         quotes: Any,
         *,
+        merchants: Any = None,
         merchant_id: str = MERCHANT_ID,
         order_id: str = ORDER_ID,
         day: str = SHIP_DATE,
@@ -100,14 +113,17 @@ class Settlement:
 
         Parameters
         ----------
-        tariff : Tariff
+        tariff : Tariff or Programme
             That priced them.
         orders : pandas, polars or pyarrow table, or path of a Parquet file
-            One row an order, with merchant and day.
+            One row an order, with merchant and day, the days on which fees are due, and the columns of the factor if
+            `filed_factor` is a `ByLevel`.
         quotes : like orders
             Their quotes, from ``price(..., detail=True, campaigns=True)`` of the tariff or a ledger. Rows are paired by
             place, so do not sort one of the two. Two pandas frames must have the same index in the same order, as
             quotes have from `price`, and ids of orders that both have must be the same.
+        merchants : like orders, optional
+            One row a merchant, with columns of the filed factor that the orders lack.
         merchant_id, day : str
             Columns of the orders; a missing day or merchant has rows of its own.
         order_id : str
@@ -122,27 +138,22 @@ class Settlement:
         InputError
             For quotes of other orders or in another order, without campaigns or detail, or whose payers do not sum to
             the list price; for sums of a merchant and day that 64 bits do not hold.
+
+        Notes
+        -----
+        A fee counts on its `due` day, a column of the orders, and not at all while this day is missing. Once the day is
+        known, settle the same orders again and put the result in the place of the first: ``total - first + again``.
         """
-        _check.instance(tariff, Tariff, argument="tariff")
+        tariff = check_priced(tariff)
         named = {"merchant_id": merchant_id, "order_id": order_id, "day": day, "insurer": insurer}
         for argument, name in named.items():
             _check.label(name, argument=argument)
-        wanted, clock = [merchant_id, day, order_id], tariff.clock
-        asked = read(orders, wanted, argument="orders", key=merchant_id, clock=clock, date_format=date_format)
-        _check.columns_present([merchant_id, day], asked.names, argument="orders")
-        told = _told(quotes, tariff, order_id)
-        if told.n_rows != asked.n_rows:
-            raise InputError(f"quotes have {told.n_rows:,} rows and orders {asked.n_rows:,}; give those of one batch.")
-        _check_same_rows(asked, told, order_id)
-        fen, technical = _fen(told, ["list_fen", "merchant_fen", *_paid(tariff)]), _premium(told)
-        total = sum((fen[name] for name in _paid(tariff)), fen["merchant_fen"])
-        _check.refuse_rows(
-            total != fen["list_fen"], "quotes: payers do not sum to list_fen in {rows}; price these orders again."
-        )
-        group, place = _groups(asked, merchant_id, day)
-        payers = _by_payer(tariff, fen, group, place)
-        accounts = _by_account(tariff, fen, technical, insurer, group, place)
-        return cls(tidy(payers, PAYER_KEYS), tidy(accounts, ACCOUNT_KEYS))
+        priced = PricedOrders.read(
+            tariff, orders, quotes, merchants=merchants, merchant_id=merchant_id, order_id=order_id, day=day,
+            date_format=date_format,
+        )  # fmt: skip
+        payers, accounts = priced.payers_and_accounts(insurer)
+        return cls(tidy(payers, PAYER_KEYS), tidy(accounts, ACCOUNT_KEYS), None, _tidy_all([priced.fees()], FEE_KEYS))
 
     @classmethod
     def of_claims(
@@ -191,11 +202,11 @@ class Settlement:
         if not isinstance(other, Settlement):
             return NotImplemented
 
-        claims = [one for one in (self.claims, other.claims) if one is not None]
         return Settlement(
             tidy(pd.concat([self.payers, other.payers]), PAYER_KEYS),
             tidy(pd.concat([self.accounts, other.accounts]), ACCOUNT_KEYS),
-            tidy(pd.concat(claims), CLAIM_KEYS) if claims else None,
+            _tidy_all([self.claims, other.claims], CLAIM_KEYS),
+            _tidy_all([self.fees, other.fees], FEE_KEYS),
         )
 
     def __sub__(self, other: object) -> "Settlement":
@@ -208,6 +219,7 @@ class Settlement:
             self.payers.assign(orders=-self.payers["orders"], fen=-self.payers["fen"]),
             self.accounts.assign(**{name: -self.accounts[name] for name in ACCOUNTS}),
             None if self.claims is None else self.claims.assign(**{name: -self.claims[name] for name in CLAIM_SUMS}),
+            None if self.fees is None else self.fees.assign(**{name: -self.fees[name] for name in FEE_SUMS}),
         )
 
     @property
@@ -220,40 +232,64 @@ class Settlement:
         parts = self.accounts[["filed_micro", "rounding_micro", "floor_income_micro"]].sum(axis=1)
         return bool((gap == 0).all() and (parts == self.accounts["list_fen"] * MICRO_PER_FEN).all())
 
-    def by_fund(self, tariff: Tariff) -> "pd.DataFrame":
-        """Return what each fund of a tariff paid, of all merchants together: day, fund, payer, fen.
+    def by_party(self, *, insurer: str = "insurer") -> "pd.DataFrame":
+        """Return what each party paid and received: day, party, kind, paid_fen, received_fen.
+
+        The kinds are premium (from the merchant to the insurer), subsidies (from their payers to the insurer), fees
+        (from payer to payee) and claims (from their payers to the buyer). On each day, all parties together paid what
+        they received, of each kind. A reversed claim has minus signs on its day. What a merchant pays in total is
+        premium and fees.
 
         Parameters
         ----------
-        tariff : Tariff
-            The tariff whose rules name their funds.
+        insurer : str
+            Name of the insurer, as for `of`. Its own subsidies are paid and received by it; claims of the payer
+            "insurer" are its claims.
+
+        Examples
+        --------
+        ``settled.by_party().groupby("party")[["paid_fen", "received_fen"]].sum()``
+        """
+        return sums_of_parties(self.payers, self.claims, self.fees, _check.label(insurer, argument="insurer"))
+
+    def by_fund(self, tariff: TariffOrProgramme) -> "pd.DataFrame":
+        """Return what each fund of a tariff or programme paid, of all merchants together: day, fund, payer, fen.
+
+        Parameters
+        ----------
+        tariff : Tariff or Programme
+            The tariff or programme whose rules name their funds.
 
         Examples
         --------
         ``settled.by_fund(tariff).groupby("fund")["fen"].sum()``
         """
-        _check.instance(tariff, Tariff, argument="tariff")
+        tariff = check_priced(tariff)
         fund = self.payers["campaign"].map({rule.name: rule.fund for rule in tariff.subsidies if rule.fund is not None})
         drawn = self.payers.assign(fund=fund.astype(object))[fund.notna().to_numpy()]
         return drawn.groupby(["day", "fund", "payer"], dropna=False, sort=True)["fen"].sum().reset_index()
 
     def save(self, folder: str | Path, *, format: str = "parquet") -> list[Path]:  # noqa: A002
-        """Write payers, accounts and claims into a folder as Parquet or CSV; all files appear whole or not at all.
+        """Write the frames into a folder as Parquet or CSV; all files appear whole or not at all.
 
         Returns
         -------
         list of Path
-            ``payers.parquet``, ``accounts.parquet`` and, if claims were settled, ``claims.parquet``; or with ``.csv``.
+            ``payers.parquet``, ``accounts.parquet`` and, if there are any, ``claims.parquet`` and ``fees.parquet``; or
+            with ``.csv``.
         """
         _check.one_of(format, FORMATS, argument="format")
         folder = _check.path(folder, argument="folder")
         if not folder.is_dir():
             raise InputError(f"folder '{folder}' does not exist; create it first.")
         frames = {"payers": self.payers, "accounts": self.accounts}
-        if self.claims is not None:
-            frames["claims"] = self.claims
-        elif (folder / f"claims.{format}").exists():
-            raise InputError(f"folder '{folder}' has the claims of another settlement; save into a folder of its own.")
+        for name in MORE:
+            if getattr(self, name) is not None:
+                frames[name] = getattr(self, name)
+            elif (folder / f"{name}.{format}").exists():
+                raise InputError(
+                    f"folder '{folder}' has the {name} of another settlement; save into a folder of its own."
+                )
         paths = [_check.output_path(folder / f"{name}.{format}", argument="folder") for name in frames]
         with staged(paths) as parts:
             for frame, part in zip(frames.values(), parts, strict=True):
@@ -287,11 +323,13 @@ class Settlement:
         """
         _check.one_of(format, FORMATS, argument="format")
         folder = _check.path(folder, argument="folder")
-        with_claims = (folder / f"claims.{format}").exists()
-        names = ("payers", "accounts", *(["claims"] if with_claims else []))
-        found = cls(*(read_frame(folder / f"{name}.{format}") for name in names))
-        claims = None if found.claims is None else tidy(found.claims, CLAIM_KEYS)
-        return cls(tidy(found.payers, PAYER_KEYS), tidy(found.accounts, ACCOUNT_KEYS), claims)
+        more = {name: path for name in MORE if (path := folder / f"{name}.{format}").exists()}
+        read = {name: read_frame(path) for name, path in more.items()}
+        found = cls(*(read_frame(folder / f"{name}.{format}") for name in ("payers", "accounts")), **read)
+        return cls(
+            tidy(found.payers, PAYER_KEYS), tidy(found.accounts, ACCOUNT_KEYS),
+            _tidy_all([found.claims], CLAIM_KEYS), _tidy_all([found.fees], FEE_KEYS),
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         # All merchants and days together may be more than 64 bits hold.
@@ -302,134 +340,25 @@ class Settlement:
             f"paid by {_by_name(self.payers) or 'nobody'}"
         )
         parts = [priced]
+        if self.fees is not None:
+            fees = self.fees["fen"].astype(np.float64).sum() / 100
+            parts.append(f"fees {fees:,.2f} yuan; paid by {_by_name(self.fees) or 'nobody'}")
         if self.claims is not None:
             fen, n = self.claims["fen"].astype(np.float64).sum(), int(self.claims["claims"].sum())
             owed = f"{n:,} claims, {fen / 100:,.2f} yuan; paid by {_by_name(self.claims) or 'nobody'}"
-            parts = [owed] if self.accounts.empty and self.payers.empty else [*parts, owed]
+            parts = [owed] if self.accounts.empty and self.payers.empty and self.fees is None else [*parts, owed]
         return shown("Settlement: " + "; ".join(parts))
+
+
+def _tidy_all(frames: "list[pd.DataFrame | None]", keys: list[str]) -> "pd.DataFrame | None":
+    """Return the sums of all frames that are there, by key; None if there are none."""
+    import pandas as pd
+
+    found = [frame for frame in frames if frame is not None]
+    return tidy(pd.concat(found), keys) if found else None
 
 
 def _by_name(sums: "pd.DataFrame") -> str:
     """Return the yuan of each payer."""
     by_payer = sums["fen"].astype(np.float64).groupby(sums["payer"], sort=False).sum()
     return ", ".join(f"{payer} {fen / 100:,.2f}" for payer, fen in by_payer.items())
-
-
-def _paid(tariff: Tariff) -> list[str]:
-    """Return the columns of quotes with the fen of each subsidy."""
-    return [f"paid: {rule.name}" for rule in tariff.subsidies]
-
-
-def _told(quotes: Any, tariff: Tariff, order_id: str) -> Table:
-    """Return the columns of quotes that a settlement reads, refusing quotes without campaigns or detail."""
-    wanted = ["technical_premium", "list_fen", "merchant_fen", *_paid(tariff)]
-    told = read(quotes, [*wanted, order_id], argument="quotes", key=order_id)
-    lost = [name for name in _paid(tariff) if name not in told.names]
-    if lost:
-        raise InputError(
-            f"quotes: missing column '{lost[0]}', the fen of that subsidy; price these orders with campaigns=True."
-        )
-    _check.columns_present(wanted, told.names, argument="quotes")
-    return told
-
-
-def _fen(told: Table, names: list[str]) -> dict[str, NDArray[np.int64]]:
-    """Return columns of fen as whole numbers; floats hold them exactly below 2**53."""
-    floats = {name: told.real(name) for name in names}
-    for name, values in floats.items():
-        told.refuse(
-            ~((np.abs(values) < 2.0**53) & (values == np.floor(values))),
-            f"quotes: '{name}' is no whole number of fen in {{rows}}; give what price returned.",
-            name,
-        )
-    return {name: values.astype(np.int64) for name, values in floats.items()}
-
-
-def _premium(told: Table) -> NDArray[np.float64]:
-    technical = told.real("technical_premium")
-    told.refuse(
-        ~((technical >= 0.0) & np.isfinite(technical)),
-        "quotes: 'technical_premium' is no premium in {rows}; give what price returned.",
-        "technical_premium",
-    )
-    return technical
-
-
-def _groups(asked: Table, merchant_id: str, day: str) -> tuple[NDArray[np.int64], "pd.DataFrame"]:
-    """Return the number of each order's day and merchant, and the day and merchant of each number."""
-    import pandas as pd
-
-    merchants, values = asked.id_codes(merchant_id)
-    names = [None, *values.tolist()]  # a missing merchant, whose code is -1, comes first
-    days, when = pd.factorize(asked.days(day), use_na_sentinel=False)
-    group, keys = pd.factorize(days.astype(np.int64) * len(names) + merchants + 1)
-    owners = pd.Series(names, dtype=object).to_numpy()[keys % len(names)]
-    return group, pd.DataFrame({"day": when[keys // len(names)], "merchant_id": owners})
-
-
-def _summed(values: NDArray[np.int64], group: NDArray[np.int64], n: int, most: int) -> NDArray[np.int64]:
-    """Return the sum of each of `n` groups."""
-    check_sums(values, lambda: group, most)
-    return whole_sums(group, values, n)
-
-
-def _by_payer(
-    tariff: Tariff, fen: dict[str, NDArray[np.int64]], group: NDArray[np.int64], place: "pd.DataFrame"
-) -> "pd.DataFrame":
-    """Return the orders and the fen of each day, merchant, payer and campaign."""
-    import pandas as pd
-
-    who = [("merchant", "", fen["merchant_fen"])]
-    who += [(rule.payer, rule.name, fen[name]) for rule, name in zip(tariff.subsidies, _paid(tariff), strict=True)]
-    rows = []
-    for payer, campaign, amount in who:
-        part = place.assign(payer=payer, campaign=campaign)
-        for name, values in zip(PAYER_SUMS, ((amount > 0).astype(np.int64), amount), strict=True):
-            part[name] = _summed(values, group, len(place), most_of(name))
-        rows.append(part[part["fen"] > 0])
-    return pd.concat(rows)
-
-
-def _by_account(
-    tariff: Tariff,
-    fen: dict[str, NDArray[np.int64]],
-    technical: NDArray[np.float64],
-    insurer: str,
-    group: NDArray[np.int64],
-    place: "pd.DataFrame",
-) -> "pd.DataFrame":
-    """Return the accounts of each day and merchant: orders, list price and premium, rounding and floor apart."""
-    none = np.zeros(len(technical), dtype=np.int64)
-    own = sum((fen[f"paid: {rule.name}"] for rule in tariff.subsidies if rule.payer == insurer), none)
-    micro = tariff.loadings.filed_micro(technical)
-    floor_income = np.maximum(tariff.floor_fen * MICRO_PER_FEN - micro, 0)
-    columns = [
-        np.ones(len(technical), dtype=np.int64),
-        fen["list_fen"],
-        fen["list_fen"] - own,
-        micro,
-        fen["list_fen"] * MICRO_PER_FEN - micro - floor_income,
-        floor_income,
-    ]
-    sums = zip(ACCOUNTS, columns, strict=True)
-    return place.assign(**{name: _summed(column, group, len(place), most_of(name)) for name, column in sums})
-
-
-def _check_same_rows(orders: Table, quotes: Table, order_id: str) -> None:
-    """Raise where the ids of orders, or the indexes of two pandas frames, say that rows are not the same."""
-    if order_id in orders.names and order_id in quotes.names:
-        apart = np.asarray(orders.ids(order_id) != quotes.ids(order_id), dtype=bool)
-        quotes.refuse(
-            apart if apart.shape else np.full(quotes.n_rows, apart),
-            f"quotes: '{order_id}' is another than that of the orders in {{rows}}, so the rows are not the same; give "
-            "quotes in the order of the orders.",
-            order_id,
-        )
-    mine, theirs = (getattr(table.frame, "index", None) for table in (orders, quotes))
-    if mine is None or theirs is None or mine.equals(theirs):
-        return
-    place = next((k for k, (one, other) in enumerate(zip(mine, theirs, strict=True)) if str(one) != str(other)), 0)
-    raise InputError(
-        f"quotes and orders have different indexes (first at row {place}: {theirs[place]} and {mine[place]}), so "
-        "their rows are not the same. Give quotes.loc[orders.index], or reset both indexes if the rows do correspond."
-    )

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 PAYER_KEYS = ["day", "merchant_id", "payer", "campaign"]
 ACCOUNT_KEYS = ["day", "merchant_id"]
 CLAIM_KEYS = ["day", "merchant_id", "payer"]
+FEE_KEYS = ["day", "merchant_id", "payer", "payee", "fee"]
 PAYER_SUMS = ["orders", "fen"]
 ACCOUNTS = ["orders", "list_fen", "received_fen", "filed_micro", "rounding_micro", "floor_income_micro"]
 CLAIM_SUMS = ["claims", "fen"]
-SUMS = {*PAYER_SUMS, *ACCOUNTS, *CLAIM_SUMS}
+FEE_SUMS = ["orders", "fen"]
+SUMS = {*PAYER_SUMS, *ACCOUNTS, *CLAIM_SUMS, *FEE_SUMS}
 DAY = "datetime64[s]"
 
 

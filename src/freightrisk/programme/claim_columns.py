@@ -13,7 +13,7 @@ from freightrisk.book.joined import rows_of_ids, unique_ids
 from freightrisk.errors import InputError
 from freightrisk.programme.fen import MOST_FEN, Whole, fen_of
 
-FREIGHT_FEN, DECISION = "freight_fen", "decision"
+FREIGHT_FEN, DECISION, COVER = "freight_fen", "decision", "cover"
 DECISIONS = ("paid", "refused", "reversed")
 PAID, REFUSED, REVERSED = range(3)
 NEVER = np.iinfo(np.int64).max
@@ -31,7 +31,23 @@ class ClaimColumns(TypedDict, total=False):
     reversed_date: str
     claim_id: str
     decision: str
+    cover: str
     date_format: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class ClaimNames:
+    """Names of the columns of claims.
+
+    Parameters
+    ----------
+    own : ColumnNames
+    decision, cover : str
+    """
+
+    own: ColumnNames
+    decision: str
+    cover: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,15 +83,15 @@ class ClaimRows:
     not_in_force: NDArray[np.bool_]
 
 
-def column_names(given: ClaimColumns) -> tuple[ColumnNames, str]:
-    """Return the names of columns that a call gave, and the name of the column of decisions."""
+def column_names(given: ClaimColumns) -> ClaimNames:
+    """Return the names of columns that a call gave."""
     odd = sorted(set(given) - set(ClaimColumns.__annotations__))
     if odd:
         raise TypeError(f"unexpected keyword argument '{odd[0]}'; columns are named by "
                         f"{', '.join(ClaimColumns.__annotations__)}")  # fmt: skip
     plain: dict[str, Any] = {"reversed_date": "reversed_date", **given}
-    decision = _check.label(plain.pop(DECISION, DECISION), argument=DECISION)
-    return ColumnNames(**plain), decision
+    decision, cover = (_check.label(plain.pop(name, name), argument=name) for name in (DECISION, COVER))
+    return ClaimNames(ColumnNames(**plain), decision, cover)
 
 
 def read_claims(
@@ -84,21 +100,23 @@ def read_claims(
     wanted: Sequence[str],
     *,
     merchants: Any = None,
-    names: ColumnNames,
-    decision: str,
+    named: ClaimNames,
     clock: str,
     merged: bool,
+    chosen: Whole | None = None,
 ) -> ClaimRows:
     """Return claims beside their orders and merchants; `wanted` are the columns that conditions and limits read.
 
-    If goods may be picked up with those of another claim (`merged`), a claim may cost nothing.
+    If goods may be picked up with those of another claim (`merged`), a claim may cost nothing. `chosen` are the rows of
+    claims to return; all by default.
     """
+    names, decision = named.own, named.decision
     own = [names.order_id, *(name for name in (*names.of_claims, names.claim_id, decision, FREIGHT_FEN) if name)]
     needed = [names.of_role(name) for name in dict.fromkeys(wanted)]
     linked = [] if merchants is None else [names.merchant_id]
     asked = [*own, *needed, *linked, names.of_role(SHIP_DATE)]
     how: dict[str, Any] = {"key": names.order_id, "clock": clock, "date_format": names.date_format}
-    table = read(claims, asked, argument="claims", **how)
+    table = read(claims, asked, argument="claims", **how).take(chosen)
     of_claim = [names.order_id, *([] if names.report_date is None else [names.report_date])]
     money = FREIGHT_FEN if FREIGHT_FEN in table.names else names.freight
     _check.columns_present([*of_claim, money], table.names, argument="claims")

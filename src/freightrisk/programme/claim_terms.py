@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from freightrisk.book.by_level import ByLevel
 from freightrisk.book.codings import Coding
 from freightrisk.programme.fen import WHOLE_SHARE, Whole, basis_points, exact_fen, floor_fen, half_even
-from freightrisk.tariff.cover import ByLevel, Cover
+from freightrisk.tariff.cover import Cover
 from freightrisk.tariff.limits import Limit, choose_limits
 from freightrisk.tariff.rates import limit_table
 

@@ -32,6 +32,12 @@ MOST = 2**62  # fen
 KNOWN_REASONS = (*REASONS, DONE)
 ALL_TIME = ""  # the period of an aggregate limit without a period
 
+# Rows of a document: ids are numbers or texts.
+_PAID_ROWS = Sequence[tuple[int | str, str, int]]
+_ORDER_ROWS = Sequence[tuple[int | str, int]]
+_CLAIM_ROWS = Sequence[tuple[int | str, int | str, int | str | None, str, Sequence[tuple[str, int]], str]]
+_PENDING_ROWS = Sequence[tuple[str, int | str, int | str | None, str, int]]
+
 Holder = tuple[Id, str]
 Payments = tuple[tuple[str, int], ...]
 Settled = tuple[Id, Id | None, str, Payments, str]
@@ -61,6 +67,8 @@ class ClaimTotals:
         recognised by the id.
     pending : sequence of (time, order, holder, period, fen)
         Reversals that are later than all claims settled so far. They give money back to the claims after them.
+    covers : mapping of name to ClaimTotals
+        Totals of the covers of a programme beside its first one, which has the totals above.
 
     Examples
     --------
@@ -76,12 +84,13 @@ class ClaimTotals:
     orders: Mapping[Id, int] = field(default_factory=FrozenDict)
     claims: Mapping[Id, Settled] = field(default_factory=FrozenDict)
     pending: Sequence[Pending] = ()
+    covers: Mapping[str, "ClaimTotals"] = field(default_factory=FrozenDict)
 
     def __post_init__(self) -> None:
         _check.one_of(self.by, ("", *AGGREGATES), argument="by of claim totals")
         if self.period is not None:
             _check.one_of(self.period, ("day", "month"), argument="period of claim totals")
-        for name in ("paid", "orders", "claims"):
+        for name in ("paid", "orders", "claims", "covers"):
             given = _check.mapping(getattr(self, name), argument=f"{name} of claim totals")
             object.__setattr__(self, name, given if isinstance(given, FrozenDict) else _CHECKED[name](given))
         object.__setattr__(self, "pending", tuple(map(_pending, self.pending)))
@@ -91,6 +100,7 @@ class ClaimTotals:
         return shown(
             f"ClaimTotals: {len(self.claims):,} claims with an id, {len(self.orders):,} orders with claims"
             + (f", {paid / 100:,.2f} yuan by {self.by}" if self.by else "")
+            + (f"; and of {', '.join(self.covers)}" if self.covers else "")
         )
 
     def check(self, aggregate: AggregateLimit | None) -> None:
@@ -100,6 +110,15 @@ class ClaimTotals:
             raise InputError(
                 f"totals count payments {_words(*mine)}, but this settlement counts them "
                 f"{_words(*theirs)}; settle with the same aggregate, or start with new totals."
+            )
+
+    def check_covers(self, names: Sequence[str]) -> None:
+        """Refuse totals of covers other than these, which stand beside the first: later totals would lose them."""
+        lost = [name for name in self.covers if name not in names]
+        if lost:
+            raise InputError(
+                f"totals count claims of cover '{lost[0]}', which is not settled here; settle with the programme that "
+                "has the cover, or remove it from the totals: dataclasses.replace(totals, covers={...})."
             )
 
     def save(self, path: str | Path) -> None:
@@ -138,6 +157,7 @@ class ClaimTotals:
             "orders": [*self.orders.items()],
             "claims": [(claim, *settled) for claim, settled in self.claims.items()],
             "pending": self.pending,
+            "covers": tuple((name, *[*one.as_document().values()][:-1]) for name, one in self.covers.items()),
         }
 
     @classmethod
@@ -145,22 +165,25 @@ class ClaimTotals:
         cls,
         by: str,
         period: str | None,
-        paid: Sequence[tuple[int | str, str, int]],
-        orders: Sequence[tuple[int | str, int]],
-        claims: Sequence[tuple[int | str, int | str, int | str | None, str, Sequence[tuple[str, int]], str]],
-        pending: Sequence[tuple[str, int | str, int | str | None, str, int]],
+        paid: _PAID_ROWS,
+        orders: _ORDER_ROWS,
+        claims: _CLAIM_ROWS,
+        pending: _PENDING_ROWS,
+        covers: Sequence[tuple[str, str, str | None, _PAID_ROWS, _ORDER_ROWS, _CLAIM_ROWS, _PENDING_ROWS]] = (),
     ) -> "ClaimTotals":
         """Return the totals that the values of a document describe."""
         return cls(
             by, period, {(holder, when): fen for holder, when, fen in paid}, dict(orders),
             {claim: tuple(settled) for claim, *settled in claims}, pending,  # type: ignore[misc]
+            {name: cls.of_document(*rest) for name, *rest in covers},  # type: ignore[arg-type]
         )  # fmt: skip
 
 
 def document_of(totals: ClaimTotals) -> bytes:
     """Return the document of claim totals."""
     # The values are plain already. `to_plain` would visit each of them, and took three quarters of the time of `save`.
-    return msgspec.json.format(msgspec.json.encode(SEAL.plain(totals.as_document())), indent=1)
+    fields = {name: value for name, value in totals.as_document().items() if name != "covers" or value}
+    return msgspec.json.format(msgspec.json.encode(SEAL.plain(fields)), indent=1)
 
 
 def state_of(path: Path | None) -> bytes | None:
@@ -269,4 +292,12 @@ def _pending(value: Any) -> Pending:
     return time, _id(order), None if holder is None else _id(holder), _period(period), _fen(fen)
 
 
-_CHECKED: dict[str, Any] = {"paid": _paid, "orders": _orders, "claims": _settled}
+def _covers(given: Mapping[Any, Any]) -> FrozenDict[str, ClaimTotals]:
+    for name, one in given.items():
+        _check.label(name, argument="name of a cover in claim totals")
+        if _check.instance(one, ClaimTotals, argument=f"totals of cover '{name}'").covers:
+            raise InputError(f"totals of cover '{name}' have covers of their own; list all covers in one mapping.")
+    return FrozenDict(given)
+
+
+_CHECKED: dict[str, Any] = {"paid": _paid, "orders": _orders, "claims": _settled, "covers": _covers}

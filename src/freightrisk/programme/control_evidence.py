@@ -11,6 +11,7 @@ from freightrisk._columns import Table, read
 from freightrisk._shown import counted, repr_of
 from freightrisk.errors import FitError, InputError
 from freightrisk.programme.control_contrast import SIDES, Contrast, Flags, Integers, StageRows, contrast
+from freightrisk.tariff.loss_control import LossControl
 
 MOST_UNPAIRED = 0.2  # share of the events that may be left out without a warning
 DOUBTFUL = 2.0  # standard errors of the trend before
@@ -106,6 +107,18 @@ class ControlEffect:
     def shrunk_effect(self) -> float:
         """Return evidence times effect, which is (1 + effect)^Z - 1."""
         return self.evidence * self.effect
+
+    def as_control(self, name: str, stage: str, **terms: Any) -> LossControl:
+        """Return the loss control with this effect, its interval and its evidence.
+
+        Parameters
+        ----------
+        name, stage : str
+        **terms
+            Further arguments of `LossControl`, such as `where` and `cost`.
+        """
+        interval = (self.low, self.high)
+        return LossControl(name, stage, effect=self.effect, evidence=self.evidence, interval=interval, **terms)
 
     def __str__(self) -> str:
         percent = f"{100 * self.level:g} %"

@@ -22,7 +22,7 @@ from freightrisk.tariff.plan import price_plan
 from freightrisk.tariff.pricing import PLAIN_NAMES, Pricer, may_be_missing
 from freightrisk.tariff.quotes import DETAIL, CodedOrders, QuoteBuffers
 from freightrisk.tariff.rounding import Rounding
-from freightrisk.tariff.worksheet import Worksheet, cover_sheet, worksheet
+from freightrisk.tariff.worksheet import CoverSheet, Worksheet, cover_sheet, worksheet
 
 
 class ProgrammePricer(Pricer):
@@ -56,6 +56,11 @@ class ProgrammePricer(Pricer):
         needed = [{*cover.columns_read} - lacks for cover, lacks in zip(self.programme.covers, found, strict=True)]
         return set().union(*found, (gate.column for gate in self.programme.fee_gates)) - set().union(*needed)
 
+    @property
+    def _has_filed(self) -> bool:
+        """Return whether the premium that is rounded is a column of quotes."""
+        return bool(self.beside) or self.programme.phase_in is not None
+
     @cached_property
     def _plans_beside(self) -> list[Any]:
         """Return the plans of the covers beside the first; a plan that carries remainders stops before rounding."""
@@ -83,8 +88,12 @@ class ProgrammePricer(Pricer):
         balances: Balances | None = None,
         buffers: QuoteBuffers | None = None,
         beside: CoversBeside | None = None,
+        moved: NDArray[np.int64] | None = None,
     ) -> dict[str, NDArray[Any]]:
-        """Return quotes as arrays. Balances are updated during pricing and are not restored if it fails."""
+        """Return quotes as arrays. Balances are updated during pricing and are not restored if it fails.
+
+        `moved` are micro-yuan that are added to the sum of the premiums, such as those of a phase-in.
+        """
         programme = self.programme
         if not isinstance(coded, ProgrammeOrders) or len(coded.beside) != len(self.beside):
             raise InputError("orders were not encoded for this programme; give the result of its encode(orders).")
@@ -98,21 +107,28 @@ class ProgrammePricer(Pricer):
         detail = _check.flag(detail, argument="detail")
         n = coded.n_orders
         into = self.buffers(n, detail=detail, campaigns=campaigns) if buffers is None else buffers
-        if not isinstance(into, ProgrammeBuffers) or (detail and self.beside and not len(into.micro)):
+        if not isinstance(into, ProgrammeBuffers) or (detail and self._has_filed and len(into.micro) < n):
             raise InputError("buffers were made by a tariff or without detail; make them with the programme's buffers.")
         covers = into.covers
         covers.check(len(self.beside), n, detail=detail)
+        if moved is not None:
+            covers.begin(moved)
+        added = CoversBeside(self._plans_beside, coded.beside, covers, moved is not None)
         found = super().price_columns(
             coded, threads=threads, detail=detail, campaigns=campaigns, progress=progress, balances=balances,
-            buffers=into, beside=CoversBeside(self._plans_beside, coded.beside, covers) if self.beside else None,
+            buffers=into, beside=None if moved is None and not self.beside else added,
         )  # fmt: skip
-        if detail and self.beside:
+        if detail and self._has_filed:
             found = self._detailed(found, into, n)
         return found if coded.fees is None else found | self._fees(coded.fees, found["merchant_fen"])
 
     def _detailed(self, found: Mapping[str, NDArray[Any]], into: ProgrammeBuffers, n: int) -> dict[str, NDArray[Any]]:
         """Return columns of quotes whose steps are those of each cover, with their sums."""
-        covers, first = into.covers, {name: found[name] for name in DETAIL}
+        first = {name: found[name] for name in DETAIL}
+        if not self.beside:
+            rest = {name: values for name, values in found.items() if name not in DETAIL}
+            return {**first, FILED: into.micro[:n], **rest}
+        covers = into.covers
         steps = [first, *(dict(zip(DETAIL, one[:, :n], strict=True)) for one in covers.steps)]
         columns = {
             f"{cover.name}: {name}": values[name]
@@ -134,21 +150,27 @@ class ProgrammePricer(Pricer):
         """Return the type of each column of quotes."""
         into = self.buffers(0, detail=detail, campaigns=campaigns)
         columns = self._columns(into, detail=detail, campaigns=campaigns)
-        columns = self._detailed(columns, into, 0) if detail and self.beside else columns
+        columns = self._detailed(columns, into, 0) if detail and self._has_filed else columns
         fees = [*(f"fee: {fee.name}" for fee in self.programme.fees), *([TOTAL] if self.programme.fees else [])]
         return {name: values.dtype for name, values in columns.items()} | dict.fromkeys(fees, np.dtype(np.int64))
 
     def buffers(self, n_orders: int, *, detail: bool = True, campaigns: bool = False) -> ProgrammeBuffers:
         """Return arrays for the quotes of up to `n_orders` orders."""
         first = super().buffers(n_orders, detail=detail, campaigns=campaigns)
-        if detail and self.beside:  # the sum of the filed premiums is one of the columns
+        if detail and self._has_filed:
             first = replace(first, micro=np.empty(len(first.list_fen), dtype=np.int64))
         return ProgrammeBuffers.of(first, CoverBuffers.of(len(self.beside), len(first.list_fen), detail=detail))
 
     def quote(
-        self, order: Any, *, merchants: Any = None, balances: Balances | None = None, names: ColumnNames = PLAIN_NAMES
+        self,
+        order: Any,
+        *,
+        merchants: Any = None,
+        balances: Balances | None = None,
+        names: ColumnNames = PLAIN_NAMES,
+        moved: int = 0,
     ) -> dict[str, Any]:
-        """Return the price of one order."""
+        """Return the price of one order; `moved` micro-yuan are added to the sum of the premiums."""
         known = self.whole_order(order, merchants, names)
         check_balances(balances)
         programme, date_format = self.programme, names.date_format
@@ -161,24 +183,34 @@ class ProgrammePricer(Pricer):
             fees = FeeColumns.read_one(programme.fees, gates, known, clock=clock, date_format=date_format)
         coded = ProgrammeOrders.of(first, beside, fees)
         # A quote spends nothing, so it is priced on a copy.
-        priced = self.price_columns(coded, threads=1, balances=None if balances is None else balances.copy())
+        priced = self.price_columns(
+            coded, threads=1, balances=None if balances is None else balances.copy(),
+            moved=np.array([moved], dtype=np.int64) if moved else None,
+        )  # fmt: skip
         return {name: values[0].item() for name, values in priced.items()}
 
     def explain(
-        self, order: Any, *, merchants: Any = None, balances: Balances | None = None, names: ColumnNames = PLAIN_NAMES
+        self,
+        order: Any,
+        *,
+        merchants: Any = None,
+        balances: Balances | None = None,
+        names: ColumnNames = PLAIN_NAMES,
+        moved: CoverSheet | None = None,
     ) -> Worksheet:
-        """Return the worksheet of one order."""
+        """Return the worksheet of one order; `moved` is added to the sum of the premiums, with its lines."""
         check_balances(balances)
         known = self.whole_order(order, merchants, names)
         plain = replace(PLAIN_NAMES, date_format=names.date_format)
-        quote = self.quote(known, balances=balances, names=plain)
+        quote = self.quote(known, balances=balances, names=plain, moved=0 if moved is None else moved.filed_micro)
         sheets = [
             cover_sheet(pricer.tariff, pricer.plan_arguments, known, date_format=names.date_format)
             for pricer in self.beside
         ]
         return worksheet(
             self.tariff, self.plan_arguments, known, quote, balances=Balances() if balances is None else balances,
-            date_format=names.date_format, beside=sheets, title=f"Worksheet of programme '{self.programme.name}'",
+            date_format=names.date_format, beside=sheets if moved is None else [*sheets, moved],
+            title=f"Worksheet of programme '{self.programme.name}'",
             more=self._fee_lines(quote),
         )  # fmt: skip
 

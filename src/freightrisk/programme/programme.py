@@ -14,6 +14,7 @@ from freightrisk._plain import json_document, write_whole
 from freightrisk._sealed import Head, Seal
 from freightrisk._shown import counted, shown
 from freightrisk.errors import FreightRiskError, TariffDocumentError
+from freightrisk.programme.phase_in import PhaseIn
 from freightrisk.programme.pricing import ProgrammePricer
 from freightrisk.programme.record import ProgrammeRecord
 from freightrisk.tariff.document import parse_tariff
@@ -50,6 +51,8 @@ class Programme(ProgrammeRecord, Priced):
     refund_rule : {"before_shipment", "always", "never"}
         Whether the premium goes back when an order is cancelled: only before the goods were sent, always or never
         (`refunds`).
+    phase_in : PhaseIn, optional
+        How far list prices may move from those of the version before, in `Versions`.
 
     Notes
     -----
@@ -74,8 +77,17 @@ class Programme(ProgrammeRecord, Priced):
 
     @cached_property
     def pricer(self) -> Pricer:
-        """Return the pricer, made at first use; a programme of one cover without fees has that of the cover."""
-        return self.lead.pricer if len(self.covers) == 1 and not self.fees else ProgrammePricer(self)
+        """Return the pricer, made at first use; a programme of one cover and nothing else has that of the cover."""
+        alone = len(self.covers) == 1 and not self.fees and self.phase_in is None
+        return self.lead.pricer if alone else ProgrammePricer(self)
+
+    @cached_property
+    def listing(self) -> "Programme":
+        """Return the programme without what depends on other orders, for list prices alone: no subsidies, no carry."""
+        mode = self.rounding_rule
+        rounding = replace(mode, mode="half_even") if mode.mode == "carry" else mode
+        lead = replace(self.lead, subsidies=(), funds=(), rounding_rule=rounding)
+        return Programme(self.name, (lead, *self.covers[1:]), phase_in=PhaseIn(0.0))  # has the filed sum as a column
 
     def with_subsidies(self, subsidies: Sequence[Subsidy], *, funds: Sequence[Fund] = ()) -> "Programme":
         """Return the programme with other subsidies, as `Tariff.with_subsidies` does."""

@@ -10,6 +10,7 @@ from freightrisk._document import OPTIONAL
 from freightrisk.errors import InputError
 from freightrisk.programme.claim_payer import ClaimPayer, check_payers
 from freightrisk.programme.fee import FEES, Fee, check_fees, columns_of
+from freightrisk.programme.phase_in import PhaseIn
 from freightrisk.tariff.beside import SUMMED
 from freightrisk.tariff.conditions import Gate, checked_window, compile_gates
 from freightrisk.tariff.cover import Cover
@@ -36,9 +37,12 @@ class ProgrammeRecord:
     start: date | None = field(default=None, kw_only=True, metadata=OPTIONAL)
     end: date | None = field(default=None, kw_only=True, metadata=OPTIONAL)
     refund_rule: str = field(default=BEFORE_SHIPMENT, kw_only=True, metadata=OPTIONAL)
+    phase_in: PhaseIn | None = field(default=None, kw_only=True, metadata=OPTIONAL)
 
     def __post_init__(self) -> None:
         _check.one_of(self.refund_rule, REFUNDS, argument="refund_rule")
+        if self.phase_in is not None:
+            _check.instance(self.phase_in, PhaseIn, argument="phase_in")
         _check.label(self.name, argument="name of the programme")
         covers = (self.covers,) if isinstance(self.covers, Tariff) else self.covers
         object.__setattr__(self, "covers", _check.members(covers, Tariff, argument="covers"))
@@ -157,6 +161,8 @@ class ProgrammeRecord:
     def quote_columns(self) -> tuple[str, ...]:
         """Return the names of the columns of quotes, with detail."""
         listed = quote_names(self.payers, self.flags)
+        if len(self.covers) == 1 and self.phase_in is not None:
+            listed = (*DETAIL, FILED, *listed[len(DETAIL) :])
         if len(self.covers) > 1:
             steps = (f"{cover.name}: {name}" for cover in self.covers for name in DETAIL)
             listed = (*steps, *SUMMED, FILED, *listed[len(DETAIL) :])

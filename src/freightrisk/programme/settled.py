@@ -1,6 +1,6 @@
 """SettledClaims: claims with what was paid, by whom, and why not; and their sums."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from freightrisk.programme.claim_totals import REASONS, ClaimTotals
 if TYPE_CHECKING:
     import pandas as pd
 
+MONEY = ("freight_fen", "paid_fen")
 FLAGS = ("limit_bound", "limit_conflict", "aggregate_bound")
 
 
@@ -57,6 +58,8 @@ class SettledClaims:
     payers : tuple of str
     payments : ClaimPayments
         What `Settlement.of_claims` sums.
+    covers : tuple of str
+        Names of the covers, if there are several; `claims` then has a column cover.
 
     Notes
     -----
@@ -76,6 +79,7 @@ class SettledClaims:
     totals: ClaimTotals
     payers: tuple[str, ...]
     payments: ClaimPayments
+    covers: tuple[str, ...] = ()
 
     def by_payer(self) -> "pd.DataFrame":
         """Return claims with a payment and fen for each payer and the buyer.
@@ -111,6 +115,27 @@ class SettledClaims:
         place = sums["decision"].map(DECISIONS.index) * len(REASONS) + sums["reason"].map(REASONS.index)
         return sums.iloc[np.argsort(place.to_numpy(), kind="stable")].reset_index(drop=True)
 
+    def by_cover(self) -> "pd.DataFrame":
+        """Return claims and money for each of several covers.
+
+        Returns
+        -------
+        pandas.DataFrame
+            cover, claims, freight_fen, paid_fen; no rows if there is one cover.
+
+        Examples
+        --------
+        ``settle(programme, claims).by_cover().set_index("cover")["paid_fen"]``
+        """
+        import pandas as pd
+
+        cover = self._column("cover") if self.covers else np.empty(0, dtype=object)
+        rows = [
+            (name, int((cover == name).sum()), *(int(self._column(one)[cover == name].sum()) for one in MONEY))
+            for name in self.covers
+        ]
+        return pd.DataFrame(rows, columns=["cover", "claims", *MONEY])
+
     def _column(self, name: str) -> NDArray[Any]:
         return np.asarray(self.claims[name].to_numpy())
 
@@ -119,10 +144,10 @@ class SettledClaims:
         return shown(f"SettledClaims: {counted(len(self._column('paid_fen')), 'claim')}, yuan by {paid}")
 
 
-def settled_names(payers: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the columns of settled claims with these payers."""
-    money = (f"{name}_fen" for name in payers)
-    return "freight_fen", "paid_fen", *money, "buyer_fen", "reversed_fen", "decision", "reason", "limit_rule", *FLAGS
+def settled_names(settled: SettledClaims) -> tuple[str, ...]:
+    """Return the names of the columns of settled claims."""
+    money = (*MONEY, *(f"{name}_fen" for name in settled.payers), "buyer_fen", "reversed_fen")
+    return *(("cover",) if settled.covers else ()), *money, "decision", "reason", "limit_rule", *FLAGS
 
 
 def claims_frame(columns: Mapping[str, NDArray[Any]], kind: str, index: Any) -> Any:

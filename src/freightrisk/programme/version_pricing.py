@@ -1,21 +1,49 @@
 """The pricer of versions: each order is priced by its programme, and the quotes stand in the rows of the orders."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check
-from freightrisk._columns import SHIP_DATE, ColumnNames, kind, one_order, read
+from freightrisk._columns import SHIP_DATE, ColumnNames, kind, one_order, read, value_of
+from freightrisk._intake import time_of
 from freightrisk.errors import InputError
+from freightrisk.programme.programme import Programme
+from freightrisk.programme.transition import LISTED, Transition, transitions
 from freightrisk.programme.version_record import VersionsRecord
 from freightrisk.tariff.balances import Balances, spending
 from freightrisk.tariff.pricing import PLAIN_NAMES
 from freightrisk.tariff.quotes import CodedOrders, frame_of
-from freightrisk.tariff.worksheet import Worksheet
+from freightrisk.tariff.worksheet import CoverSheet, Worksheet
 
-VERSION, ENROLLED = "version", "enrolled"
+VERSION, ENROLLED, PHASED = "version", "enrolled", "phase_in_bound"
+
+
+@dataclass(frozen=True, eq=False)
+class VersionPart:
+    """The orders of one programme.
+
+    Parameters
+    ----------
+    place : int
+        Place of the programme among the versions.
+    rows : int64 array
+        Rows of the orders among all.
+    coded : CodedOrders
+    listings : (CodedOrders, CodedOrders) or None
+        The orders for the list prices of the programme and of the version before it, if list prices are phased in.
+    phased : bool array
+        Whether the phase-in holds on the order's day; empty without one.
+    """
+
+    place: int
+    rows: NDArray[np.int64]
+    coded: CodedOrders
+    listings: tuple[CodedOrders, CodedOrders] | None
+    phased: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +52,7 @@ class VersionedOrders:
 
     Parameters
     ----------
-    parts : tuple of (place of the programme, int64 array of rows, CodedOrders)
+    parts : tuple of VersionPart
     n_orders : int
     index : pandas Index or None
     kind : {"pandas", "polars", "arrow"}
@@ -32,7 +60,7 @@ class VersionedOrders:
         Digest of the versions.
     """
 
-    parts: tuple[tuple[int, NDArray[np.int64], CodedOrders], ...]
+    parts: tuple[VersionPart, ...]
     n_orders: int
     index: Any
     kind: str
@@ -51,6 +79,7 @@ class VersionsPricer:
 
     def __init__(self, versions: VersionsRecord, key: str) -> None:
         self.versions, self.key = versions, key
+        self.transitions = transitions(versions)
 
     def encode(
         self, orders: Any, *, merchants: Any = None, names: ColumnNames = PLAIN_NAMES, threads: int | None = None
@@ -66,9 +95,8 @@ class VersionsPricer:
         _check.columns_present(
             [when, *([names.merchant_id] if versions.by_merchant else [])], table.names, argument="orders"
         )
-        place, enrolled = versions.choose(
-            table.days(when), table.id_codes(names.merchant_id) if versions.by_merchant else None
-        )
+        days = table.days(when)
+        place, enrolled = versions.choose(days, table.id_codes(names.merchant_id) if versions.by_merchant else None)
         table.refuse(
             enrolled & (place < 0), f"orders: '{when}' has no version in {{rows}}; {versions.days_said}.", when
         )
@@ -78,12 +106,17 @@ class VersionsPricer:
             if not len(rows):
                 continue
             some = table.frame if len(rows) == table.n_rows else _taken(table.frame, rows)
-            try:
-                coded = programme.pricer.encode(some, merchants=merchants, names=names, threads=threads)
-            except InputError as error:
-                where = "" if some is table.frame else f" (rows among those of programme '{programme.name}')"
-                raise InputError(f"{error}{where}") from None
-            parts.append((k, rows, coded))
+            change = self.transitions.get(k)
+            phased = np.empty(0, dtype=np.bool_) if change is None else change.cap.holds(days[rows])
+            asked = [programme] if change is None else [programme, programme.listing, change.before.listing]
+            coded = []
+            for one in asked:
+                try:
+                    coded.append(one.pricer.encode(some, merchants=merchants, names=names, threads=threads))
+                except InputError as error:
+                    where = "" if some is table.frame else f" (rows among those of programme '{programme.name}')"
+                    raise InputError(f"{error}{where}") from None
+            parts.append(VersionPart(k, rows, coded[0], None if change is None else (coded[1], coded[2]), phased))
         index = getattr(table.frame, "index", None)
         return VersionedOrders(tuple(parts), table.n_rows, index, kind(orders), self.key)
 
@@ -127,26 +160,36 @@ class VersionsPricer:
         if coded.key != self.key:
             raise InputError("orders were not encoded for these versions; give the result of their encode(orders).")
         balances = Balances() if balances is None else balances
-        done = [
-            (k, rows, self.versions.programmes[k].pricer.price_columns(
-                one, threads=threads, detail=detail, campaigns=campaigns, progress=progress, balances=balances
-            ))
-            for k, rows, one in coded.parts
-        ]  # fmt: skip
+        told: dict[str, Any] = {"threads": threads, "detail": detail, "campaigns": campaigns, "progress": progress}
+        done = [self._part(part, balances, told) for part in coded.parts]
         found = self._empty(coded.n_orders, detail=detail, campaigns=campaigns)
         version = np.full(coded.n_orders, "", dtype=object)
         enrolled = np.zeros(coded.n_orders, dtype=np.bool_)
-        for k, rows, columns in done:
+        for part, columns in zip(coded.parts, done, strict=True):
             for name, values in columns.items():
-                found[name][rows] = values
-            version[rows], enrolled[rows] = self.versions.programmes[k].version, True
+                found[name][part.rows] = values
+            version[part.rows], enrolled[part.rows] = self.versions.programmes[part.place].version, True
         return found | {VERSION: version, ENROLLED: enrolled}
+
+    def _part(self, part: VersionPart, balances: Balances, told: dict[str, Any]) -> dict[str, NDArray[Any]]:
+        """Return the quotes of the orders of one programme."""
+        change = self.transitions.get(part.place)
+        if change is None or part.listings is None:
+            return self.versions.programmes[part.place].pricer.price_columns(part.coded, balances=balances, **told)
+        new, old = (
+            one.pricer.price_columns(coded, threads=told["threads"])
+            for one, coded in zip((change.programme.listing, change.before.listing), part.listings, strict=True)
+        )
+        moved, bound = change.moved(new, old[LISTED], part.phased)
+        found = change.pricer.price_columns(part.coded, balances=balances, moved=moved, **told)
+        return found | {PHASED: bound}
 
     def _empty(self, n: int, *, detail: bool, campaigns: bool) -> dict[str, NDArray[Any]]:
         """Return the columns of all programmes, priced on no orders, with rows that say nothing."""
         kinds: dict[str, Any] = {}
         for programme in self.versions.programmes:
             kinds |= programme.pricer.kinds(detail=detail, campaigns=campaigns)
+            kinds |= {} if programme.phase_in is None else {PHASED: np.dtype(np.bool_)}
         return {name: np.full(n, np.nan if one.kind == "f" else 0, dtype=one) for name, one in kinds.items()}
 
     def buffers(self, n_orders: int, *, detail: bool = True, campaigns: bool = False) -> None:
@@ -161,20 +204,52 @@ class VersionsPricer:
         said = {name: values[0].item() for name, values in self._empty(1, detail=True, campaigns=False).items()}
         if programme is None:
             return said | {VERSION: "", ENROLLED: False}
-        quote = programme.pricer.quote(order, merchants=merchants, balances=balances, names=names)
+        asked: dict[str, Any] = {"merchants": merchants, "balances": balances, "names": names}
+        change = self._transition_of(programme)
+        if change is None:
+            quote = programme.pricer.quote(order, **asked)
+        else:
+            moved = self._moved(change, known, merchants, names)
+            quote = change.pricer.quote(order, moved=moved.filed_micro, **asked) | {PHASED: bool(moved.rows)}
         return said | quote | {VERSION: programme.version, ENROLLED: True}
+
+    def _transition_of(self, programme: Programme) -> Transition | None:
+        return self.transitions.get(self.versions.programmes.index(programme))
+
+    def _moved(self, change: Transition, order: Mapping[str, Any], merchants: Any, names: ColumnNames) -> CoverSheet:
+        """Return what a phase-in adds to the premium of one order; it has lines if the cap binds."""
+        plain = replace(PLAIN_NAMES, date_format=names.date_format)
+        new, old = (
+            one.pricer.quote(order, merchants=merchants, names=plain)
+            for one in (change.programme.listing, change.before.listing)
+        )
+        day = value_of(order, SHIP_DATE, lambda value: time_of(value, self.versions.clock, names.date_format))
+        columns = {name: np.array([value]) for name, value in new.items()}
+        holds = change.cap.holds(np.array([day], dtype="datetime64[s]"))
+        moved, bound = change.moved(columns, np.array([old[LISTED]]), holds)
+        said = f"list {new[LISTED]:,} fen, {old[LISTED]:,} under '{change.before.name}', which may move by "
+        said += f"{change.cap.share:.2%}"
+        rows = (f"{'micro-yuan':<24} {moved[0]:>14,d}  {said}",) if bound[0] else ()
+        return CoverSheet("Phase-in", rows, int(moved[0]))
 
     def explain(
         self, order: Any, *, merchants: Any = None, balances: Balances | None = None, names: ColumnNames = PLAIN_NAMES
     ) -> Worksheet:
         """Return the worksheet of one order under its programme."""
-        programme = self.versions.version_of(one_order(order, names), names.date_format)
+        known = one_order(order, names)
+        programme = self.versions.version_of(known, names.date_format)
         if programme is None:
             rows = ("No price: the merchant does not take part on this day",)
             return Worksheet(rows, self.quote(order, merchants=merchants, names=names))
-        sheet = programme.pricer.explain(order, merchants=merchants, balances=balances, names=names)
+        asked: dict[str, Any] = {"merchants": merchants, "balances": balances, "names": names}
+        change = self._transition_of(programme)
+        moved = None if change is None else self._moved(change, known, merchants, names)
+        if change is None or moved is None or not moved.rows:
+            sheet = programme.pricer.explain(order, **asked)
+        else:
+            sheet = change.pricer.explain(order, moved=moved, **asked)
         title = f"{sheet.rows[0]}, version {programme.version}"
-        return Worksheet((title, *sheet.rows[1:]), {**sheet.quote, VERSION: programme.version, ENROLLED: True})
+        return Worksheet((title, *sheet.rows[1:]), self.quote(order, **asked))
 
 
 def _taken(frame: Any, rows: NDArray[np.int64]) -> Any:

@@ -45,6 +45,11 @@ class VersionsRecord:
         object.__setattr__(self, "pilots", _pilots(self.pilots, names))
         object.__setattr__(self, "programmes", tuple(sorted(programmes, key=lambda one: _first(one).astype(int))))
         _check_days([one for one in self.programmes if one.name not in self.pilots])
+        for k, one in enumerate(self.programmes):
+            if one.phase_in is not None and self.before(k) is None:
+                raise InputError(
+                    f"programme '{one.name}' has a phase_in, but no version before it to compare with; leave it out."
+                )
         self._check_pilots()
 
     def _check_pilots(self) -> None:
@@ -58,6 +63,11 @@ class VersionsRecord:
                         f"pilots '{other.name}' and '{one.name}' overlap for merchant {repr_of(min(both, key=str))}; "
                         "give each merchant one pilot a day."
                     )
+
+    def before(self, k: int) -> Programme | None:
+        """Return the version before programme k that is for everyone; None for the first."""
+        base = [one for one in self.programmes[:k] if one.name not in self.pilots]
+        return base[-1] if base else None
 
     @property
     def clock(self) -> str:

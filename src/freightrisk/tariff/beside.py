@@ -52,6 +52,11 @@ class CoverBuffers:
             np.empty((len(SUMMED), n_orders) if detail else (0, 0)),
         )
 
+    def begin(self, micro: NDArray[np.int64]) -> None:
+        """Let the sums begin with amounts of micro-yuan."""
+        self.premium[: len(micro)] = micro
+        self.sums[:] = 0.0
+
     def check(self, n_covers: int, n_orders: int, *, detail: bool) -> None:
         """Raise unless the arrays can hold the premiums of this many covers and orders."""
         room = len(self.premium)
@@ -73,11 +78,14 @@ class CoversBeside:
         Plans that carry their rounding, so that the kernel stops at the filed premium.
     coded : sequence of CodedOrders
     buffers : CoverBuffers
+    is_begun : bool
+        Whether the sums in the buffers begin with something already (`CoverBuffers.begin`).
     """
 
     plans: Sequence[_plan.PricePlan]
     coded: Sequence[CodedOrders]
     buffers: CoverBuffers
+    is_begun: bool = False
 
     @property
     def premium(self) -> NDArray[np.int64]:
@@ -88,7 +96,7 @@ class CoversBeside:
         """Price rows [start, stop); each cover adds its filed premium to that of the covers before it."""
         buffers, premium = self.buffers, self.buffers.premium
         for k, (plan, coded) in enumerate(zip(self.plans, self.coded, strict=True)):
-            before = premium if k else NOTHING_BESIDE
+            before = premium if k or self.is_begun else NOTHING_BESIDE
             money = _settle.MoneyColumns(NO_DRAWS, premium, NO_FEN, NO_MASKS, NO_PAID, before, buffers.sums)
             _core.price(
                 coded.columns, plan, start, stop, buffers.steps[k], buffers.unused, NO_PAID,

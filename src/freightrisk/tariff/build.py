@@ -1,5 +1,6 @@
 """From fitted models to the parts of a tariff that follow from them: levels, tables, curves and provenance."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from freightrisk import _check
 from freightrisk._shown import repr_of
 from freightrisk._types import Array
+from freightrisk.book.by_level import ByLevel
 from freightrisk.book.codings import Coding, CrossCoding
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
@@ -30,8 +32,9 @@ def parts_of_models(
     shape: SeverityShape | None,
     experience: ExperienceRating | None,
     aggregate: AggregateShares | None,
+    loads: Mapping[str, ByLevel],
 ) -> dict[str, Any]:
-    """Return the arguments of a `Tariff` that follow from its models and its cover."""
+    """Return the arguments of a `Tariff` that follow from its models, its cover and its loads by level."""
     if shape is not None and not isinstance(shape, SeverityShape):
         raise InputError(
             f"shape is {repr_of(shape)}; it must be a SeverityShape, such as EmpiricalShape.fit(severity, book)."
@@ -43,8 +46,9 @@ def parts_of_models(
     if experience is not None:
         _check.instance(experience, ExperienceRating, argument="experience")
         claims = experience.taken_out_of(claims, codings)
-        # The coding of a score stays only if a table, an interaction or a limit still reads it.
-        used = [name for pair in pairs for name in pair] + [limit.factor for limit in cover.level_limits]
+        # The coding of a score stays only if a table, an interaction, a limit or a load still reads it.
+        used = [name for pair in pairs for name in pair]
+        used += [by_level.factor for by_level in (*cover.level_limits, *loads.values())]
         for score in experience.curves:
             if score.name not in (*used, *freight.tables):
                 codings.pop(score.name, None)

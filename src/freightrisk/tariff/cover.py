@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -10,63 +9,12 @@ from freightrisk import _check
 from freightrisk._document import OPTIONAL
 from freightrisk._frozen import FrozenDict
 from freightrisk._shown import brief
+from freightrisk.book.by_level import ByLevel
 from freightrisk.book.factors import Value
 from freightrisk.errors import InputError
 from freightrisk.tariff.aggregate_limit import AggregateLimit
 from freightrisk.tariff.conditions import Conditions, Interval, checked_where
-from freightrisk.tariff.limits import Limit, check_limits, measures_of
-
-
-@dataclass(frozen=True)
-class ByLevel:
-    """An amount of yuan for each level of a rating factor.
-
-    Parameters
-    ----------
-    factor : str
-        Name of a rating factor of the tariff.
-    values : mapping of level to float
-        Yuan for each level. Levels are named as in the relativities. The parent of levels of a `Hierarchy` can be
-        listed too, such as "home" or "home > furniture". Its amount holds for all levels below it that are not listed,
-        seen or unseen; of several parents, the deepest decides.
-    default : float, optional
-        Yuan for all levels without an amount. Without a default, every level or a parent of it must be listed.
-
-    Notes
-    -----
-    An unseen level without an amount takes the amount that all known levels of its nearest known parent share. If they
-    differ, it takes the default, and without a default the largest of their amounts. An unseen level without a parent
-    takes the default, and without a default the largest amount of all levels.
-
-    A level that the book never had may be listed too, with its parents, such as "home > lamp". A tariff prices all
-    unseen levels of one parent alike. So the amount must be the one that the unseen levels of its parent take; any
-    other amount is refused. To change it, give the parent an amount, or for a factor without parents the default.
-
-    Examples
-    --------
-    >>> from freightrisk import ByLevel
-    >>> ByLevel("category", {"home": 30.0, "home > furniture": 70.0}, default=20.0).values["home > furniture"]
-    70.0
-    """
-
-    factor: str
-    values: Mapping[Any, float]
-    default: float | None = field(default=None, kw_only=True)
-
-    def __post_init__(self) -> None:
-        _check.label(self.factor, argument="factor of ByLevel")
-        if not _check.mapping(self.values, argument=f"values of ByLevel('{self.factor}')"):
-            raise InputError(f"values of ByLevel('{self.factor}') is empty; list an amount for each level.")
-        checked = {str(level): _amount(value, f"amount of level '{level}'") for level, value in self.values.items()}
-        if len(checked) < len(self.values):
-            raise InputError(f"values of ByLevel('{self.factor}') names a level twice, as number and text; keep one.")
-        object.__setattr__(self, "values", FrozenDict(checked))
-        if self.default is not None:
-            object.__setattr__(self, "default", _amount(self.default, "default of ByLevel"))
-
-
-def _amount(value: object, argument: str) -> float:
-    return _check.number(value, argument=argument, low=0.0, high=1e6, open_low=True)
+from freightrisk.tariff.limits import LARGEST_LIMIT, Limit, check_limits, measures_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,9 +90,13 @@ class Cover:
         merged = _check.number(self.merge_share, argument="merge_share", low=0.0, high=1.0)
         object.__setattr__(self, "merge_share", merged)
         if self.limit is not None and not isinstance(self.limit, ByLevel):
-            object.__setattr__(self, "limit", _amount(self.limit, "limit"))
+            limit = _check.number(self.limit, argument="limit", low=0.0, high=LARGEST_LIMIT, open_low=True)
+            object.__setattr__(self, "limit", limit)
         if self.first_weight_fee is not None and not isinstance(self.first_weight_fee, ByLevel):
             raise InputError("first_weight_fee must be a ByLevel: the fee of each level of the zone factor.")
+        for name, limits in (("limit", self.limit), ("first_weight_fee", self.first_weight_fee)):
+            if isinstance(limits, ByLevel):
+                limits.check_amounts(name, high=LARGEST_LIMIT, open_low=True)
         object.__setattr__(self, "limits", check_limits(self.limits, self.choose))
         object.__setattr__(self, "eligible", checked_where(self.eligible, "the cover's eligible"))
         deductible = _check.number(self.deductible, argument="deductible", low=0.0, high=1e6)

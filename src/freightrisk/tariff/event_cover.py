@@ -32,7 +32,7 @@ from freightrisk.tariff.funds import Fund
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.payout_check import payout_check, warn_of_shape
 from freightrisk.tariff.rates import CoverCurves, RateTables
-from freightrisk.tariff.record import check_terms, warn_of_unknown_levels
+from freightrisk.tariff.record import check_new_cover, check_terms
 from freightrisk.tariff.rounding import Rounding
 from freightrisk.tariff.subsidy import Subsidy, in_stacking_order
 from freightrisk.tariff.tariff import Tariff
@@ -153,7 +153,7 @@ class EventCover:
             clock=self._clock if clock is None else clock,
             **_parts(self, aggregate_shares),
         )
-        warn_of_unknown_levels(tariff)
+        check_new_cover(tariff)
         return tariff
 
     @property

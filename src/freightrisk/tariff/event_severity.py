@@ -10,10 +10,11 @@ from numpy.typing import ArrayLike
 from freightrisk import _check
 from freightrisk._shown import repr_of
 from freightrisk._types import Array
+from freightrisk.book.by_level import ByLevel
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.shapes import SeverityShape
-from freightrisk.tariff.cover import ByLevel, Cover
+from freightrisk.tariff.cover import Cover
 from freightrisk.tariff.curves import FARTHEST_OCTAVE, OCTAVE_PIECES, LimitCurve, limit_curve, limit_pieces
 from freightrisk.tariff.limits import Limit
 

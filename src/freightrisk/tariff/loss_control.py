@@ -112,6 +112,8 @@ class LossControl:
         prevents.
     source : str
         Where the effect is from.
+    interval : (float, float), optional
+        Ends of the effect's confidence interval, for the worksheet; `ControlEffect.as_control` gives them.
 
     Examples
     --------
@@ -132,6 +134,7 @@ class LossControl:
     end: date | None = field(default=None, kw_only=True)
     cost: float = field(default=0.0, kw_only=True)
     source: str = field(default="", kw_only=True)
+    interval: tuple[float, float] | None = field(default=None, kw_only=True)
 
     __repr__ = brief
 
@@ -154,6 +157,16 @@ class LossControl:
             object.__setattr__(self, name, day)
         if not isinstance(self.source, str):
             raise InputError(f"source of {what} is {repr_of(self.source)}; it must be a text.")
+        if self.interval is not None:
+            ends = _check.items(self.interval, argument=f"interval of {what}", such="give its two ends")
+            if len(ends) != 2:
+                raise InputError(f"interval of {what} is {repr_of(self.interval)}; give its two ends.")
+            low, high = (
+                _check.number(end, argument=f"an end of the interval of {what}", low=-1.0, high=1e6) for end in ends
+            )
+            if not low <= self.effect <= high:
+                raise InputError(f"effect of {what} is {self.effect:g}, outside its interval {low:g} to {high:g}.")
+            object.__setattr__(self, "interval", (low, high))
 
     def factor(self, causes: float = 1.0) -> float:
         """Return the factor on the claim intensity, if its causes have this share of the requests."""

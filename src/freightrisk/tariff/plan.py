@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from freightrisk import _plan
 from freightrisk._types import Array
+from freightrisk.book.by_level import ByLevel
 from freightrisk.tariff.aggregate_codes import AGGREGATE
 from freightrisk.tariff.conditions import CONTROLS, COVER
 from freightrisk.tariff.curves import NO_LIMIT
@@ -16,7 +17,7 @@ from freightrisk.tariff.rates import RateTables, limit_table
 from freightrisk.tariff.record import TariffRecord
 from freightrisk.tariff.subsidy import group_numbers
 
-LOADS = ("fraud_load", "claim_handling", "policy_cost", "retained", "filed_factor")
+LOADS = ("claim_handling", "policy_cost", "retained")
 UNLIMITED = 2**31 - 1
 FUSED_CELLS = 2**11  # a table of this many products fits into the first-level cache beside a block of rows
 
@@ -35,6 +36,8 @@ PARTS: dict[str, Callable[..., Any]] = {
     "controls": _plan.Controls,
     "payout_terms": _plan.PayoutTerms,
     "loads": _plan.Loads,
+    "with_fraud": _plan.TableSet,
+    "filed_factor": _plan.TableSet,
     "rules": _plan.Rules,
 }
 
@@ -54,7 +57,6 @@ def plan_arguments(tariff: TariffRecord) -> dict[str, Any]:
     experience = {} if tariff.experience is None else tariff.experience.tables
     limited = {} if tariff.aggregate is None else {AGGREGATE: tariff.aggregate.table}
     place = {name: k for k, name in enumerate([*tariff.tabled, *experience, *limited])}
-    loads = tariff.loadings
     cover, gates = tariff.cover, {len(place) + k: gate.masks for k, gate in enumerate(tariff._gates)}
     by_level = () if tariff.shares else cover.level_limits  # shares already contain the limits
     limits = [(place[limit.factor], limit_table(limit, tariff.codings)) for limit in by_level]
@@ -74,7 +76,7 @@ def plan_arguments(tariff: TariffRecord) -> dict[str, Any]:
     return {
         "sizes": np.array(list(tariff.sizes.values()), dtype=np.int64),
         "known": np.array(known, dtype=np.int64),
-        "frequency": {"base": tariff.frequency.base, **_flat(tables["frequency"].items())},
+        "frequency": {"base": tariff.intensity_base, **_flat(tables["frequency"].items())},
         "severity": {"base": tariff.severity.base, **_flat(tables["severity"].items())},
         "shares": {"base": 1.0, **_flat(([] if cover.limits else shares) + whole)},
         "limits": {"base": cover.flat_limit, **_flat(limits)},
@@ -84,11 +86,7 @@ def plan_arguments(tariff: TariffRecord) -> dict[str, Any]:
         "count_curve": _counts(tariff, place),
         "controls": _controls(tariff, gates),
         **_payout(tariff, _flat(tables["limit"].items(), np.uint64), shares),
-        "loads": {
-            **{name: getattr(loads, name) for name in LOADS},
-            "filed_min_micro": float(loads.filed_min_micro),
-            "filed_max_micro": float(loads.filed_max_micro),
-        },
+        "loads": _loads(tariff, place),
         "rules": _rules(tariff),
         "rounding": _plan.ROUNDING_MODES[tariff.rounding],
         "floor_fen": tariff.floor_fen,
@@ -110,6 +108,27 @@ def _payout(tariff: TariffRecord, masks: dict[str, Any], shares: list[tuple[int,
             "deductible": 0.0 if tariff.shares else cover.deductible,  # shares already contain it
             "measure": -1 if cover.amount_of is None else tariff.measures.index(cover.amount_of),
         },
+    }
+
+
+def _loads(tariff: TariffRecord, place: Mapping[str, int]) -> dict[str, Any]:
+    """Return the arguments of `_plan.Loads`. A load by level is a table on the code column of its factor."""
+    loads = tariff.loadings
+    fraud, factor = loads.fraud_load, loads.filed_factor
+    by_level = loads.tables(tariff.codings).items()
+    tables = {name: [(place[loads.by_level[name].factor], table)] for name, table in by_level}
+    return {
+        "with_fraud": {
+            "base": 1.0 if isinstance(fraud, ByLevel) else 1.0 + fraud,
+            **_flat((column, 1.0 + table) for column, table in tables.get("fraud_load", [])),
+        },
+        "filed_factor": {
+            "base": 1.0 if isinstance(factor, ByLevel) else factor,
+            **_flat(tables.get("filed_factor", [])),
+        },
+        **{name: getattr(loads, name) for name in LOADS},
+        "filed_min_micro": float(loads.filed_min_micro),
+        "filed_max_micro": float(loads.filed_max_micro),
     }
 
 

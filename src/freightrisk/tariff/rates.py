@@ -1,21 +1,21 @@
 """Rates by level: base and relativities, limits by level, and the paid share of freight under limits."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from freightrisk._document import OPTIONAL
 from freightrisk._frozen import EqualByContent, FrozenDict
-from freightrisk._shown import counted, first_of
 from freightrisk._types import Array
+from freightrisk.book.by_level import ByLevel, level_table
 from freightrisk.book.codings import Coding, CrossCoding
-from freightrisk.book.factors import Path
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.models.freight import FittedSchedule
 from freightrisk.tariff.aggregate_shares import AggregateShares
-from freightrisk.tariff.cover import ByLevel, Cover
+from freightrisk.tariff.cover import Cover
 from freightrisk.tariff.curves import CURVE_PIECES, Cubics, LimitCurve, cubics_within
 from freightrisk.tariff.limits import ranked
 
@@ -61,6 +61,12 @@ class CoverCurves(EqualByContent):
         Factor that counts the lines of an order. It selects the claim-count curve.
     aggregate : AggregateShares, optional
         Share of each merchant's payouts under the aggregate limit; None for a cover without one.
+
+    Attributes
+    ----------
+    made_for : Cover or None
+        Cover of the first tariff with these curves, None for new curves. `dataclasses.replace(tariff, cover=...)` keeps
+        the curves and so their cover, and `check_made_for` compares it with the new cover. Documents do not have it.
     """
 
     count_curve: Cubics
@@ -68,95 +74,23 @@ class CoverCurves(EqualByContent):
     shares: Mapping[str, Array] = field(default_factory=dict)
     lines: str | None = None
     aggregate: AggregateShares | None = field(default=None, metadata=OPTIONAL | {"key": "aggregate_shares"})
+    made_for: Cover | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shares", FrozenDict(dict(self.shares)))
 
+    def of_cover(self, cover: Cover) -> "CoverCurves":
+        """Return the curves as made for a cover, unless another tariff has made them its own."""
+        if self.made_for is not None:
+            return self
+        curves = copy(self)
+        object.__setattr__(curves, "made_for", cover)
+        return curves
+
 
 def limit_table(limit: ByLevel, codings: Mapping[str, Coding]) -> Array:
     """Return the limit in yuan for every slot of the factor of a limit, as `ByLevel` describes it."""
-    if limit.factor not in codings:
-        raise InputError(
-            f"the cover limits by factor '{limit.factor}', which no model rates; the factors are "
-            f"{', '.join(codings) or 'none'}."
-        )
-    coding = codings[limit.factor]
-    nodes = {_label(node): node for node in coding.nodes if node}
-    given = {node: limit.values[label] for label, node in nodes.items() if label in limit.values}
-    levels = [
-        limit.values[label] if label in limit.values else _of_nearest(path, given)
-        for label, path in zip(coding.labels, coding.paths, strict=True)
-    ]
-    absent = [label for label, amount in zip(coding.labels, levels, strict=True) if amount is None]
-    unknown = [level for level in limit.values if level not in coding.labels and level not in nodes]
-    if absent and limit.default is None:
-        _refuse_unknown(limit, coding, unknown[:1])
-        raise InputError(
-            f"the cover has no amount for {counted(len(absent), 'level')} of factor '{limit.factor}' (first: "
-            f"'{absent[0]}'); list them{' or their parents,' if nodes else ''} or give a default."
-        )
-    known = [limit.default if amount is None else amount for amount in levels]
-    below = (np.array(known, dtype=np.float64)[members] for members in coding.members)
-    rest = [_fallback(limit, node, given, amounts) for node, amounts in zip(coding.nodes, below, strict=True)]
-    unseen = dict(zip(coding.nodes, rest, strict=True))
-    _refuse_unknown(
-        limit, coding, [level for level in unknown if limit.values[level] != _unseen(level, unseen)[1]], unseen
-    )
-    return np.array([*known, *rest], dtype=np.float64)
-
-
-def _unseen(level: str, amounts: Mapping[Path, float]) -> tuple[str, float]:
-    """Return the nearest known parent of a level that the book never had, and the amount of its unseen levels."""
-    parents = {_label(node): amount for node, amount in amounts.items()}
-    parts = level.split(" > ")
-    name = next(name for k in range(len(parts), -1, -1) if (name := " > ".join(parts[:k])) in parents)
-    return name, parents[name]
-
-
-def _refuse_unknown(
-    limit: ByLevel, coding: Coding, unknown: list[str], amounts: Mapping[Path, float] | None = None
-) -> None:
-    """Refuse levels that the book never had, whose amount is not the amount of the unseen levels of their parent."""
-    if not unknown:
-        return
-    nodes = [_label(node) for node in coding.nodes if node]
-    parents = f"; parents of levels are {first_of(nodes)}" if nodes else ""
-    rule = ""
-    if amounts is not None:
-        name, amount = _unseen(unknown[0], amounts)
-        below = f" below '{name}'" if name else ""
-        cure = f"give '{name}'" if name else "give default="
-        rule = (
-            f" If the book never had this level, the tariff prices it like every other unseen level{below}, and their "
-            f"limit is {amount:g}: leave the level out, or {cure} its amount."
-        )
-    raise InputError(
-        f"the cover names level '{unknown[0]}' of factor '{limit.factor}'; its levels are "
-        f"{first_of(coding.labels)}{parents}.{rule}"
-    )
-
-
-def _label(node: Path) -> str:
-    """Return the name of an inner node, spelled as the names of the levels below it begin."""
-    return " > ".join(map(str, node))
-
-
-def _of_nearest(path: Path, given: Mapping[Path, float]) -> float | None:
-    """Return the amount given for the deepest node on a path, None if there is none."""
-    return next((given[path[:depth]] for depth in range(len(path), 0, -1) if path[:depth] in given), None)
-
-
-def _fallback(limit: ByLevel, node: Path, given: Mapping[Path, float], levels: Array) -> float:
-    """Return the amount of the unseen levels of a node: the node's own, its levels' common one, the default, the most.
-
-    The largest amount is the cautious one: it does not price an unseen level too low.
-    """
-    own = _of_nearest(node, given)
-    if own is not None:
-        return own
-    if limit.default is not None and not (node and len(levels) and levels.min() == levels.max()):
-        return limit.default
-    return float(levels.max()) if len(levels) else max(limit.values.values())
+    return level_table(limit, codings, "the cover")
 
 
 def scheduled_shares(

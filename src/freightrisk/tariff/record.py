@@ -26,6 +26,8 @@ from freightrisk.tariff.funds import Fund, check_funds, keyed_periods, windows_o
 from freightrisk.tariff.limits import Limit, ranked
 from freightrisk.tariff.loading import Loadings
 from freightrisk.tariff.loss_control import LossControls
+from freightrisk.tariff.made_for import check_made_for
+from freightrisk.tariff.pooled_amounts import refuse_pooled_amounts, refuse_pooled_limits
 from freightrisk.tariff.rates import (
     CoverCurves,
     RateTables,
@@ -95,8 +97,14 @@ class TariffRecord:
 
     def _check_rates(self) -> None:
         """Refuse tables, curves and columns of amounts that do not belong together."""
+        made_for = self.curves.made_for
+        check_made_for(self.curves, self.cover, self.provenance)
         for limit in self.cover.level_limits:
             limit_table(limit, self.codings)
+        if made_for is not None and made_for.level_limits != self.cover.level_limits:
+            refuse_pooled_limits(self.cover, self.codings)
+        object.__setattr__(self, "curves", self.curves.of_cover(self.cover))
+        self.loadings.tables(self.codings)
         _check_pairs(self.pairs, self.codings)
         if self.lines is not None and self.lines not in self.codings:
             raise InputError(f"lines names factor '{self.lines}', which is not a factor of the tariff.")
@@ -107,7 +115,7 @@ class TariffRecord:
         rated = {} if self.experience is None else self.experience.tables
         controls = dict(zip((rule.name for rule in self.loss_controls.rules), self.loss_controls.factors, strict=True))
         rated |= {f"loss control {name}": np.array([1.0, factor]) for name, factor in controls.items()}
-        check_products("frequency", self.frequency.base, {**self.frequency.tables, **rated})
+        check_products("frequency", self.intensity_base, {**self.frequency.tables, **rated})
         shares = {f"shares of {name}": table[table > 0.0] for name, table in self.shares.items()}
         check_products("severity", self.severity.base, {**self.severity.tables, **shares})
         check_curves(self.count_curve, self._count_ends, "count_curve", of_lines=self.lines is not None)
@@ -181,6 +189,11 @@ class TariffRecord:
     def dither_key(self) -> str:
         """Return the secret key of dithered rounding."""
         return self.rounding_rule.dither_key
+
+    @property
+    def intensity_base(self) -> float:
+        """Return the base of the claim intensity under the cover, with moral hazard (docs/method.md, equation 21a)."""
+        return self.frequency.base * (1.0 + self.loadings.moral_hazard)
 
     @property
     def payers(self) -> tuple[str, ...]:
@@ -313,6 +326,14 @@ def _unknown_levels(tariff: TariffRecord) -> Iterator[tuple[str, str, Any, Codin
                     known = coding.spellings[list(coding.columns).index(column)]
                     unmet = (level for level in condition if level is not None and known.meet(level) is None)
                     yield from ((rule, column, level, coding) for level in unmet)
+
+
+def check_new_cover(tariff: TariffRecord) -> None:
+    """Refuse or warn of terms that a new tariff cannot keep; documents of earlier tariffs are read without it."""
+    refuse_pooled_limits(tariff.cover, tariff.codings)
+    for name, amounts in tariff.loadings.by_level.items():
+        refuse_pooled_amounts(amounts, tariff.codings, what=name)
+    warn_of_unknown_levels(tariff)
 
 
 def warn_of_unknown_levels(tariff: TariffRecord) -> None:

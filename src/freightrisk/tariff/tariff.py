@@ -27,7 +27,7 @@ from freightrisk.tariff.loss_control import Funnel, LossControl, LossControls
 from freightrisk.tariff.parts import document_of, tariff_digest
 from freightrisk.tariff.priced import Priced
 from freightrisk.tariff.pricing import Pricer
-from freightrisk.tariff.record import TariffRecord, check_terms, warn_of_unknown_levels
+from freightrisk.tariff.record import TariffRecord, check_new_cover, check_terms, warn_of_unknown_levels
 from freightrisk.tariff.rounding import Rounding
 from freightrisk.tariff.subsidy import Subsidy, in_stacking_order
 
@@ -149,10 +149,16 @@ class Tariff(TariffRecord, Priced):
             experience=experience,
             clock=frequency.clock if clock is None else clock,
             **parts_of_models(
-                frequency, severity, cover=cover, shape=shape, experience=experience, aggregate=aggregate_shares
+                frequency,
+                severity,
+                cover=cover,
+                shape=shape,
+                experience=experience,
+                aggregate=aggregate_shares,
+                loads=loadings.by_level,
             ),
         )
-        warn_of_unknown_levels(tariff)
+        check_new_cover(tariff)
         return tariff
 
     def with_subsidies(self, subsidies: Sequence[Subsidy], *, funds: Sequence[Fund] = ()) -> "Tariff":

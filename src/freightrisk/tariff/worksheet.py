@@ -98,7 +98,7 @@ def worksheet(
         f"Worksheet of tariff '{tariff.name}'" if title is None else title,
         *([f"Cover '{tariff.name}'"] if beside else []),
         *_premium_lines(tariff, codes, priced, amounts),
-        *_filed_lines(tariff, priced),
+        *_filed_lines(tariff, codes, priced),
         *_sum_lines(priced, beside),
         *_money_lines(tariff, priced, left, in_funds),
     ]
@@ -107,9 +107,9 @@ def worksheet(
 
 @dataclass(frozen=True)
 class CoverSheet:
-    """The worksheet of a cover beside the first: its lines, and its filed premium in micro-yuan."""
+    """The worksheet of a cover beside the first: its title, its lines, and its filed premium in micro-yuan."""
 
-    name: str
+    title: str
     rows: tuple[str, ...]
     filed_micro: int
 
@@ -121,17 +121,17 @@ def cover_sheet(
     codes = codes_of(tariff, order, date_format=date_format)
     amounts = measures_of_one(tariff, order, dict(zip(tariff.sizes, codes, strict=True))).ravel().tolist()
     priced = _reference.price_order(codes, plan, len(tariff.payers), measures=amounts)
-    rows = [*_premium_lines(tariff, codes, priced, amounts), *_filed_lines(tariff, priced)]
-    return CoverSheet(tariff.name, tuple(rows), priced.filed_micro)
+    rows = [*_premium_lines(tariff, codes, priced, amounts), *_filed_lines(tariff, codes, priced)]
+    return CoverSheet(f"Cover '{tariff.name}'", tuple(rows), priced.filed_micro)
 
 
 def _sum_lines(priced: _reference.PricedOrder, beside: Sequence[CoverSheet]) -> Iterator[str]:
     """Yield the lines of the covers beside the first, and of the sum of all."""
     for cover in beside:
-        yield f"Cover '{cover.name}'"
+        yield cover.title
         yield from cover.rows
     if beside:
-        yield "All covers"
+        yield "Sum"
         whole = priced.filed_micro + sum(cover.filed_micro for cover in beside)
         bounded = min(whole, _reference.LARGEST_FILED)
         parts = " + ".join(f"{micro:,d}" for micro in (priced.filed_micro, *(one.filed_micro for one in beside)))
@@ -163,7 +163,7 @@ def _premium_lines(
     code = dict(zip(tariff.tabled, codes, strict=False))
     yield from _table_lines(
         "claim intensity", "claims an order", tariff.frequency, tariff.tabled, code,
-        [*_experience_lines(tariff, codes), *_control_lines(tariff, codes, priced)],
+        [*_intensity_lines(tariff, codes), *_control_lines(tariff, codes, priced)],
         priced.claim_intensity,
     )  # fmt: skip
     claims = "no limit on claims" if tariff.cover.max_claims is None else f"at most {tariff.cover.max_claims} an order"
@@ -179,13 +179,28 @@ def _premium_lines(
     yield from _cover_lines(tariff, codes, priced)
     yield _line("pure premium", priced.pure_premium, "expected claims x expected payout")
     loads = tariff.loadings
+    fraud = _level_load(tariff, "fraud_load", code)
+    yield from _level_load_lines(tariff, "fraud_load", code, "of expected payouts,")
     # docs/method.md, equation 22.
     yield _line(
         "technical premium",
         priced.technical_premium,
-        f"(pure x {1 + loads.fraud_load:g} + {loads.claim_handling:g} x claims + {loads.policy_cost:g})"
-        f" / {loads.retained:g}",
+        f"(pure x {1 + fraud:g} + {loads.claim_handling:g} x claims + {loads.policy_cost:g}) / {loads.retained:g}",
     )
+
+
+def _level_load(tariff: TariffRecord, name: str, code: Mapping[str, int]) -> float:
+    """Return a load of one order, which may depend on a factor."""
+    load, tables = getattr(tariff.loadings, name), tariff.loadings.tables(tariff.codings)
+    return float(tables[name][code[load.factor]]) if name in tables else float(load)
+
+
+def _level_load_lines(tariff: TariffRecord, name: str, code: Mapping[str, int], what: str) -> Iterator[str]:
+    """Yield a line with the level that decides a load, if the load depends on a factor."""
+    if name in tariff.loadings.by_level:
+        factor = tariff.loadings.by_level[name].factor
+        level = tariff.codings[factor].slot_label(code[factor])
+        yield _line(name.replace("_", " "), _level_load(tariff, name, code), f"{what} {factor} {level}".lstrip())
 
 
 def _amount_lines(tariff: TariffRecord, amounts: Sequence[float]) -> Iterator[str]:
@@ -244,6 +259,13 @@ def _table_lines(
     yield _line(what, total, unit if total_unit is None else total_unit)
 
 
+def _intensity_lines(tariff: TariffRecord, codes: list[int]) -> Iterator[str]:
+    """Yield a line for each factor of the claim intensity that is not a table of the frequency."""
+    yield from _experience_lines(tariff, codes)
+    if tariff.loadings.moral_hazard:  # docs/method.md, equation 21a
+        yield _line("  x moral hazard", 1.0 + tariff.loadings.moral_hazard, "assumed, cover against history")
+
+
 def _experience_lines(tariff: TariffRecord, codes: list[int]) -> Iterator[str]:
     """Yield a line for each code column of the experience."""
     if tariff.experience is None:
@@ -269,14 +291,18 @@ def _control_lines(tariff: TariffRecord, codes: list[int], priced: _reference.Pr
         causes = tariff.loss_controls.funnel.share_of(rule.causes)
         why = f"{rule.stage}: 1 + {rule.evidence:g} x {rule.reach:g} x {rule.effect:g}"
         why += f" x {causes:g} of causes" if rule.causes else ""
+        why += "" if rule.interval is None else f" ({rule.interval[0]:.3g} to {rule.interval[1]:.3g})"
         if rule.cost:
             beside = tariff.loss_controls.cost(k, priced.claim_intensity)
             why += f"; costs the merchant {beside:.6f} yuan an order beside"
         yield _line(f"  x {rule.name}", float(tariff.loss_controls.factors[k]), why)
 
 
-def _filed_lines(tariff: TariffRecord, priced: _reference.PricedOrder) -> Iterator[str]:
-    factor = tariff.loadings.filed_factor
+def _filed_lines(tariff: TariffRecord, codes: list[int], priced: _reference.PricedOrder) -> Iterator[str]:
+    """Yield the lines from the technical premium to the filed premium."""
+    code = dict(zip(tariff.tabled, codes, strict=False))
+    yield from _level_load_lines(tariff, "filed_factor", code, "")
+    factor = _level_load(tariff, "filed_factor", code)
     yield _fen_line("micro-yuan", priced.micro, f"technical premium x {factor:g}, to the nearest")
     if priced.filed_micro != priced.micro:
         yield _fen_line(
