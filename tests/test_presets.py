@@ -106,7 +106,7 @@ def test_every_value_has_a_source_or_says_that_it_has_none(name):
     for row in numbers.to_dict("records"):
         assert row["grade"] in GRADES
         assert row["use"] in USES
-        sourced = re.fullmatch(r"S\d(-\d+)?|W\d+[ab]?|2\.\d+", row["source"]) is not None
+        sourced = re.fullmatch(r"S\d(-\d+)?|W\d+[ab]?", row["source"]) is not None
         if row["grade"] == "assumed":
             assert row["source"] == ""
             assert len(row["note"]) > 20, "an assumption tells its reason"
