@@ -489,6 +489,10 @@ def test_models_without_the_factor_of_the_fees_are_refused(without_zone, make):
 BAD = [
     (lambda m: presets.table("taobao"), "name of a preset"),
     (lambda m: presets.illustrative("x"), "name of a preset"),
+    (lambda m: presets.table(["jd_2023"]), "name of a preset"),
+    (lambda m: presets.account_integrity(effect=-0.1, evidence=1.0, column=["score"]), "column"),
+    (lambda m: protection(m, delay_shares={"a": 0.5}), "delay_shares"),
+    (lambda m: presets.return_treasure(*m, first_weight_fee=FEES, loss_controls=pd.Series([1.0])), "loss_controls"),
     (lambda m: presets.jd_2023(m[1], m[0], first_weight_fee=None), "frequency is a severity model"),
     (lambda m: presets.jd_2023(*m, first_weight_fee=8.0), "first_weight_fee"),
     (

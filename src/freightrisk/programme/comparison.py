@@ -15,6 +15,7 @@ from freightrisk.programme.programme import Programme
 from freightrisk.programme.record import TOTAL
 from freightrisk.programme.version_pricing import ENROLLED
 from freightrisk.programme.versions import Versions
+from freightrisk.tariff.rounding import whole_sums
 from freightrisk.tariff.tariff import Tariff
 
 if TYPE_CHECKING:
@@ -162,9 +163,7 @@ def _sums(
     place = np.zeros(size, dtype=np.int64) if groups is None else groups
 
     def whole(values: NDArray[Any]) -> NDArray[np.int64]:
-        found = np.zeros(n, dtype=np.int64)
-        np.add.at(found, place, values.astype(np.int64))
-        return found
+        return whole_sums(place, values.astype(np.int64), n)
 
     def real(*names: str) -> NDArray[np.float64]:
         values = sum((np.nan_to_num(quotes[name]) for name in names), np.zeros(size))

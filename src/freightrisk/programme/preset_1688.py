@@ -107,7 +107,9 @@ def buyer_protection_1688(
 
     Notes
     -----
-    A day before 12 September 2024 has no version.
+    A day before 12 September 2024 has no version. On 12 September the fee is that of the earlier product (安心购), with the
+    same terms; with `joined` it is left out, because it is not known which merchants had that product. Several numbers
+    of this preset are the platform's promises for its own money, so the list price is a cost and not a premium.
 
     Examples
     --------
@@ -253,7 +255,9 @@ class _Sold:
         limit = AggregateLimit(self.data("covers", "late delivery: limit"), by="merchant", period="month")
         where = {self.roles["high_repurchase"]: [self.data("segments", "high repurchase rate")]}
         cover = Cover(max_claims=None, eligible=where, aggregate=limit)
-        return self._tariffs({"late delivery": cover}, shares=AggregateShares(limit, {}) if shares is None else shares)
+        given = None if shares is None else _check.instance(shares, AggregateShares, argument="delay_shares")
+        share = AggregateShares(limit, {}) if given is None else given
+        return self._tariffs({"late delivery": cover}, shares=share)
 
     def _refunds(self, monthly: Mapping[str, float] | None) -> list[Tariff]:
         """Return a cover of refunds without return for each level of the repeat rate."""

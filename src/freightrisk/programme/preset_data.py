@@ -57,10 +57,13 @@ class PresetData:
         return self.items[section, item].source
 
 
-@cache
 def preset_data(name: str) -> PresetData:
     """Return the document of a preset."""
-    _check.one_of(name, NAMES, argument="name of a preset")
+    return _document(_check.one_of(name, NAMES, argument="name of a preset"))
+
+
+@cache
+def _document(name: str) -> PresetData:
     plain = json_document(files("freightrisk").joinpath("programme", "presets", f"{name}.json").read_bytes())
     items = {(section, key): Item(**value) for section in SECTIONS for key, value in plain[section].items()}
     return PresetData(plain["name"], plain["title"], plain["chinese"], plain["market"], FrozenDict(items))

@@ -5,6 +5,7 @@ from typing import Any, Unpack
 
 from freightrisk import _check
 from freightrisk._shown import repr_of
+from freightrisk.book.by_level import ByLevel
 from freightrisk.book.factors import Value
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
@@ -15,6 +16,7 @@ from freightrisk.programme.preset_parts import (
     Severity,
     Terms,
     check_models,
+    checked_controls,
     checked_events,
     checked_terms,
     event_tariff,
@@ -24,7 +26,7 @@ from freightrisk.programme.preset_parts import (
 )
 from freightrisk.programme.programme import Programme
 from freightrisk.tariff.conditions import Interval
-from freightrisk.tariff.cover import ByLevel, Cover
+from freightrisk.tariff.cover import Cover
 from freightrisk.tariff.event_severity import EventSeverity
 from freightrisk.tariff.limits import LARGEST_LIMIT, Limit
 from freightrisk.tariff.loss_control import LossControl
@@ -150,6 +152,7 @@ def jd_2024(
     data, terms = preset_data("jd_2024"), checked_terms(terms)
     roles = roles_of(data, columns, ROLES)
     check_models(data, frequency, severity, factors=[])
+    controls = checked_controls(loss_controls)
     merged = _check.number(merge_share, argument="merge_share", low=0.0, high=1.0)
     large = _check.items(large_goods, argument="large_goods", such="list levels of the category")
     limit = data("covers", "return freight: limit, large goods")
@@ -163,13 +166,13 @@ def jd_2024(
     cut = _cut(data, roles, childrens_goods) if _check.flag(price_cut, argument="price_cut") else []
     lead = freight_tariff(
         data, frequency, severity, cover, terms=terms, subsidies=[*cut, *_light_cheap(data, roles, light_cheap)],
-        floor_fen=data("subsidies", "smallest price"), controls=loss_controls,
+        floor_fen=data("subsidies", "smallest price"), controls=controls,
     )  # fmt: skip
     covers = [lead]
     if packaging is not None:
         every = Cover(max_claims=most, merge_share=merged)
         tariff = event_tariff(PACKAGING, (frequency, packaging), every, lead=lead, terms=terms)
-        covers.append(tariff.with_loss_controls(loss_controls) if loss_controls else tariff)
+        covers.append(tariff.with_loss_controls(controls) if controls else tariff)
     if return_damage is not None:
         pair = checked_events({RETURN_DAMAGE: return_damage}, [RETURN_DAMAGE])[RETURN_DAMAGE]
         column = roles["declared_value"]

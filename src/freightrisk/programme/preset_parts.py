@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 
 from freightrisk import _check
 from freightrisk._shown import repr_of
+from freightrisk.book.by_level import ByLevel
 from freightrisk.book.factors import Value
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
@@ -15,7 +16,7 @@ from freightrisk.programme.preset_data import PresetData, preset_data
 from freightrisk.tariff.aggregate_shares import AggregateShares
 from freightrisk.tariff.build import check_kind, factors_of
 from freightrisk.tariff.conditions import Interval
-from freightrisk.tariff.cover import ByLevel, Cover
+from freightrisk.tariff.cover import Cover
 from freightrisk.tariff.event_cover import EventCover
 from freightrisk.tariff.event_severity import EventSeverity
 from freightrisk.tariff.experience_rating import ExperienceRating
@@ -103,6 +104,11 @@ def freight_tariff(
         name=RETURN_FREIGHT, **given,
     )  # fmt: skip
     return tariff.with_loss_controls(controls) if controls else tariff
+
+
+def checked_controls(controls: Any) -> tuple[LossControl, ...]:
+    """Return loss controls, and refuse other values."""
+    return _check.members(controls, LossControl, argument="loss_controls")
 
 
 def filed(preset: PresetData, loadings: Loadings | None) -> Loadings:
@@ -198,7 +204,7 @@ def account_integrity(*, effect: float, evidence: float, column: str = "experien
         data("loss_controls", "account integrity: stage"),
         effect=effect,
         evidence=evidence,
-        where={column: Interval(above=data("loss_controls", key))},
+        where={_check.label(column, argument="column"): Interval(above=data("loss_controls", key))},
         start=data("dates", "account integrity: first day"),
         source=data.source("loss_controls", key),
     )

@@ -6,6 +6,7 @@ from typing import Any, Unpack
 
 from freightrisk import _check
 from freightrisk._shown import repr_of
+from freightrisk.book.by_level import ByLevel
 from freightrisk.errors import InputError
 from freightrisk.models.fitted import FittedModel
 from freightrisk.programme.claim_payer import ClaimPayer
@@ -16,13 +17,14 @@ from freightrisk.programme.preset_parts import (
     Terms,
     Where,
     check_models,
+    checked_controls,
     checked_terms,
     first_weight_factors,
     freight_tariff,
     roles_of,
 )
 from freightrisk.programme.programme import Programme
-from freightrisk.tariff.cover import ByLevel, Cover
+from freightrisk.tariff.cover import Cover
 from freightrisk.tariff.funds import Fund
 from freightrisk.tariff.loss_control import LossControl
 from freightrisk.tariff.subsidy import Subsidy
@@ -98,7 +100,7 @@ def taobao_seller(
     subsidies, funds = _seller_campaigns(data, roles["segment"], double_11, discounts_618, dates_618)
     tariff = freight_tariff(
         data, frequency, severity, _first_weight_cover(data, first_weight_fee), terms=terms, subsidies=subsidies,
-        funds=funds, floor_fen=data("subsidies", "smallest price"), controls=loss_controls,
+        funds=funds, floor_fen=data("subsidies", "smallest price"), controls=checked_controls(loss_controls),
     )  # fmt: skip
     return _programme(data, tariff)
 
@@ -201,7 +203,8 @@ def return_treasure(
     payer = data("subsidies", "payer")
     tariff = freight_tariff(
         data, frequency, severity, cover, terms=terms, floor_fen=data("subsidies", "smallest price"),
-        subsidies=[Subsidy("saving", payer, percent_of_list=share)] if share else [], controls=loss_controls,
+        subsidies=[Subsidy("saving", payer, percent_of_list=share)] if share else [],
+        controls=checked_controls(loss_controls),
     )  # fmt: skip
     return _programme(data, tariff, start=data("dates", "first day"))
 
