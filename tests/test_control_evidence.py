@@ -165,6 +165,18 @@ def test_row_order_splits_and_units_change_nothing(seed, periods, treated, contr
 
 
 @QUIET
+@pytest.mark.parametrize("seed", range(5))
+def test_amounts_in_fen_have_the_error_of_their_merchants(seed):
+    # Freight of 900 fen an event: the error may not shrink because the numbers are larger.
+    counts = panel(seed, variation=0.3)
+    amounts = counts.assign(events=counts["events"] * 900, trials=counts["trials"] * 5_000)
+    one, other = control_effect(counts), control_effect(amounts)
+    assert other.effect == pytest.approx(one.effect, rel=1e-9)
+    assert other.standard_error == pytest.approx(one.standard_error, rel=0.1)
+    assert other.evidence == pytest.approx(one.evidence, rel=0.1)
+
+
+@QUIET
 @given(st.integers(0, 10**6), st.floats(1e-6, 10.0), st.floats(1e-6, 10.0))
 def test_evidence_times_effect_is_the_shrunk_effect(seed, prior, other):
     found = control_effect(panel(seed, treated=3, control=3), prior_sd=prior)

@@ -25,6 +25,7 @@ from freightrisk import (
     Subsidy,
     TariffDocumentError,
 )
+from freightrisk._columns import ColumnNames
 from freightrisk.events import EventCover, ShapedSeverity
 from freightrisk.programmes import (
     Enrolment,
@@ -622,3 +623,30 @@ def test_the_worksheet_says_what_the_phase_in_does():
 def test_what_cannot_be_a_phase_in_is_refused(make, told):
     with pytest.raises(InputError, match=told):
         make()
+
+
+def test_versions_read_renamed_columns_of_orders_and_merchants():
+    tariff = EventCover("old", frequency=0.01, severity=10.0, cover=Cover(max_claims=None)).tariff(
+        subsidies=[Subsidy("big", "platform", fixed_fen=2, where={"tier": ["big"]})]
+    )
+    old = Programme("old", tariff, end="2024-09-12")
+    dearer = replace(tariff, loadings=Loadings(profit=0.5))
+    new = Programme("new", dearer, start="2024-09-13", phase_in=PhaseIn(0.1))
+    versions = Versions([old, new], enrolment=Enrolment({"m1": [(None, None)], "m2": [("2024-09-13", None)]}))
+    orders = pd.DataFrame({"shop": ["m1", "m2", "m2"], "sent": ["2024-09-12", "2024-09-12", "2024-09-14"]})
+    merchants = pd.DataFrame({"shop": ["m1", "m2"], "tier": ["big", "small"]})
+    named = {"merchant_id": "shop", "ship_date": "sent"}
+    priced = versions.price(orders, merchants=merchants, **named)
+    assert priced[["list_fen", "platform_fen", "merchant_fen"]].to_numpy().tolist() == [
+        [10, 2, 8],
+        [0, 0, 0],
+        [11, 0, 11],
+    ]
+    assert priced["enrolled"].tolist() == [True, False, True]
+    for k in range(3):
+        quote = versions.quote(orders.iloc[k].to_dict(), merchants=merchants, **named)
+        assert quote == pytest.approx({name: priced[name].iloc[k] for name in priced}, nan_ok=True)
+        sheet = versions.pricer.explain(
+            orders.iloc[k].to_dict(), merchants=merchants, names=ColumnNames(merchant_id="shop", ship_date="sent")
+        )
+        assert sheet.quote == pytest.approx(quote, nan_ok=True)

@@ -205,6 +205,9 @@ def control_effect(
     allows for any dependence and dispersion within merchants (docs/method.md, equations 48 to 51). The variation of a
     merchant that is alone in its group, or has more than half of it, comes from the other merchants.
 
+    Events and trials may be amounts in fen, such as freight out of sales, if both groups have several merchants. The
+    standard error then comes from the merchants and not from the size of the numbers.
+
     The effect is an average over all trials of the treated rows. If the control reached only a part of them, the
     effect holds for a reach of 1 in a `LossControl`, and not for the trials that it reached. A merchant whose result
     was published because it was good is not a random merchant. No table shows this; a smaller `prior_sd` allows for it.

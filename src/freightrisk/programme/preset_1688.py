@@ -107,9 +107,9 @@ def buyer_protection_1688(
 
     Notes
     -----
-    A day before 12 September 2024 has no version. On 12 September the fee is that of the earlier product (安心购), with the
-    same terms; with `joined` it is left out, because it is not known which merchants had that product. Several numbers
-    of this preset are the platform's promises for its own money, so the list price is a cost and not a premium.
+    A day before 12 September 2024 has no version. On 12 September the fee is that of the earlier product (安心购), with
+    the same terms. With `joined` it is left out, because nobody published which merchants had that product. The
+    platform promises its own money, so the list price is a cost and not a premium.
 
     Examples
     --------

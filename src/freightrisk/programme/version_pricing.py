@@ -1,7 +1,6 @@
 """The pricer of versions: each order is priced by its programme, and the quotes stand in the rows of the orders."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -209,21 +208,22 @@ class VersionsPricer:
         if change is None:
             quote = programme.pricer.quote(order, **asked)
         else:
-            moved = self._moved(change, known, merchants, names)
+            moved = self._moved(change, order, merchants, names)
             quote = change.pricer.quote(order, moved=moved.filed_micro, **asked) | {PHASED: bool(moved.rows)}
         return said | quote | {VERSION: programme.version, ENROLLED: True}
 
     def _transition_of(self, programme: Programme) -> Transition | None:
         return self.transitions.get(self.versions.programmes.index(programme))
 
-    def _moved(self, change: Transition, order: Mapping[str, Any], merchants: Any, names: ColumnNames) -> CoverSheet:
+    def _moved(self, change: Transition, order: Any, merchants: Any, names: ColumnNames) -> CoverSheet:
         """Return what a phase-in adds to the premium of one order; it has lines if the cap binds."""
-        plain = replace(PLAIN_NAMES, date_format=names.date_format)
         new, old = (
-            one.pricer.quote(order, merchants=merchants, names=plain)
+            one.pricer.quote(order, merchants=merchants, names=names)
             for one in (change.programme.listing, change.before.listing)
         )
-        day = value_of(order, SHIP_DATE, lambda value: time_of(value, self.versions.clock, names.date_format))
+        day = value_of(
+            one_order(order, names), SHIP_DATE, lambda value: time_of(value, self.versions.clock, names.date_format)
+        )
         columns = {name: np.array([value]) for name, value in new.items()}
         holds = change.cap.holds(np.array([day], dtype="datetime64[s]"))
         moved, bound = change.moved(columns, np.array([old[LISTED]]), holds)
@@ -243,7 +243,7 @@ class VersionsPricer:
             return Worksheet(rows, self.quote(order, merchants=merchants, names=names))
         asked: dict[str, Any] = {"merchants": merchants, "balances": balances, "names": names}
         change = self._transition_of(programme)
-        moved = None if change is None else self._moved(change, known, merchants, names)
+        moved = None if change is None else self._moved(change, order, merchants, names)
         if change is None or moved is None or not moved.rows:
             sheet = programme.pricer.explain(order, **asked)
         else:

@@ -89,7 +89,7 @@ class LossControl:
     """A measure that changes one stage of the way from a request to a paid claim.
 
     It multiplies the claim intensity of the orders for which it holds by
-    ``1 + evidence * reach * effect * share of its causes`` (docs/method.md, equation 22a). It is never a discount on
+    ``1 + evidence * reach * effect * share of its causes`` (docs/method.md, equation 21b). It is never a discount on
     the premium: without evidence it changes nothing.
 
     Parameters

@@ -281,7 +281,7 @@ def _experience_lines(tariff: TariffRecord, codes: list[int]) -> Iterator[str]:
 
 
 def _control_lines(tariff: TariffRecord, codes: list[int], priced: _reference.PricedOrder) -> Iterator[str]:
-    """Yield a line for each loss control that holds (docs/method.md, equation 22a)."""
+    """Yield a line for each loss control that holds (docs/method.md, equation 21b)."""
     holds, first = 2**64 - 1, len(codes) - len(tariff._gates)
     for gate, code in zip(tariff._gates, codes[first:], strict=True):
         holds &= int(gate.masks[CONTROLS][code]) if CONTROLS in gate.masks else holds
