@@ -12,8 +12,8 @@ import pytest
 import freightrisk
 from freightrisk import Credibility, Factor, FrequencyModel, OrderBook
 
-FACES = ("aggregates", "campaigns", "credibility", "events", "inference", "lines", "programmes", "reports", "results",
-         "shapes")  # fmt: skip
+FACES = ("aggregates", "campaigns", "credibility", "events", "inference", "lines", "presets", "programmes", "reports",
+         "results", "shapes")  # fmt: skip
 API = Path(__file__).resolve().parents[1] / "docs" / "api.md"
 
 

@@ -202,6 +202,53 @@ def _fixed() -> dict[str, Call]:
             {"scores": [4.75, 4.85, 4.78], "claims": [1, 0, 0], "expected": [0.2, 0.3, 0.1]},
         ),
         "control_effect": (fr.programmes.control_effect, {"table": controls}),
+        "compare": (fr.presets.compare, {"orders": orders, "offers": [tariff], "by": "zone", "threads": 1}),
+        "presets.table": (fr.presets.table, {"name": "jd_2024"}),
+        "negotiation_tool": (fr.presets.negotiation_tool, {"evidence": 0.3, "reach": 1.0}),
+        "account_integrity": (fr.presets.account_integrity, {"effect": -0.1, "evidence": 0.5}),
+        "taobao_seller": (
+            fr.presets.taobao_seller,
+            {
+                "frequency": frequency,
+                "severity": severity,
+                "first_weight_fee": None,
+                "double_11": {"zone": ["far"]},
+                "discounts_618": {"new": 0.1},
+                "dates_618": ("2024-06-01", "2024-06-20"),
+                "columns": {"segment": "kind"},
+            },
+        ),
+        "return_treasure": (
+            fr.presets.return_treasure,
+            {"frequency": frequency, "severity": severity, "first_weight_fee": None, "saving": 0.2},
+        ),
+        "buyer_protection_1688": (
+            fr.presets.buyer_protection_1688,
+            {
+                "frequency": frequency,
+                "severity": severity,
+                "large_order": 1e3,
+                "big_purchase": 5e3,
+                "joined": ["m1"],
+                "events": {"refund only": (0.01, 0.3), "late delivery": (0.01, 5.0)},
+                "monthly_refunds": {"high": 5.0},
+                "backstop": True,
+                "reading": "S3-6",
+            },
+        ),
+        "jd_2024": (
+            fr.presets.jd_2024,
+            {
+                "frequency": frequency,
+                "severity": severity,
+                "large_goods": ["sofa"],
+                "light_cheap": (20.0, 0.5),
+                "merge_share": 0.7,
+                "packaging": 0.5,
+                "return_damage": (0.001, 0.3),
+                "childrens_goods": ["toys"],
+            },
+        ),
         "lagged_scores": (fr.credibility.lagged_scores, {"orders": orders, "history": history}),
         "limited_expected_value": (
             fr.shapes.limited_expected_value,
@@ -261,13 +308,15 @@ def _writers(folder: Path) -> Iterator[dict[str, Call]]:
 
 WRITING = 0.13  # share of the cases
 COLUMNS = ("order_id", "merchant_id", "ship_date", "priority", "date_format")
+TERMS = ("shape", "loadings", "experience", "rounding", "dither_key", "clock")
 
 
 def _names(call: Callable[..., Any], given: Mapping[str, Any]) -> list[str]:
-    """Return the names of all arguments of a call; for ``**columns``, the names of columns."""
+    """Return the names of all arguments of a call; for ``**columns`` and ``**terms``, the names of these."""
     found = []
     for name, parameter in inspect.signature(call).parameters.items():
-        found += COLUMNS if parameter.kind is parameter.VAR_KEYWORD else [name]
+        rest = TERMS if name == "terms" else COLUMNS
+        found += rest if parameter.kind is parameter.VAR_KEYWORD else [name]
     return [*found, *found, *given]
 
 

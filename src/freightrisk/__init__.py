@@ -1,8 +1,8 @@
 """Pricing of e-commerce return-freight insurance: category models, tariffs, and quotes to the fen.
 
 This module has the names for everyday work, from a book to prices. The modules `aggregates`, `campaigns`,
-`credibility`, `datasets`, `events`, `inference`, `ledger`, `lines`, `plots`, `programmes`, `reports`, `results` and
-`shapes` have the other names. They are imported at first use.
+`credibility`, `datasets`, `events`, `inference`, `ledger`, `lines`, `plots`, `presets`, `programmes`, `reports`,
+`results` and `shapes` have the other names. They are imported at first use.
 """
 
 import importlib as _importlib
@@ -121,6 +121,7 @@ _MODULES = (
     "ledger",
     "lines",
     "plots",
+    "presets",
     "programmes",
     "reports",
     "results",
