@@ -12,14 +12,17 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from freightrisk import (
     Balances,
+    ByLevel,
     Cover,
+    Fund,
     InputError,
     Ledger,
+    Loadings,
     Settlement,
     Subsidy,
     TariffDocumentError,
@@ -27,15 +30,16 @@ from freightrisk import (
     price_parquet,
     settle,
 )
-from freightrisk.campaigns import Fund
 from freightrisk.datasets import simulate_book
 from freightrisk.errors import LedgerError
 from freightrisk.events import EventCover
 from freightrisk.pipeline import tables
+from freightrisk.pipeline.batch import Snapshot, Unpriced
 from freightrisk.programmes import Enrolment, Fee, PhaseIn, Programme, Versions, load_priced, refunds
 from programme_strategies import covered_programmes, orders_of
-from strategies import CODINGS, ByLevel, Loadings, put_together, rate_tables, seeds
+from strategies import ZONES, put_together, rate_tables, seeds
 
+FEW = settings(max_examples=12)
 NAMES = ("old", "new", "pilot")
 
 
@@ -58,10 +62,9 @@ def changing_versions(draw, *, pilots=True):
     periods = {"m1": [(None, "2025-06-05"), ("2025-06-12", None)], "m2": [("2025-06-02", "2025-06-20")]}
     enrolment = Enrolment(periods) if draw(st.booleans()) else None
     versions = Versions(programmes, pilots={"pilot": ["m2"]} if len(drawn) > 2 else {}, enrolment=enrolment)
-    carries = any(one.rounding == "carry" for one in programmes)
-    proxy = replace(old, covers=(replace(old.lead, rounding_rule=replace(old.lead.rounding_rule, mode="carry")),)
-                    ) if carries else old  # fmt: skip
-    frame = orders_of(proxy, draw(st.integers(1, 40)), draw(seeds))
+    frame = orders_of(old, draw(st.integers(1, 25)), draw(seeds))
+    if any(one.rounding == "carry" for one in programmes):
+        frame["merchant_id"] = frame["merchant_id"].fillna("m1")
     frame["ship_date"] = frame["ship_date"].fillna(pd.Timestamp("2025-06-10"))
     return versions, frame.sort_values(["ship_date", "order_id"])
 
@@ -97,6 +100,7 @@ def same(found, expected):
 # --- Parquet -------------------------------------------------------------------------------------------------------
 
 
+@FEW
 @given(changing_versions(pilots=False), st.integers(1, 45), st.booleans(), st.booleans())
 def test_batches_of_a_file_have_the_fen_of_all_orders(drawn, batch_rows, detail, campaigns):
     versions, frame = drawn
@@ -115,6 +119,7 @@ def test_batches_of_a_file_have_the_fen_of_all_orders(drawn, batch_rows, detail,
     assert totals == {"orders": len(frame)} | {name: int(expected[name].sum()) for name in money}
 
 
+@FEW
 @given(changing_versions(), st.integers(0, 2**32 - 1))
 def test_the_order_of_rows_changes_nothing_at_any_door(drawn, seed):
     versions, frame = drawn
@@ -128,6 +133,7 @@ def test_the_order_of_rows_changes_nothing_at_any_door(drawn, seed):
     same(found, expected)
 
 
+@FEW
 @given(changing_versions())
 def test_the_columns_do_not_depend_on_the_orders(drawn):
     versions, frame = drawn
@@ -169,6 +175,7 @@ def test_the_total_of_a_merchant_is_its_premium_if_its_version_has_no_fees():
 # --- ledger --------------------------------------------------------------------------------------------------------
 
 
+@FEW
 @given(changing_versions(pilots=False), st.integers(0, 40), seeds)
 def test_a_ledger_prices_versions_as_in_memory_and_again_from_its_record(drawn, cut, seed):
     versions, frame = drawn
@@ -305,6 +312,21 @@ def test_the_phase_in_is_part_of_what_a_ledger_prices_and_compares(tmp_path):
                 ledger.price(other, few(), batch="b")
 
 
+def test_a_phased_batch_that_is_priced_twice_has_the_same_fen():
+    versions = Versions(
+        [event("old", 40, end="2024-09-12", subsidies=budget(25)),
+         event("new", 60, start="2024-09-13", subsidies=budget(25), phase_in=PhaseIn(0.1))]
+    )  # fmt: skip
+    part = versions.encode(few()).parts[1]
+    moved, _ = versions.pricer.moves(part, 1)
+    unpriced = Unpriced(versions.programmes[1], part.coded, {"threads": 1, "detail": True, "progress": False}, moved)
+    for spent, fen in ((0, [10, 10]), (20, [5, 0]), (0, [10, 10])):
+        done = unpriced.priced(Snapshot({("618", "", ""): spent}, {}))
+        assert done.columns["platform_fen"].tolist() == fen
+        assert done.columns["list_fen"].tolist() == [44, 44]
+    assert replace(unpriced, moved=moved + 10_000).priced(Snapshot({}, {})).fingerprint != done.fingerprint
+
+
 # --- settlement ----------------------------------------------------------------------------------------------------
 
 
@@ -312,6 +334,7 @@ def frames(settled):
     return [settled.payers, settled.accounts, settled.fees]
 
 
+@settings(max_examples=6)
 @given(changing_versions(), seeds)
 def test_a_settlement_of_versions_is_the_sum_of_those_of_its_programmes(drawn, seed):
     versions, frame = drawn
@@ -345,19 +368,26 @@ def test_a_settlement_of_versions_is_the_sum_of_those_of_its_programmes(drawn, s
 
 
 def test_a_settlement_of_files_reads_the_columns_of_filed_factors(tmp_path):
-    by_zone = ByLevel("zone", {"far": 1.2}, otherwise=0.9)
     rng = np.random.default_rng(1)
-    tariff = put_together(
-        frequency=rate_tables(["zone"], rng, 0.05), severity=rate_tables([], rng, 9.0), cover=Cover(max_claims=None),
-        loadings=Loadings(filed_factor=by_zone), codings={"zone": CODINGS["zone"]},
-    ) if False else None  # fmt: skip
-    assert tariff is None
-    versions, frame = two(), few()
-    frame.to_parquet(tmp_path / "o.parquet")
+    rates = {"frequency": rate_tables(["zone"], rng, 0.05), "severity": rate_tables([], rng, 9.0)}
+    by_zone = Loadings(filed_factor=ByLevel("zone", {"far": 1.5, "near": 1.0}, default=0.9))
+    versions = Versions(
+        [Programme("old", put_together(**rates, cover=Cover(max_claims=None)), end="2024-09-12"),
+         Programme("new", put_together(**rates, cover=Cover(max_claims=None), loadings=by_zone), start="2024-09-13")]
+    )  # fmt: skip
+    frame = few(8).assign(zone=rng.choice(ZONES, 8))
+    frame.assign(unused=1).to_parquet(tmp_path / "o.parquet")
     versions.price(frame).to_parquet(tmp_path / "q.parquet")
     found = Settlement.of(versions, tmp_path / "o.parquet", tmp_path / "q.parquet")
-    assert found.accounts["list_fen"].sum() == 180
-    assert found.accounts["filed_micro"].sum() == 1_800_000
+    assert found.is_balanced
+    right = [
+        int(versions.version_of(one).lead.loadings.filed_micro(
+            np.array([versions.quote(one)["technical_premium"]]),
+            1.0 if one["ship_date"] < "2024-09-13" else {"far": 1.5, "near": 1.0}.get(one["zone"], 0.9),
+        )[0])
+        for one in frame.to_dict("records")
+    ]  # fmt: skip
+    assert found.accounts["filed_micro"].sum() == sum(right)
 
 
 def test_what_cannot_be_settled_is_refused():
@@ -446,13 +476,14 @@ def test_the_command_line_prices_and_explains_versions(tmp_path, kind):
     orders = ["--tariff", tmp_path / "v.json", "--orders", tmp_path / f"o.{kind}"]
     code, printed, errors = run("price", *orders, "--out", tmp_path / f"q.{kind}")
     assert (code, errors) == (0, "")
-    read = pd.read_parquet if kind == "parquet" else (lambda path: pd.read_csv(path, keep_default_na=False, na_values=["nan"]))
-    same(read(tmp_path / f"q.{kind}").drop(columns="order_id"), versions.price(frame))
+    if kind == "parquet":
+        found = pd.read_parquet(tmp_path / "q.parquet")
+    else:
+        found = pd.read_csv(tmp_path / "q.csv", keep_default_na=False, na_values=["nan"])
+    same(found.drop(columns="order_id"), versions.price(frame))
     told = " ".join(printed.split())
-    assert "old 2 1.00 0.80" in told and "new 2 0.80 0.75" in told and "not enrolled 4" in told  # noqa: PT018
-    assert "service merchant insurer 0.14 2" in told.replace("service merchant platform", "service merchant insurer")
-    assert "service platform courier 0.04 2" in told
-    assert "in total 1.69" in told
+    said = ["old 2 1.00 0.85", "new 2 0.80 0.80", "not enrolled 4", "service platform courier 0.04 2", "in total 1.79"]
+    assert [one for one in said if one not in told] == []
     code, printed, _ = run("explain", *orders, "--order-id", 2)
     assert code == 0
     assert f"version {versions.programmes[1].version}" in printed
@@ -501,7 +532,7 @@ def test_a_simulated_book_has_the_same_fen_at_every_door(tmp_path):
         [event("old", 50, end=(change - pd.Timedelta(days=1)).date(), subsidies=budget(9_000)),
          event("new", 70, start=change.date(), subsidies=budget(9_000), phase_in=PhaseIn(0.1)),
          event("pilot", 20)],
-        pilots={"pilot": merchants[:9]}, enrolment=Enrolment(dict.fromkeys(merchants[:-20], [(None, None)])),
+        pilots={"pilot": merchants[:9]}, enrolment=Enrolment({one: [(None, None)] for one in merchants[:-20]}),
     )  # fmt: skip
     expected = versions.price(frame, campaigns=True)
     assert {*expected["list_fen"]} == {0, 20, 50, 55}

@@ -224,13 +224,14 @@ def price_batch(
 ) -> PricedBatch:
     """Return a batch priced from a snapshot."""
     moved = options.get("moved")
+    price_columns: Any = tariff.price_columns if moved is None else tariff.pricer.price_columns
     if coded.sequence is None:  # no campaign is limited and no remainder is carried
-        columns = tariff.pricer.price_columns(coded, **options, campaigns=True, buffers=into)
+        columns = price_columns(coded, **options, campaigns=True, buffers=into)
         return PricedBatch(columns, opening, {}, set(), {}, [], _fingerprint(tariff, coded, into, columns, moved))
     sequence: OrderSequence = coded.sequence
     before = opening.balances(tariff.subsidies, sequence)
     after = before.copy()
-    columns = tariff.pricer.price_columns(coded, **options, campaigns=True, balances=after, buffers=into)
+    columns = price_columns(coded, **options, campaigns=True, balances=after, buffers=into)
     spent: dict[Key, int] = {}
     met = {(name, period, WHOLE if merchant is None else str(merchant)) for name, merchant, period in after.met}
     entries: list[dict[str, Any]] = []
