@@ -495,6 +495,16 @@ def test_the_command_line_prices_and_explains_versions(tmp_path, kind):
     assert "settle the claims of each version with its programme" in errors
 
 
+def test_a_file_without_orders_is_priced_at_the_command_line(tmp_path):
+    two().save(tmp_path / "v.json")
+    few().iloc[:0].to_parquet(tmp_path / "o.parquet")
+    orders = ["--tariff", tmp_path / "v.json", "--orders", tmp_path / "o.parquet"]
+    code, printed, _ = run("price", *orders, "--out", tmp_path / "q.parquet")
+    assert code == 0
+    assert "not enrolled" in printed
+    assert pq.read_schema(tmp_path / "q.parquet").field("version").type == pa.string()
+
+
 def test_the_command_line_confirms_and_releases_the_batches_of_versions(tmp_path, monkeypatch):
     versions, frame = two(old=budget(15), new=budget(15)), few()
     versions.save(tmp_path / "v.json")
