@@ -585,5 +585,5 @@ def test_a_replay_keeps_the_fees_of_its_batch(where):
             with pytest.raises(LedgerError, match="is in the ledger with other orders, merchants or another tariff"):
                 ledger.price(other, frame, batch="a")
         for call in (lambda: ledger.price("p", frame, batch="b"), lambda: ledger.amend("p")):
-            with pytest.raises(InputError, match="tariff is 'p'; it must be a Tariff or a Programme"):
+            with pytest.raises(InputError, match="tariff is 'p'; it must be a Tariff, a Programme or Versions"):
                 call()

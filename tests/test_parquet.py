@@ -433,5 +433,5 @@ def test_columns_of_fees_and_covers_are_not_kept_twice(tmp_path, orders):
     price_parquet(tariff, tmp_path / "in.parquet", tmp_path / "out.parquet", keep=["fee: service"])
     kept = pq.ParquetFile(tmp_path / "out.parquet").metadata.row_group(0).column(0)
     assert (kept.path_in_schema, kept.compression) == ("fee: service", "LZ4")
-    with pytest.raises(InputError, match="tariff is 'p'; it must be a Tariff or a Programme"):
+    with pytest.raises(InputError, match="tariff is 'p'; it must be a Tariff, a Programme or Versions"):
         price_parquet("p", tmp_path / "in.parquet", tmp_path / "out.parquet")

@@ -488,7 +488,7 @@ def test_a_fee_is_charged_once_its_day_is_known():
         Settlement.of(programme, orders.drop(columns="completed"), quotes)
     with pytest.raises(InputError, match="missing column 'fee: service'"):
         Settlement.of(programme, orders, quotes.drop(columns="fee: service"))
-    with pytest.raises(InputError, match="tariff is 3; it must be a Tariff or a Programme"):
+    with pytest.raises(InputError, match="tariff is 3; it must be a Tariff, a Programme or Versions"):
         Settlement.of(3, orders, quotes)
 
 

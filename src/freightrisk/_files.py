@@ -129,7 +129,15 @@ def arrow_table(frame: Any) -> Any:
     """Return a pandas frame or a mapping of columns as a pyarrow table."""
     import pyarrow as pa
 
-    return pa.table(frame) if isinstance(frame, dict) else pa.Table.from_pandas(frame, preserve_index=False)
+    if not isinstance(frame, dict):
+        return pa.Table.from_pandas(frame, preserve_index=False)
+    # Without a type, a column of texts without rows would have the type null.
+    texts = {name: pa.array([], pa.string()) for name, v in frame.items() if _is_empty_text(v)}
+    return pa.table(frame | texts)
+
+
+def _is_empty_text(column: Any) -> bool:
+    return isinstance(column, np.ndarray) and column.dtype == object and not len(column)
 
 
 def write_report(frame: "pd.DataFrame", path: Path, *, name: Path | None = None) -> None:

@@ -55,7 +55,9 @@ def frame_like(columns: Mapping[str, NDArray[Any]], kind: str, index: Any) -> An
     if kind == "arrow":
         import pyarrow as pa
 
-        return pa.table(dict(columns))
+        # Without a type, a column of texts without rows would have the type null.
+        texts = {name: pa.array(v, pa.string()) for name, v in columns.items() if v.dtype == object}
+        return pa.table(dict(columns) | texts)
     import pandas as pd
 
     return pd.DataFrame(dict(columns), index=index, copy=False)

@@ -16,9 +16,12 @@ from freightrisk.book.book import OrderBook
 from freightrisk.book.factors import OTHER
 from freightrisk.models.fitted import FittedModel
 from freightrisk.programme.fee import MERCHANT
-from freightrisk.programme.priced import TariffOrProgramme, covers_of, fees_of
+from freightrisk.programme.priced import PricedBy, TariffOrProgramme, covers_of, fees_of, payers_of, programmes_of
 from freightrisk.programme.programme import Programme
 from freightrisk.programme.settled import SettledClaims
+from freightrisk.programme.version_pricing import ENROLLED, VERSION
+from freightrisk.programme.versions import Versions
+from freightrisk.tariff.tariff import Tariff
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,14 +189,20 @@ def _short(label: str) -> str:
     return short if len(short) <= LABEL_WIDTH else ".." + short[-LABEL_WIDTH + 2 :]
 
 
-def title_lines(tariff: TariffOrProgramme) -> Lines:
-    """Return what a programme consists of; a tariff has no title."""
-    return [*wrapped(repr(tariff)), ""] if isinstance(tariff, Programme) else []
+def title_lines(tariff: PricedBy) -> Lines:
+    """Return what a programme or versions consist of; a tariff has no title."""
+    return [] if isinstance(tariff, Tariff) else [*wrapped(repr(tariff)), ""]
 
 
-def quote_lines(tariff: TariffOrProgramme, quotes: Quotes) -> Lines:
-    """Return the share of each payer in the list price, covers, fees, and the distribution of the prices."""
-    totals = {name: _total(quotes[f"{name}_fen"]) for name in ("merchant", *tariff.payers)}
+def quote_lines(tariff: PricedBy, quotes: Quotes) -> Lines:
+    """Return the share of each payer in the list price, covers or versions, fees, and the distribution of prices."""
+    if isinstance(tariff, Versions):
+        enrolled = np.asarray(quotes[ENROLLED]).astype(np.bool_)
+        more = _version_lines(tariff, quotes)
+        quotes = {name: np.asarray(values)[enrolled] for name, values in quotes.items()}
+    else:
+        more = _cover_lines(tariff, quotes)
+    totals = {name: _total(quotes[f"{name}_fen"]) for name in ("merchant", *payers_of(tariff))}
     n_orders, list_total = len(quotes["list_fen"]), _total(quotes["list_fen"])
     rows = [["who pays", "yuan", "share", "orders"]]
     for name, total in totals.items():
@@ -203,11 +212,22 @@ def quote_lines(tariff: TariffOrProgramme, quotes: Quotes) -> Lines:
     rows.append(["sum of payers", yuan(paid), percent(paid / max(list_total, 1)), ""])
     rows.append(["list total", yuan(list_total), "", f"{n_orders:,}"])
     lines = [*aligned(rows), f"  sum of payers less list total: {paid - list_total} fen", ""]
-    return [*lines, *_cover_lines(tariff, quotes), *_fee_lines(tariff, quotes), *_price_lines(quotes)]
+    return [*lines, *more, *_fee_lines(tariff, quotes), *_price_lines(quotes)]
 
 
 def _total(fen: NDArray[Any]) -> int:
     return int(fen.sum(dtype=np.int64))
+
+
+def _version_lines(versions: Versions, quotes: Quotes) -> Lines:
+    """Return the orders and the money of each version, and the number of orders that were not priced."""
+    rows = [["version", "orders", "list", "merchant"]]
+    for one in versions.programmes:
+        mine = np.asarray(quotes[VERSION] == one.version)
+        listed, paid = (_total(quotes[name][mine]) for name in ("list_fen", "merchant_fen"))
+        rows.append([one.name, f"{mine.sum():,}", yuan(listed), yuan(paid)])
+    outside = int((~np.asarray(quotes[ENROLLED]).astype(np.bool_)).sum())
+    return [*aligned([*rows, ["not enrolled", f"{outside:,}", "", ""]]), ""]
 
 
 def _cover_lines(tariff: TariffOrProgramme, quotes: Quotes) -> Lines:
@@ -226,20 +246,32 @@ def _cover_lines(tariff: TariffOrProgramme, quotes: Quotes) -> Lines:
     return [*aligned([*rows, ["all covers", "", *(f"{one:,.2f}" for one in sums)]]), ""]
 
 
-def _fee_lines(tariff: TariffOrProgramme, quotes: Quotes) -> Lines:
+def _fee_lines(tariff: PricedBy, quotes: Quotes) -> Lines:
     """Return the sum of each fee, and what merchants pay in total."""
-    fees = fees_of(tariff)
+    fees = _fees_owed(tariff, quotes)
     if not fees:
         return []
     rows = [["fee", "from", "to", "yuan", "orders"]]
-    for fee in fees:
-        fen = quotes[f"fee: {fee.name}"]
-        rows.append([fee.name, fee.payer, fee.payee, yuan(_total(fen)), f"{(fen > 0).sum():,}"])
+    rows += [[*parties, yuan(fen), f"{orders:,}"] for parties, (fen, orders) in fees.items()]
     premium = _total(quotes["merchant_fen"])
-    owed = sum(_total(quotes[f"fee: {fee.name}"]) for fee in fees if fee.payer == MERCHANT)
+    owed = sum(fen for (_, payer, _), (fen, _) in fees.items() if payer == MERCHANT)
     said = [["merchants pay", "yuan"], ["premium", yuan(premium)], ["fees", yuan(owed)]]
-    said.append(["in total", yuan(_total(quotes["merchant_total_fen"]))])
+    said.append(["in total", yuan(premium + owed)])
     return [*aligned(rows), "", *aligned(said), ""]
+
+
+def _fees_owed(tariff: PricedBy, quotes: Quotes) -> dict[tuple[str, str, str], tuple[int, int]]:
+    """Return the fen and the number of orders of each fee, payer and payee; those of a fee may change by version."""
+    owed: dict[tuple[str, str, str], tuple[int, int]] = {}
+    for one in programmes_of(tariff):
+        mine: Any = slice(None)
+        if isinstance(tariff, Versions) and isinstance(one, Programme):
+            mine = np.asarray(quotes[VERSION] == one.version)
+        for fee in fees_of(one):
+            fen, parties = quotes[f"fee: {fee.name}"][mine], (fee.name, fee.payer, fee.payee)
+            was = owed.get(parties, (0, 0))
+            owed[parties] = was[0] + _total(fen), was[1] + int((fen > 0).sum())
+    return owed
 
 
 def settled_lines(settled: SettledClaims) -> Lines:

@@ -5,8 +5,7 @@ Each command computes everything first and moves its files into place at the end
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -29,10 +28,10 @@ from freightrisk._files import (
     write_report,
     write_table,
 )
+from freightrisk._ledger_run import in_ledger, opened
 from freightrisk._plain import json_document
-from freightrisk._progress import is_watched
 from freightrisk._shown import counted, shown
-from freightrisk._staged import staged, uninterrupted
+from freightrisk._staged import staged
 from freightrisk._text import settled_lines, show, show_at_the_end
 from freightrisk.errors import FreightRiskError, InputError
 from freightrisk.models import model_document
@@ -41,8 +40,7 @@ from freightrisk.programme.claim_columns import ClaimColumns
 from freightrisk.programme.claim_payer import load_payers
 from freightrisk.programme.claim_totals import ClaimTotals, replaced_once, state_of
 from freightrisk.programme.claim_totals import document_of as totals_document
-from freightrisk.programme.priced import TariffOrProgramme, covers_of, quote_columns
-from freightrisk.programme.programme import load_priced
+from freightrisk.programme.priced import covers_of, load_priced, programmes_of, quote_columns
 from freightrisk.programme.settle import settle
 from freightrisk.programme.settled import settled_names
 from freightrisk.tariff.aggregate_limit import AGGREGATES, AggregateLimit
@@ -142,7 +140,7 @@ def _fit_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _price_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--tariff", type=Path, required=True, help="document of a tariff or a programme")
+    parser.add_argument("--tariff", type=Path, required=True, help="document of a tariff, programme or versions")
     _frame_option(parser, "orders", "one row an order", required=True)
     _frame_option(parser, "merchants", "one row a merchant, with the columns of the tariff that the orders lack")
     parser.add_argument("--out", type=Path, required=True, help="quotes to write (Parquet, or CSV by its name)")
@@ -157,7 +155,7 @@ def _price_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _explain_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--tariff", type=Path, required=True, help="document of a tariff or a programme")
+    parser.add_argument("--tariff", type=Path, required=True, help="document of a tariff, programme or versions")
     _frame_option(parser, "orders", "one row an order")
     _frame_option(parser, "merchants", "one row a merchant")
     which = parser.add_mutually_exclusive_group(required=True)
@@ -298,49 +296,13 @@ def _price(arguments: argparse.Namespace) -> None:
     refuse_clash(keep, quote_columns(tariff), of="the quotes", inside="orders")
     told: dict[str, Any] = {"merchants": merchants, "threads": threads, **columns}
     with (
-        _priced(tariff, orders, told, arguments) as quotes,
+        in_ledger(tariff, orders, told, arguments) as quotes,
         staged([arguments.out], then=lambda: arguments.placed.append(arguments.out)) as parts,
     ):
         write_table(arrow_table(found | quotes), parts[0], name=arguments.out)
     notes = [NEW_BUDGETS, ""] if tariff.in_sequence and arguments.ledger is None else []
     lines = [*_text.title_lines(tariff), *_text.quote_lines(tariff, quotes)]
     show_at_the_end([*lines, "", *notes, f"wrote {arguments.out}"])
-
-
-@contextmanager
-def _priced(tariff: TariffOrProgramme, orders: Any, told: Any, arguments: argparse.Namespace) -> Iterator[Any]:
-    """Give the quotes; afterwards the ledger confirms the batch if its file is in place, and releases it if not."""
-    if arguments.ledger is None:
-        coded = tariff.encode(orders, **told)
-        yield tariff.price_columns(coded, threads=told["threads"], progress=is_watched())
-        return
-    batch = arguments.batch
-    with _opened(arguments.ledger) as ledger:
-        is_new = batch not in ledger.batches().index
-
-        def settle() -> None:
-            if batch not in ledger.batches().index:  # a tariff without limits, or no money was reserved
-                return
-            if arguments.placed:
-                ledger.confirm(batch)
-            elif is_new:  # an earlier run's reservation is not ours to release
-                ledger.release(batch)
-
-        try:
-            quotes = ledger.price(tariff, orders, batch=batch, progress=is_watched(), **told)
-            names = list(quotes.columns) if hasattr(quotes, "iloc") else quotes.column_names
-            yield {name: quotes[name].to_numpy() for name in names}
-        finally:
-            uninterrupted(settle)
-
-
-def _opened(where: str) -> Any:
-    """Return a ledger, which needs an extra."""
-    try:
-        from freightrisk.pipeline.ledger import Ledger
-    except ModuleNotFoundError as error:
-        raise InputError(f"a ledger was named, but {error}; pip install 'freightrisk[ledger]'.") from None
-    return Ledger(where)
 
 
 def _settle(arguments: argparse.Namespace) -> None:
@@ -351,7 +313,8 @@ def _settle(arguments: argparse.Namespace) -> None:
     )
     if arguments.out.suffix.lower() not in (".parquet", ".csv"):
         raise InputError(f"--out is '{arguments.out}'; give the name of a .parquet or .csv file.")
-    tariff, columns, encoding = load_priced(arguments.tariff), _columns(arguments, ClaimColumns), arguments.encoding
+    tariff: Any = load_priced(arguments.tariff)  # settle refuses versions
+    columns, encoding = _columns(arguments, ClaimColumns), arguments.encoding
     aggregate, before = _aggregate(arguments), state_of(totals_file)
     claims = source_of(arguments.claims, "claims", encoding=encoding)
     orders, merchants = (
@@ -374,7 +337,7 @@ def _settle(arguments: argparse.Namespace) -> None:
         write_table(arrow_table(found | money), parts[0], name=arguments.out)
         if totals_file is not None:
             parts[1].write_bytes(totals_document(settled.totals))
-    terms = [one.cover for one in covers_of(tariff)]
+    terms = [cover.cover for one in programmes_of(tariff) for cover in covers_of(one)]
     limited = aggregate is not None or any(one.aggregate is not None or one.max_claims is not None for one in terms)
     is_lost = totals_file is None and limited
     notes = [NEW_TOTALS, ""] if is_lost else []
@@ -399,7 +362,7 @@ def _ledger(arguments: argparse.Namespace) -> None:
     is_address = "://" in where or looks_like_an_address(where)
     if not is_address and not _check.path(where, argument="the ledger").is_file():
         raise InputError(f"there is no ledger '{where}'; freightrisk price --ledger makes one.")
-    with _opened(where) as ledger:
+    with opened(where) as ledger:
         if arguments.confirm is not None:
             ledger.confirm(arguments.confirm)
         if arguments.release is not None:

@@ -5,6 +5,7 @@ from freightrisk.programme.control_table import control_table
 from freightrisk.programme.enrolment import Enrolment
 from freightrisk.programme.fee import Fee
 from freightrisk.programme.phase_in import PhaseIn
+from freightrisk.programme.priced import load_priced
 from freightrisk.programme.programme import Programme, load_programme
 from freightrisk.programme.refunds import refunds
 from freightrisk.programme.versions import Versions, load_versions
@@ -23,6 +24,7 @@ __all__ = [
     "Versions",
     "control_effect",
     "control_table",
+    "load_priced",
     "load_programme",
     "load_versions",
     "refunds",

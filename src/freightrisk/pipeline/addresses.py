@@ -1,6 +1,7 @@
 """Addresses of databases as messages show them: without passwords, even if the address is mistyped."""
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
@@ -30,6 +31,13 @@ KNOWN = PUBLIC | {"dbname", "options", "passfile", "password", "service", "sslce
 def masked(text: str) -> str:
     """Return a text with possible passwords masked: between a colon and an @, or after words such as "password="."""
     return NAMED.sub(rf"\1\2{HIDDEN}", BEFORE_AT.sub(f":{HIDDEN}@", text))
+
+
+def whole_path(where: "str | Path | sa.Engine") -> "str | Path | sa.Engine":
+    """Return a path as an absolute path, so that a process with another working folder finds the same file."""
+    if isinstance(where, Path) or (isinstance(where, str) and "://" not in where and where != ":memory:"):
+        return Path(where).absolute()
+    return where
 
 
 def looks_like_an_address(text: str) -> bool:

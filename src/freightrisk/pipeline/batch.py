@@ -179,11 +179,14 @@ class Unpriced:
     coded : CodedOrders
     options : dict
         Arguments of `Tariff.price_columns`: threads, detail and progress.
+    moved : int64 array, shape (n_orders,), micro-yuan, optional
+        What a phase-in adds to the premiums. It does not depend on spending.
     """
 
     tariff: TariffOrProgramme
     coded: CodedOrders
     options: dict[str, Any]
+    moved: NDArray[np.int64] | None = None
 
     @cached_property
     def into(self) -> QuoteBuffers:
@@ -202,7 +205,8 @@ class Unpriced:
 
     def priced(self, opening: Snapshot) -> PricedBatch:
         """Return the batch priced from a snapshot."""
-        return price_batch(self.tariff, self.coded, opening, self.into, self.options)
+        options = self.options if self.moved is None else self.options | {"moved": self.moved}
+        return price_batch(self.tariff, self.coded, opening, self.into, options)
 
     def priced_again(self, recorded: Recorded, batch: str) -> PricedBatch:
         """Return the batch priced from its record; refuses other orders or another tariff."""
@@ -219,13 +223,15 @@ def price_batch(
     tariff: TariffOrProgramme, coded: CodedOrders, opening: Snapshot, into: QuoteBuffers, options: dict[str, Any]
 ) -> PricedBatch:
     """Return a batch priced from a snapshot."""
+    moved = options.get("moved")
+    price_columns: Any = tariff.price_columns if moved is None else tariff.pricer.price_columns
     if coded.sequence is None:  # no campaign is limited and no remainder is carried
-        columns = tariff.price_columns(coded, **options, campaigns=True, buffers=into)
-        return PricedBatch(columns, opening, {}, set(), {}, [], _fingerprint(tariff, coded, into, columns))
+        columns = price_columns(coded, **options, campaigns=True, buffers=into)
+        return PricedBatch(columns, opening, {}, set(), {}, [], _fingerprint(tariff, coded, into, columns, moved))
     sequence: OrderSequence = coded.sequence
     before = opening.balances(tariff.subsidies, sequence)
     after = before.copy()
-    columns = tariff.price_columns(coded, **options, campaigns=True, balances=after, buffers=into)
+    columns = price_columns(coded, **options, campaigns=True, balances=after, buffers=into)
     spent: dict[Key, int] = {}
     met = {(name, period, WHOLE if merchant is None else str(merchant)) for name, merchant, period in after.met}
     entries: list[dict[str, Any]] = []
@@ -257,7 +263,7 @@ def price_batch(
         if fen != (paid := before.spent_by_fund.get(name, {}).get(day, 0))
     }
     return PricedBatch(
-        columns, opening, spent, met, remainders, entries, _fingerprint(tariff, coded, into, columns),
+        columns, opening, spent, met, remainders, entries, _fingerprint(tariff, coded, into, columns, moved),
         fund_spent, after.met_funds, _fund_lines(tariff, sequence, into, coded.n_orders),
     )  # fmt: skip
 
@@ -292,7 +298,11 @@ class _Written:
 
 
 def _fingerprint(
-    tariff: TariffOrProgramme, coded: CodedOrders, into: QuoteBuffers, columns: dict[str, NDArray[Any]]
+    tariff: TariffOrProgramme,
+    coded: CodedOrders,
+    into: QuoteBuffers,
+    columns: dict[str, NDArray[Any]],
+    moved: NDArray[np.int64] | None,
 ) -> str:
     """Return a hash of all that the fen of a batch depend on besides earlier spending; the order of rows is ignored."""
     found = hashlib.blake2b(digest_size=16)
@@ -302,6 +312,9 @@ def _fingerprint(
     owed = [columns[f"fee: {fee.name}"] for fee in fees_of(tariff)]  # without fees the hash is that of a tariff
     if owed:
         found.update(repr([(fee.name, fee.payer, fee.payee) for fee in fees_of(tariff)]).encode())
+    if moved is not None:
+        found.update(b"phase-in")
+        owed.append(moved)
     if coded.sequence is None:  # the orders may have no ids, so the sorted fen stand for them
         money = np.column_stack([into.list_fen[: coded.n_orders], *into.payers[:, : coded.n_orders], *owed])
         found.update(np.ascontiguousarray(money[np.lexsort(money.T)]).tobytes())

@@ -11,6 +11,12 @@ from freightrisk.book.joined import columns_with_missing, join
 from freightrisk.tariff.tariff import Tariff
 
 
+def filed_columns(tariff: Tariff) -> tuple[str, ...]:
+    """Return the columns of orders that decide the filed factor."""
+    given = tariff.loadings.filed_factor
+    return tuple(tariff.codings[given.factor].columns) if isinstance(given, ByLevel) else ()
+
+
 def filed_factors(tariff: Tariff, orders: Any, merchants: Any, names: ColumnNames) -> float | NDArray[np.float64]:
     """Return the filed factor of each order, or of all orders if it does not depend on a factor.
 

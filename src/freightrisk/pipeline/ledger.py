@@ -18,7 +18,7 @@ from freightrisk._columns import PricingColumns, id_array
 from freightrisk._intake import DEFAULT_CLOCK, check_clock
 from freightrisk._shown import repr_of
 from freightrisk.errors import InputError, LedgerError
-from freightrisk.pipeline.addresses import shown
+from freightrisk.pipeline.addresses import shown, whole_path
 from freightrisk.pipeline.batch import PricedBatch, Recorded, Snapshot, Unpriced
 from freightrisk.pipeline.database import Database, repeated
 from freightrisk.pipeline.entries import (
@@ -49,7 +49,9 @@ from freightrisk.pipeline.tables import (
     table_by_name,
     table_of,
 )
-from freightrisk.programme.priced import TariffOrProgramme, check_priced
+from freightrisk.pipeline.version_batches import VersionBatches, limits_of
+from freightrisk.programme.priced import PricedBy, TariffOrProgramme, check_priced
+from freightrisk.programme.versions import Versions
 from freightrisk.tariff.quotes import frame_of
 
 if TYPE_CHECKING:
@@ -115,7 +117,7 @@ class Ledger:
         if clock is not None:
             check_clock(clock)
         # Kept for pickling, because another process can make its own engine from a path or URL.
-        self._given = _whole(where)
+        self._given = whole_path(where)
         is_own = not isinstance(where, sa.Engine)
         self._database = Database(where if isinstance(where, sa.Engine) else engine_of(where), is_own=is_own)
         self._engine = self._database.engine
@@ -170,7 +172,7 @@ class Ledger:
 
     def price(
         self,
-        tariff: TariffOrProgramme,
+        tariff: PricedBy,
         orders: Any,
         *,
         batch: str,
@@ -185,12 +187,13 @@ class Ledger:
 
         Parameters
         ----------
-        tariff : Tariff or Programme
+        tariff : Tariff, Programme or Versions
         orders, merchants, threads, detail, campaigns, progress, columns
             As for `Tariff.price`, but the orders must not be encoded yet.
         batch : str
             Id of the batch. A recorded batch is priced again from its recorded opening and limits. It gives the same
-            fen and spends nothing. Without limited campaigns, orders with the same fen count as the same batch.
+            fen and spends nothing. Without limited campaigns, orders with the same fen count as the same batch. Of
+            versions, the orders of each are a batch of their own, with the id ``<batch>/<name of the programme>``.
 
         Raises
         ------
@@ -209,9 +212,15 @@ class Ledger:
             )
         options: dict[str, Any] = {"threads": threads, "detail": detail, "progress": progress}
 
+        def encode(priced: PricedBy) -> Any:
+            return priced.encode(orders, merchants=merchants, threads=threads, **columns)
+
         def encoded(tariff: TariffOrProgramme) -> Unpriced:
-            coded = tariff.encode(orders, merchants=merchants, threads=threads, **columns)
-            return Unpriced(tariff, coded, options)
+            return Unpriced(tariff, encode(tariff), options)
+
+        if isinstance(tariff, Versions):
+            batches = VersionBatches(tariff, batch, options, self._find, self._price_new)
+            return batches.price(encode, campaigns=campaigns)
 
         done: PricedBatch | Recorded | None = self._find(batch)
         if done is None:
@@ -365,20 +374,20 @@ class Ledger:
         return found
 
     @repeated
-    def amend(self, tariff: TariffOrProgramme) -> None:
+    def amend(self, tariff: PricedBy) -> None:
         """Set the limits of campaigns and funds in the ledger to their limits in a tariff; spending stays as it is.
 
         What a campaign has paid stays with the fund that paid it.
 
         Parameters
         ----------
-        tariff : Tariff or Programme
+        tariff : Tariff, Programme or Versions
+            Of versions, the campaigns and funds of all programmes.
         """
-        tariff = check_priced(tariff)
-        limited = [rule for rule in tariff.subsidies if rule.is_limited]
+        limited, funds = limits_of(check_priced(tariff))
         with self._locked() as connection:
             amend_campaigns(connection, limited)
-            amend_funds(connection, tariff.funds)
+            amend_funds(connection, funds)
 
     @repeated
     def spending(self) -> "pd.DataFrame":
@@ -434,10 +443,3 @@ class Ledger:
             # On PostgreSQL the lock on this one row makes writers wait; SQLite has taken its write lock already.
             connection.execute(sa.select(HEAD.c.version).with_for_update())
             yield connection
-
-
-def _whole(where: "str | Path | sa.Engine") -> "str | Path | sa.Engine":
-    """Return a path as an absolute path, so that a process with another working folder finds the same file."""
-    if isinstance(where, Path) or (isinstance(where, str) and "://" not in where and where != ":memory:"):
-        return Path(where).absolute()
-    return where

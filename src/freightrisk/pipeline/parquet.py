@@ -14,18 +14,18 @@ from freightrisk._parallel import Helper
 from freightrisk._parquet import NO_DATA, ahead, batches, check_files, file_bar, parquet_files, table_of
 from freightrisk._staged import staged
 from freightrisk.errors import InputError
-from freightrisk.programme.priced import TariffOrProgramme, check_priced, quote_columns
+from freightrisk.programme.priced import PricedBy, check_priced, quote_columns
+from freightrisk.programme.version_pricing import VERSION
 from freightrisk.tariff.balances import Balances, become, check_balances
-from freightrisk.tariff.quotes import CodedOrders
 
 BATCH_ROWS = 2**19
 COMPRESSIONS = ("none", "snappy", "gzip", "brotli", "lz4", "zstd")
 
-Batch = tuple[Any, CodedOrders]
+Batch = tuple[Any, Any]  # columns to keep, and orders that are encoded
 
 
 def price_parquet(
-    tariff: TariffOrProgramme,
+    tariff: PricedBy,
     orders: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
@@ -44,7 +44,8 @@ def price_parquet(
 
     Parameters
     ----------
-    tariff : Tariff or Programme
+    tariff : Tariff, Programme or Versions
+        Of versions, quotes have the columns of all programmes, also if the files hold orders of one version only.
     orders : path, or sequence of paths
         Parquet files in the order in which they are priced; a folder stands for the ``*.parquet`` files in it, by name,
         except names that begin with "." or "_".
@@ -132,7 +133,7 @@ def price_parquet(
             writing.begin(partial(output.write, table))  # waits for what was priced into the other buffers
             if bar is not None:
                 bar.update(coded.n_orders)
-            _count(totals, coded, priced)
+            _count(totals, coded.n_orders, priced)
         writing.result()
     return totals
 
@@ -144,7 +145,7 @@ class _Output:
     ----------
     path : Path
     keep : list of str
-        Columns of the orders, which are written with dictionaries.
+        Columns of the orders, which are written with dictionaries, as the version of quotes is.
     compression : str
         Of all columns but the steps of the premium.
     batch_rows : int
@@ -164,8 +165,9 @@ class _Output:
         if self.writer is None:
             steps = [one.name for one in table.schema if pa.types.is_floating(one.type) and one.name not in self.keep]
             plain = {name: "none" if name in steps else self.compression for name in table.column_names}
+            listed = [*self.keep, VERSION]
             self.file = pa.OSFile(str(self.path), "wb")
-            self.writer = pq.ParquetWriter(self.file, table.schema, use_dictionary=self.keep, compression=plain)
+            self.writer = pq.ParquetWriter(self.file, table.schema, use_dictionary=listed, compression=plain)
         try:
             table = table.cast(self.writer.schema)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -187,9 +189,7 @@ class _Output:
             self.file.close()
 
 
-def _wanted(
-    tariff: TariffOrProgramme, names: ColumnNames, paths: Sequence[Path], keep: list[str], merchants: Any
-) -> set[str]:
+def _wanted(tariff: PricedBy, names: ColumnNames, paths: Sequence[Path], keep: list[str], merchants: Any) -> set[str]:
     """Return the columns to read of the orders, once every file is known to hold those that it must."""
     wanted = {*map(names.of_role, tariff.columns_read), *keep}
     wanted |= set() if merchants is None else {names.merchant_id}
@@ -200,9 +200,9 @@ def _wanted(
     return wanted
 
 
-def _count(totals: dict[str, int], coded: CodedOrders, priced: dict[str, Any]) -> None:
+def _count(totals: dict[str, int], n_orders: int, priced: dict[str, Any]) -> None:
     """Add a batch to the number of orders and to the sum of each column of fen."""
-    totals["orders"] += coded.n_orders
+    totals["orders"] += n_orders
     for name, values in priced.items():
         if name.endswith("_fen") or name.startswith("fee: "):
             totals[name] = totals.get(name, 0) + int(values.sum(dtype=np.int64))
@@ -219,7 +219,7 @@ def _check_apart(out: Path, orders: Any, read: Sequence[str | Path]) -> None:
         raise InputError(f"out is '{out}' in a folder of orders, where the next run would price it; give another.")
 
 
-def _kept(keep: Sequence[str], tariff: TariffOrProgramme) -> list[str]:
+def _kept(keep: Sequence[str], tariff: PricedBy) -> list[str]:
     """Return the columns that the quotes take over."""
     given = [keep] if isinstance(keep, str) else _check.items(keep, argument="keep")
     names = [_check.label(name, argument="keep") for name in given]
@@ -244,7 +244,9 @@ def _table(kept: dict[str, Any], columns: dict[str, Any]) -> Any:
     """Return the columns of a batch; no quote is missing, and columns that say so are written faster."""
     import pyarrow as pa
 
-    found = pa.table(kept | columns)
+    # Texts have their type even without rows: the first batch decides the types of the file.
+    texts = {name: pa.array(v, pa.string()) for name, v in columns.items() if v.dtype == object}
+    found = pa.table(kept | columns | texts)
     fields = [field if field.name in kept else field.with_nullable(False) for field in found.schema]
     return found.cast(pa.schema(fields))
 

@@ -74,9 +74,7 @@ class PricedOrders:
                     "missing values for orders that are not charged yet."
                 )
         told = _told(quotes, tariff, order_id)
-        if told.n_rows != asked.n_rows:
-            raise InputError(f"quotes have {told.n_rows:,} rows and orders {asked.n_rows:,}; give those of one batch.")
-        _check_same_rows(asked, told, order_id)
+        check_same_rows(asked, told, order_id)
         fen = _fen(told, [LIST, MERCHANT, *_paid(tariff), *_fees(tariff)])
         names = ColumnNames(order_id=order_id, merchant_id=merchant_id, date_format=date_format)
         filed = _filed(told, tariff, lambda: filed_factors(covers_of(tariff)[0], orders, merchants, names))
@@ -124,10 +122,14 @@ def _fees(tariff: TariffOrProgramme) -> list[str]:
     return [f"fee: {fee.name}" for fee in fees_of(tariff)]
 
 
+def told_columns(tariff: TariffOrProgramme) -> list[str]:
+    """Return the columns of quotes that a settlement reads."""
+    return [FILED if has_filed(tariff) else TECHNICAL, LIST, MERCHANT, *_paid(tariff), *_fees(tariff)]
+
+
 def _told(quotes: Any, tariff: TariffOrProgramme, order_id: str) -> Table:
     """Return the columns of quotes that a settlement reads, refusing quotes without campaigns or detail."""
-    premium = FILED if has_filed(tariff) else TECHNICAL
-    wanted = [premium, LIST, MERCHANT, *_paid(tariff), *_fees(tariff)]
+    wanted = told_columns(tariff)
     told = read(quotes, [*wanted, order_id], argument="quotes", key=order_id)
     lost = [name for name in _paid(tariff) if name not in told.names]
     if lost:
@@ -222,8 +224,10 @@ def _by_account(
     return place.assign(**{name: _summed(column, group, len(place), most_of(name)) for name, column in sums})
 
 
-def _check_same_rows(orders: Table, quotes: Table, order_id: str) -> None:
-    """Raise where the ids of orders, or the indexes of two pandas frames, say that rows are not the same."""
+def check_same_rows(orders: Table, quotes: Table, order_id: str) -> None:
+    """Raise where numbers of rows, ids of orders, or indexes of two pandas frames say that rows are not the same."""
+    if quotes.n_rows != orders.n_rows:
+        raise InputError(f"quotes have {quotes.n_rows:,} rows and orders {orders.n_rows:,}; give those of one batch.")
     if order_id in orders.names and order_id in quotes.names:
         apart = np.asarray(orders.ids(order_id) != quotes.ids(order_id), dtype=bool)
         quotes.refuse(

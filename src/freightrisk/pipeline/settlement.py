@@ -29,8 +29,10 @@ from freightrisk.pipeline.settlement_frames import (
     read_frame,
     tidy,
 )
-from freightrisk.programme.priced import TariffOrProgramme, check_priced
+from freightrisk.pipeline.version_settlement import funds_of_campaigns, rows_by_version
+from freightrisk.programme.priced import PricedBy, check_priced
 from freightrisk.programme.settled import SettledClaims
+from freightrisk.programme.versions import Versions
 from freightrisk.tariff.rounding import MICRO_PER_FEN
 
 if TYPE_CHECKING:
@@ -98,7 +100,7 @@ class Settlement:
     @classmethod
     def of(
         cls,
-        tariff: TariffOrProgramme,
+        tariff: PricedBy,
         orders: Any,
         quotes: Any,
         *,
@@ -113,8 +115,9 @@ class Settlement:
 
         Parameters
         ----------
-        tariff : Tariff or Programme
-            That priced them.
+        tariff : Tariff, Programme or Versions
+            That priced them. Of versions, the rows of each version are settled with its programme (column `version` of
+            the quotes) and added up. Orders without a version count in no account.
         orders : pandas, polars or pyarrow table, or path of a Parquet file
             One row an order, with merchant and day, the days on which fees are due, and the columns of the factor if
             `filed_factor` is a `ByLevel`.
@@ -137,7 +140,7 @@ class Settlement:
         ------
         InputError
             For quotes of other orders or in another order, without campaigns or detail, or whose payers do not sum to
-            the list price; for sums of a merchant and day that 64 bits do not hold.
+            the list price; for sums of a merchant and day that 64 bits do not hold; for unknown versions.
 
         Notes
         -----
@@ -148,12 +151,29 @@ class Settlement:
         named = {"merchant_id": merchant_id, "order_id": order_id, "day": day, "insurer": insurer}
         for argument, name in named.items():
             _check.label(name, argument=argument)
+        if isinstance(tariff, Versions):
+            return cls._of_versions(tariff, orders, quotes, named, merchants=merchants, date_format=date_format)
         priced = PricedOrders.read(
             tariff, orders, quotes, merchants=merchants, merchant_id=merchant_id, order_id=order_id, day=day,
             date_format=date_format,
         )  # fmt: skip
         payers, accounts = priced.payers_and_accounts(insurer)
         return cls(tidy(payers, PAYER_KEYS), tidy(accounts, ACCOUNT_KEYS), None, _tidy_all([priced.fees()], FEE_KEYS))
+
+    @classmethod
+    def _of_versions(
+        cls, versions: Versions, orders: Any, quotes: Any, named: dict[str, str], **more: Any
+    ) -> "Settlement":
+        """Return the settlement of the orders of several versions."""
+        columns = {name: value for name, value in named.items() if name != "insurer"}
+        found: Settlement | None = None
+        for programme, some, theirs in rows_by_version(versions, orders, quotes, **columns):
+            try:
+                one = cls.of(programme, some, theirs, **named, **more)
+            except InputError as error:
+                raise InputError(f"{error} (orders of programme '{programme.name}')") from None
+            found = one if found is None else found + one
+        return cls(no_rows(PAYER_KEYS, PAYER_SUMS), no_rows(ACCOUNT_KEYS, ACCOUNTS)) if found is None else found
 
     @classmethod
     def of_claims(
@@ -252,20 +272,21 @@ class Settlement:
         """
         return sums_of_parties(self.payers, self.claims, self.fees, _check.label(insurer, argument="insurer"))
 
-    def by_fund(self, tariff: TariffOrProgramme) -> "pd.DataFrame":
-        """Return what each fund of a tariff or programme paid, of all merchants together: day, fund, payer, fen.
+    def by_fund(self, tariff: PricedBy) -> "pd.DataFrame":
+        """Return what each fund paid, of all merchants together: day, fund, payer, fen.
 
         Parameters
         ----------
-        tariff : Tariff or Programme
-            The tariff or programme whose rules name their funds.
+        tariff : Tariff, Programme or Versions
+            Whose rules name their funds.
 
         Examples
         --------
         ``settled.by_fund(tariff).groupby("fund")["fen"].sum()``
         """
         tariff = check_priced(tariff)
-        fund = self.payers["campaign"].map({rule.name: rule.fund for rule in tariff.subsidies if rule.fund is not None})
+        funds = funds_of_campaigns(tariff)
+        fund = self.payers["campaign"].map({name: one for name, one in funds.items() if one is not None})
         drawn = self.payers.assign(fund=fund.astype(object))[fund.notna().to_numpy()]
         return drawn.groupby(["day", "fund", "payer"], dropna=False, sort=True)["fen"].sum().reset_index()
 

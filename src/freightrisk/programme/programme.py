@@ -10,20 +10,18 @@ import msgspec
 
 from freightrisk import _check
 from freightrisk._document import to_plain
-from freightrisk._plain import json_document, write_whole
-from freightrisk._sealed import Head, Seal
+from freightrisk._plain import write_whole
+from freightrisk._sealed import Seal
 from freightrisk._shown import counted, shown
-from freightrisk.errors import FreightRiskError, TariffDocumentError
+from freightrisk.errors import TariffDocumentError
 from freightrisk.programme.phase_in import PhaseIn
 from freightrisk.programme.pricing import ProgrammePricer
 from freightrisk.programme.record import ProgrammeRecord
-from freightrisk.tariff.document import parse_tariff
 from freightrisk.tariff.funds import Fund
 from freightrisk.tariff.loss_control import Funnel, LossControl
 from freightrisk.tariff.priced import Priced
 from freightrisk.tariff.pricing import Pricer
 from freightrisk.tariff.subsidy import Subsidy
-from freightrisk.tariff.tariff import Tariff
 
 SEAL = Seal("programme", "freightrisk/programme", 1, TariffDocumentError)
 
@@ -173,13 +171,3 @@ def load_programme(path: str | Path) -> Programme:
     """
     data, source = SEAL.file(path)
     return SEAL.read(Programme, data, source=source)
-
-
-def load_priced(path: str | Path) -> Tariff | Programme:
-    """Return the tariff or the programme of a document."""
-    data, source = SEAL.file(path)
-    try:
-        schema = json_document(data, Head).schema
-    except (msgspec.MsgspecError, FreightRiskError):
-        schema = ""  # the tariff's own reader tells what is wrong
-    return SEAL.read(Programme, data, source=source) if schema == SEAL.schema else parse_tariff(data, source=source)

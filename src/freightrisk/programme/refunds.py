@@ -10,6 +10,7 @@ from freightrisk._columns import ORDER_ID, SHIP_DATE, Table, kind, read
 from freightrisk._frames import frame_like
 from freightrisk.errors import InputError
 from freightrisk.programme.programme import Programme
+from freightrisk.programme.quoted_versions import places_of
 from freightrisk.programme.record import ALWAYS, BEFORE_SHIPMENT
 from freightrisk.programme.version_pricing import VERSION
 from freightrisk.programme.versions import Versions
@@ -90,9 +91,5 @@ def _rules(priced_by: Programme | Versions, told: Table) -> NDArray[Any]:
     """Return the refund rule of each quote; "" for orders that were not priced."""
     if isinstance(priced_by, Programme):
         return np.full(told.n_rows, priced_by.refund_rule, dtype=object)
-    rules = {one.version: one.refund_rule for one in priced_by.programmes} | {"": ""}
-    codes, levels = told.levels(VERSION)
-    unknown = [level for level in levels if level not in rules]
-    if unknown:
-        raise InputError(f"quotes: '{VERSION}' names {unknown[0]}, which is none of these versions.")
-    return np.array([*(rules[str(level)] for level in levels), ""], dtype=object)[np.asarray(codes).astype(np.int64)]
+    rules = [*(one.refund_rule for one in priced_by.programmes), ""]
+    return np.array(rules, dtype=object)[places_of(priced_by, told)]

@@ -5,6 +5,7 @@ from typing import Any, Unpack
 
 from freightrisk import _check
 from freightrisk._columns import kind
+from freightrisk.errors import InputError
 from freightrisk.programme.claim_columns import ClaimColumns, column_names
 from freightrisk.programme.claim_payer import ClaimPayer
 from freightrisk.programme.claim_totals import ClaimTotals
@@ -12,6 +13,7 @@ from freightrisk.programme.cover_claims import check_one_cover, limits_of, rules
 from freightrisk.programme.cover_settle import ClaimTables, settle_cover
 from freightrisk.programme.record import ProgrammeRecord
 from freightrisk.programme.settled import SettledClaims, claims_frame
+from freightrisk.programme.version_record import VersionsRecord
 from freightrisk.tariff.aggregate_limit import AggregateLimit
 from freightrisk.tariff.cover import Cover
 from freightrisk.tariff.record import TariffRecord
@@ -94,6 +96,11 @@ def settle(
     1      2500          2500            0        650
     2         0             0            0        990  not_eligible
     """
+    if isinstance(terms, VersionsRecord):
+        names = ", ".join(f"'{one.name}'" for one in terms.programmes)
+        raise InputError(
+            f"terms are versions with the programmes {names}; settle the claims of each version with its programme."
+        )
     before = ClaimTotals() if totals is None else _check.instance(totals, ClaimTotals, argument="totals")
     tables = ClaimTables(claims, orders, merchants, column_names(columns))
     if isinstance(terms, ProgrammeRecord):

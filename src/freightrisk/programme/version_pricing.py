@@ -1,5 +1,6 @@
 """The pricer of versions: each order is priced by its programme, and the quotes stand in the rows of the orders."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from freightrisk._columns import SHIP_DATE, ColumnNames, kind, one_order, read, 
 from freightrisk._intake import time_of
 from freightrisk.errors import InputError
 from freightrisk.programme.programme import Programme
+from freightrisk.programme.record import TOTAL
 from freightrisk.programme.transition import LISTED, Transition, transitions
 from freightrisk.programme.version_record import VersionsRecord
 from freightrisk.tariff.balances import Balances, spending
@@ -19,6 +21,8 @@ from freightrisk.tariff.quotes import CodedOrders, frame_of
 from freightrisk.tariff.worksheet import CoverSheet, Worksheet
 
 VERSION, ENROLLED, PHASED = "version", "enrolled", "phase_in_bound"
+MERCHANT_FEN = "merchant_fen"
+Moves = tuple[NDArray[np.int64], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +108,7 @@ class VersionsPricer:
             rows = np.flatnonzero(enrolled & (place == k))
             if not len(rows):
                 continue
-            some = table.frame if len(rows) == table.n_rows else _taken(table.frame, rows)
+            some = table.frame if len(rows) == table.n_rows else taken(table.frame, rows)
             change = self.transitions.get(k)
             phased = np.empty(0, dtype=np.bool_) if change is None else change.cap.holds(days[rows])
             asked = [programme] if change is None else [programme, programme.listing, change.before.listing]
@@ -161,35 +165,56 @@ class VersionsPricer:
         balances = Balances() if balances is None else balances
         told: dict[str, Any] = {"threads": threads, "detail": detail, "campaigns": campaigns, "progress": progress}
         done = [self._part(part, balances, told) for part in coded.parts]
+        return self.together(coded, done, detail=detail, campaigns=campaigns)
+
+    def together(
+        self, coded: VersionedOrders, done: Sequence[Mapping[str, NDArray[Any]]], *, detail: bool, campaigns: bool
+    ) -> dict[str, NDArray[Any]]:
+        """Return the quotes of the parts of `coded` in the rows of the orders, with `version` and `enrolled`."""
         found = self._empty(coded.n_orders, detail=detail, campaigns=campaigns)
-        version = np.full(coded.n_orders, "", dtype=object)
-        enrolled = np.zeros(coded.n_orders, dtype=np.bool_)
         for part, columns in zip(coded.parts, done, strict=True):
-            for name, values in columns.items():
-                found[name][part.rows] = values
-            version[part.rows], enrolled[part.rows] = self.versions.programmes[part.place].version, True
-        return found | {VERSION: version, ENROLLED: enrolled}
+            for name in columns.keys() & found.keys():
+                found[name][part.rows] = columns[name]
+            if TOTAL in found and TOTAL not in columns:  # a version without fees beside one with fees
+                found[TOTAL][part.rows] = columns[MERCHANT_FEN]
+            found[VERSION][part.rows], found[ENROLLED][part.rows] = self.versions.programmes[part.place].version, True
+        return found
 
     def _part(self, part: VersionPart, balances: Balances, told: dict[str, Any]) -> dict[str, NDArray[Any]]:
         """Return the quotes of the orders of one programme."""
+        change, moves = self.transitions.get(part.place), self.moves(part, told["threads"])
+        if change is None or moves is None:
+            return self.versions.programmes[part.place].pricer.price_columns(part.coded, balances=balances, **told)
+        moved, bound = moves
+        return change.pricer.price_columns(part.coded, balances=balances, moved=moved, **told) | {PHASED: bound}
+
+    def moves(self, part: VersionPart, threads: int | None) -> Moves | None:
+        """Return the micro-yuan that a phase-in adds to each premium, and where it binds; None without a phase-in.
+
+        They depend on list prices alone, so earlier spending does not change them.
+        """
         change = self.transitions.get(part.place)
         if change is None or part.listings is None:
-            return self.versions.programmes[part.place].pricer.price_columns(part.coded, balances=balances, **told)
+            return None
         new, old = (
-            one.pricer.price_columns(coded, threads=told["threads"])
+            one.pricer.price_columns(coded, threads=threads)
             for one, coded in zip((change.programme.listing, change.before.listing), part.listings, strict=True)
         )
-        moved, bound = change.moved(new, old[LISTED], part.phased)
-        found = change.pricer.price_columns(part.coded, balances=balances, moved=moved, **told)
-        return found | {PHASED: bound}
+        return change.moved(new, old[LISTED], part.phased)
+
+    def kinds(self, *, detail: bool, campaigns: bool) -> dict[str, Any]:
+        """Return the type of each column of quotes, whichever versions the orders have."""
+        found: dict[str, Any] = {}
+        for programme in self.versions.programmes:
+            found |= programme.pricer.kinds(detail=detail, campaigns=campaigns)
+            found |= {} if programme.phase_in is None else {PHASED: np.dtype(np.bool_)}
+        return found | {VERSION: np.dtype(np.object_), ENROLLED: np.dtype(np.bool_)}
 
     def _empty(self, n: int, *, detail: bool, campaigns: bool) -> dict[str, NDArray[Any]]:
-        """Return the columns of all programmes, priced on no orders, with rows that say nothing."""
-        kinds: dict[str, Any] = {}
-        for programme in self.versions.programmes:
-            kinds |= programme.pricer.kinds(detail=detail, campaigns=campaigns)
-            kinds |= {} if programme.phase_in is None else {PHASED: np.dtype(np.bool_)}
-        return {name: np.full(n, np.nan if one.kind == "f" else 0, dtype=one) for name, one in kinds.items()}
+        """Return the columns of quotes with rows that say nothing."""
+        kinds = self.kinds(detail=detail, campaigns=campaigns)
+        nothing = {"f": np.nan, "O": ""}
+        return {name: np.full(n, nothing.get(one.kind, 0), dtype=one) for name, one in kinds.items()}
 
     def buffers(self, n_orders: int, *, detail: bool = True, campaigns: bool = False) -> None:
         """Return nothing: the number of orders of each version is not known before."""
@@ -200,9 +225,9 @@ class VersionsPricer:
         """Return the price of one order; zeros and missing steps if its merchant does not take part."""
         known = one_order(order, names)
         programme = self.versions.version_of(known, names.date_format)
-        said = {name: values[0].item() for name, values in self._empty(1, detail=True, campaigns=False).items()}
+        said = {name: values.tolist()[0] for name, values in self._empty(1, detail=True, campaigns=False).items()}
         if programme is None:
-            return said | {VERSION: "", ENROLLED: False}
+            return said
         asked: dict[str, Any] = {"merchants": merchants, "balances": balances, "names": names}
         change = self._transition_of(programme)
         if change is None:
@@ -210,6 +235,8 @@ class VersionsPricer:
         else:
             moved = self._moved(change, order, merchants, names)
             quote = change.pricer.quote(order, moved=moved.filed_micro, **asked) | {PHASED: bool(moved.rows)}
+        if TOTAL in said and TOTAL not in quote:
+            quote[TOTAL] = quote[MERCHANT_FEN]
         return said | quote | {VERSION: programme.version, ENROLLED: True}
 
     def _transition_of(self, programme: Programme) -> Transition | None:
@@ -252,7 +279,7 @@ class VersionsPricer:
         return Worksheet((title, *sheet.rows[1:]), self.quote(order, **asked))
 
 
-def _taken(frame: Any, rows: NDArray[np.int64]) -> Any:
+def taken(frame: Any, rows: NDArray[np.int64]) -> Any:
     """Return some rows of a pandas or pyarrow table."""
     if not hasattr(frame, "column_names"):
         return frame.iloc[rows]

@@ -42,6 +42,7 @@ class Versions(VersionsRecord, Priced):
     -----
     Quotes have the columns of all programmes that price them, and two more: `version`, the hash of the programme
     (`Programme.version`), and `enrolled`. A payer, fee or step that a programme does not have is 0 or missing.
+    `merchant_total_fen` of a programme without fees is its `merchant_fen`.
 
     Examples
     --------
@@ -75,6 +76,11 @@ class Versions(VersionsRecord, Priced):
                 "pilot_merchants": [len(self.pilots.get(one.name, ())) for one in self.programmes],
             }
         )
+
+    @property
+    def quote_columns(self) -> tuple[str, ...]:
+        """Return the names of the columns of quotes, with detail: those of every programme, and of the version."""
+        return tuple(self.pricer.kinds(detail=True, campaigns=False))
 
     def save(self, path: str | Path) -> None:
         """Write the versions as one JSON document; the file appears complete or not at all.
