@@ -18,12 +18,14 @@ from freightrisk import (
     ByLevel,
     ClaimPayer,
     Cover,
+    FreightRiskWarning,
     InputError,
     Interval,
     Limit,
     Loadings,
     Subsidy,
     TariffDocumentError,
+    settle,
 )
 from freightrisk._columns import ColumnNames
 from freightrisk.events import EventCover, ShapedSeverity
@@ -651,3 +653,103 @@ def test_versions_read_renamed_columns_of_orders_and_merchants():
             orders.iloc[k].to_dict(), merchants=merchants, names=ColumnNames(merchant_id="shop", ship_date="sent")
         )
         assert sheet.quote == pytest.approx(quote, nan_ok=True)
+
+
+# What an attack found
+
+
+def test_orders_encoded_for_other_fees_are_refused(freight):
+    fees = [Fee("a", basis_points=100, of="a_fen"), Fee("b", basis_points=100, of="b_fen")]
+    frame = pd.DataFrame({"a_fen": [10_000], "b_fen": [990_000]})
+    one, other, fewer = (Programme("p", freight, fees=some) for some in (fees, fees[::-1], fees[:1]))
+    for programme in (other, fewer, Programme("p", [freight, replace(freight, name="b")])):
+        with pytest.raises(InputError, match="encode"):
+            one.price_columns(programme.encode(frame))
+
+
+def test_a_pilot_shares_no_budget_with_a_version_of_the_same_days():
+    def funded(name, rule, **more):
+        tariff = EventCover("f", frequency=0.05, severity=9.0, cover=Cover(max_claims=None)).tariff(subsidies=[rule])
+        return Programme(name, tariff, **more)
+
+    rule = Subsidy("618", "platform", fixed_fen=10, budget_fen=20)
+    base, pilot = funded("base", rule), funded("pilot", rule, start="2024-06-01")
+    with pytest.raises(InputError, match=r"share the campaign '618'.*campaign of its own name"):
+        Versions([base, pilot], pilots={"pilot": ["p"]})
+    apart = funded("pilot", replace(rule, name="618 pilot"), start="2024-06-01")
+    assert len(Versions([base, apart], pilots={"pilot": ["p"]}).programmes) == 2
+
+
+def test_the_list_order_of_versions_changes_nothing():
+    old, new = event("old", 50, end="2024-09-12"), event("new", 40, start="2024-09-13")
+    pilot = event("pilot", 200, start="2024-09-13", phase_in=PhaseIn(0.1))
+    frame = pd.DataFrame({"ship_date": ["2024-09-14"], "merchant_id": [1]})
+    found = {
+        (
+            Versions(some, pilots={"pilot": [1]}).digest,
+            Versions(some, pilots={"pilot": [1]}).price(frame)["list_fen"][0],
+        )
+        for some in ([old, new, pilot], [pilot, old, new], [new, pilot, old])
+    }
+    assert len(found) == 1
+    assert next(iter(found))[1] == 55  # the merchants of the pilot had the old version before
+
+
+@pytest.mark.parametrize("amount", [299_950.9, [1.5], "12", -5000, True, 9 * 10**17, np.nan, None, 2**70])
+def test_a_fee_of_what_is_no_fen_is_refused(amount):
+    with pytest.raises(InputError, match="give whole fen"):
+        Fee("s", basis_points=60, of="paid_fen").fen(amount)
+
+
+def test_a_fee_replaces_each_fee_once():
+    with pytest.raises(InputError, match="replaces a fee twice"):
+        Fee("b", fixed_fen=2, replaces=["a", "a"])
+
+
+def test_two_columns_of_one_name_are_refused(freight):
+    fee, paid = replace(freight, name="fee"), replace(freight, name="paid")
+    with pytest.raises(InputError, match="'fee: pure_premium' would be two columns"):
+        Programme("x", [fee, freight], fees=[Fee("pure_premium", fixed_fen=7)])
+    rule = Subsidy("pure_premium", "platform", fixed_fen=3)
+    with pytest.raises(InputError, match="'paid: pure_premium' would be two columns"):
+        Programme("x", [paid.with_subsidies([rule]), freight])
+
+
+def test_an_order_without_merchant_owes_a_fee_of_merchants_only_if_its_condition_holds(freight):
+    fee = Fee("g", basis_points=100, of="amt_fen", where={"mz": ["x"]})
+    orders = pd.DataFrame({"order_id": [1, 2], "merchant_id": ["m1", "m2"]})
+    merchants = pd.DataFrame({"merchant_id": ["m1"], "mz": ["x"], "amt_fen": [1000]})
+    programme = Programme("b", freight, fees=[fee])
+    with pytest.warns(FreightRiskWarning, match="names no row of merchants"):
+        assert programme.price(orders, merchants=merchants)["fee: g"].tolist() == [10, 0]
+
+
+@pytest.mark.parametrize("bad", [45.9, np.nan, 1e300, 1000])
+def test_refunds_check_their_quotes(bad):
+    programme = event("old", 50)
+    orders = pd.DataFrame({"order_id": [1, 2], "ship_date": "2024-09-14", "cancelled_date": ["2024-09-13", None]})
+    quotes = pd.DataFrame({"order_id": [1, 2], "list_fen": [50, 99], "merchant_fen": [50, 99]})
+    assert refunds(programme, orders, quotes)["list_fen"].tolist() == [50, 0]
+    with pytest.raises(InputError, match="quotes"):
+        refunds(programme, orders, quotes.iloc[::-1])
+    with pytest.raises(InputError, match="quotes"):
+        refunds(programme, orders, quotes.assign(list_fen=[bad, 99]))
+
+
+def test_totals_belong_to_the_covers_in_their_order():
+    one, two = (
+        EventCover(name, frequency=0.1, severity=5.0, cover=Cover(max_claims=1)).tariff() for name in ("one", "two")
+    )
+    claim = pd.DataFrame({"order_id": [1], "report_date": "2024-01-01", "freight_fen": [100], "cover": "one"})
+    totals = settle(Programme("p", [one, two]), claim).totals
+    later = claim.assign(report_date="2024-01-02")
+    assert settle(Programme("p", [one, two]), later, totals=totals).claims["reason"].tolist() == ["over_max_claims"]
+    with pytest.raises(InputError, match="the covers in the same order"):
+        settle(Programme("p", [two, one]), later, totals=totals)
+
+
+def test_columns_that_pricing_does_not_read_do_not_matter_to_versions():
+    versions = Versions([event("old", 50, end="2024-09-12"), event("new", 40, start="2024-09-13")])
+    views = pa.array([["a"], ["b"]], pa.list_(pa.string_view()))
+    table = pa.table({"ship_date": ["2024-09-12", "2024-09-13"], "x": views})
+    assert versions.price(table)["list_fen"].to_pylist() == [50, 40]

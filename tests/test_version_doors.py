@@ -36,6 +36,7 @@ from freightrisk.events import EventCover
 from freightrisk.pipeline import tables
 from freightrisk.pipeline.batch import Snapshot, Unpriced
 from freightrisk.programmes import Enrolment, Fee, PhaseIn, Programme, Versions, load_priced, refunds
+from freightrisk.tariff.rounding import Rounding
 from programme_strategies import covered_programmes, orders_of
 from strategies import ZONES, put_together, rate_tables, seeds
 
@@ -59,6 +60,10 @@ def changing_versions(draw, *, pilots=True):
         replace(one.with_subsidies(old.subsidies), name=name, **when)
         for one, name, when in zip(drawn, NAMES, dates, strict=False)
     ]
+    for k, pilot in enumerate(programmes[2:], start=2):  # no money in common with a version of the same days
+        own = [replace(rule, name=f"pilot {rule.name}") for rule in pilot.subsidies]
+        half_even = replace(pilot.lead, rounding_rule=Rounding(floor_fen=pilot.floor_fen))
+        programmes[k] = replace(pilot, covers=(half_even, *pilot.covers[1:])).with_subsidies(own)
     periods = {"m1": [(None, "2025-06-05"), ("2025-06-12", None)], "m2": [("2025-06-02", "2025-06-20")]}
     enrolment = Enrolment(periods) if draw(st.booleans()) else None
     versions = Versions(programmes, pilots={"pilot": ["m2"]} if len(drawn) > 2 else {}, enrolment=enrolment)

@@ -33,7 +33,8 @@ def sums_of_parties(
         payers[~by_merchant].assign(kind="subsidies", payee=insurer),
     ]
     if fees is not None:
-        flows.append(fees.assign(kind="fees"))
+        named = {side: fees[side].replace(INSURER, insurer) for side in ("payer", "payee")}
+        flows.append(fees.assign(kind="fees", **named))
     if claims is not None:
         flows.append(claims.assign(kind="claims", payee=BUYER, payer=claims["payer"].replace(INSURER, insurer)))
     sides = [

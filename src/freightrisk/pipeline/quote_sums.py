@@ -13,13 +13,13 @@ from freightrisk.errors import InputError
 from freightrisk.pipeline.filed import filed_factors
 from freightrisk.pipeline.settlement_frames import ACCOUNTS, FEE_SUMS, PAYER_SUMS, check_sums, most_of
 from freightrisk.programme.priced import TariffOrProgramme, covers_of, fees_of, has_filed
+from freightrisk.programme.quoted import Fen, check_same_rows, whole_fen
 from freightrisk.programme.record import FILED
 from freightrisk.tariff.rounding import MICRO_PER_FEN, whole_sums
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Fen = dict[str, NDArray[np.int64]]
 LIST, MERCHANT = "list_fen", "merchant_fen"
 TECHNICAL = "technical_premium"
 
@@ -75,7 +75,7 @@ class PricedOrders:
                 )
         told = _told(quotes, tariff, order_id)
         check_same_rows(asked, told, order_id)
-        fen = _fen(told, [LIST, MERCHANT, *_paid(tariff), *_fees(tariff)])
+        fen = whole_fen(told, [LIST, MERCHANT, *_paid(tariff), *_fees(tariff)])
         names = ColumnNames(order_id=order_id, merchant_id=merchant_id, date_format=date_format)
         filed = _filed(told, tariff, lambda: filed_factors(covers_of(tariff)[0], orders, merchants, names))
         total = sum((fen[name] for name in _paid(tariff)), fen[MERCHANT])
@@ -140,24 +140,12 @@ def _told(quotes: Any, tariff: TariffOrProgramme, order_id: str) -> Table:
     return told
 
 
-def _fen(told: Table, names: list[str], unit: str = "fen") -> Fen:
-    """Return columns of fen as whole numbers; floats hold them exactly below 2**53."""
-    floats = {name: told.real(name) for name in names}
-    for name, values in floats.items():
-        told.refuse(
-            ~((np.abs(values) < 2.0**53) & (values == np.floor(values))),
-            f"quotes: '{name}' is no whole number of {unit} in {{rows}}; give what price returned.",
-            name,
-        )
-    return {name: values.astype(np.int64) for name, values in floats.items()}
-
-
 def _filed(
     told: Table, tariff: TariffOrProgramme, factors: Callable[[], float | NDArray[np.float64]]
 ) -> NDArray[np.int64]:
     """Return the premium before rounding in micro-yuan: that of the only cover, or the sum that quotes have."""
     if has_filed(tariff):
-        return _fen(told, [FILED], "micro-yuan")[FILED]
+        return whole_fen(told, [FILED], "micro-yuan")[FILED]
     technical = told.real(TECHNICAL)
     told.refuse(
         ~((technical >= 0.0) & np.isfinite(technical)),
@@ -222,25 +210,3 @@ def _by_account(
     ]
     sums = zip(ACCOUNTS, columns, strict=True)
     return place.assign(**{name: _summed(column, group, len(place), most_of(name)) for name, column in sums})
-
-
-def check_same_rows(orders: Table, quotes: Table, order_id: str) -> None:
-    """Raise where numbers of rows, ids of orders, or indexes of two pandas frames say that rows are not the same."""
-    if quotes.n_rows != orders.n_rows:
-        raise InputError(f"quotes have {quotes.n_rows:,} rows and orders {orders.n_rows:,}; give those of one batch.")
-    if order_id in orders.names and order_id in quotes.names:
-        apart = np.asarray(orders.ids(order_id) != quotes.ids(order_id), dtype=bool)
-        quotes.refuse(
-            apart if apart.shape else np.full(quotes.n_rows, apart),
-            f"quotes: '{order_id}' is another than that of the orders in {{rows}}, so the rows are not the same; give "
-            "quotes in the order of the orders.",
-            order_id,
-        )
-    mine, theirs = (getattr(table.frame, "index", None) for table in (orders, quotes))
-    if mine is None or theirs is None or mine.equals(theirs):
-        return
-    place = next((k for k, (one, other) in enumerate(zip(mine, theirs, strict=True)) if str(one) != str(other)), 0)
-    raise InputError(
-        f"quotes and orders have different indexes (first at row {place}: {theirs[place]} and {mine[place]}), so "
-        "their rows are not the same. Give quotes.loc[orders.index], or reset both indexes if the rows do correspond."
-    )

@@ -9,9 +9,10 @@ from freightrisk import _check
 from freightrisk._columns import Table, read
 from freightrisk.errors import InputError
 from freightrisk.pipeline.filed import filed_columns
-from freightrisk.pipeline.quote_sums import LIST, check_same_rows, told_columns
+from freightrisk.pipeline.quote_sums import LIST, told_columns
 from freightrisk.programme.priced import PricedBy, covers_of, fees_of, programmes_of
 from freightrisk.programme.programme import Programme
+from freightrisk.programme.quoted import check_same_rows
 from freightrisk.programme.quoted_versions import places_of
 from freightrisk.programme.version_pricing import VERSION, taken
 from freightrisk.programme.versions import Versions
@@ -29,16 +30,18 @@ def rows_by_version(
     """
     due = [fee.due for fee in fees_of(versions) if fee.due is not None]
     factors = [name for one in versions.programmes for name in filed_columns(covers_of(one)[0])]
-    asked = read(orders, [merchant_id, day, order_id, *due, *factors], argument="orders", key=merchant_id)
+    own = [merchant_id, day, order_id, *due, *factors]
+    asked = read(orders, own, argument="orders", key=merchant_id)
     priced = [name for one in versions.programmes for name in told_columns(one)]
-    told = read(quotes, [VERSION, order_id, *dict.fromkeys(priced)], argument="quotes", key=order_id)
+    money = [VERSION, order_id, *dict.fromkeys(priced)]
+    told = read(quotes, money, argument="quotes", key=order_id)
     check_same_rows(asked, told, order_id)
     places = places_of(versions, told)
     _check_unpriced(told, places < 0)
     for k, programme in enumerate(versions.programmes):
         rows = np.flatnonzero(places == k)
         if len(rows):
-            yield programme, taken(asked.frame, rows), taken(told.frame, rows)
+            yield programme, taken(asked.frame, rows, own), taken(told.frame, rows, money)
 
 
 def _check_unpriced(told: Table, outside: Any) -> None:

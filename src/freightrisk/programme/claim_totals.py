@@ -69,6 +69,8 @@ class ClaimTotals:
         Reversals that are later than all claims settled so far. They give money back to the claims after them.
     covers : mapping of name to ClaimTotals
         Totals of the covers of a programme beside its first one, which has the totals above.
+    first : str
+        Name of the first cover, if a programme of several covers was settled.
 
     Examples
     --------
@@ -85,6 +87,7 @@ class ClaimTotals:
     claims: Mapping[Id, Settled] = field(default_factory=FrozenDict)
     pending: Sequence[Pending] = ()
     covers: Mapping[str, "ClaimTotals"] = field(default_factory=FrozenDict)
+    first: str = ""
 
     def __post_init__(self) -> None:
         _check.one_of(self.by, ("", *AGGREGATES), argument="by of claim totals")
@@ -112,8 +115,13 @@ class ClaimTotals:
                 f"{_words(*theirs)}; settle with the same aggregate, or start with new totals."
             )
 
-    def check_covers(self, names: Sequence[str]) -> None:
+    def check_covers(self, names: Sequence[str], first: str = "") -> None:
         """Refuse totals of covers other than these, which stand beside the first: later totals would lose them."""
+        if self.first and first and self.first != first:
+            raise InputError(
+                f"totals have '{self.first}' as the first cover, but the programme has '{first}'; settle with the "
+                "covers in the same order."
+            )
         lost = [name for name in self.covers if name not in names]
         if lost:
             raise InputError(
@@ -157,7 +165,8 @@ class ClaimTotals:
             "orders": [*self.orders.items()],
             "claims": [(claim, *settled) for claim, settled in self.claims.items()],
             "pending": self.pending,
-            "covers": tuple((name, *[*one.as_document().values()][:-1]) for name, one in self.covers.items()),
+            "covers": tuple((name, *[*one.as_document().values()][:-2]) for name, one in self.covers.items()),
+            "first": self.first,
         }
 
     @classmethod
@@ -170,19 +179,21 @@ class ClaimTotals:
         claims: _CLAIM_ROWS,
         pending: _PENDING_ROWS,
         covers: Sequence[tuple[str, str, str | None, _PAID_ROWS, _ORDER_ROWS, _CLAIM_ROWS, _PENDING_ROWS]] = (),
+        first: str = "",
     ) -> "ClaimTotals":
         """Return the totals that the values of a document describe."""
         return cls(
             by, period, {(holder, when): fen for holder, when, fen in paid}, dict(orders),
             {claim: tuple(settled) for claim, *settled in claims}, pending,  # type: ignore[misc]
             {name: cls.of_document(*rest) for name, *rest in covers},  # type: ignore[arg-type]
+            first,
         )  # fmt: skip
 
 
 def document_of(totals: ClaimTotals) -> bytes:
     """Return the document of claim totals."""
     # The values are plain already. `to_plain` would visit each of them, and took three quarters of the time of `save`.
-    fields = {name: value for name, value in totals.as_document().items() if name != "covers" or value}
+    fields = {name: value for name, value in totals.as_document().items() if name not in ("covers", "first") or value}
     return msgspec.json.format(msgspec.json.encode(SEAL.plain(fields)), indent=1)
 
 

@@ -245,6 +245,11 @@ def control_effect(
     rows = every.take(paired) if with_merchants else every
     unpaired = len(np.unique(every.merchant[~paired])) if with_merchants else 0
     found = contrast(rows, with_merchants=with_merchants)
+    if not found.variance > 0.0:
+        raise FitError(
+            "the merchants of the table do not vary at all, so the effect has no error; give their own counts, not "
+            "shares of a total."
+        )
     before = _pre_trend(every) if period is not None else None
     _warn(found, before, rows, every)
     return _effect(found, before, rows, with_merchants, unpaired, level, prior_sd)

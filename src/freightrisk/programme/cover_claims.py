@@ -36,8 +36,11 @@ def settle_covers(
     totals : ClaimTotals
     """
     names = [cover.name for cover in covers]
-    totals.check_covers(names[1:])
-    before = [replace(totals, covers=FrozenDict()), *(totals.covers.get(name, ClaimTotals()) for name in names[1:])]
+    totals.check_covers(names[1:], names[0])
+    before = [
+        replace(totals, covers=FrozenDict(), first=""),
+        *(totals.covers.get(name, ClaimTotals()) for name in names[1:]),
+    ]
     rules, limits = rules_of(payers, covers), limits_of(aggregate, covers)
     table = _table(tables)
     place = _cover_of(table, tables.names.cover, names)
@@ -51,14 +54,14 @@ def settle_covers(
         for k, cover in enumerate(covers)
     ]
     after = [was if one is None else one.totals for was, one in zip(before, settled, strict=True)]
-    beside = {name: one for name, one in zip(names[1:], after[1:], strict=True) if one != ClaimTotals()}
+    others = {name: one for name, one in zip(names[1:], after[1:], strict=True) if one != ClaimTotals()}
     parts = [(chosen, one) for chosen, one in zip(rows, settled, strict=True) if one is not None]
     listed = [payer_names(rules[k]) if one is None else one.payers for k, one in enumerate(settled)]
     everyone = tuple(dict.fromkeys(payer for some in listed for payer in some))
     columns = {"cover": np.array([*names, ""], dtype=object)[place]} | _columns(parts, everyone, table.n_rows)
     return SettledClaims(
         claims_frame(columns, kind(tables.claims), getattr(table.frame, "index", None)),
-        replace(after[0], covers=FrozenDict(beside)),
+        replace(after[0], covers=FrozenDict(others), first=names[0] if len(names) > 1 else ""),
         everyone,
         _payments(parts, everyone, table.n_rows),
         tuple(names),

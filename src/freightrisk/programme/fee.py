@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from freightrisk import _check
 from freightrisk._columns import JoinedColumns, value_of
 from freightrisk._document import sparse
+from freightrisk._frozen import digest
 from freightrisk._intake import number_of
 from freightrisk._shown import brief, repr_of
 from freightrisk.book.factors import Value
@@ -100,13 +101,24 @@ class Fee:
         for name, day in zip(("start", "end"), checked_window(self.start, self.end, what), strict=True):
             object.__setattr__(self, name, day)
         replaced = _check.items(self.replaces, argument=f"replaces of {what}", such="list names of fees")
-        object.__setattr__(
-            self, "replaces", tuple(_check.label(one, argument=f"a name in replaces of {what}") for one in replaced)
-        )
+        names = tuple(_check.label(one, argument=f"a name in replaces of {what}") for one in replaced)
+        if len({*names}) < len(names):
+            raise InputError(f"{what} replaces a fee twice: {repr_of(list(names))}; name each once.")
+        object.__setattr__(self, "replaces", names)
 
     def fen(self, amount: Any = 0) -> Any:
-        """Return the fee of amounts in fen: a whole number, or an int64 array for an array."""
-        base = np.asarray(amount, dtype=np.int64)
+        """Return the fee of amounts in fen: a whole number, or an int64 array for an array.
+
+        Raises
+        ------
+        InputError
+            For amounts that are no whole numbers from 0 to 1e11.
+        """
+        given = np.asarray(amount)
+        whole = given.dtype.kind in "iu" and bool(np.all((given >= 0) & (given <= MOST_FEN)))
+        if not whole:
+            raise InputError(f"amount of fee '{self.name}' is {repr_of(amount)}; give whole fen from 0 to 1e11.")
+        base = given.astype(np.int64)
         if self.basis_points is None:
             fee = np.full(base.shape, self.fixed_fen, dtype=np.int64)
         else:
@@ -158,10 +170,13 @@ class FeeColumns:
     owed : uint64 array, shape (n,)
         Bit k of a row is 1 if the order owes fee k.
     amounts : int64 array, shape (n_columns, n), fen
+    key : str
+        A hash of the fees that read them.
     """
 
     owed: NDArray[np.uint64]
     amounts: Whole
+    key: str
 
     @classmethod
     def read(cls, fees: Sequence[Fee], gates: Sequence[Gate], joined: JoinedColumns) -> "FeeColumns":
@@ -182,7 +197,7 @@ class FeeColumns:
             amount, bad = _fen(column, np.where(np.isnan(values), 0.0, values))
             joined.refuse(bad, f"orders: '{column}' is {_wanted(column)} in {{rows}}; give such amounts.", column)
             found.append(amount)
-        return cls(owed, np.array(found, dtype=np.int64).reshape(len(found), joined.n_rows))
+        return cls(owed, np.array(found, dtype=np.int64).reshape(len(found), joined.n_rows), key_of(fees))
 
     @classmethod
     def read_one(
@@ -208,9 +223,9 @@ class FeeColumns:
                 value = 0.0
             amount, bad = _fen(column, np.array([value]))
             if bad[0]:
-                raise InputError(f"order: '{column}' is {repr_of(value)}; {_wanted(column)} is refused.")
+                raise InputError(f"order: '{column}' is {repr_of(value)}, {_wanted(column)}; give such an amount.")
             found.append(amount)
-        return cls(owed, np.array(found, dtype=np.int64).reshape(len(found), 1))
+        return cls(owed, np.array(found, dtype=np.int64).reshape(len(found), 1), key_of(fees))
 
     def fen(self, fees: Sequence[Fee]) -> dict[str, Whole]:
         """Return the fen of each fee, by its name."""
@@ -220,6 +235,11 @@ class FeeColumns:
             amount = np.zeros(len(holds), dtype=np.int64) if fee.of is None else self.amounts[columns.index(fee.of)]
             found[fee.name] = np.where(holds, fee.fen(amount), 0)
         return found
+
+
+def key_of(fees: Sequence[Fee]) -> str:
+    """Return a hash of fees, in their order."""
+    return digest(tuple(map(repr, fees)))
 
 
 def _without_replaced(fees: Sequence[Fee], owed: NDArray[np.uint64]) -> NDArray[np.uint64]:

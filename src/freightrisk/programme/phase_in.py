@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freightrisk import _check
+from freightrisk.errors import InputError
 from freightrisk.programme.fen import WHOLE_SHARE, Whole, basis_points
 from freightrisk.tariff.conditions import whole_day
 from freightrisk.tariff.subsidy import LARGEST_FEN
@@ -59,6 +60,9 @@ class PhaseIn:
         ----------
         new, before : int64 arrays, shape (n,), fen
         """
+        new, before = np.asarray(new), np.asarray(before)
+        if new.dtype.kind not in "iu" or before.dtype.kind not in "iu":
+            raise InputError("list prices of a phase-in are not whole fen; give arrays of whole numbers.")
         points = basis_points(self.share, argument="share of a phase-in")
         change = np.maximum(before * points // WHOLE_SHARE, self.at_least_fen)
         return np.asarray(np.clip(new, np.maximum(before - change, 0), before + change))

@@ -12,7 +12,7 @@ from freightrisk import _check
 from freightrisk._columns import ColumnNames, JoinedColumns
 from freightrisk._plan import ROUNDING_MODES
 from freightrisk.errors import InputError
-from freightrisk.programme.fee import MERCHANT, FeeColumns
+from freightrisk.programme.fee import MERCHANT, FeeColumns, columns_of, key_of
 from freightrisk.programme.orders import ProgrammeBuffers, ProgrammeOrders
 from freightrisk.programme.record import FILED, TOTAL, ProgrammeRecord
 from freightrisk.tariff.balances import Balances, check_balances
@@ -54,7 +54,8 @@ class ProgrammePricer(Pricer):
         """Return the columns that an order may lack because its merchant is not among the merchants."""
         found = [may_be_missing(cover) for cover in self.programme.covers]
         needed = [{*cover.columns_read} - lacks for cover, lacks in zip(self.programme.covers, found, strict=True)]
-        return set().union(*found, (gate.column for gate in self.programme.fee_gates)) - set().union(*needed)
+        of_fees = (*(gate.column for gate in self.programme.fee_gates), *columns_of(self.programme.fees))
+        return set().union(*found, of_fees) - set().union(*needed)
 
     @property
     def _has_filed(self) -> bool:
@@ -97,7 +98,7 @@ class ProgrammePricer(Pricer):
         programme = self.programme
         if not isinstance(coded, ProgrammeOrders) or len(coded.beside) != len(self.beside):
             raise InputError("orders were not encoded for this programme; give the result of its encode(orders).")
-        if (coded.fees is None) != (not programme.fees):
+        if ("" if coded.fees is None else coded.fees.key) != (key_of(programme.fees) if programme.fees else ""):
             raise InputError("orders were encoded for a programme with other fees; encode them with this programme.")
         for pricer, mine in zip(self.beside, coded.beside, strict=True):
             mine.check(
@@ -220,7 +221,7 @@ class ProgrammePricer(Pricer):
             fen = quote[f"fee: {fee.name}"]
             share = f"{fee.basis_points} basis points of {fee.of}" if fee.fixed_fen is None else "fixed"
             most = "" if fee.cap_fen is None else f", at most {fee.cap_fen:,}"
-            why = f"{fee.payer} to {fee.payee}: {share}{most}" if fen else "not owed"
+            why = f"{fee.payer} to {fee.payee}: {share}{most}" if fen else "not owed, or less than half a fen"
             lines.append(f"fee {fee.name:<20} {fen:>14,d}  {why}")
         if lines:
             lines.append(f"merchant total           {quote[TOTAL]:>14,d}  premium and fees of the merchant")

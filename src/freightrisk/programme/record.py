@@ -51,10 +51,10 @@ class ProgrammeRecord:
         object.__setattr__(self, "claim_payers", check_payers(self.claim_payers, eligible=self.cover.eligible))
         for name, day in zip(("start", "end"), checked_window(self.start, self.end, f"'{self.name}'"), strict=True):
             object.__setattr__(self, name, day)
-        own = [*quote_names(self.payers, self.flags), *(f"paid: {rule.name}" for rule in self.subsidies)]
-        clash = next((fee.name for fee in self.fees if f"fee: {fee.name}" in own), None)
-        if clash is not None or (self.fees and TOTAL in own):
-            raise InputError(f"a column of quotes would have two meanings: {clash or TOTAL}; rename the payer or fee.")
+        names = [*self.quote_columns, *(f"paid: {rule.name}" for rule in self.subsidies)]
+        clash = next((name for name in names if names.count(name) > 1), None)
+        if clash is not None:
+            raise InputError(f"'{clash}' would be two columns of quotes; rename the cover, fee, subsidy or payer.")
 
     def _check_covers(self) -> None:
         """Refuse covers that cannot be one price."""

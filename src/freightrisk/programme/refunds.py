@@ -10,6 +10,7 @@ from freightrisk._columns import ORDER_ID, SHIP_DATE, Table, kind, read
 from freightrisk._frames import frame_like
 from freightrisk.errors import InputError
 from freightrisk.programme.programme import Programme
+from freightrisk.programme.quoted import check_same_rows, whole_fen
 from freightrisk.programme.quoted_versions import places_of
 from freightrisk.programme.record import ALWAYS, BEFORE_SHIPMENT
 from freightrisk.programme.version_pricing import VERSION
@@ -69,21 +70,30 @@ def refunds(
         raise InputError(f"priced_by is a {type(priced_by).__name__}; give a Programme or Versions.")
     programmes = priced_by.programmes if isinstance(priced_by, Versions) else (priced_by,)
     asked = read(
-        orders, [cancelled, ship_date], argument="orders", key=ORDER_ID, clock=priced_by.clock, date_format=date_format
+        orders,
+        [cancelled, ship_date, ORDER_ID],
+        argument="orders",
+        key=ORDER_ID,
+        clock=priced_by.clock,
+        date_format=date_format,
     )
     _check.columns_present([cancelled, ship_date], asked.names, argument="orders")
     money = [LISTED, *dict.fromkeys(f"{payer}_fen" for one in programmes for payer in one.payers), MERCHANT]
     by_version = [VERSION] if isinstance(priced_by, Versions) else []
-    told = read(quotes, [*money, *by_version], argument="quotes", key=ORDER_ID)
+    told = read(quotes, [*money, *by_version, ORDER_ID], argument="quotes", key=ORDER_ID)
     _check.columns_present([*money, *by_version], told.names, argument="quotes")
     if told.n_rows != asked.n_rows:
         raise InputError(f"quotes have {told.n_rows:,} rows and orders {asked.n_rows:,}; give those of one batch.")
+    check_same_rows(asked, told, ORDER_ID)
+    amounts = whole_fen(told, money)
+    parts = sum((amounts[name] for name in money[1:]), np.zeros(told.n_rows, dtype=np.int64))
+    told.refuse(parts != amounts[LISTED], "quotes: payers do not sum to list_fen in {rows}; give what price returned.")
     when, sent = asked.times(cancelled), asked.times(ship_date)
     undone = ~np.isnat(when)
     before = undone & (np.isnat(sent) | (when < sent))
     rule = _rules(priced_by, told)
     back = np.where(rule == ALWAYS, undone, np.where(rule == BEFORE_SHIPMENT, before, False))
-    fen = {name: np.where(back, told.real(name), 0.0).astype(np.int64) for name in money}
+    fen = {name: np.where(back, values, 0) for name, values in amounts.items()}
     return frame_like({"refunded": back, **fen}, kind(quotes), getattr(told.frame, "index", None))
 
 

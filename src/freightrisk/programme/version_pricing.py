@@ -101,14 +101,16 @@ class VersionsPricer:
         days = table.days(when)
         place, enrolled = versions.choose(days, table.id_codes(names.merchant_id) if versions.by_merchant else None)
         table.refuse(
-            enrolled & (place < 0), f"orders: '{when}' has no version in {{rows}}; {versions.days_said}.", when
+            enrolled & (place < 0),
+            f"orders: '{when}' is missing or has no version in {{rows}}; {versions.days_said}.",
+            when,
         )
         parts = []
         for k, programme in enumerate(versions.programmes):
             rows = np.flatnonzero(enrolled & (place == k))
             if not len(rows):
                 continue
-            some = table.frame if len(rows) == table.n_rows else taken(table.frame, rows)
+            some = table.frame if len(rows) == table.n_rows else taken(table.frame, rows, wanted)
             change = self.transitions.get(k)
             phased = np.empty(0, dtype=np.bool_) if change is None else change.cap.holds(days[rows])
             asked = [programme] if change is None else [programme, programme.listing, change.before.listing]
@@ -117,7 +119,8 @@ class VersionsPricer:
                 try:
                     coded.append(one.pricer.encode(some, merchants=merchants, names=names, threads=threads))
                 except InputError as error:
-                    where = "" if some is table.frame else f" (rows among those of programme '{programme.name}')"
+                    in_all = some is table.frame or hasattr(some, "iloc")  # pandas tells the caller's own labels
+                    where = "" if in_all else f" (rows among those of programme '{programme.name}')"
                     raise InputError(f"{error}{where}") from None
             parts.append(VersionPart(k, rows, coded[0], None if change is None else (coded[1], coded[2]), phased))
         index = getattr(table.frame, "index", None)
@@ -279,12 +282,13 @@ class VersionsPricer:
         return Worksheet((title, *sheet.rows[1:]), self.quote(order, **asked))
 
 
-def taken(frame: Any, rows: NDArray[np.int64]) -> Any:
-    """Return some rows of a pandas or pyarrow table."""
+def taken(frame: Any, rows: NDArray[np.int64], wanted: Sequence[str]) -> Any:
+    """Return some rows of a pandas or pyarrow table; of the latter, only wanted columns, because not all can be cut."""
     if not hasattr(frame, "column_names"):
         return frame.iloc[rows]
     import pyarrow as pa
 
+    frame = frame.select([name for name in frame.column_names if name in wanted])
     # polars gives views of strings, of which pyarrow takes no rows.
     plain = [
         field.with_type(pa.large_string()) if pa.types.is_string_view(field.type) else field for field in frame.schema

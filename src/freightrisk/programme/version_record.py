@@ -43,7 +43,8 @@ class VersionsRecord:
         if self.enrolment is not None:
             _check.instance(self.enrolment, Enrolment, argument="enrolment")
         object.__setattr__(self, "pilots", _pilots(self.pilots, names))
-        object.__setattr__(self, "programmes", tuple(sorted(programmes, key=lambda one: _first(one).astype(int))))
+        in_turn = sorted(programmes, key=lambda one: (_first(one).astype(int), one.name in self.pilots, one.name))
+        object.__setattr__(self, "programmes", tuple(in_turn))
         _check_days([one for one in self.programmes if one.name not in self.pilots])
         for k, one in enumerate(self.programmes):
             if one.phase_in is not None and self.before(k) is None:
@@ -63,10 +64,15 @@ class VersionsRecord:
                         f"pilots '{other.name}' and '{one.name}' overlap for merchant {repr_of(min(both, key=str))}; "
                         "give each merchant one pilot a day."
                     )
+        for one in tried:
+            for other in self.programmes:
+                if other is not one and max(_first(one), _first(other)) <= min(_last(one), _last(other)):
+                    _check_money_apart(one, other)
 
     def before(self, k: int) -> Programme | None:
-        """Return the version before programme k that is for everyone; None for the first."""
-        base = [one for one in self.programmes[:k] if one.name not in self.pilots]
+        """Return the last version for everyone that starts before programme k; None for the first."""
+        start = _first(self.programmes[k])
+        base = [one for one in self.programmes if one.name not in self.pilots and _first(one) < start]
         return base[-1] if base else None
 
     @property
@@ -139,6 +145,24 @@ class VersionsRecord:
         """Return a text with the days that have a version."""
         base = [one for one in self.programmes if one.name not in self.pilots] or self.programmes
         return f"versions go from {base[0].start or 'the first day'} to {base[-1].end or 'the last day'}"
+
+
+def _check_money_apart(pilot: Programme, other: Programme) -> None:
+    """Refuse a pilot that shares a budget with a version of the same days: their orders could not be served in turn."""
+    if pilot.rounding == other.rounding == "carry":
+        raise InputError(
+            f"pilot '{pilot.name}' and '{other.name}' hold on the same days and both carry remainders, which "
+            "they could not do in turn; give the pilot another rounding."
+        )
+    limited = [{rule.name for rule in one.subsidies if rule.is_limited} for one in (pilot, other)]
+    funds = [{fund.name for fund in one.funds} for one in (pilot, other)]
+    for what, (mine, theirs) in (("campaign", limited), ("fund", funds)):
+        both = sorted(mine & theirs)
+        if both:
+            raise InputError(
+                f"pilot '{pilot.name}' and '{other.name}' hold on the same days and share the {what} '{both[0]}', "
+                f"whose money they could not spend in turn; give the pilot a {what} of its own name."
+            )
 
 
 def _first(programme: Programme) -> np.datetime64:

@@ -44,6 +44,9 @@ class Versions(VersionsRecord, Priced):
     (`Programme.version`), and `enrolled`. A payer, fee or step that a programme does not have is 0 or missing.
     `merchant_total_fen` of a programme without fees is its `merchant_fen`.
 
+    A campaign may go on in the next version. Versions then spend its money in the order of their days, and `priority`
+    decides within a version. A pilot shares no limited campaign, fund or carried remainder with a version of its days.
+
     Examples
     --------
     >>> import pandas as pd

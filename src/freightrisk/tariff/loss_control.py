@@ -71,15 +71,19 @@ class Funnel:
 
     def going_on(self, stage: str) -> float:
         """Return the share of the stage before that reaches a stage; 1 for requests, which have no stage before."""
+        _check.one_of(stage, STAGES, argument="stage")
         return {"request": 1.0, "return": self.returns, "parcel": self.parcels, "paid_claim": self.paid_claims}[stage]
 
     def claims_per(self, stage: str) -> float:
         """Return the expected paid claims for one event of a stage."""
+        _check.one_of(stage, STAGES, argument="stage")
         later = STAGES[STAGES.index(stage) + 1 :]
         return float(np.prod([self.going_on(one) for one in later]))
 
     def share_of(self, causes: Sequence[str]) -> float:
         """Return the share of requests with one of these causes, 1 without causes."""
+        for cause in causes:
+            _check.one_of(cause, self.causes, argument="a cause")
         return min(sum(self.causes[cause] for cause in causes), 1.0) if causes else 1.0
 
 
