@@ -250,3 +250,13 @@ def test_bad_calls(call, message):
 def test_audits_that_give_no_load(fraud, message):
     with pytest.raises(FitError, match=message):
         fraud_loads(one(fraud=fraud), by="segment")
+
+
+def test_categories_without_rows_are_no_segments():
+    audits = pd.DataFrame({"c": ["p", "s"], "audited": [900, 1500], "fraud": [36, 15]})
+    wide = audits.assign(c=pd.Categorical(audits["c"], categories=["zz", "s", "p"]))
+    found, plain = (fraud_loads(one, by="c").table.set_index("c") for one in (wide, audits))
+    assert sorted(found.index) == ["p", "s"]
+    np.testing.assert_allclose(found.loc[plain.index], plain)
+    with pytest.raises(InputError, match="more than can be counted"):
+        fraud_loads(pd.concat([audits.assign(audited=2**53, fraud=5)] * 2), by="c")

@@ -159,6 +159,8 @@ def _audited(
     if not len(codes):
         raise InputError("audits has no rows; give the audited claims of at least one segment.")
     _check.refuse_rows(codes < 0, f"column '{by}' is missing in {{rows}}; name the segment.")
+    used, codes = np.unique(np.asarray(codes), return_inverse=True)  # a category may have levels without rows
+    segments = [segments[code] for code in used.tolist()]
     counts = np.ones(len(codes)) if audited is None else columns.real(audited)
     found = columns.real(fraud)
     for name, values in ((audited, counts), (fraud, found)):
@@ -166,6 +168,8 @@ def _audited(
             ~((values >= 0.0) & (values <= MOST_AUDITS) & (values == np.floor(values))),
             f"column '{name}' is no whole number of claims in {{rows}}; give 0 or more claims.",
         )
+    if counts.sum() > MOST_AUDITS:
+        raise InputError(f"audits come to {counts.sum():.3g} claims, more than can be counted; give fewer.")
     _check.refuse_rows(
         found > counts, f"column '{fraud}' is above the number of audited claims in {{rows}}; correct these."
     )
