@@ -71,7 +71,7 @@ def test_the_factor_enters_the_tariff_and_the_document(tmp_path):
     claims = pd.DataFrame({"user": np.arange(400), "n": 1, "amount": np.random.default_rng(2).gamma(3.0, 4.0, 400)})
     amounts = OrderBook.from_counts(claims, claims="n", amount="amount", factors=[book.codings["user"]])
     severity = SeverityModel([Credibility("user")], family="lognormal").fit(amounts)
-    tariff = Tariff.build(frequency, severity, cover=Cover(max_claims=None))
+    tariff = Tariff.build(frequency, severity, cover=Cover(max_claims=1))
     assert tariff.frequency.base == pytest.approx(frequency.base * frequency.off_balance, rel=1e-15)
     orders = pd.DataFrame({"user": np.arange(400)})
     priced = tariff.price(orders)

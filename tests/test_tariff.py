@@ -22,6 +22,7 @@ from freightrisk import (
     Cover,
     ExperienceRating,
     Factor,
+    FreightRiskWarning,
     FrequencyModel,
     Hierarchy,
     InputError,
@@ -712,3 +713,16 @@ def test_orders_encoded_for_another_tariff_are_refused(tariff, frame):
             other.price(coded)
     dearer = replace(tariff, frequency=replace(tariff.frequency, base=0.1), loadings=Loadings())
     same(dearer.price(coded), dearer.price(frame))
+
+
+@pytest.mark.parametrize("most", [None, 3])
+def test_several_claims_on_a_model_of_one_claim_are_doubted(most):
+    rng = np.random.default_rng(2)
+    orders = pd.DataFrame({"order_id": range(600), "zone": rng.choice(["near", "far"], 600)})
+    claims = pd.DataFrame({"order_id": rng.choice(600, 200, replace=False), "freight": 9.0 + rng.random(200)})
+    book = OrderBook.from_frames(orders, claims, factors=[Factor("zone")], ship_date=None, report_date=None)
+    returned, freight = FrequencyModel(family="bernoulli").fit(book), SeverityModel().fit(book)
+    with pytest.warns(FreightRiskWarning, match="at most one claim an order"):
+        Tariff.build(returned, freight, cover=Cover(max_claims=most))
+    sold = Tariff.build(returned, freight, cover=Cover(max_claims=1)).price(orders)
+    assert sold["expected_claims"].sum() == pytest.approx(200.0)

@@ -24,6 +24,17 @@ from freightrisk.tariff.rates import CoverCurves, RateTables, scheduled_shares
 LARGEST_SHARE = float(np.log(2.0))  # a share of reported claims exceeds 1 only by claims that are reversed later
 
 
+def _warn_of_one_claim(frequency: FittedModel, cover: Cover) -> None:
+    """Warn of a cover of several claims on a model that saw at most one claim of each order."""
+    if frequency.family == "bernoulli" and cover.max_claims != 1:
+        most = "every claim" if cover.max_claims is None else f"up to {cover.max_claims} claims"
+        _check.warn(
+            f"the frequency is of at most one claim an order (family 'bernoulli'), but the cover pays {most}. Claims "
+            "after the first are priced as those of a Poisson count, which no data support. If an order has at most "
+            "one claim, use max_claims=1; else fit a family of counts."
+        )
+
+
 def parts_of_models(
     frequency: FittedModel,
     severity: FittedModel | FittedSchedule,
@@ -41,6 +52,7 @@ def parts_of_models(
         )
     refuse_offset(severity)
     warn_of_offset(frequency)
+    _warn_of_one_claim(frequency, cover)
     codings, pairs = factors_of(frequency, severity)
     claims, freight = RateTables.of(frequency), RateTables.of(severity)
     if experience is not None:
