@@ -8,26 +8,22 @@ from numpy.typing import NDArray
 
 from freightrisk import _check
 from freightrisk._columns import ColumnNames, JoinedColumns, PricingColumns
-from freightrisk._shown import repr_of
 from freightrisk.book.joined import join
 from freightrisk.errors import InputError
-from freightrisk.programme.programme import Programme
+from freightrisk.programme.priced import PricedBy, check_priced, payers_of, programmes_of
 from freightrisk.programme.record import TOTAL
 from freightrisk.programme.version_pricing import ENROLLED
-from freightrisk.programme.versions import Versions
 from freightrisk.tariff.rounding import whole_sums
-from freightrisk.tariff.tariff import Tariff
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Offer = Tariff | Programme | Versions
 EXPECTED_CLAIMS = "expected_claims"
 
 
 def compare(
     orders: Any,
-    offers: Sequence[Offer] | Mapping[str, Offer],
+    offers: Sequence[PricedBy] | Mapping[str, PricedBy],
     *,
     merchants: Any = None,
     by: str | None = None,
@@ -82,19 +78,19 @@ def compare(
     import pandas as pd
 
     named = _named(offers)
-    payers = tuple(dict.fromkeys(payer for offer in named.values() for payer in _payers(offer)))
+    payers = tuple(dict.fromkeys(payer for offer in named.values() for payer in payers_of(offer)))
     groups, levels = None, [None]
     if by is not None:
         groups, levels = _groups(orders, merchants, _check.label(by, argument="by"), ColumnNames.of(columns), threads)
     parts = []
     for name, offer in named.items():
         quotes = offer.price(orders, merchants=merchants, threads=threads, **columns)
-        row = _sums(_columns(quotes), offer, payers, groups, len(levels))
+        row = _sums(_columns(quotes), payers, groups, len(levels))
         parts.append(pd.DataFrame({"programme": name, **({} if by is None else {by: levels}), **row}))
     return pd.concat(parts, ignore_index=True)
 
 
-def _named(offers: Any) -> dict[str, Offer]:
+def _named(offers: Any) -> dict[str, PricedBy]:
     """Return programmes by name."""
     if isinstance(offers, Mapping):
         found = {_check.label(name, argument="name of an offer"): offer for name, offer in offers.items()}
@@ -115,19 +111,7 @@ def _named(offers: Any) -> dict[str, Offer]:
 
 
 def _name(offer: Any) -> str:
-    if isinstance(offer, Versions):
-        return " / ".join(one.name for one in offer.programmes)
-    if not isinstance(offer, Programme | Tariff):
-        raise InputError(f"an offer is {repr_of(offer)}; give a Programme, Versions or a Tariff.")
-    return offer.name
-
-
-def _parts(offer: Offer) -> Sequence[Programme | Tariff]:
-    return offer.programmes if isinstance(offer, Versions) else (offer,)
-
-
-def _payers(offer: Offer) -> list[str]:
-    return [payer for one in _parts(offer) for payer in one.payers]
+    return " / ".join(one.name for one in programmes_of(check_priced(offer, argument="an offer")))
 
 
 def _columns(quotes: Any) -> dict[str, NDArray[Any]]:
@@ -153,7 +137,6 @@ def _groups(
 
 def _sums(
     quotes: Mapping[str, NDArray[Any]],
-    offer: Offer,
     payers: Sequence[str],
     groups: NDArray[np.int64] | None,
     n: int,
@@ -172,8 +155,7 @@ def _sums(
     priced = whole(quotes.get(ENROLLED, np.ones(size, dtype=np.bool_)))
     money = {f"{payer}_fen": whole(quotes.get(f"{payer}_fen", np.zeros(size))) for payer in payers}
     listed, merchant = whole(quotes["list_fen"]), whole(quotes["merchant_fen"])
-    total = np.where(quotes[TOTAL] > 0, quotes[TOTAL], quotes["merchant_fen"]) if TOTAL in quotes else None
-    total_fen = merchant if total is None else whole(total)
+    total_fen = whole(quotes.get(TOTAL, quotes["merchant_fen"]))
     claims = [name for name in quotes if name == EXPECTED_CLAIMS or name.endswith(f": {EXPECTED_CLAIMS}")]
     pure, floor = real("pure_premium"), whole(quotes["floor_bound"] & quotes.get(ENROLLED, np.True_))
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -90,8 +90,8 @@ def covers_of(priced: TariffOrProgramme) -> tuple[Tariff, ...]:
 
 
 def has_filed(priced: TariffOrProgramme) -> bool:
-    """Return whether quotes have the premium that is rounded as a column: with several covers, or a phase-in."""
-    return isinstance(priced, Programme) and (len(priced.covers) > 1 or priced.phase_in is not None)
+    """Return whether quotes have the premium that is rounded as a column; those of a tariff do not."""
+    return isinstance(priced, Programme) and priced.has_filed
 
 
 def fees_of(priced: PricedBy) -> tuple[Fee, ...]:

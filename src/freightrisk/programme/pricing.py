@@ -57,11 +57,6 @@ class ProgrammePricer(Pricer):
         of_fees = (*(gate.column for gate in self.programme.fee_gates), *columns_of(self.programme.fees))
         return set().union(*found, of_fees) - set().union(*needed)
 
-    @property
-    def _has_filed(self) -> bool:
-        """Return whether the premium that is rounded is a column of quotes."""
-        return bool(self.beside) or self.programme.phase_in is not None
-
     @cached_property
     def _plans_beside(self) -> list[Any]:
         """Return the plans of the covers beside the first; a plan that carries remainders stops before rounding."""
@@ -108,7 +103,7 @@ class ProgrammePricer(Pricer):
         detail = _check.flag(detail, argument="detail")
         n = coded.n_orders
         into = self.buffers(n, detail=detail, campaigns=campaigns) if buffers is None else buffers
-        if not isinstance(into, ProgrammeBuffers) or (detail and self._has_filed and len(into.micro) < n):
+        if not isinstance(into, ProgrammeBuffers) or (detail and self.programme.has_filed and len(into.micro) < n):
             raise InputError("buffers were made by a tariff or without detail; make them with the programme's buffers.")
         covers = into.covers
         covers.check(len(self.beside), n, detail=detail)
@@ -119,7 +114,7 @@ class ProgrammePricer(Pricer):
             coded, threads=threads, detail=detail, campaigns=campaigns, progress=progress, balances=balances,
             buffers=into, beside=None if moved is None and not self.beside else added,
         )  # fmt: skip
-        if detail and self._has_filed:
+        if detail and self.programme.has_filed:
             found = self._detailed(found, into, n)
         return found if coded.fees is None else found | self._fees(coded.fees, found["merchant_fen"])
 
@@ -151,14 +146,14 @@ class ProgrammePricer(Pricer):
         """Return the type of each column of quotes."""
         into = self.buffers(0, detail=detail, campaigns=campaigns)
         columns = self._columns(into, detail=detail, campaigns=campaigns)
-        columns = self._detailed(columns, into, 0) if detail and self._has_filed else columns
+        columns = self._detailed(columns, into, 0) if detail and self.programme.has_filed else columns
         fees = [*(f"fee: {fee.name}" for fee in self.programme.fees), *([TOTAL] if self.programme.fees else [])]
         return {name: values.dtype for name, values in columns.items()} | dict.fromkeys(fees, np.dtype(np.int64))
 
     def buffers(self, n_orders: int, *, detail: bool = True, campaigns: bool = False) -> ProgrammeBuffers:
         """Return arrays for the quotes of up to `n_orders` orders."""
         first = super().buffers(n_orders, detail=detail, campaigns=campaigns)
-        if detail and self._has_filed:
+        if detail and self.programme.has_filed:
             first = replace(first, micro=np.empty(len(first.list_fen), dtype=np.int64))
         return ProgrammeBuffers.of(first, CoverBuffers.of(len(self.beside), len(first.list_fen), detail=detail))
 

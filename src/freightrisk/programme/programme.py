@@ -76,8 +76,7 @@ class Programme(ProgrammeRecord, Priced):
     @cached_property
     def pricer(self) -> Pricer:
         """Return the pricer, made at first use; a programme of one cover and nothing else has that of the cover."""
-        alone = len(self.covers) == 1 and not self.fees and self.phase_in is None
-        return self.lead.pricer if alone else ProgrammePricer(self)
+        return ProgrammePricer(self) if self.fees or self.has_filed else self.lead.pricer
 
     @cached_property
     def listing(self) -> "Programme":
@@ -130,17 +129,6 @@ class Programme(ProgrammeRecord, Priced):
         """Return a hash of all that decides prices and claims: the document without provenance."""
         covers = tuple(replace(cover, provenance={}) for cover in self.covers)
         return replace(self, covers=covers).digest
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Programme):
-            return NotImplemented
-        return self is other or self.digest == other.digest
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "pricer"}
 
     def __repr__(self) -> str:
         dates = "" if self.start is None and self.end is None else f", {self.start or ''} to {self.end or ''}"

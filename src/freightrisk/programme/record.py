@@ -158,6 +158,11 @@ class ProgrammeRecord:
         return tuple(dict.fromkeys([*found, *(gate.column for gate in self.fee_gates), *columns_of(self.fees)]))
 
     @property
+    def has_filed(self) -> bool:
+        """Return whether quotes have the premium that is rounded as a column: with several covers, or a phase-in."""
+        return len(self.covers) > 1 or self.phase_in is not None
+
+    @property
     def quote_columns(self) -> tuple[str, ...]:
         """Return the names of the columns of quotes, with detail."""
         listed = quote_names(self.payers, self.flags)

@@ -15,9 +15,9 @@ from freightrisk.programme.programme import Programme
 from freightrisk.programme.record import TOTAL
 from freightrisk.programme.transition import LISTED, Transition, transitions
 from freightrisk.programme.version_record import VersionsRecord
-from freightrisk.tariff.balances import Balances, spending
-from freightrisk.tariff.pricing import PLAIN_NAMES
-from freightrisk.tariff.quotes import CodedOrders, frame_of
+from freightrisk.tariff.balances import Balances
+from freightrisk.tariff.pricing import PLAIN_NAMES, price_frame
+from freightrisk.tariff.quotes import CodedOrders
 from freightrisk.tariff.worksheet import CoverSheet, Worksheet
 
 VERSION, ENROLLED, PHASED = "version", "enrolled", "phase_in_bound"
@@ -139,16 +139,10 @@ class VersionsPricer:
         progress: bool = False,
     ) -> Any:
         """Return one row for each order in the caller's kind of frame."""
-        coded = orders
-        if isinstance(orders, VersionedOrders) and (merchants is not None or names != PLAIN_NAMES):
-            raise InputError("orders are already encoded; give merchants and names of columns to `encode` instead.")
-        if not isinstance(orders, VersionedOrders):
-            coded = self.encode(orders, merchants=merchants, names=names, threads=threads)
-        with spending(balances) as after:
-            priced = self.price_columns(
-                coded, threads=threads, detail=detail, campaigns=campaigns, progress=progress, balances=after
-            )
-            return frame_of(priced, coded)
+        return price_frame(
+            self, VersionedOrders, orders, merchants=merchants, names=names, balances=balances, threads=threads,
+            detail=detail, campaigns=campaigns, progress=progress,
+        )  # fmt: skip
 
     def price_columns(
         self,

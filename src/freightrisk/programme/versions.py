@@ -103,17 +103,6 @@ class Versions(VersionsRecord, Priced):
         """Return the digest of the document; equal versions have equal digests."""
         return str(self._plain()["digest"])
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Versions):
-            return NotImplemented
-        return self is other or self.digest == other.digest
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "pricer"}
-
     def __repr__(self) -> str:
         parts = (f"{one.name} ({one.start or ''} to {one.end or ''})" for one in self.programmes)
         return shown(f"Versions: {', '.join(parts)}")

@@ -94,7 +94,8 @@ class LossControl:
 
     It multiplies the claim intensity of the orders for which it holds by
     ``1 + evidence * reach * effect * share of its causes`` (docs/method.md, equation 21b). It is never a discount on
-    the premium: without evidence it changes nothing.
+    the premium: without evidence it changes nothing. A control that was in force during the history is in the frequency
+    already; give only controls that are new.
 
     Parameters
     ----------

@@ -13,12 +13,28 @@ from freightrisk.tariff.worksheet import Worksheet
 
 
 class Priced:
-    """What turns orders into prices: a `Tariff` or a `Programme`."""
+    """What turns orders into prices: a `Tariff`, a `Programme` or `Versions`."""
 
     @cached_property
     def pricer(self) -> Pricer:
         """Return the pricer, made at first use."""
         raise NotImplementedError
+
+    @cached_property
+    def digest(self) -> str:
+        """Return the digest of the document; equal documents have equal digests."""
+        raise NotImplementedError
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Priced) or type(other) is not type(self):
+            return NotImplemented
+        return self is other or self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "pricer"}
 
     def encode(
         self,

@@ -151,17 +151,10 @@ class Pricer:
         progress: bool = False,
     ) -> Any:
         """Return one row for each order in the caller's kind of frame."""
-        coded = orders
-        if isinstance(orders, CodedOrders) and (merchants is not None or names != PLAIN_NAMES):
-            raise InputError("orders are already encoded; give merchants and names of columns to `encode` instead.")
-        if not isinstance(orders, CodedOrders):
-            coded = self.encode(orders, merchants=merchants, names=names, threads=threads)
-        threads = _check.threads(threads)
-        with spending(balances) as after:
-            priced = self.price_columns(
-                coded, threads=threads, detail=detail, campaigns=campaigns, progress=progress, balances=after
-            )
-            return frame_of(priced, coded)
+        return price_frame(
+            self, CodedOrders, orders, merchants=merchants, names=names, balances=balances, threads=threads,
+            detail=detail, campaigns=campaigns, progress=progress,
+        )  # fmt: skip
 
     def price_columns(
         self,
@@ -351,6 +344,28 @@ class Pricer:
             self.tariff, self.plan_arguments, known, self.quote(known, balances=balances, names=plain),
             balances=Balances() if balances is None else balances, date_format=names.date_format,
         )  # fmt: skip
+
+
+def price_frame(
+    pricer: Any,
+    encoded: type,
+    orders: Any,
+    *,
+    merchants: Any,
+    names: ColumnNames,
+    balances: Balances | None,
+    threads: int | None,
+    **how: bool,
+) -> Any:
+    """Return the quotes of a pricer in the caller's kind of frame, for orders of a frame or encoded ones."""
+    coded = orders
+    if isinstance(orders, encoded) and (merchants is not None or names != PLAIN_NAMES):
+        raise InputError("orders are already encoded; give merchants and names of columns to `encode` instead.")
+    if not isinstance(orders, encoded):
+        coded = pricer.encode(orders, merchants=merchants, names=names, threads=threads)
+    threads = _check.threads(threads)
+    with spending(balances) as after:
+        return frame_of(pricer.price_columns(coded, threads=threads, balances=after, **how), coded)
 
 
 def may_be_missing(tariff: TariffRecord) -> set[str]:

@@ -269,17 +269,6 @@ class Tariff(TariffRecord, Priced):
         """Return the digest of the tariff's document; two tariffs are equal if and only if their digests are equal."""
         return tariff_digest(self)
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Tariff):
-            return NotImplemented
-        return self is other or self.digest == other.digest
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("pricer",)}
-
     def __repr__(self) -> str:
         return shown(
             f"Tariff '{self.name}': {counted(len(self.codings), 'factor')}, "
