@@ -236,7 +236,7 @@ def test_the_bits_of_a_ratio_name_its_piece(ratio, first, pieces):
         octave = int(np.floor(np.log2(x)))
         expected = cubics[octave - first, int((x / 2.0**octave - 1.0) * pieces), 0]
     else:
-        expected = cubics[0, 0, 0] if x < 2.0**first else cubics[-1, -1, 0] * 2.0 ** (first + 2) / x
+        expected = 1.0 if x < 2.0**first else cubics[-1, -1, 0] * 2.0 ** (first + 2) / x
     assert float(curve.share(x)) == pytest.approx(expected, rel=1e-12)
 
 
